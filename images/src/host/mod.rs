@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What this project needs of the host: its tools, and a place to keep what was made.
+mod command;
+mod store;
+mod tool;
+
+pub use command::{CommandError, CommandExt};
+pub use store::{Entry, Store, StoreError, Vacancy};
+pub use tool::{MissingTool, Tool};

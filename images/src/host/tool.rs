@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::process::Command;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// An external program of the host that was looked for and found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    path: Utf8PathBuf,
+}
+
+/// A program that the host lacks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is not installed")]
+pub struct MissingTool {
+    /// the program
+    pub name: String,
+}
+
+/// Programs and the Debian package that brings each.
+const PACKAGES: &[(&str, &str)] = &[
+    ("apt-get", "apt"),
+    ("btrfs", "btrfs-progs"),
+    ("debugfs", "e2fsprogs"),
+    ("e2fsck", "e2fsprogs"),
+    ("fsck.erofs", "erofs-utils"),
+    ("grub-mkimage", "grub-common grub-pc-bin"),
+    ("mcopy", "mtools"),
+    ("mke2fs", "e2fsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("mkfs.erofs", "erofs-utils"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("mkfs.vfat", "dosfstools"),
+    ("mksquashfs", "squashfs-tools"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("mmd", "mtools"),
+    ("newuidmap", "uidmap"),
+    ("qemu-img", "qemu-utils"),
+    ("qemu-system-aarch64", "qemu-system-arm"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("sfdisk", "fdisk"),
+    ("systemd-dissect", "systemd-container"),
+    ("unshare", "util-linux"),
+    ("unsquashfs", "squashfs-tools"),
+];
+
+impl Tool {
+    /// Looks a program up on the PATH, and in the directories for administrators that an
+    /// ordinary user's PATH leaves out.
+    ///
+    /// # Errors
+    /// The host lacks it; [`MissingTool::hint`] names the package.
+    pub fn find(name: &str) -> Result<Self, MissingTool> {
+        let found = which::which(name)
+            .or_else(|_| which::which_in(name, Some("/usr/local/sbin:/usr/sbin:/sbin"), "/"));
+        match found.map(Utf8PathBuf::from_path_buf) {
+            Ok(Ok(path)) => Ok(Self { path }),
+            _ => Err(MissingTool { name: name.to_owned() }),
+        }
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// A command that runs it, with messages in English and times in UTC.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+        command
+    }
+}
+
+impl MissingTool {
+    /// The command that installs it.
+    pub fn hint(&self) -> Option<String> {
+        PACKAGES
+            .iter()
+            .find(|(name, _)| *name == self.name)
+            .map(|(_, package)| format!("install it: sudo apt-get install {package}"))
+    }
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Flatcar releases and images: what the harness boots and builds against.
+//!
+//! - [`host`]: the tools and the cache of the host that everything else works with
+//! - [`image`]: a bootable disk image and what is known of it
+//! - [`base`]: the package database that an extension is built against
+//! - [`standin`]: an image made from Debian packages that behaves like Flatcar's
+mod architecture;
+/// The package database that an extension is built against.
+pub mod base;
+pub mod host;
+/// A bootable disk image.
+pub mod image;
+mod os_release;
+
+pub use architecture::Architecture;
+pub use base::Base;
+pub use image::{Facts, Image};
+pub use os_release::OsRelease;
