@@ -1,1 +1,22 @@
-//! stub
+// SPDX-License-Identifier: Apache-2.0
+//! loadgauge builds system extensions, puts them on a Flatcar image through Ignition, boots it
+//! under QEMU, and says over SSH whether the load fits.
+//!
+//! One folder per stage, in the order in which data passes:
+//!
+//! - [`scenario`]: the file format, selection, and the plan
+//! - [`sysext`]: the builder, from recipe to image
+//! - [`machine`]: QEMU, from command line to a running machine
+//! - [`guest`]: the system inside a machine, over SSH
+//! - [`check`]: one file per kind of check
+//! - [`runner`]: executes a plan and emits events
+//! - [`report`]: consumers of events
+//! - [`cli`]: one file per subcommand
+pub mod check;
+pub mod cli;
+pub mod guest;
+pub mod machine;
+pub mod report;
+pub mod runner;
+pub mod scenario;
+pub mod sysext;

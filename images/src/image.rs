@@ -2,7 +2,7 @@
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::{Architecture, OsRelease};
+use crate::{Architecture, Base, OsRelease};
 
 /// A bootable Flatcar disk image and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct Image {
     pub digest: String,
     /// what the harness may rely on
     pub facts: Facts,
+    /// what extensions are built against, where a package database of the image is at hand
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
 }
 
 /// How a disk image is stored, in the words of `qemu-img`.

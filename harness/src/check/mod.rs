@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Assertions about a guest, one file per kind.
+mod finding;
+
+pub use finding::{Finding, Outcome, Transcript};

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+use loadgauge_ignition::{Config, delivery::Served};
+use loadgauge_images::Image;
+
+use super::{Acceleration, MachineSpec};
+
+/// A machine with everything resolved, ready to start.
+#[derive(Debug, Clone)]
+pub struct MachinePlan {
+    /// the scenario's name; unique within a run
+    pub name: String,
+    /// what was asked for
+    pub spec: MachineSpec,
+    /// what is booted
+    pub image: Image,
+    /// how
+    pub acceleration: Acceleration,
+    /// the author's Ignition config with the extensions; the machine adds the units that report
+    /// to the harness, and the key of the session, when it starts
+    pub config: Config,
+    /// what the guest fetches from the harness
+    pub served: Vec<Served>,
+}

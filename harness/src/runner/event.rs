@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::time::SystemTime;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Finding, Outcome};
+use crate::machine::{Acceleration, Fault};
+
+/// Version of the format of the JSON lines that events are written as. It rises when a field
+/// changes its meaning or goes; fields may be added within a version.
+pub const FORMAT: u32 = 1;
+
+/// Something that happened in a run. Results leave the runner as events and in no other way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// when, as microseconds since the Unix epoch
+    pub time_us: u64,
+    /// what
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum EventKind {
+    /// the first event of every run
+    RunStarted {
+        /// [`FORMAT`]
+        format: u32,
+        /// the harness's own version
+        version: String,
+        /// the run's directory
+        directory: Utf8PathBuf,
+        /// the image's disk
+        image: Utf8PathBuf,
+        /// its SHA-256
+        image_digest: String,
+        /// `PRETTY_NAME` of its os-release
+        image_name: String,
+        /// how machines run, and why
+        acceleration: Acceleration,
+        /// the names of the scenarios that will run
+        scenarios: Vec<String>,
+        /// machines at a time
+        jobs: usize,
+    },
+    /// a scenario that was selected and is not run
+    ScenarioSkipped {
+        /// its name
+        scenario: String,
+        /// why
+        reason: String,
+    },
+    /// a scenario begins
+    ScenarioStarted {
+        /// its name
+        scenario: String,
+        /// what it is about
+        summary: String,
+        /// where its files are written
+        directory: Utf8PathBuf,
+        /// of its steps, those of `hold` at each life-cycle change included
+        steps: usize,
+    },
+    /// something is being waited for
+    Waiting {
+        /// the scenario
+        scenario: String,
+        /// what for, to stand behind "waiting for"
+        what: String,
+    },
+    /// the guest said that it is up
+    MachineReady {
+        /// the scenario
+        scenario: String,
+        /// of this boot
+        boot_id: String,
+        /// what `systemctl is-system-running` said
+        state: String,
+        /// from power-on or from the reboot
+        duration_ms: u64,
+    },
+    /// a step ended
+    StepFinished {
+        /// the scenario
+        scenario: String,
+        /// 1-based, in the order of execution
+        step: usize,
+        /// what it claims
+        summary: String,
+        /// passed, failed, skipped or broken
+        outcome: Outcome,
+        /// what was found
+        finding: Option<Finding>,
+        /// how often it was tried under `within`
+        attempts: u32,
+        /// milliseconds
+        duration_ms: u64,
+    },
+    /// a scenario ended
+    ScenarioFinished {
+        /// its name
+        scenario: String,
+        /// what came of it
+        outcome: Outcome,
+        /// what ended it early
+        cause: Option<Cause>,
+        /// milliseconds
+        duration_ms: u64,
+    },
+    /// the last event of every run
+    RunFinished {
+        /// by outcome
+        counts: Counts,
+        /// whether the user broke it off
+        interrupted: bool,
+        /// milliseconds
+        duration_ms: u64,
+    },
+}
+
+/// What ended a scenario before its last step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    /// one line
+    pub message: String,
+    /// what to do about it
+    pub hint: Option<String>,
+    /// what the machine died of, if it did
+    pub fault: Option<Fault>,
+}
+
+/// Scenarios by outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// held
+    pub passed: usize,
+    /// failed, then held on a fresh machine
+    pub flaky: usize,
+    /// did not hold
+    pub failed: usize,
+    /// not tried
+    pub skipped: usize,
+    /// could not be tried
+    pub broken: usize,
+}
+
+impl Event {
+    /// An event of this moment.
+    pub fn now(kind: EventKind) -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { time_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX), kind }
+    }
+}
