@@ -80,9 +80,9 @@ impl Config {
                 return Err(at_offset(text, at, ParseCause::Version(version)));
             }
         }
-        let mut value = serde_json::from_str::<Value>(text).map_err(from_json)?;
+        let mut value = serde_json::from_str::<Value>(text).map_err(|error| from_json(&error))?;
         prune(&mut value);
-        let mut config = serde_json::from_value::<v3_3::Config>(value).map_err(from_json)?;
+        let mut config = serde_json::from_value::<v3_3::Config>(value).map_err(|error| from_json(&error))?;
         config.ignition.version = v3_3::Config::default().ignition.version;
         Ok(Self(config))
     }
@@ -98,7 +98,7 @@ fn version(text: &str) -> Result<String, ParseError> {
     struct Inner {
         version: Option<String>,
     }
-    let outer = serde_json::from_str::<Outer>(text).map_err(from_json)?;
+    let outer = serde_json::from_str::<Outer>(text).map_err(|error| from_json(&error))?;
     let version = outer.ignition.and_then(|inner| inner.version);
     version.ok_or_else(|| at_offset(text, 0, ParseCause::NoVersion))
 }
@@ -115,7 +115,7 @@ fn check_keys<'de, T: Deserialize<'de>>(text: &'de str, version: &str) -> Result
     serde_ignored::deserialize::<_, _, T>(&mut deserializer, |path| {
         unknown.get_or_insert((position.get(), path.to_string()));
     })
-    .map_err(from_json)?;
+    .map_err(|error| from_json(&error))?;
     let Some((behind, path)) = unknown else { return Ok(()) };
     let path = path.replace(".?", "");
     let key = format!("\"{}\"", path.rsplit('.').next().unwrap_or(&path));
@@ -137,13 +137,13 @@ impl Read for Counting<'_> {
 }
 
 fn at_offset(text: &str, offset: usize, cause: ParseCause) -> ParseError {
-    let before = &text.as_bytes()[..offset.min(text.len())];
-    let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-    ParseError { line, column: before.len() - line_start + 1, cause }
+    let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+    let lines = before.split(|&byte| byte == b'\n').collect::<Vec<_>>();
+    let column = 1 + lines.last().map_or(0, |line| line.len());
+    ParseError { line: lines.len(), column, cause }
 }
 
-fn from_json(error: serde_json::Error) -> ParseError {
+fn from_json(error: &serde_json::Error) -> ParseError {
     let text = error.to_string();
     // The place stands beside the message, so it need not stand in it too.
     let place = format!(" at line {} column {}", error.line(), error.column());

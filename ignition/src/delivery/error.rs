@@ -68,7 +68,7 @@ impl DeliveryError {
     /// What to do about it, if that can be said.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Name(name) if name.ends_with(".raw") => {
+            Self::Name(name) if name.strip_suffix(".raw").is_some() => {
                 Some("leave out `.raw`: it is added where the file is written".to_owned())
             }
             Self::Name(_) => Some("use letters, digits and `-_.+:~@`, and begin with none of `.`".to_owned()),

@@ -29,7 +29,7 @@ pub(super) fn deliver(
     };
     let mut config = Config::new();
     config.file(File { path: format!("{STORE}/{name}").into(), mode: 0o644, contents, overwrite: true });
-    plan.link(&mut config, &name);
+    config.link(super::link(&name));
     Ok(Delivered { config, served, how })
 }
 

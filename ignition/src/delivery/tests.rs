@@ -44,7 +44,7 @@ impl Host {
         let script = self.write("tree/usr/bin/hello", b"#!/bin/sh\necho hello\n");
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");
         self.write("tree/usr/share/hello/empty", b"");
-        self.write("tree/usr/share/hello/large file", &[1; 100_000]);
+        self.write("tree/usr/share/hello/large file", &vec![1; 100_000]);
         symlink("hello", self.path("tree/usr/bin/hi")).expect("a link");
         for directory in ["", "usr", "usr/bin", "usr/lib", "usr/lib/extension-release.d", "usr/share"] {
             let mode = fs::Permissions::from_mode(0o755);
