@@ -15,6 +15,12 @@ pub(super) fn deliver(
     size: u64,
     sha512: &str,
 ) -> Result<Delivered, DeliveryError> {
+    let metadata =
+        fs::metadata(path).map_err(|source| DeliveryError::Read { path: path.to_owned(), source })?;
+    if metadata.len() != size {
+        let found = metadata.len();
+        return Err(DeliveryError::Size { path: path.to_owned(), expected: size, found });
+    }
     let name = format!("{}.raw", plan.name);
     let fits = inline_cost(size) <= plan.limit;
     if plan.how == Delivery::Inline && !fits {

@@ -235,7 +235,7 @@ fn check_name(name: &str) -> Result<(), DeliveryError> {
 
 /// What so many bytes cost inside a config, at the most.
 fn inline_cost(size: u64) -> u64 {
-    data_url::base64_length(size)
+    data_url::longest(size)
 }
 
 #[cfg(test)]
