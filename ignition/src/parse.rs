@@ -57,7 +57,7 @@ impl ParseError {
             ),
             ParseCause::UnknownKey(path, _) => {
                 let key = path.rsplit('.').next().unwrap_or(path);
-                nearest(key, KEYS.iter().copied()).map(|known| format!("did you mean `{known}`?"))
+                nearest(key, KEYS.split(' ')).map(|known| format!("did you mean `{known}`?"))
             }
         }
     }
@@ -152,104 +152,20 @@ fn from_json(error: &serde_json::Error) -> ParseError {
 }
 
 /// Every key of the specification 3.3.0, to find the one that was meant.
-const KEYS: &[&str] = &[
-    "append",
-    "certificateAuthorities",
-    "clevis",
-    "compression",
-    "config",
-    "contents",
-    "custom",
-    "device",
-    "devices",
-    "directories",
-    "disks",
-    "dropins",
-    "enabled",
-    "files",
-    "filesystems",
-    "format",
-    "gecos",
-    "gid",
-    "group",
-    "groups",
-    "guid",
-    "hard",
-    "hash",
-    "homeDir",
-    "httpHeaders",
-    "httpProxy",
-    "httpResponseHeaders",
-    "httpTotal",
-    "httpsProxy",
-    "id",
-    "ignition",
-    "kernelArguments",
-    "keyFile",
-    "label",
-    "level",
-    "links",
-    "luks",
-    "mask",
-    "merge",
-    "mode",
-    "mountOptions",
-    "name",
-    "needsNetwork",
-    "noCreateHome",
-    "noLogInit",
-    "noProxy",
-    "noUserGroup",
-    "number",
-    "options",
-    "overwrite",
-    "partitions",
-    "passwd",
-    "passwordHash",
-    "path",
-    "pin",
-    "primaryGroup",
-    "proxy",
-    "raid",
-    "replace",
-    "resize",
-    "security",
-    "shell",
-    "shouldExist",
-    "shouldNotExist",
-    "sizeMiB",
-    "source",
-    "spares",
-    "sshAuthorizedKeys",
-    "startMiB",
-    "storage",
-    "system",
-    "systemd",
-    "tang",
-    "target",
-    "threshold",
-    "thumbprint",
-    "timeouts",
-    "tls",
-    "tpm2",
-    "typeGuid",
-    "uid",
-    "units",
-    "url",
-    "user",
-    "users",
-    "uuid",
-    "value",
-    "verification",
-    "version",
-    "wipeFilesystem",
-    "wipePartitionEntry",
-    "wipeTable",
-    "wipeVolume",
-];
+const KEYS: &str = "append certificateAuthorities clevis compression config contents custom device devices directories \
+    disks dropins enabled files filesystems format gecos gid group groups guid hard hash homeDir \
+    httpHeaders httpProxy httpResponseHeaders httpTotal httpsProxy id ignition kernelArguments keyFile \
+    label level links luks mask merge mode mountOptions name needsNetwork noCreateHome noLogInit noProxy \
+    noUserGroup number options overwrite partitions passwd passwordHash path pin primaryGroup proxy raid \
+    replace resize security shell shouldExist shouldNotExist sizeMiB source spares sshAuthorizedKeys \
+    startMiB storage system systemd tang target threshold thumbprint timeouts tls tpm2 typeGuid uid \
+    units url user users uuid value verification version wipeFilesystem wipePartitionEntry wipeTable \
+    wipeVolume";
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -280,6 +196,27 @@ mod tests {
                 Some("did you mean `contents`?".into())
             )
         );
+    }
+
+    #[test]
+    fn every_key_is_known() {
+        fn keys(value: &Value, found: &mut BTreeSet<String>) {
+            match value {
+                Value::Object(fields) => {
+                    for (key, value) in fields {
+                        found.insert(key.clone());
+                        keys(value, found);
+                    }
+                }
+                Value::Array(list) => list.iter().for_each(|value| keys(value, found)),
+                _ => {}
+            }
+        }
+        let text = include_str!("butane/everything.bu");
+        let config = Config::from_butane(text, camino::Utf8Path::new(".")).expect("it has every key");
+        let mut found = BTreeSet::new();
+        keys(&serde_json::from_str(&config.to_json()).expect("JSON"), &mut found);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), KEYS.split(' ').collect::<Vec<_>>());
     }
 
     #[test]
