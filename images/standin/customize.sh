@@ -32,13 +32,16 @@ done
 mkdir -p /etc/extensions /opt /oem /boot /usr/share/flatcar/sysext /var/log/journal
 rm -f /etc/ssh/ssh_host_* /etc/hostname /var/lib/dbus/machine-id
 : > /etc/machine-id
+: > /etc/default/locale
+# A host name that Ignition wrote must resolve without the network.
+sed -i 's/^hosts:.*/hosts: files myhostname resolve [!UNAVAIL=return] dns/' /etc/nsswitch.conf
 ln -sfn ../run/systemd/resolve/resolv.conf /etc/resolv.conf
 : > /etc/fstab
 
 # --- the initrd ---
 version=$(ls /usr/lib/modules)
 dracut --force --no-hostonly --no-hostonly-cmdline --no-hostonly-default-device --no-early-microcode \
-    --reproducible --no-machineid --modules standin --kver "$version" @INITRD_COMPRESSION@ /boot/initrd
+    --reproducible --no-machineid --modules standin --kver "$version" --zstd /boot/initrd
 cp /boot/vmlinuz-"$version" /boot/vmlinuz
 dpkg --purge --force-depends dracut dracut-core dracut-network ignition >/dev/null
 rm -rf /boot/*-"$version" /vmlinuz* /initrd.img* /usr/lib/dracut /etc/dracut* /etc/kernel
