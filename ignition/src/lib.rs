@@ -3,6 +3,14 @@
 pub mod delivery {
     //! stub
     use camino::Utf8PathBuf;
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Delivery {
+        #[default]
+        Auto,
+        Inline,
+        Http,
+    }
     #[derive(Debug, Clone)]
     pub struct Payload {
         pub name: String,
