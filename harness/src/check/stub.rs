@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Check {
-    Merged(Merged),
-    Overlay(Overlay),
-    Unit(Unit),
-    File(File),
-    Run(Run),
-    Docker(Docker),
-    Containerd(Docker),
+    Merged(MergedCheck),
+    Overlay(OverlayCheck),
+    Unit(UnitCheck),
+    File(FileCheck),
+    Run(RunCheck),
+    Docker(DockerCheck),
+    Containerd(DockerCheck),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Merged {
+pub struct MergedCheck {
     #[serde(default)]
     pub present: Vec<String>,
     #[serde(default)]
@@ -28,33 +28,39 @@ pub struct Merged {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Overlay {}
+pub struct OverlayCheck {}
 
-pub type Unit = BTreeMap<String, String>;
+pub type UnitCheck = BTreeMap<String, String>;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct File {
+pub struct FileCheck {
     pub path: String,
     pub exists: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Run {
+pub struct RunCheck {
     pub run: String,
     pub exit: Option<i32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Docker {
+pub struct DockerCheck {
     #[serde(default)]
     pub run: bool,
 }
 
 impl Check {
-    pub fn describe(&self) -> String {
+    pub fn summary(&self) -> String {
         format!("{self:?}")
+    }
+}
+
+impl RunCheck {
+    pub fn new(run: impl Into<String>) -> Self {
+        Self { run: run.into(), exit: None }
     }
 }

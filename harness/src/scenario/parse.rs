@@ -14,7 +14,7 @@ use super::{IgnitionRequest, Requires, Scenario, Step, SysextRequest, format, su
 use crate::machine::MachineSpec;
 
 /// The keys of a scenario file.
-const KEYS: &[&str] =
+pub(super) const KEYS: &[&str] =
     &["summary", "tags", "requires", "timeout", "machine", "sysext", "ignition", "step", "hold"];
 
 /// Where a scenario file stands, and what it may name.
@@ -31,7 +31,8 @@ pub struct Surroundings {
 impl Surroundings {
     /// The directory of the scenario file.
     pub(super) fn directory(&self) -> &Utf8Path {
-        self.file.parent().unwrap_or(Utf8Path::new(""))
+        let directory = self.file.parent().filter(|directory| !directory.as_str().is_empty());
+        directory.unwrap_or(Utf8Path::new("."))
     }
 }
 

@@ -13,11 +13,12 @@ use super::{Step, StepKind, format, quantity, suggest};
 use crate::check::Check;
 
 /// What a step can be.
-const KINDS: &[&str] = &["merged", "overlay", "unit", "file", "run", "docker", "containerd", "reboot"];
+pub(super) const KINDS: &[&str] =
+    &["merged", "overlay", "unit", "file", "run", "docker", "containerd", "reboot"];
 /// What stands beside any of them.
-const COMMON: &[&str] = &["summary", "within"];
+pub(super) const COMMON: &[&str] = &["summary", "within"];
 /// What stands beside `run`.
-const BESIDE_RUN: &[&str] = &["exit", "signal", "stdout", "stderr", "user", "stdin", "timeout"];
+pub(super) const BESIDE_RUN: &[&str] = &["exit", "signal", "stdout", "stderr", "user", "stdin", "timeout"];
 
 /// `reboot = {}`
 #[derive(Debug, Deserialize)]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::error::Error;
+use std::fmt;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -57,9 +58,8 @@ pub struct Order<'a> {
     pub format: Format,
 }
 
-/// The builder's refusal.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
+/// The builder's refusal; it speaks with the words of the error in it.
+#[derive(Debug)]
 pub struct BuildFailure {
     /// what went wrong
     pub error: Box<dyn Error + Send + Sync>,
@@ -67,6 +67,18 @@ pub struct BuildFailure {
     pub hint: Option<String>,
     /// whether it is the host that lacks something, and not the recipe that is wrong
     pub lacking: bool,
+}
+
+impl fmt::Display for BuildFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(formatter)
+    }
+}
+
+impl Error for BuildFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
 }
 
 /// Makes an extension, or finds it where it was made before.
@@ -82,7 +94,8 @@ pub struct Planner<'a> {
     pub build: &'a Builder<'a>,
     /// where the guest reaches the harness's server, such as `http://10.0.2.100`
     pub origin: &'a str,
-    /// how many bytes of a machine's config its extensions may take
+    /// how many bytes of a machine's config its extensions may take; see
+    /// [`INLINE_LIMIT`](loadgauge_ignition::delivery::INLINE_LIMIT)
     pub inline_limit: u64,
 }
 

@@ -56,7 +56,12 @@ impl SelectError {
             )),
             Self::Pattern { .. } => Some("a name, a regular expression, `tag:NAME`, or a file".to_owned()),
             Self::Catalogue(error) => error.hint(),
-            Self::Nothing { near, .. } => Some(format!("there is {}", near.join(", "))),
+            Self::Nothing { near, .. } if near.is_empty() => Some("the catalogue is empty".to_owned()),
+            Self::Nothing { near, pattern } => {
+                let star = pattern.contains('*') && !pattern.contains(".*");
+                let star = if star { "any characters are `.*`; " } else { "" };
+                Some(format!("{star}there is {}", near.join(", ")))
+            }
             Self::Twice { .. } => Some("rename one of the files".to_owned()),
         }
     }

@@ -66,6 +66,10 @@ fn a_pattern_is_for_the_whole_name() {
     let error = refusal(&catalogue, "docker");
     assert!(matches!(error, SelectError::Nothing { .. }));
     assert_eq!(error.hint().as_deref(), Some("there is docker-vendor"));
+    assert_eq!(
+        refusal(&catalogue, "docker*").hint().as_deref(),
+        Some("any characters are `.*`; there is docker-vendor")
+    );
     assert_eq!(refusal(&catalogue, "tag:quik").hint().as_deref(), Some("there is tag:quick"));
     assert_eq!(
         refusal(&catalogue, "zzz").hint().as_deref(),
@@ -141,4 +145,47 @@ fn the_catalogue_is_laid_out_once_and_read_quickly() {
     // The promise is 20 ms; this is a debug build on a machine that may be busy.
     assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
     assert_eq!(first.root(), second.root());
+}
+
+/// The blocks of TOML in the reference of the format.
+fn reference() -> Vec<String> {
+    let readme = include_str!("../../../scenarios/README.md");
+    let blocks = readme.split("```toml\n").skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn what_the_reference_shows_is_accepted() {
+    let (_directory, catalogue) = embedded();
+    std::fs::write(catalogue.root().join("mine.raw"), "").expect("written");
+    let blocks = reference();
+    assert!(blocks.len() >= 6, "{} blocks", blocks.len());
+    for block in blocks {
+        let mut text = block.clone();
+        if !text.starts_with("summary") {
+            text.insert_str(0, "summary = \"x\"\n");
+        }
+        if !text.contains("[[step]]") && !text.contains("[[hold]]") {
+            text.push_str("\n[[step]]\noverlay = {}\n");
+        }
+        let path = catalogue.root().join("reference.toml");
+        std::fs::write(&path, &text).expect("written");
+        if let Err(error) = catalogue.load_file(&path) {
+            panic!("{}\n{block}", error.report());
+        }
+    }
+}
+
+#[test]
+fn the_reference_shows_every_key() {
+    let shown = reference().concat();
+    for key in
+        parse::KEYS.iter().chain(parse_step::KINDS).chain(parse_step::COMMON).chain(parse_step::BESIDE_RUN)
+    {
+        let shown = shown.lines().any(|line| {
+            let line = line.trim_start_matches('[');
+            line.strip_prefix(key).is_some_and(|rest| rest.starts_with([' ', ']', '.']))
+        });
+        assert!(shown, "`{key}` is not in scenarios/README.md");
+    }
 }

@@ -41,7 +41,7 @@ pub struct PlannedStep {
 impl Step {
     /// What it claims: the author's words, or what it does.
     pub fn title(&self) -> String {
-        self.summary.clone().unwrap_or_else(|| self.kind.describe())
+        self.summary.clone().unwrap_or_else(|| self.kind.summary())
     }
 }
 
@@ -52,9 +52,9 @@ impl StepKind {
     }
 
     /// What it does, where the author did not say it.
-    pub fn describe(&self) -> String {
+    pub fn summary(&self) -> String {
         match self {
-            Self::Check(check) => check.describe(),
+            Self::Check(check) => check.summary(),
             Self::Reboot => "the guest reboots".to_owned(),
         }
     }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_must_hold_is_asked_in_every_life() {
-        let check = |summary| step(summary, StepKind::Check(Check::Overlay(crate::check::Overlay {})));
+        let check = |summary| step(summary, StepKind::Check(Check::Run(crate::check::RunCheck::new("true"))));
         let hold = [check("h1"), check("h2")];
         let steps = [check("a"), step("reboot", StepKind::Reboot), check("b")];
         let planned: Vec<(usize, usize, bool, String)> = expand(&hold, &steps)
