@@ -2,6 +2,8 @@
 use std::cell::RefCell;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_images::base::{Archive, Base};
+use loadgauge_images::host::Store;
 use loadgauge_images::image::{DiskFormat, Era};
 use loadgauge_images::{Architecture, Facts, Image, OsRelease};
 use sha2::Digest as _;
@@ -76,11 +78,14 @@ impl Bench {
     }
 
     fn plan(&self) -> Result<Plan, PlanError> {
-        let catalogue = Catalogue::at(self.root()).expect("a catalogue");
-        let scenarios = select(&catalogue, &[]).unwrap_or_else(|error| panic!("{error}"));
+        self.plan_all(&Catalogue::at(self.root()).expect("a catalogue"), &image())
+    }
+
+    fn plan_all(&self, catalogue: &Catalogue, image: &Image) -> Result<Plan, PlanError> {
+        let scenarios = select(catalogue, &[]).unwrap_or_else(|error| panic!("{error}"));
         let build = |order: &Order<'_>| self.build(order);
         let planner = Planner {
-            image: &image(),
+            image,
             acceleration: &acceleration(),
             build: &build,
             origin: "http://10.0.2.100",
@@ -232,6 +237,49 @@ fn a_link_in_the_way_of_an_extension_is_a_conflict() {
     let error = bench.refusal();
     let PlanError::Compose { source, .. } = error else { panic!("{error}") };
     assert!(matches!(*source, ComposeError::Conflict(_)), "{source}");
+}
+
+#[test]
+fn what_stands_in_the_scenario_itself_is_in_the_config() {
+    let text = "summary = \"x\"\n[[ignition.file]]\npath = \"/etc/probe\"\ncontents = \"a b\"\nmode = \"0600\"\n\
+                [[ignition.unit]]\nname = \"probe.service\"\nenabled = true\ncontents = \"[Service]\"\n\
+                [[step]]\noverlay = {}\n";
+    let plan = Bench::new(&[("a.toml", text)]).plan().unwrap_or_else(|error| panic!("{error}"));
+    let config: serde_json::Value =
+        serde_json::from_str(&plan.scenarios[0].machine.config.to_json()).expect("JSON");
+    let file = &config["storage"]["files"][0];
+    assert_eq!((&file["path"], &file["mode"]), (&"/etc/probe".into(), &0o600.into()), "{config}");
+    assert_eq!(file["contents"]["source"], "data:,a%20b");
+    let unit = &config["systemd"]["units"][0];
+    assert_eq!((&unit["name"], &unit["enabled"]), (&"probe.service".into(), &true.into()), "{config}");
+}
+
+/// Everything that the built-in scenarios say is judged here, short of booting them.
+#[test]
+fn the_whole_catalogue_can_be_planned() {
+    let bench = Bench::new(&[]);
+    let store = Store::at(bench.root().join("store"));
+    let catalogue = Catalogue::embedded(&store).expect("laid out");
+    let mut image = image();
+    image.base = Some(Base {
+        digest: "cd".repeat(32),
+        os_release: image.facts.os_release.clone(),
+        architecture: Architecture::Amd64,
+        dpkg_status: "/base/status".into(),
+        archive: Archive {
+            mirror: "http://deb.debian.org/debian".to_owned(),
+            suite: "trixie".to_owned(),
+            components: vec!["main".to_owned()],
+            keyring: "/base/keyring.gpg".into(),
+        },
+    });
+    let plan = bench.plan_all(&catalogue, &image).unwrap_or_else(|error| panic!("{error:?}"));
+    assert_eq!(plan.skipped, []);
+    assert_eq!(plan.scenarios.len(), catalogue.names().len());
+    for planned in &plan.scenarios {
+        let last = planned.steps.last().map(|planned| planned.life);
+        assert_eq!(last, Some(1), "{} is not asked again after a reboot", planned.scenario.name);
+    }
 }
 
 #[test]
