@@ -126,19 +126,31 @@ impl RunDirectory {
         self.path.join("junit.xml")
     }
 
-    /// Makes the directory of a scenario's files. Names are those of scenario files, so most are
-    /// taken as they are; what could leave the directory or be hidden in it is replaced.
+    /// Makes a new directory for a scenario's files: `docker.replace` for `docker/replace`, with a
+    /// number behind it where two names come to the same.
     ///
     /// # Errors
     /// It cannot be created.
     pub fn scenario(&self, name: &str) -> Result<Utf8PathBuf, DirectoryError> {
-        let path = self.path.join(plain_name(name));
-        fs::create_dir_all(&path).map_err(io_error("create", &path))?;
-        Ok(path)
+        let plain = self.path.join(plain_name(name));
+        let mut path = plain.clone();
+        let mut number = 1;
+        loop {
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(path),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    number += 1;
+                    path = Utf8PathBuf::from(format!("{plain}-{number}"));
+                }
+                Err(source) => return Err(io_error("create", &path)(source)),
+            }
+        }
     }
 }
 
+/// A name that neither leaves a directory nor is hidden in it.
 fn plain_name(name: &str) -> String {
+    let name = name.replace('/', ".");
     let plain = |character: char| character.is_ascii_alphanumeric() || "._-+".contains(character);
     let name: String = name.chars().map(|character| if plain(character) { character } else { '_' }).collect();
     match name.strip_prefix('.') {
@@ -215,8 +227,19 @@ mod tests {
 
     #[test]
     fn a_scenario_stays_in_the_runs_directory() {
-        assert_eq!(plain_name("docker.vendor"), "docker.vendor");
-        assert_eq!(plain_name("../../etc"), "_._.._etc");
+        assert_eq!(plain_name("docker/vendor"), "docker.vendor");
+        assert_eq!(plain_name("../../etc"), "_.....etc");
         assert_eq!(plain_name(".."), "_.");
+    }
+
+    #[test]
+    fn two_scenarios_never_share_a_directory() {
+        let (_scratch, home) = scratch();
+        let run = RunDirectory::under(&home).expect("created");
+        let paths = ["a/b", "a.b", "a/b"].map(|name| run.scenario(name).expect("created"));
+        assert_eq!(
+            paths.map(|path| path.file_name().map(str::to_owned)),
+            ["a.b", "a.b-2", "a.b-3"].map(|name| Some(name.to_owned()))
+        );
     }
 }

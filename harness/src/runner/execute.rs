@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Action, Cause, EventKind, Events, Job, JobStep, Limits, Rig, Subject, Trouble, hint_for, outcome_of,
 };
 use crate::check::{Finding, Outcome};
+use crate::machine::Fault;
 
 /// Executes a scenario to its end, whatever that is, and gives its outcome. The machine is stopped
 /// and its files are complete when `scenario-finished` is emitted.
@@ -40,12 +41,15 @@ pub(super) async fn execute<R: Rig>(
         under_way: None,
         failed: false,
     };
+    let limit = job.timeout.map(|limit| limit.mul_f64(limits.factor));
     let course = AssertUnwindSafe(execution.course()).catch_unwind();
     let end = tokio::select! {
         biased;
         () = interrupted.cancelled() => Err(Halt::Interrupted),
         course = course => course.unwrap_or_else(|panic| Err(Halt::Panicked(panic_message(panic.as_ref())))),
+        limit = overrun(limit) => Err(Halt::Overran(limit)),
     };
+    let end = end.map_err(|halt| execution.with_console(halt));
     execution.stop().await;
     let (outcome, cause) = execution.close(end);
     let duration_ms = milliseconds(started.elapsed());
@@ -59,6 +63,8 @@ enum Halt {
     Trouble(Trouble),
     /// a step whose failure leaves nothing to go on from; it was reported
     Step(usize),
+    /// the scenario took longer than its author allows
+    Overran(Duration),
     /// the user broke the run off
     Interrupted,
     /// a defect of the harness
@@ -180,6 +186,14 @@ impl<R: Rig> Execution<'_, R> {
         timeout(self.limits.aftermath, subject.fault()).await.ok().map(Halt::from)
     }
 
+    /// Turns an overrun into a fault, with the end of the console while there is one.
+    fn with_console(&self, halt: Halt) -> Halt {
+        let Halt::Overran(limit) = halt else { return halt };
+        let console = self.subject.as_ref().map(|subject| subject.console_tail()).unwrap_or_default();
+        let what = "the end of the scenario".to_owned();
+        Fault::TimedOut { what, seconds: limit.as_secs(), console }.into()
+    }
+
     fn waiting(&self, what: &str) {
         self.events.emit(EventKind::Waiting { scenario: self.job.name.clone(), what: what.to_owned() });
     }
@@ -206,7 +220,8 @@ impl<R: Rig> Execution<'_, R> {
     }
 
     async fn stop(&mut self) {
-        let Some(subject) = self.subject.take() else { return };
+        // Nobody else holds it: the course that did has ended or was dropped.
+        let Some(subject) = self.subject.take().and_then(Arc::into_inner) else { return };
         let stop = AssertUnwindSafe(subject.stop()).catch_unwind();
         match timeout(self.limits.stop, stop).await {
             Ok(Ok(())) => {}
@@ -268,6 +283,9 @@ impl Halt {
                 (Outcome::Broken, Cause { message: message.clone(), hint: hint.clone(), fault: None })
             }
             Self::Step(number) => (Outcome::Broken, plain(format!("nothing can follow step {number}"))),
+            Self::Overran(limit) => {
+                (Outcome::Failed, plain(format!("the scenario did not end within {} s", limit.as_secs())))
+            }
             Self::Interrupted => (Outcome::Skipped, plain("interrupted".to_owned())),
             Self::Panicked(message) => {
                 let hint = "this is a defect of loadgauge: please report it with events.jsonl";
@@ -280,9 +298,13 @@ impl Halt {
     /// Why the steps behind were not reached.
     fn in_short(&self) -> String {
         match self {
+            Self::Trouble(Trouble::Fault(Fault::TimedOut { what, .. })) => {
+                format!("{what} did not come in time")
+            }
             Self::Trouble(Trouble::Fault(_)) => "the machine died".to_owned(),
             Self::Trouble(Trouble::Other { .. }) => "the scenario could not go on".to_owned(),
             Self::Step(number) => format!("nothing can follow step {number}"),
+            Self::Overran(_) => "the scenario took too long".to_owned(),
             Self::Interrupted => "interrupted".to_owned(),
             Self::Panicked(_) => "the harness panicked".to_owned(),
         }
@@ -300,6 +322,17 @@ fn judge_boot_ids(before: &str, announced: &str, asked: &str) -> Finding {
         hint: (!changed)
             .then(|| "the guest answers from before the reboot: did it really go down?".to_owned()),
         commands: Vec::new(),
+    }
+}
+
+/// Ends after a limit, and says which; never without one.
+async fn overrun(limit: Option<Duration>) -> Duration {
+    match limit {
+        Some(limit) => {
+            sleep(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
     }
 }
 

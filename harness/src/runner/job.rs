@@ -57,6 +57,8 @@ pub struct Job<C> {
     pub summary: String,
     /// where its files are written
     pub directory: Utf8PathBuf,
+    /// how long the whole may take, for KVM
+    pub timeout: Option<Duration>,
     /// in the order of execution, the sweeps among them
     pub steps: Vec<JobStep<C>>,
 }

@@ -29,7 +29,7 @@ pub trait Rig: Send + Sync + 'static {
 /// A running machine and the guest in it.
 ///
 /// Dropping one kills its machine; every future may be dropped half-way.
-pub trait Subject: Send + Sync + 'static {
+pub trait Subject: Send + Sync + Sized + 'static {
     /// What the guest can be asked.
     type Check;
 
@@ -56,8 +56,11 @@ pub trait Subject: Send + Sync + 'static {
     /// The boot id, as the guest's kernel says it over the connection.
     fn boot_id(&self) -> impl Future<Output = Result<String, Trouble>> + Send;
 
-    /// Stops the machine and returns when its files are complete.
-    fn stop(&self) -> impl Future<Output = ()> + Send;
+    /// The last lines of the console.
+    fn console_tail(&self) -> Vec<String>;
+
+    /// Stops the machine and returns when nothing is left of it and its files are complete.
+    fn stop(self) -> impl Future<Output = ()> + Send;
 }
 
 /// A guest that is up.

@@ -150,7 +150,11 @@ impl Subject for ScriptedSubject {
         Ok(self.boot())
     }
 
-    async fn stop(&self) {
+    fn console_tail(&self) -> Vec<String> {
+        vec!["the last line".to_owned()]
+    }
+
+    async fn stop(self) {
         self.rig.stopped.lock().expect("not poisoned").push(self.name.clone());
     }
 }
@@ -217,7 +221,19 @@ impl Trial {
         let step = |action| JobStep { summary: format!("{action:?}"), action, within: None };
         let steps = actions.into_iter().map(step).collect();
         let directory = Utf8Path::new("/run").join(name);
-        self.run.jobs.push(Job { name: name.to_owned(), summary: name.to_owned(), directory, steps });
+        self.run.jobs.push(Job {
+            name: name.to_owned(),
+            summary: name.to_owned(),
+            directory,
+            timeout: None,
+            steps,
+        });
+        self
+    }
+
+    /// Limits the scenario that was added last.
+    pub(super) fn timeout(mut self, limit: Duration) -> Self {
+        self.run.jobs.last_mut().expect("a scenario").timeout = Some(limit);
         self
     }
 

@@ -159,6 +159,19 @@ async fn failing_fast_starts_nothing_more_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_scenario_that_takes_too_long_fails_with_the_end_of_its_console() {
+    let report = Trial::new(1)
+        .scenario("slow", &[Answer::Hang, Answer::Pass])
+        .timeout(Duration::from_millis(50))
+        .run()
+        .await;
+    assert_eq!(report.steps("slow"), [Failed, Skipped]);
+    let fault = report.end("slow").1.and_then(|cause| cause.fault).expect("a fault");
+    assert_eq!(fault.console(), ["the last line"]);
+    assert_eq!((report.stopped.len(), report.left), (1, 0));
+}
+
+#[tokio::test]
 async fn every_wait_is_told_when_it_begins() {
     let report = Trial::new(1).scenario("a", &[Answer::Pass]).run().await;
     let waits: Vec<&str> = report
