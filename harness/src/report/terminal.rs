@@ -118,6 +118,8 @@ impl Terminal {
         let Some(finding) = &step.finding else { return lines };
         match step.outcome {
             Outcome::Passed => {}
+            // A machine that dies takes many steps along, and one word about it is enough.
+            Outcome::Skipped if self.reason_before(scenario) == Some(&finding.found) => {}
             Outcome::Skipped => lines.push(format!("          {}", one_line(&finding.found))),
             Outcome::Flaky | Outcome::Failed | Outcome::Broken => {
                 let file =
@@ -127,6 +129,13 @@ impl Terminal {
             }
         }
         lines
+    }
+
+    /// What was found by the last step but one, if it was skipped.
+    fn reason_before(&self, scenario: &str) -> Option<&String> {
+        let step = self.record.scenario(scenario)?.steps.iter().nth_back(1)?;
+        let finding = step.finding.as_ref()?;
+        (step.outcome == Outcome::Skipped).then_some(&finding.found)
     }
 
     fn ending(&self, scenario: &ScenarioRecord) -> Vec<String> {

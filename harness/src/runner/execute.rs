@@ -222,6 +222,7 @@ impl<R: Rig> Execution<'_, R> {
     async fn stop(&mut self) {
         // Nobody else holds it: the course that did has ended or was dropped.
         let Some(subject) = self.subject.take().and_then(Arc::into_inner) else { return };
+        self.waiting("the machine to stop");
         let stop = AssertUnwindSafe(subject.stop()).catch_unwind();
         match timeout(self.limits.stop, stop).await {
             Ok(Ok(())) => {}
