@@ -126,7 +126,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::report::testing;
+    use crate::report::{JUnit, JsonLines, json_lines, testing};
 
     /// Writes down what it is told, and fails at its `fails_at`-th event.
     struct Witness {
@@ -165,6 +165,23 @@ mod tests {
             self.note("finish");
             Ok(())
         }
+    }
+
+    #[test]
+    fn every_report_can_be_made_again_from_the_events() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name| camino::Utf8Path::from_path(directory.path()).expect("UTF-8").join(name);
+        let events_file = path("events.jsonl");
+        let first: Vec<Box<dyn Report>> = vec![
+            Box::new(JsonLines::create(&events_file).expect("created")),
+            Box::new(JUnit::new(path("first.xml"))),
+        ];
+        replay(&testing::run_of_everything(), first).expect("written");
+        let events = json_lines::read(&events_file).expect("read");
+        replay(&events, vec![Box::new(JUnit::new(path("second.xml")))]).expect("written");
+        let read = |name| std::fs::read_to_string(path(name)).expect("read");
+        assert_eq!(read("first.xml"), read("second.xml"));
+        assert!(read("first.xml").contains("program prints its own line"));
     }
 
     #[tokio::test]

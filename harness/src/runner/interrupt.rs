@@ -39,6 +39,7 @@ impl Interrupt {
         let cancel = token.clone();
         let task = tokio::spawn(async move {
             signals.next().await;
+            tracing::warn!("interrupted: the machines are being stopped; a second signal leaves at once");
             cancel.cancel();
             signals.next().await;
             at_second();

@@ -182,8 +182,12 @@ async fn every_wait_is_told_when_it_begins() {
             _ => None,
         })
         .collect();
-    assert_eq!(
-        waits,
-        ["the machine to start", "the guest to be up", "an SSH connection", "step 1, Ask(Pass)"]
-    );
+    let expected = [
+        "the machine to start",
+        "the guest to be up",
+        "an SSH connection",
+        "step 1, Ask(Pass)",
+        "the machine to stop",
+    ];
+    assert_eq!(waits, expected);
 }
