@@ -98,7 +98,7 @@ impl<R: Rig> Execution<'_, R> {
         self.waiting("the machine to start");
         let subject = Arc::new(self.rig.start(&self.job.name, &self.job.directory).await?);
         self.subject = Some(Arc::clone(&subject));
-        self.bring_up(&subject, None, Instant::now()).await?;
+        self.bring_up(&subject, None).await?;
         for index in 0..self.job.steps.len() {
             self.step(&subject, index).await?;
         }
@@ -107,12 +107,7 @@ impl<R: Rig> Execution<'_, R> {
     }
 
     /// Waits until the guest is up and connects to it.
-    async fn bring_up(
-        &mut self,
-        subject: &R::Subject,
-        after: Option<&str>,
-        since: Instant,
-    ) -> Result<(), Halt> {
+    async fn bring_up(&mut self, subject: &R::Subject, after: Option<&str>) -> Result<(), Halt> {
         self.waiting("the guest to be up");
         let up = tokio::select! {
             biased;
@@ -123,7 +118,7 @@ impl<R: Rig> Execution<'_, R> {
             scenario: self.job.name.clone(),
             boot_id: up.boot_id.clone(),
             state: up.state,
-            duration_ms: milliseconds(since.elapsed()),
+            duration_ms: milliseconds(up.since),
         });
         self.boot_id = up.boot_id;
         self.waiting("an SSH connection");
@@ -165,14 +160,13 @@ impl<R: Rig> Execution<'_, R> {
     /// Reboots the guest and looks whether it really did.
     async fn reboot(&mut self, subject: &R::Subject) -> Result<Finding, Halt> {
         let before = self.boot_id.clone();
-        let since = Instant::now();
         self.waiting("the guest to take the order to reboot");
         tokio::select! {
             biased;
             fault = subject.fault() => return Err(fault.into()),
             ordered = subject.reboot() => ordered?,
         }
-        self.bring_up(subject, Some(&before), since).await?;
+        self.bring_up(subject, Some(&before)).await?;
         let after = tokio::select! {
             biased;
             fault = subject.fault() => return Err(fault.into()),

@@ -70,6 +70,8 @@ pub struct Up {
     pub boot_id: String,
     /// what `systemctl is-system-running` said
     pub state: String,
+    /// from power-on, or from the guest's last reset
+    pub since: Duration,
 }
 
 /// Why a scenario cannot go on.

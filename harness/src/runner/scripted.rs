@@ -98,7 +98,7 @@ impl Subject for ScriptedSubject {
     async fn up(&self, _after: Option<&str>, _limit: Duration) -> Result<Up, Fault> {
         match &self.boot {
             Boot::Dies(fault) => Err(fault.clone()),
-            _ => Ok(Up { boot_id: self.boot(), state: "running".to_owned() }),
+            _ => Ok(Up { boot_id: self.boot(), state: "running".to_owned(), since: Duration::from_secs(1) }),
         }
     }
 
