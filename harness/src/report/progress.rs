@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::text::one_line;
+
 /// How long a wait goes on before it is worth a line of its own, in microseconds.
 const FIRST_WORD: u64 = 10_000_000;
 /// How long until the next such line.
@@ -43,6 +45,7 @@ impl Progress {
 
     /// A scenario begins to wait.
     pub(super) fn wait(&mut self, scenario: &str, what: &str, now_us: u64) {
+        let what = one_line(what);
         match self {
             Self::Spinners { screen, bars } => {
                 let bar = bars.entry(scenario.to_owned()).or_insert_with(|| {
@@ -54,11 +57,7 @@ impl Progress {
                 bar.set_message(format!("{scenario}: waiting for {what}"));
             }
             Self::Lines { waits } => {
-                let wait = Wait {
-                    what: what.to_owned(),
-                    since_us: now_us,
-                    next_us: now_us.saturating_add(FIRST_WORD),
-                };
+                let wait = Wait { what, since_us: now_us, next_us: now_us.saturating_add(FIRST_WORD) };
                 waits.insert(scenario.to_owned(), wait);
             }
         }
@@ -99,6 +98,6 @@ impl Progress {
 }
 
 fn spinner_style() -> ProgressStyle {
-    ProgressStyle::with_template("  {spinner} {msg} ({elapsed})")
+    ProgressStyle::with_template("  {spinner} {elapsed:>4}  {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
