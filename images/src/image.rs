@@ -195,6 +195,9 @@ fn described(directory: &Utf8Path) -> Result<Option<Image>, ImageError> {
     };
     let mut image: Image = parsed.map_err(|source| ImageError::Format { path, source })?;
     image.disk = directory.join(image.disk);
+    if let Some(base) = &mut image.base {
+        base.dpkg_status = directory.join(&base.dpkg_status);
+    }
     fs::metadata(&image.disk).map_err(failed("open", &image.disk))?;
     Ok(Some(image))
 }
@@ -224,6 +227,8 @@ fn released(disk: &Utf8Path, version_file: &Utf8Path) -> Result<Image, ImageErro
         digest: digest::of_file(disk).map_err(failed("read", disk))?,
         disk: disk.to_owned(),
         facts,
+        // A released image carries no package metadata.
+        base: None,
     })
 }
 
@@ -277,17 +282,29 @@ mod tests {
     #[test]
     fn a_manifest_is_read_back_with_its_disk_beside_it() {
         let (_scratch, path) = directory();
+        let base = Base {
+            digest: "ef".to_owned(),
+            os_release: facts().os_release,
+            architecture: Architecture::Amd64,
+            dpkg_status: "dpkg-status".into(),
+            archive: crate::base::Archive {
+                mirror: "http://archive.example".to_owned(),
+                suite: "trixie".to_owned(),
+                components: vec!["main".to_owned()],
+                keyring: "/keyring.gpg".into(),
+            },
+        };
         let image = Image {
             disk: "disk.qcow2".into(),
             format: DiskFormat::Qcow2,
             digest: "ab".to_owned(),
             facts: facts(),
+            base: Some(base.clone()),
         };
         let manifest = Manifest {
             format: 1,
             inputs: "cd".to_owned(),
             image: image.clone(),
-            base: "ef".to_owned(),
             packages: [("jq:amd64".to_owned(), "1.7-1".to_owned())].into(),
             extensions: std::collections::BTreeMap::new(),
             files: std::collections::BTreeMap::new(),
@@ -298,7 +315,8 @@ mod tests {
         let error = Image::open(&path).expect_err("the disk is missing");
         assert!(error.to_string().contains("disk.qcow2"), "{error}");
         fs::write(path.join("disk.qcow2"), "QFI").expect("written");
-        let expected = Image { disk: path.join("disk.qcow2"), ..image };
+        let base = Base { dpkg_status: path.join("dpkg-status"), ..base };
+        let expected = Image { disk: path.join("disk.qcow2"), base: Some(base), ..image };
         assert_eq!(Image::open(&path).expect("opened"), expected);
         assert_eq!(Image::open(&path.join("disk.qcow2")).expect("opened by its disk"), expected);
     }

@@ -27,7 +27,7 @@ const CUSTOMIZE: &str = include_str!("../../standin/customize.sh");
 pub(super) const ROOT_ARCHIVE: &str = "root.tar";
 pub(super) const KERNEL: &str = "vmlinuz";
 pub(super) const INITRD: &str = "initrd.img";
-const DPKG_STATUS: &str = "dpkg-status";
+pub(super) const DPKG_STATUS: &str = "dpkg-status";
 const OS_RELEASE: &str = "os-release";
 
 /// Makes the stand-in's base, or finds it in the store, and says in which directory it lies.

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::base::{INITRD, KERNEL, ROOT_ARCHIVE, TIME};
+use super::base::{DPKG_STATUS, INITRD, KERNEL, ROOT_ARCHIVE, TIME};
 use super::disk::{self, Content, Placed, SECTOR};
 use super::error::{StandinError, io};
 use super::manifest::{self, FileRecord, Manifest};
@@ -19,7 +19,7 @@ use crate::image::{DiskFormat, Facts, Image};
 use crate::release::Release;
 
 /// Counts up when an entry changes in a way that its inputs do not show.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 const ASSEMBLE: &str = include_str!("../../standin/assemble.sh");
 /// The file on the ESP by which Flatcar knows its first boot, and what is in it.
 const FIRST_BOOT: &str = "If this file exists, Ignition will run and then delete the file.\n";
@@ -39,7 +39,8 @@ pub struct VendorExtension {
 /// Puts a base, made by [`super::build_base`] in `directory`, and extensions on a bootable disk,
 /// or finds that disk in the store.
 ///
-/// The entry holds `disk.qcow2`, the kernel `vmlinuz`, `initrd.img` and `manifest.json`, which is
+/// The entry holds `disk.qcow2`, the kernel `vmlinuz`, `initrd.img`, the package database
+/// `dpkg-status` and `manifest.json`, which is
 /// a [`Manifest`]; [`Image::open`] reads it back.
 ///
 /// `progress` is told what is being done, in short phrases.
@@ -242,8 +243,10 @@ fn write_manifest(
     inputs: String,
 ) -> Result<(), StandinError> {
     let status = fs::read_to_string(&base.dpkg_status).map_err(io("read", &base.dpkg_status))?;
+    let copy = work.join(DPKG_STATUS);
+    fs::write(&copy, &status).map_err(io("write", &copy))?;
     let mut files = BTreeMap::new();
-    for name in [DISK, KERNEL, INITRD] {
+    for name in [DISK, KERNEL, INITRD, DPKG_STATUS] {
         files.insert(Utf8PathBuf::from(name), record(&work.join(name))?);
     }
     let manifest = Manifest {
@@ -254,8 +257,8 @@ fn write_manifest(
             format: DiskFormat::Qcow2,
             digest: files[Utf8Path::new(DISK)].sha256.clone(),
             facts: facts(base, &extensions)?,
+            base: Some(Base { dpkg_status: Utf8PathBuf::from(DPKG_STATUS), ..base.clone() }),
         },
-        base: base.digest.clone(),
         packages: manifest::installed(&status),
         extensions,
         files,

@@ -15,8 +15,6 @@ pub struct Manifest {
     pub inputs: String,
     /// the image; paths are relative to the manifest
     pub image: Image,
-    /// digest of the base that the image holds
-    pub base: String,
     /// every Debian package, `name:architecture`, and its version
     pub packages: BTreeMap<String, String>,
     /// every extension of the image and its file's digest
