@@ -2,4 +2,5 @@
 //! Assertions about a guest, one file per kind.
 mod finding;
 
-pub use finding::{Finding, Outcome, Transcript};
+pub use crate::guest::Transcript;
+pub use finding::{Finding, Outcome};
