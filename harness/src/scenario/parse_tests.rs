@@ -206,6 +206,16 @@ fn limits_of_a_machine() {
 }
 
 #[test]
+fn sweeps_are_waived_with_a_reason() {
+    let text = |without| format!("summary = \"x\"\nwithout = {{ {without} }}\n{CHECK}");
+    let scenario = parse(&text("failed-units = \"one fails on purpose\"")).expect("a sound scenario");
+    let waived = scenario.without.get(&crate::check::Sweep::FailedUnits).map(String::as_str);
+    assert_eq!(waived, Some("one fails on purpose"));
+    insta::assert_snapshot!(report(&text("failed-unit = \"x\", coredumps = \"\"")));
+    insta::assert_snapshot!("a_sweep_without_a_reason", report(&text("coredumps = \" \"")));
+}
+
+#[test]
 fn names_of_extensions_are_file_names() {
     for name in ["", "a/b", "..", "x.raw", "a b"] {
         let text = format!("summary = \"x\"\n[[sysext]]\nrecipe = \"hello\"\nname = \"{name}\"\n{CHECK}");
