@@ -104,7 +104,8 @@ reboot = {}
     );
     assert_eq!(scenario.hold[0].title(), "it is merged");
     let [run, reboot] = scenario.steps.as_slice() else { panic!("two steps") };
-    assert!(matches!(run.kind, StepKind::Check(Check::Run(_))));
+    let StepKind::Check(check) = &run.kind else { panic!("a check") };
+    assert!(matches!(**check, Check::Run(_)));
     assert_eq!((run.within, run.line), (Some(Duration::from_secs(30)), 38));
     assert_eq!(reboot.kind, StepKind::Reboot);
 }
