@@ -67,7 +67,7 @@ pub struct Link {
     pub hard: bool,
 }
 
-/// A directory, owned by root; what exists is kept and gets the mode.
+/// A directory, owned by root; one that exists keeps its owner and contents and gets the mode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
     /// Absolute path in the guest.

@@ -57,7 +57,7 @@ impl ParseError {
             ),
             ParseCause::UnknownKey(path, _) => {
                 let key = path.rsplit('.').next().unwrap_or(path);
-                nearest(key, KEYS.iter().copied()).map(|known| format!("did you mean `{known}`?"))
+                nearest(key, KEYS.split(' ')).map(|known| format!("did you mean `{known}`?"))
             }
         }
     }
@@ -80,9 +80,9 @@ impl Config {
                 return Err(at_offset(text, at, ParseCause::Version(version)));
             }
         }
-        let mut value = serde_json::from_str::<Value>(text).map_err(from_json)?;
+        let mut value = serde_json::from_str::<Value>(text).map_err(|error| from_json(&error))?;
         prune(&mut value);
-        let mut config = serde_json::from_value::<v3_3::Config>(value).map_err(from_json)?;
+        let mut config = serde_json::from_value::<v3_3::Config>(value).map_err(|error| from_json(&error))?;
         config.ignition.version = v3_3::Config::default().ignition.version;
         Ok(Self(config))
     }
@@ -98,7 +98,7 @@ fn version(text: &str) -> Result<String, ParseError> {
     struct Inner {
         version: Option<String>,
     }
-    let outer = serde_json::from_str::<Outer>(text).map_err(from_json)?;
+    let outer = serde_json::from_str::<Outer>(text).map_err(|error| from_json(&error))?;
     let version = outer.ignition.and_then(|inner| inner.version);
     version.ok_or_else(|| at_offset(text, 0, ParseCause::NoVersion))
 }
@@ -115,7 +115,7 @@ fn check_keys<'de, T: Deserialize<'de>>(text: &'de str, version: &str) -> Result
     serde_ignored::deserialize::<_, _, T>(&mut deserializer, |path| {
         unknown.get_or_insert((position.get(), path.to_string()));
     })
-    .map_err(from_json)?;
+    .map_err(|error| from_json(&error))?;
     let Some((behind, path)) = unknown else { return Ok(()) };
     let path = path.replace(".?", "");
     let key = format!("\"{}\"", path.rsplit('.').next().unwrap_or(&path));
@@ -137,13 +137,13 @@ impl Read for Counting<'_> {
 }
 
 fn at_offset(text: &str, offset: usize, cause: ParseCause) -> ParseError {
-    let before = &text.as_bytes()[..offset.min(text.len())];
-    let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-    ParseError { line, column: before.len() - line_start + 1, cause }
+    let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+    let lines = before.split(|&byte| byte == b'\n').collect::<Vec<_>>();
+    let column = 1 + lines.last().map_or(0, |line| line.len());
+    ParseError { line: lines.len(), column, cause }
 }
 
-fn from_json(error: serde_json::Error) -> ParseError {
+fn from_json(error: &serde_json::Error) -> ParseError {
     let text = error.to_string();
     // The place stands beside the message, so it need not stand in it too.
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -152,104 +152,20 @@ fn from_json(error: serde_json::Error) -> ParseError {
 }
 
 /// Every key of the specification 3.3.0, to find the one that was meant.
-const KEYS: &[&str] = &[
-    "append",
-    "certificateAuthorities",
-    "clevis",
-    "compression",
-    "config",
-    "contents",
-    "custom",
-    "device",
-    "devices",
-    "directories",
-    "disks",
-    "dropins",
-    "enabled",
-    "files",
-    "filesystems",
-    "format",
-    "gecos",
-    "gid",
-    "group",
-    "groups",
-    "guid",
-    "hard",
-    "hash",
-    "homeDir",
-    "httpHeaders",
-    "httpProxy",
-    "httpResponseHeaders",
-    "httpTotal",
-    "httpsProxy",
-    "id",
-    "ignition",
-    "kernelArguments",
-    "keyFile",
-    "label",
-    "level",
-    "links",
-    "luks",
-    "mask",
-    "merge",
-    "mode",
-    "mountOptions",
-    "name",
-    "needsNetwork",
-    "noCreateHome",
-    "noLogInit",
-    "noProxy",
-    "noUserGroup",
-    "number",
-    "options",
-    "overwrite",
-    "partitions",
-    "passwd",
-    "passwordHash",
-    "path",
-    "pin",
-    "primaryGroup",
-    "proxy",
-    "raid",
-    "replace",
-    "resize",
-    "security",
-    "shell",
-    "shouldExist",
-    "shouldNotExist",
-    "sizeMiB",
-    "source",
-    "spares",
-    "sshAuthorizedKeys",
-    "startMiB",
-    "storage",
-    "system",
-    "systemd",
-    "tang",
-    "target",
-    "threshold",
-    "thumbprint",
-    "timeouts",
-    "tls",
-    "tpm2",
-    "typeGuid",
-    "uid",
-    "units",
-    "url",
-    "user",
-    "users",
-    "uuid",
-    "value",
-    "verification",
-    "version",
-    "wipeFilesystem",
-    "wipePartitionEntry",
-    "wipeTable",
-    "wipeVolume",
-];
+const KEYS: &str = "append certificateAuthorities clevis compression config contents custom device devices directories \
+    disks dropins enabled files filesystems format gecos gid group groups guid hard hash homeDir \
+    httpHeaders httpProxy httpResponseHeaders httpTotal httpsProxy id ignition kernelArguments keyFile \
+    label level links luks mask merge mode mountOptions name needsNetwork noCreateHome noLogInit noProxy \
+    noUserGroup number options overwrite partitions passwd passwordHash path pin primaryGroup proxy raid \
+    replace resize security shell shouldExist shouldNotExist sizeMiB source spares sshAuthorizedKeys \
+    startMiB storage system systemd tang target threshold thumbprint timeouts tls tpm2 typeGuid uid \
+    units url user users uuid value verification version wipeFilesystem wipePartitionEntry wipeTable \
+    wipeVolume";
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -280,6 +196,27 @@ mod tests {
                 Some("did you mean `contents`?".into())
             )
         );
+    }
+
+    #[test]
+    fn every_key_is_known() {
+        fn keys(value: &Value, found: &mut BTreeSet<String>) {
+            match value {
+                Value::Object(fields) => {
+                    for (key, value) in fields {
+                        found.insert(key.clone());
+                        keys(value, found);
+                    }
+                }
+                Value::Array(list) => list.iter().for_each(|value| keys(value, found)),
+                _ => {}
+            }
+        }
+        let text = include_str!("butane/everything.bu");
+        let config = Config::from_butane(text, camino::Utf8Path::new(".")).expect("it has every key");
+        let mut found = BTreeSet::new();
+        keys(&serde_json::from_str(&config.to_json()).expect("JSON"), &mut found);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), KEYS.split(' ').collect::<Vec<_>>());
     }
 
     #[test]

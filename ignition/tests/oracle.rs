@@ -159,7 +159,7 @@ fn what_is_delivered_is_accepted() {
     fs::write(&image, [7; 3000]).expect("a file");
     let tree = root.join("tree");
     fs::create_dir_all(tree.join("usr/bin")).expect("a directory");
-    fs::write(tree.join("usr/bin/a b"), [1; 100_000]).expect("a file");
+    fs::write(tree.join("usr/bin/a b"), vec![1; 100_000]).expect("a file");
     fs::write(tree.join("usr/bin/ü#?%"), "small").expect("a file");
     symlink("a b", tree.join("usr/bin/link")).expect("a link");
     for directory in ["", "usr", "usr/bin"] {

@@ -17,7 +17,7 @@ impl Config {
     pub fn from_butane(text: &str, files: &Utf8Path) -> Result<Self, ButaneError> {
         header(text)?;
         let mut butane = parse::<schema::Butane>(text)?;
-        resolve::resolve(&mut butane, &Files::new(files))?;
+        resolve::resolve(&mut butane, text, &Files::new(files))?;
         let unwritable = |error: serde_json::Error| ButaneError {
             line: 1,
             column: 1,

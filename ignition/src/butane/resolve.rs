@@ -15,8 +15,8 @@ use crate::data_url;
 
 type Outcome = Result<(), ButaneError>;
 
-/// Replaces everything that Ignition does not know by what it knows.
-pub(super) fn resolve(butane: &mut Butane, files: &Files<'_>) -> Outcome {
+/// Replaces everything that Ignition does not know by what it knows; `text` is what was read.
+pub(super) fn resolve(butane: &mut Butane, text: &str, files: &Files<'_>) -> Outcome {
     if let Some(ignition) = &mut butane.ignition {
         let config = ignition.config.iter_mut();
         for resource in config.flat_map(|c| c.merge.iter_mut().flatten().chain(&mut c.replace)) {
@@ -34,22 +34,22 @@ pub(super) fn resolve(butane: &mut Butane, files: &Files<'_>) -> Outcome {
         self::unit(unit, files)?;
     }
     if let Some(storage) = &mut butane.storage {
-        self::storage(storage, files)?;
+        self::storage(storage, text, files)?;
         let units = mount_unit::units(storage)?;
         mount_unit::add(units, &mut butane.systemd);
     }
     Ok(())
 }
 
-fn storage(storage: &mut Storage, files: &Files<'_>) -> Outcome {
+fn storage(storage: &mut Storage, text: &str, files: &Files<'_>) -> Outcome {
     for file in storage.files.iter_mut().flatten() {
-        mode(file.mode.as_ref())?;
+        mode(file.mode.as_ref(), text)?;
         for resource in file.contents.iter_mut().chain(file.append.iter_mut().flatten()) {
             self::resource(resource, files)?;
         }
     }
     for directory in storage.directories.iter().flatten() {
-        mode(directory.mode.as_ref())?;
+        mode(directory.mode.as_ref(), text)?;
     }
     for luks in storage.luks.iter_mut().flatten() {
         not_too_new(luks)?;
@@ -102,16 +102,19 @@ fn keys(user: &mut User, files: &Files<'_>) -> Outcome {
     Ok(())
 }
 
-/// A mode whose decimal digits read like an octal mode, and that makes little sense as what it is.
-fn mode(mode: Option<&Spanned<i64>>) -> Outcome {
-    const COMMON: [i64; 16] =
-        [400, 440, 444, 500, 550, 555, 600, 640, 644, 660, 664, 666, 700, 750, 755, 775];
-    match mode {
-        Some(mode) if COMMON.contains(&mode.value) || mode.value == 777 => {
-            Err(at(&mode.referenced, ButaneCause::DecimalMode(mode.value)))
-        }
-        _ => Ok(()),
+/// A mode that is written without a leading zero, and whose decimal digits read like an octal mode.
+fn mode(mode: Option<&Spanned<i64>>, text: &str) -> Outcome {
+    const COMMON: [i64; 17] =
+        [400, 440, 444, 500, 550, 555, 600, 640, 644, 660, 664, 666, 700, 750, 755, 775, 777];
+    let Some(mode) = mode.filter(|mode| COMMON.contains(&mode.value)) else { return Ok(()) };
+    // The same number may well be meant when it is written in octal: 0620 is 400.
+    let place = mode.defined;
+    let line = usize::try_from(place.line()).ok().and_then(|line| text.lines().nth(line.checked_sub(1)?));
+    let column = usize::try_from(place.column()).unwrap_or_default().saturating_sub(1);
+    if line.and_then(|line| line.chars().nth(column)) == Some('0') {
+        return Ok(());
     }
+    Err(at(&mode.referenced, ButaneCause::DecimalMode(mode.value)))
 }
 
 fn not_too_new(luks: &Luks) -> Outcome {

@@ -4,6 +4,8 @@
 //! The fields are read under their own names, which are Butane's, and written under Ignition's. What
 //! Ignition does not have is never written: it must have been resolved before.
 
+#![expect(clippy::struct_field_names, reason = "the names are Butane's")]
+
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 

@@ -129,6 +129,9 @@ fn modes_are_octal_as_butane_reads_them() {
         let config = Config::from_butane(&flatcar(&body), Utf8Path::new(".")).expect("a mode");
         assert!(config.to_json().contains("\"mode\":420"), "{mode}: {}", config.to_json());
     }
+    let tty = flatcar("storage:\n  files:\n    - {path: /a, mode: 0620}\n");
+    let config = Config::from_butane(&tty, Utf8Path::new(".")).expect("400 in decimal, and yet no slip");
+    assert!(config.to_json().contains("\"mode\":400"), "{}", config.to_json());
 }
 
 proptest! {

@@ -32,6 +32,16 @@ pub enum DeliveryError {
         /// The digest of what is there.
         found: String,
     },
+    /// The image has not the size that it is said to have: it was changed after it was measured.
+    #[error("`{path}` has {found} bytes, expected {expected}")]
+    Size {
+        /// The image.
+        path: Utf8PathBuf,
+        /// The size that was said.
+        expected: u64,
+        /// The size that it has.
+        found: u64,
+    },
     /// `inline` was asked of more than a config can carry.
     #[error(
         "`{name}` would add {size} bytes to the config, and {INLINE_MAXIMUM} are the most that is delivered inline"
@@ -68,7 +78,7 @@ impl DeliveryError {
     /// What to do about it, if that can be said.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Name(name) if name.ends_with(".raw") => {
+            Self::Name(name) if name.strip_suffix(".raw").is_some() => {
                 Some("leave out `.raw`: it is added where the file is written".to_owned())
             }
             Self::Name(_) => Some("use letters, digits and `-_.+:~@`, and begin with none of `.`".to_owned()),
@@ -76,7 +86,7 @@ impl DeliveryError {
                 "deliver it by `http` or `auto`: the guest reads a config of 1 MiB in 8 seconds, and of 10 MiB in minutes"
                     .to_owned(),
             ),
-            Self::Changed { .. } => Some("build the extension again, or say its new digest".to_owned()),
+            Self::Changed { .. } | Self::Size { .. } => Some("build the extension again, or say its new size and digest".to_owned()),
             Self::Kind(_) | Self::SpecialBits { .. } | Self::Capabilities(_) => {
                 Some("build the extension as an image, which keeps it".to_owned())
             }

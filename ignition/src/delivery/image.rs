@@ -15,6 +15,12 @@ pub(super) fn deliver(
     size: u64,
     sha512: &str,
 ) -> Result<Delivered, DeliveryError> {
+    let metadata =
+        fs::metadata(path).map_err(|source| DeliveryError::Read { path: path.to_owned(), source })?;
+    if metadata.len() != size {
+        let found = metadata.len();
+        return Err(DeliveryError::Size { path: path.to_owned(), expected: size, found });
+    }
     let name = format!("{}.raw", plan.name);
     let fits = inline_cost(size) <= plan.limit;
     if plan.how == Delivery::Inline && !fits {
@@ -29,7 +35,7 @@ pub(super) fn deliver(
     };
     let mut config = Config::new();
     config.file(File { path: format!("{STORE}/{name}").into(), mode: 0o644, contents, overwrite: true });
-    plan.link(&mut config, &name);
+    config.link(super::link(&name));
     Ok(Delivered { config, served, how })
 }
 

@@ -190,20 +190,20 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// The link by which systemd-sysext finds what lies at `name` in the store.
-    fn link(&self, config: &mut Config, name: &str) {
-        config.link(Link {
-            path: format!("{LINKS}/{name}").into(),
-            target: format!("{STORE}/{name}").into(),
-            overwrite: true,
-            hard: false,
-        });
-    }
-
     /// Where a file of this digest is served; the last part of its name is for people who read logs.
     fn serve(&self, file: Utf8PathBuf, name: &str, sha512: String) -> (String, Served) {
         let url_path = format!("/{sha512}/{}", escape(name));
         (format!("{}{url_path}", self.origin), Served { url_path, file, sha512 })
+    }
+}
+
+/// The link by which systemd-sysext finds what lies at `name` in the store.
+fn link(name: &str) -> Link {
+    Link {
+        path: format!("{LINKS}/{name}").into(),
+        target: format!("{STORE}/{name}").into(),
+        overwrite: true,
+        hard: false,
     }
 }
 
@@ -227,7 +227,7 @@ fn check_name(name: &str) -> Result<(), DeliveryError> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+:~@".contains(c);
     let is_good = !name.is_empty()
         && !name.starts_with('.')
-        && !name.ends_with(".raw")
+        && name.strip_suffix(".raw").is_none()
         && name.len() <= 200
         && name.chars().all(is_allowed);
     if is_good { Ok(()) } else { Err(DeliveryError::Name(name.to_owned())) }
@@ -235,7 +235,7 @@ fn check_name(name: &str) -> Result<(), DeliveryError> {
 
 /// What so many bytes cost inside a config, at the most.
 fn inline_cost(size: u64) -> u64 {
-    data_url::base64_length(size)
+    data_url::longest(size)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl Host {
         let script = self.write("tree/usr/bin/hello", b"#!/bin/sh\necho hello\n");
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");
         self.write("tree/usr/share/hello/empty", b"");
-        self.write("tree/usr/share/hello/large file", &[1; 100_000]);
+        self.write("tree/usr/share/hello/large file", &vec![1; 100_000]);
         symlink("hello", self.path("tree/usr/bin/hi")).expect("a link");
         for directory in ["", "usr", "usr/bin", "usr/lib", "usr/lib/extension-release.d", "usr/share"] {
             let mode = fs::Permissions::from_mode(0o755);
@@ -89,9 +89,17 @@ fn inline_is_refused_when_it_would_take_minutes() {
 fn an_image_that_changed_is_refused() {
     let host = Host::new();
     let payload = host.image(10);
-    host.write("hello.raw", b"something else");
+    host.write("hello.raw", b"0123456789");
     let error = deliver(&payload, Delivery::Inline, ORIGIN, 0).expect_err("changed");
     assert!(matches!(error, DeliveryError::Changed { .. }), "{error}");
+    host.write("hello.raw", b"longer than before");
+    for how in [Delivery::Inline, Delivery::Http] {
+        let error = deliver(&payload, how, ORIGIN, 0).expect_err("changed");
+        assert_eq!(error.to_string(), format!("`{}` has 18 bytes, expected 10", host.path("hello.raw")));
+    }
+    fs::remove_file(host.path("hello.raw")).expect("it is there");
+    let error = deliver(&payload, Delivery::Http, ORIGIN, 0).expect_err("gone");
+    assert_eq!(error.to_string(), format!("`{}` cannot be read", host.path("hello.raw")));
 }
 
 #[test]
@@ -131,6 +139,28 @@ fn what_ignition_would_lose_is_refused_with_its_path() {
     let file = host.write("file", b"");
     let payload = Payload { name: "hello".into(), kind: PayloadKind::Directory { path: file } };
     assert!(matches!(refused(&payload), DeliveryError::NoDirectory(_)));
+}
+
+#[test]
+fn file_capabilities_are_not_lost() {
+    let host = Host::new();
+    let payload = host.tree();
+    let program = host.path("tree/usr/bin/hello");
+    // cap_net_raw, permitted and effective, in the form of capability.h's `vfs_cap_data`.
+    let mut capability = [0_u8; 20];
+    capability[..8].copy_from_slice(&[1, 0, 0, 2, 0, 0x20, 0, 0]);
+    let flags = rustix::fs::XattrFlags::empty();
+    match rustix::fs::setxattr(program.as_std_path(), "security.capability", &capability, flags) {
+        Ok(()) => {
+            let error = deliver(&payload, Delivery::Auto, ORIGIN, INLINE_LIMIT).expect_err("refused");
+            assert_eq!(
+                error.to_string(),
+                format!("`{program}` has file capabilities, which Ignition cannot set")
+            );
+        }
+        #[expect(clippy::print_stderr, reason = "a skip says why")]
+        Err(error) => eprintln!("skipped: a file cannot be given capabilities here: {error}"),
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(super) fn deliver(plan: &Plan<'_>, root: &Utf8Path) -> Result<Delivered, Del
         };
         config.file(File { path: member.in_guest.clone(), mode: member.mode, contents, overwrite: true });
     }
-    plan.link(&mut config, plan.name);
+    config.link(super::link(plan.name));
     // Two files with the same bytes and name are one address.
     served.sort();
     served.dedup_by(|one, other| one.url_path == other.url_path);

@@ -39,7 +39,7 @@ pub(super) fn systemd(systemd: &v3_3::Systemd, storage: Option<&v3_3::Storage>, 
 fn unit(unit: &v3_3::Unit, at: &str, findings: &mut Findings) {
     name(&unit.name, &format!("{at}.name"), findings);
     let contents = unit.contents.as_deref().filter(|contents| !contents.is_empty());
-    let sections = contents.map(|text| sections(text));
+    let sections = contents.map(self::sections);
     match &sections {
         Some(Err(cause)) => findings.error(format_args!("{at}.contents"), cause),
         Some(Ok(sections)) if unit.enabled == Some(true) && !sections.contains(&"Install") => findings
