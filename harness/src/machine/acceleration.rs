@@ -52,7 +52,7 @@ pub struct Acceleration {
 }
 
 /// What the user asks for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum AccelChoice {
     /// KVM where it is proven to work, else TCG
