@@ -10,7 +10,7 @@ use sha2::Digest as _;
 
 use super::*;
 use crate::machine::{Acceleration, Accelerator};
-use crate::sysext::Extension;
+use crate::sysext::{Extension, Format};
 
 fn image() -> Image {
     let os_release = "PRETTY_NAME=\"Flatcar 4593.2.5\"\nVERSION_ID=4593.2.5\nID=flatcar\n";
@@ -66,7 +66,12 @@ impl Bench {
         }
         let contents = vec![b'x'; if stem == "big" { 300_000 } else { 30 }];
         let path = self.root().join(format!("built-{name}"));
-        std::fs::write(&path, &contents).expect("written");
+        if order.format == Format::Directory {
+            std::fs::create_dir_all(path.join("usr")).expect("made");
+            std::fs::write(path.join("usr/file"), &contents).expect("written");
+        } else {
+            std::fs::write(&path, &contents).expect("written");
+        }
         Ok(Extension {
             name,
             format: order.format,
