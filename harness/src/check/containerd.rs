@@ -84,7 +84,9 @@ async fn run_container(inquiry: &mut Inquiry<'_>, architecture: Architecture) ->
         return Ok(Judgement::failure("ctr imports an image from an archive", complaint(&import)));
     }
     let nonce = nonce(&import);
-    let run = inquiry.ask(Command::new(format!("{CTR} run --rm {IMAGE} probe-{nonce} {nonce}"))).await?;
+    // Unlike Docker, ctr takes what stands behind the name for the whole command.
+    let line = format!("{CTR} run --rm {IMAGE} probe-{nonce} /probe {nonce}");
+    let run = inquiry.ask(Command::new(line)).await?;
     let judgement = judge_echo("containerd runs a container that echoes its argument", &nonce, &run);
     let clean = inquiry.demand(Command::new(format!("{CTR} images rm --sync {IMAGE}"))).await;
     if judgement.holds() {

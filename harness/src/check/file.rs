@@ -96,9 +96,10 @@ impl TryFrom<Raw> for FileCheck {
         };
         let mode = mode.map(parse).transpose()?;
         let exists = exists.unwrap_or(true);
-        let more = kind.is_some() || mode.is_some() || owner.is_some() || group.is_some() || target.is_some();
+        let about =
+            kind.is_some() || mode.is_some() || owner.is_some() || group.is_some() || target.is_some();
         let inside = contents.is_some() || sha256.is_some();
-        if !exists && (more || inside) {
+        if !exists && (about || inside) {
             return Err(
                 "what does not exist has no other properties: leave out all but `path` and `exists`".into()
             );

@@ -15,7 +15,7 @@ pub(super) struct Inquiry<'a> {
 #[derive(Debug)]
 pub(super) enum Halt {
     /// the guest could not be asked
-    Guest(GuestError),
+    Guest(Box<GuestError>),
     /// the answer decides already
     Judged(Judgement),
     /// the answer cannot be read: an error of the harness, or a program it does not know
@@ -24,7 +24,7 @@ pub(super) enum Halt {
 
 impl From<GuestError> for Halt {
     fn from(error: GuestError) -> Self {
-        Self::Guest(error)
+        Self::Guest(Box::new(error))
     }
 }
 
@@ -71,7 +71,7 @@ pub(super) fn conclude(claim: &str, result: Result<Judgement, Halt>, commands: V
             Finding {
                 outcome: Outcome::Broken,
                 expected: claim.to_owned(),
-                found: format!("{}{phase}", words(&error)),
+                found: format!("{}{phase}", words(&*error)),
                 hint: error.hint(),
                 commands,
             }

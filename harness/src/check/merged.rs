@@ -101,7 +101,7 @@ impl MergedCheck {
         for claim in self.claims(&merged) {
             match claim {
                 Claim::Missing(name) => {
-                    let (found, hint) = explain(name, &candidates, &journal.text());
+                    let (found, hint) = explain(name, candidates.as_deref(), &journal.text());
                     judgement.fail(present(name, &self.hierarchy), found);
                     judgement.advise(hint);
                 }
@@ -182,8 +182,8 @@ fn candidates(text: &str) -> Option<Vec<Candidate>> {
 }
 
 /// Why an extension is not merged, as far as the guest can say, and what to do.
-fn explain(name: &str, candidates: &Option<Vec<Candidate>>, journal: &str) -> (String, String) {
-    let found = candidates.as_ref().and_then(|all| all.iter().find(|candidate| candidate.name == name));
+fn explain(name: &str, candidates: Option<&[Candidate]>, journal: &str) -> (String, String) {
+    let found = candidates.and_then(|all| all.iter().find(|candidate| candidate.name == name));
     let reasons = reasons(name, journal);
     let mut text = match (candidates, found) {
         (None, _) => format!("`{name}` is not merged"),
@@ -276,13 +276,13 @@ mod tests {
         let journal = "Starting systemd-sysext.service...\n\
             No suitable extensions found (1 ignored due to incompatible image(s)).\n\
             Finished systemd-sysext.service.\n";
-        let (found, hint) = explain("hello", &candidates(list), journal);
+        let (found, hint) = explain("hello", candidates(list).as_deref(), journal);
         insta::assert_snapshot!(found, @r"
         `hello` was found at `/opt/extensions/hello.raw` and left out
         systemd-sysext said: No suitable extensions found (1 ignored due to incompatible image(s)).
         ");
         assert!(hint.contains("VERSION_ID"), "{hint}");
-        let (found, hint) = explain("hallo", &candidates(list), "");
+        let (found, hint) = explain("hallo", candidates(list).as_deref(), "");
         assert!(found.contains("was not found") && found.contains("`hello`"), "{found}");
         assert!(hint.contains("delivered"), "{hint}");
     }
@@ -305,7 +305,7 @@ mod tests {
         #[test]
         fn nothing_a_guest_says_upsets_it(text in ".{0,80}", name in ".{1,5}") {
             let _unread = merged(&text, "/usr");
-            let (found, _) = explain(&name, &candidates(&text), &text);
+            let (found, _) = explain(&name, candidates(&text).as_deref(), &text);
             prop_assert!(found.contains(&name));
         }
     }

@@ -107,9 +107,12 @@ impl OverlayCheck {
     fn judge_write(&self, output: &Output) -> Judgement {
         let claim = format!("root cannot create a file in {}", self.hierarchy);
         let refused = !output.exit.success() && output.error_text().contains("Read-only file system");
-        let found = || match output.exit.success() {
-            true => format!("root created `{}/{PROBE}`", self.hierarchy),
-            false => format!("another error than a read-only file system: {}", complaint(output)),
+        let found = || {
+            if output.exit.success() {
+                format!("root created `{}/{PROBE}`", self.hierarchy)
+            } else {
+                format!("another error than a read-only file system: {}", complaint(output))
+            }
         };
         let mut judgement = Judgement::default();
         judgement.claim(claim, (!refused).then(found));

@@ -75,11 +75,11 @@ impl RunCheck {
         match self.expected_exit() {
             Exit::Status(0) if self.stdout.is_none() && self.stderr.is_none() => text.push_str(" succeeds"),
             Exit::Status(0) => {}
-            exit => text.push_str(&format!(" ends with {exit}")),
+            exit => text.extend([" ends with ".to_owned(), exit.to_string()]),
         }
         for (name, rule) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             if let Some(rule) = rule {
-                text.push_str(&format!(": {name} {}", rule.summary()));
+                text.extend([": ", name, " ", &rule.summary()]);
             }
         }
         text

@@ -114,7 +114,7 @@ pub async fn sweep(guest: &Guest) -> Vec<(Sweep, Finding)> {
     let answer = match answer {
         Ok(output) if output.exit.success() => Ok(output),
         Ok(output) => Err(Halt::Judged(Judgement::failure("root can look around", complaint(&output)))),
-        Err(error) => Err(Halt::Guest(error)),
+        Err(error) => Err(error.into()),
     };
     let text = match answer {
         Ok(output) => output.text().into_owned(),

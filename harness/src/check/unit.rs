@@ -245,7 +245,7 @@ mod tests {
         ) {
             let text: Vec<String> = units
                 .iter()
-                .map(|unit| unit.iter().map(|(name, value)| format!("{name}={value}\n")).collect())
+                .map(|unit| unit.iter().map(|(name, value)| [name, "=", value, "\n"].concat()).collect())
                 .collect();
             prop_assert_eq!(blocks(&text.join("\n")).expect("properties"), units);
         }

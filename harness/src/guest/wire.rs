@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How long a wait sleeps before it looks whether anybody still wants the answer.
-const SLICE: Duration = Duration::from_millis(100);
+const SLICE: Duration = Duration::from_millis(25);
 
 /// How long an answer is waited for, and whether anybody still wants it.
 #[derive(Clone, Copy)]
