@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -175,6 +176,7 @@ fn open_device() -> Result<(), String> {
 async fn measure(emulator: &Emulator, device: &Result<(), String>) -> Result<Evidence, AccelerationError> {
     let directory = tempfile::Builder::new()
         .prefix("loadgauge-")
+        .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .map_err(at("create a directory in", std::env::temp_dir().to_string_lossy().as_ref()))?;
     let path = Utf8PathBuf::from(directory.path().to_string_lossy().as_ref());

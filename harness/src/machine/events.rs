@@ -32,14 +32,15 @@ pub(crate) async fn watch(
     let mut stream = BufReader::new(stream);
     loop {
         match next_line(&mut stream, LONGEST).await {
-            Ok(Some(line)) => match parse(&line) {
-                Some((boot_id, state)) => {
-                    let since = started.borrow().elapsed();
-                    tracing::debug!(boot_id, state, ?since, "the guest is ready");
-                    ready.send_replace(Some(Ready { boot_id: boot_id.into(), state: state.into(), since }));
-                }
-                None => tracing::warn!(line, "the guest tells what the harness does not understand"),
-            },
+            Ok(Some(line)) => {
+                let Some((boot_id, state)) = parse(&line) else {
+                    tracing::warn!(line, "the guest tells what the harness does not understand");
+                    continue;
+                };
+                let since = started.borrow().elapsed();
+                tracing::debug!(boot_id, state, ?since, "the guest is ready");
+                ready.send_replace(Some(Ready { boot_id: boot_id.into(), state: state.into(), since }));
+            }
             Ok(None) => return,
             Err(error) => return tracing::debug!(%error, "the guest's port for events broke off"),
         }

@@ -2,6 +2,7 @@
 //! Owns the process of a machine to its end.
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,8 @@ pub(crate) struct Kept {
     pub(crate) child: Child,
     pub(crate) directory: RuntimeDirectory,
     pub(crate) layout: Layout,
+    /// who writes down what the guest says, to the last of it
+    pub(crate) readers: Vec<JoinHandle<()>>,
     /// so that the directory of all machines outlives this one's
     pub(crate) supervisor: Supervisor,
 }
@@ -45,7 +48,7 @@ pub(crate) async fn keep(
     symptoms: mpsc::Sender<Symptom>,
     stopped: watch::Sender<Option<Stopped>>,
 ) {
-    let Kept { mut child, directory, layout, supervisor } = kept;
+    let Kept { mut child, directory, layout, readers, supervisor } = kept;
     let ended = tokio::select! {
         status = child.wait() => {
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -56,6 +59,12 @@ pub(crate) async fn keep(
         }
         () = token.cancelled() => end(&mut child, &qmp).await,
     };
+    // QEMU's end is the end of their streams: they have only to write what they have read.
+    for reader in readers {
+        if timeout(PATIENCE, reader).await.is_err() {
+            tracing::warn!("the end of the guest's console or journal may be missing from its file");
+        }
+    }
     drop(directory);
     stopped.send_replace(Some(ended));
     drop(supervisor);

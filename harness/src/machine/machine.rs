@@ -7,7 +7,7 @@ use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, PrivateKey};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use super::console::Console;
 use super::events::{self, Ready};
@@ -83,13 +83,14 @@ impl Machine {
         let (started_in, started) = watch::channel(Instant::now());
         let (stopped_in, stopped) = watch::channel(None);
 
-        let until = |token: &CancellationToken| token.clone().cancelled_owned();
         let tasks = supervisor.tasks();
         let watching = console.clone();
         let console_symptoms = symptoms_in.clone();
-        tasks.spawn(async move { watching.watch(prepared.console, console_symptoms).await });
-        tasks.spawn(events::watch(prepared.events, started, ready_in));
-        tasks.spawn(journal::record(prepared.journal, prepared.journal_file));
+        let readers = vec![
+            tasks.spawn(async move { watching.watch(prepared.console, console_symptoms).await }),
+            tasks.spawn(events::watch(prepared.events, started, ready_in)),
+            tasks.spawn(journal::record(prepared.journal, prepared.journal_file)),
+        ];
         tasks.spawn(http::serve(prepared.http, plan.served, token.clone()));
         tasks.spawn(monitor::watch(
             qmp_events,
@@ -99,12 +100,18 @@ impl Machine {
             symptoms_in.clone(),
         ));
         let diagnosis = monitor::diagnose(symptoms, console.clone(), fault_in);
-        let end = until(&token);
+        let end = token.clone().cancelled_owned();
         tasks.spawn(async move {
             tokio::select! { () = diagnosis => {} () = end => {} }
         });
         let pid = child.id().unwrap_or_default();
-        let kept = keeper::Kept { child, directory, layout: layout.clone(), supervisor: supervisor.clone() };
+        let kept = keeper::Kept {
+            child,
+            directory,
+            layout: layout.clone(),
+            readers,
+            supervisor: supervisor.clone(),
+        };
         tasks.spawn(keeper::keep(kept, qmp.clone(), token.clone(), symptoms_in, stopped_in));
 
         let machine = Self {

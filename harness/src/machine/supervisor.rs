@@ -88,9 +88,9 @@ impl Supervisor {
         self.tasks.wait().await;
     }
 
-    /// How many machines there are, those included that are about to end.
-    pub fn machines(&self) -> usize {
-        self.tasks.len()
+    /// Where the sockets and disks of its machines lie.
+    pub fn directory(&self) -> &Utf8Path {
+        &self.runtime.path
     }
 
     /// The places of a further machine. Its directory does not exist yet.
