@@ -43,7 +43,8 @@ version=$(ls /usr/lib/modules)
 dracut --force --no-hostonly --no-hostonly-cmdline --no-hostonly-default-device --no-early-microcode \
     --reproducible --no-machineid --modules standin --kver "$version" --zstd /boot/initrd
 cp /boot/vmlinuz-"$version" /boot/vmlinuz
-dpkg --purge --force-depends dracut dracut-core dracut-network ignition >/dev/null
+# Its packages stay in the database: a base that misses what its kernel package needs is one that
+# apt refuses to resolve anything against.
 rm -rf /boot/*-"$version" /vmlinuz* /initrd.img* /usr/lib/dracut /etc/dracut* /etc/kernel
 
 # --- what nobody reads ---

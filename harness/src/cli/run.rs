@@ -12,9 +12,8 @@ use super::{Exit, Failure};
 use crate::machine::{MachineSpec, Supervisor};
 use crate::report::{TerminalOptions, consume, standard};
 use crate::runner::{
-    self, Capacity, Events, Header, Interrupt, Limits, Machines, Run, RunDirectory, Skipped,
+    self, Capacity, Events, FlakyPolicy, Interrupt, Machines, Question, Run, RunDirectory, Verdict,
 };
-use crate::runner::{FlakyPolicy, Verdict};
 use crate::scenario::Plan;
 
 /// `loadgauge run`
@@ -36,7 +35,8 @@ async fn execute(plan: &Plan, directory: &RunDirectory, arguments: &RunArguments
     // Nothing is to be killed by hand: the kernel ends every QEMU with this process.
     let interrupt = Interrupt::listen(|| ()).map_err(|error| Failure::new(Exit::Internal, &error, None))?;
     let run = assemble(plan, directory, arguments)?;
-    let machines = Arc::new(Machines::new(&plan.scenarios, own_program()?, supervisor.clone()));
+    let plans = plan.scenarios.iter().map(|planned| planned.machine.clone());
+    let machines = Arc::new(Machines::new(plans, own_program()?, supervisor.clone()));
     let reports = standard(&directory.events(), &directory.junit(), TerminalOptions::of_stderr())?;
 
     let (events, receiver) = Events::channel();
@@ -62,32 +62,14 @@ fn assemble(
     plan: &Plan,
     directory: &RunDirectory,
     arguments: &RunArguments,
-) -> Result<Run<runner::Question>, Failure> {
-    let jobs = plan
-        .scenarios
-        .iter()
-        .map(|planned| Ok(runner::job(planned, directory.scenario(&planned.scenario.name)?)))
-        .collect::<Result<Vec<_>, Failure>>()?;
-    let skipped = plan
-        .skipped
-        .iter()
-        .map(|skipped| Skipped { scenario: skipped.name.clone(), reason: skipped.reason.clone() });
+) -> Result<Run<Question>, Failure> {
     let specs: Vec<MachineSpec> = plan.scenarios.iter().map(|planned| planned.machine.spec.clone()).collect();
     let by_host = || runner::default_jobs(Capacity::of_host(), &specs, plan.acceleration.accelerator);
+    let run = Run::of_plan(plan, directory)?;
     Ok(Run {
-        header: Header {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            directory: directory.path().to_owned(),
-            image: plan.image.disk.clone(),
-            image_digest: plan.image.digest.clone(),
-            image_name: plan.image.facts.os_release.get("PRETTY_NAME").unwrap_or("unnamed").to_owned(),
-            acceleration: plan.acceleration.clone(),
-        },
         machines: arguments.jobs.map_or_else(by_host, NonZeroUsize::get),
-        jobs,
-        skipped: skipped.collect(),
         fail_fast: arguments.fail_fast,
-        limits: Limits::under(&plan.acceleration),
+        ..run
     })
 }
 

@@ -7,8 +7,7 @@ use loadgauge_images::host::Store;
 use super::arguments::{ImageChoice, Selection};
 use super::{Exit, Failure, output};
 use crate::machine::{AccelChoice, Acceleration, ORIGIN, prove};
-use crate::scenario::{BuildFailure, Catalogue, Order, Plan, Planner, Scenario, select};
-use crate::sysext::{self, BuildError, Extension, Recipe, Target};
+use crate::scenario::{Catalogue, Plan, Planner, Scenario, builder, select};
 
 /// Name of the link in the store that leads to the image made last.
 const LAST_IMAGE: &str = "last-image";
@@ -53,7 +52,7 @@ impl Workshop {
         scenarios: Vec<Scenario>,
         acceleration: &Acceleration,
     ) -> Result<Plan, Failure> {
-        let build = |order: &Order<'_>| self.build(order).map_err(build_failure);
+        let build = builder(&self.image, &self.store, &output::tell);
         let planner = Planner {
             image: &self.image,
             acceleration,
@@ -63,22 +62,6 @@ impl Workshop {
         };
         Ok(planner.plan(scenarios)?)
     }
-
-    fn build(&self, order: &Order<'_>) -> Result<Extension, BuildError> {
-        let recipe = Recipe::load(order.recipe)?;
-        let recipe = order.name.map_or_else(|| recipe.clone(), |name| recipe.with_name(name));
-        let target = Target::of_image(&self.image);
-        let progress = |text: &str| output::tell(&format!("{}: {text}", recipe.name()));
-        let built = sysext::build(&recipe, &target, order.format, &self.store, &progress)?;
-        for warning in built.warnings.iter().filter(|_| !built.cached) {
-            tracing::warn!(extension = %built.extension.name, "{warning}");
-        }
-        Ok(built.extension)
-    }
-}
-
-fn build_failure(error: BuildError) -> BuildFailure {
-    BuildFailure { hint: error.hint(), lacking: error.is_host(), error: Box::new(error) }
 }
 
 /// The catalogue that is asked for, or the one in the binary.
