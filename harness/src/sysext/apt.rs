@@ -87,12 +87,12 @@ enum Complaint {
 impl Complaint {
     /// Finds it in apt's own words.
     fn find(words: &str) -> Option<Self> {
-        let marks = [
-            (Self::Unknown, ["Unable to locate package", "no installation candidate"]),
-            (Self::Key, ["NO_PUBKEY", "not signed"]),
-            (Self::Stale, ["404", "Hash Sum mismatch"]),
-            (Self::Unreachable, ["resolve '", "connect"]),
-            (Self::Conflict, ["unmet dependencies", "remove"]),
+        let marks: [(Self, &[&str]); 5] = [
+            (Self::Unknown, &["Unable to locate package", "no installation candidate"]),
+            (Self::Key, &["NO_PUBKEY", "not signed"]),
+            (Self::Stale, &["404", "Hash Sum mismatch"]),
+            (Self::Unreachable, &["resolve '", "resolving '", "connect"]),
+            (Self::Conflict, &["unmet dependencies", "remove"]),
         ];
         marks
             .into_iter()

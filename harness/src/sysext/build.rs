@@ -28,6 +28,10 @@ use super::{Extension, Format};
 /// otherwise: the first of January 2024.
 const EPOCH: u32 = 1_704_067_200;
 
+/// Rises whenever the builder gives other bytes for the same inputs, so that what it built before
+/// is not taken for what it would build now.
+const REVISION: u32 = 2;
+
 /// An extension that was built, now or before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Built {
@@ -231,7 +235,7 @@ impl<'a> Plan<'a> {
         let epoch = epoch(recipe)?;
         let mut plan = Self { recipe, target, format, store, progress, groups, epoch, key: String::new() };
         let mut parts = inputs::of_recipe(recipe)?;
-        parts.extend([env!("CARGO_PKG_VERSION").to_owned(), format.to_string(), packer, epoch.to_string()]);
+        parts.extend([REVISION.to_string(), format.to_string(), packer, epoch.to_string()]);
         parts.extend(target.links.iter().map(|(path, target)| format!("{path} -> {target}")));
         // Whether there are units is not known yet, and follows from the rest.
         parts.push(format!("{:?}", plan.release(false)?));
