@@ -2,6 +2,7 @@
 //! Extensions from Debian packages: the real apt-get and dpkg-deb over an archive of the test's
 //! own, signed with a key of its own.
 use std::error::Error as _;
+use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 use std::sync::Mutex;
@@ -106,7 +107,8 @@ fn make_archive(root: &Utf8Path) {
         let bytes = fs::read(&file).expect("read");
         let digest = hex::encode(Sha256::digest(&bytes));
         let size = bytes.len();
-        index += &format!("{fields}Filename: pool/{name}.deb\nSize: {size}\nSHA256: {digest}\n\n");
+        writeln!(index, "{fields}Filename: pool/{name}.deb\nSize: {size}\nSHA256: {digest}\n")
+            .expect("written");
         fs::remove_dir_all(&tree).expect("removed");
     }
     fs::write(lists.join("Packages"), &index).expect("written");
@@ -155,10 +157,10 @@ fn complaint(place: &Place, error: &BuildError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text += &format!("\nbecause: {error}");
+        write!(text, "\nbecause: {error}").expect("written");
         cause = error.source();
     }
-    text += &format!("\nhint: {}", error.hint().unwrap_or_default());
+    write!(text, "\nhint: {}", error.hint().unwrap_or_default()).expect("written");
     text.replace(place.path("").as_str(), "PLACE/")
 }
 
@@ -211,6 +213,7 @@ fn what_cannot_be_had_is_told() {
     let place = Place::new();
     let refuse = |name: &str, text: &str| {
         let error = place.build(&place.recipe(name, text)).expect_err(text);
+        assert!(!error.is_host());
         complaint(&place, &error)
     };
     let unknown = refuse("unknown", "[[debian]]\npackages = [\"nowhere\"]\n");

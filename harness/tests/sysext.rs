@@ -250,17 +250,23 @@ fn the_recipes_that_must_be_refused_say_so_when_they_are_built() {
 }
 
 #[test]
-fn the_real_systemd_dissect_takes_it_for_an_extension() {
+fn the_real_systemd_takes_every_image_for_an_extension() {
     let place = Place::new();
-    let built = place.build(&catalogue("hello"), Format::Squashfs).expect("built");
-    let output = Command::new("systemd-dissect").args(["--json=short"]).arg(&built.extension.path).output();
-    let output = output.expect("systemd-dissect runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        text.contains("squashfs") && text.contains("hello.raw"),
-        "{text}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    for format in FORMATS.into_iter().filter(|format| *format != Format::Directory) {
+        let built = place.build(&catalogue("hello"), format).expect("built");
+        let mut dissect = Tool::find("systemd-dissect").expect("a tool of the host").command();
+        let output = dissect.arg("--json=short").arg(&built.extension.path).output().expect("it runs");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        if complaint.contains("loopback device") {
+            eprintln!("skipped: systemd-dissect mounts images, and the host refuses: {complaint}");
+            return;
+        }
+        let found: serde_json::Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {complaint}"));
+        assert_eq!(found["useSystemExtension"], true, "{format}: {found}");
+        assert_eq!(found["extensionRelease"][0], "ID=flatcar", "{format}: {found}");
+        assert_eq!(found["mounts"][0]["fstype"], format.to_string(), "{found}");
+    }
 }
 
 #[test]

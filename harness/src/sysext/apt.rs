@@ -74,30 +74,69 @@ pub enum AptError {
     Store(#[from] StoreError),
 }
 
+/// What apt complains of, as far as something can be said about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Complaint {
+    Unknown,
+    Conflict,
+    Stale,
+    Unreachable,
+    Key,
+}
+
+impl Complaint {
+    /// Finds it in apt's own words.
+    fn find(words: &str) -> Option<Self> {
+        let marks: [(Self, &[&str]); 5] = [
+            (Self::Unknown, &["Unable to locate package", "no installation candidate"]),
+            (Self::Key, &["NO_PUBKEY", "not signed"]),
+            (Self::Stale, &["404", "Hash Sum mismatch"]),
+            (Self::Unreachable, &["resolve '", "resolving '", "connect"]),
+            (Self::Conflict, &["unmet dependencies", "remove"]),
+        ];
+        marks
+            .into_iter()
+            .find(|(_, marks)| marks.iter().any(|mark| words.contains(mark)))
+            .map(|(found, _)| found)
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Unknown => {
+                "the archive of this suite has no such package: look for its name on packages.debian.org"
+            }
+            Self::Conflict => "the packages do not go with those of the base",
+            Self::Stale => {
+                "the archive has changed since its lists were fetched: remove `apt-lists` in the cache and run again"
+            }
+            Self::Unreachable => {
+                "the archive cannot be reached: check the network, and http_proxy where there is a proxy"
+            }
+            Self::Key => {
+                "the keyring does not hold the archive's key: install or update debian-archive-keyring"
+            }
+        }
+    }
+}
+
 impl AptError {
+    /// Whether the packages asked for are to blame, rather than the host or its network.
+    pub fn blames_packages(&self) -> bool {
+        matches!(self.complaint(), Some(Complaint::Unknown | Complaint::Conflict))
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(missing) => missing.hint(),
-            Self::Command { source: CommandError::Failed { tail, .. }, .. } => {
-                let hint = if tail.contains("Unable to locate package")
-                    || tail.contains("no installation candidate")
-                {
-                    "the archive of this suite has no such package: look for its name on packages.debian.org"
-                } else if tail.contains("404") {
-                    "the archive has moved on since its lists were fetched: remove `apt-lists` in the cache and run again"
-                } else if tail.contains("resolve") || tail.contains("connect") {
-                    "the archive cannot be reached: check the network, and http_proxy where there is a proxy"
-                } else if tail.contains("NO_PUBKEY") || tail.contains("not signed") {
-                    "the keyring does not hold the archive's key: install or update debian-archive-keyring"
-                } else if tail.contains("unmet dependencies") || tail.contains("remove") {
-                    "the packages do not go with those of the base"
-                } else {
-                    return None;
-                };
-                Some(hint.to_owned())
-            }
             Self::Digest { .. } => Some("remove the loadgauge cache and run again".to_owned()),
+            _ => self.complaint().map(|complaint| complaint.hint().to_owned()),
+        }
+    }
+
+    fn complaint(&self) -> Option<Complaint> {
+        match self {
+            Self::Command { source: CommandError::Failed { tail, .. }, .. } => Complaint::find(tail),
             _ => None,
         }
     }

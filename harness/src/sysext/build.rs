@@ -28,6 +28,10 @@ use super::{Extension, Format};
 /// otherwise: the first of January 2024.
 const EPOCH: u32 = 1_704_067_200;
 
+/// Rises whenever the builder gives other bytes for the same inputs, so that what it built before
+/// is not taken for what it would build now.
+const REVISION: u32 = 2;
+
 /// An extension that was built, now or before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Built {
@@ -142,7 +146,7 @@ impl BuildError {
     /// Whether the host lacks something, rather than the recipe being wrong.
     pub fn is_host(&self) -> bool {
         match self {
-            Self::Debian(error) => !matches!(error, DebianError::Recipe(_) | DebianError::NoBase { .. }),
+            Self::Debian(error) => error.is_host(),
             Self::Pack { .. } | Self::Store(_) => true,
             _ => false,
         }
@@ -231,7 +235,7 @@ impl<'a> Plan<'a> {
         let epoch = epoch(recipe)?;
         let mut plan = Self { recipe, target, format, store, progress, groups, epoch, key: String::new() };
         let mut parts = inputs::of_recipe(recipe)?;
-        parts.extend([env!("CARGO_PKG_VERSION").to_owned(), format.to_string(), packer, epoch.to_string()]);
+        parts.extend([REVISION.to_string(), format.to_string(), packer, epoch.to_string()]);
         parts.extend(target.links.iter().map(|(path, target)| format!("{path} -> {target}")));
         // Whether there are units is not known yet, and follows from the rest.
         parts.push(format!("{:?}", plan.release(false)?));
@@ -259,6 +263,7 @@ impl<'a> Plan<'a> {
             serde_json::from_str(&text).map_err(|error| BuildError::io("read", &file)(error.into()))?;
         built.extension.path = path.join(self.file_name());
         built.cached = true;
+        built.warnings.extend(self.predict(&built.extension.release));
         Ok(built)
     }
 
@@ -279,7 +284,7 @@ impl<'a> Plan<'a> {
         assemble::finish(&mut staged, recipe)?;
         let release = self.release(assemble::has_units(&staged))?;
         assemble::put_release(&mut staged, recipe, &release)?;
-        let warnings = self.judge(&staged, &release)?;
+        let warnings = self.judge(&staged)?;
         let write = |name: &str, text: &str| {
             let path = directory.join(name);
             fs::write(&path, text).map_err(BuildError::io("write", &path))
@@ -288,7 +293,7 @@ impl<'a> Plan<'a> {
         if !self.groups.is_empty() {
             write(&format!("{}_packages.txt", recipe.name()), &debian::list(&self.groups))?;
         }
-        let extension = self.pack(staged, directory, release)?;
+        let extension = self.pack(&staged, directory, release)?;
         let packages = self.groups.iter().flatten().cloned().collect();
         let built = Built { extension, packages, dropped, warnings, cached: false };
         // Where it lies is for the reader to say: the directory gets its name later.
@@ -301,32 +306,37 @@ impl<'a> Plan<'a> {
     }
 
     /// Refuses what cannot be used, and says what else is noteworthy.
-    fn judge(&self, staged: &Staged, release: &OsRelease) -> Result<Vec<String>, BuildError> {
+    fn judge(&self, staged: &Staged) -> Result<Vec<String>, BuildError> {
         let (fatal, noted): (Vec<_>, Vec<_>) =
             lint::check(staged, &self.target.links).into_iter().partition(|finding| finding.fatal);
         if !fatal.is_empty() {
             let lines: Vec<String> = fatal.iter().map(ToString::to_string).collect();
             return Err(BuildError::Unfit(lines.join("\n")));
         }
-        let mut warnings: Vec<String> = noted.iter().map(ToString::to_string).collect();
+        Ok(noted.iter().map(ToString::to_string).collect())
+    }
+
+    /// What keeps the image from merging the extension. It is not kept: two images can have so
+    /// much in common that they get the same extension, and still differ in this.
+    fn predict(&self, release: &OsRelease) -> Vec<String> {
+        let mut warnings = Vec::new();
         // The newest systemd is the most tolerant one.
-        if let Err(refusal) = compatible(self.target.os_release, self.target.architecture, u32::MAX, release)
-        {
+        let (host, architecture) = (self.target.os_release, self.target.architecture);
+        if let Err(refusal) = compatible(host, architecture, u32::MAX, release) {
             warnings.push(format!("systemd-sysext will pass over it: {refusal}"));
         }
-        if let Some(inside) =
-            self.recipe.compatible.release_name.as_deref().filter(|name| *name != self.recipe.name())
-        {
+        let inside = self.recipe.compatible.release_name.as_deref();
+        if let Some(inside) = inside.filter(|name| *name != self.recipe.name()) {
             warnings.push(format!(
                 "its extension-release file is named for `{inside}`: no extension will be merged"
             ));
         }
-        Ok(warnings)
+        warnings
     }
 
     fn pack(
         &self,
-        staged: Staged,
+        staged: &Staged,
         directory: &Utf8Path,
         release: OsRelease,
     ) -> Result<Extension, BuildError> {
@@ -335,7 +345,7 @@ impl<'a> Plan<'a> {
         let size = staged.size();
         let path = directory.join(self.file_name());
         let identity = Identity { epoch: self.epoch, seed: self.key.clone() };
-        pack::pack(&staged, self.format, &self.recipe.pack, &identity, &path)
+        pack::pack(staged, self.format, &self.recipe.pack, &identity, &path)
             .map_err(|source| BuildError::Pack { name: self.name(), format: self.format, source })?;
         let (size, sha512) = if self.format == Format::Directory {
             (size, inputs::digest_of_directory(&path)?)

@@ -47,6 +47,15 @@ pub enum DebianError {
 }
 
 impl DebianError {
+    /// Whether the host or its network lacks something, rather than the recipe being wrong.
+    pub fn is_host(&self) -> bool {
+        match self {
+            Self::NoBase { .. } | Self::Recipe(_) | Self::Deb(_) => false,
+            Self::Apt(error) => !error.blames_packages(),
+            Self::Store(_) | Self::Keep { .. } => true,
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -133,34 +133,34 @@ fn units_that_nothing_starts(staged: &Staged) -> Vec<Finding> {
         .filter(|path| path.starts_with(units) && path.extension() == Some("conf") && is_file(path))
         .map(read)
         .collect();
-    let linked = |unit: &str| {
+    let linked = |name: &str| {
         staged.nodes().any(|(path, _)| {
-            path.file_name() == Some(unit)
+            path.file_name() == Some(name)
                 && path
                     .parent()
                     .and_then(Utf8Path::extension)
                     .is_some_and(|kind| matches!(kind, "wants" | "requires" | "upholds"))
         })
     };
-    let mut findings = Vec::new();
+    let mut found = Vec::new();
     for (path, _) in staged.nodes().filter(|(path, _)| path.parent() == Some(units) && is_file(path)) {
-        let unit = path.file_name().unwrap_or_default();
+        let name = path.file_name().unwrap_or_default();
         let text = read(path);
         // A service that goes with a socket of its own name is started by it.
         let socket =
             staged.get(&path.with_extension("socket")).is_some() && path.extension() == Some("service");
         if text.contains("[Install]")
-            && !unit.contains('@')
+            && !name.contains('@')
             && !socket
-            && !drop_ins.contains(unit)
-            && !linked(unit)
+            && !drop_ins.contains(name)
+            && !linked(name)
         {
             let message = "has an [Install] section, which is not evaluated for extensions: let a target uphold it \
                            ([finish] upholds)";
-            findings.push(Finding { fatal: false, path: path.to_owned(), message: message.to_owned() });
+            found.push(Finding { fatal: false, path: path.to_owned(), message: message.to_owned() });
         }
     }
-    findings
+    found
 }
 
 #[cfg(test)]
@@ -172,11 +172,11 @@ mod tests {
     fn told(links: &BaseLinks, fill: impl Fn(&mut Staged, &Arc<str>)) -> String {
         let mut staged = Staged::new_in(Utf8Path::new("/tmp")).expect("a stage");
         fill(&mut staged, &Arc::from("a test"));
-        let lines: Vec<String> = check(&staged, links)
+        let findings: Vec<String> = check(&staged, links)
             .iter()
             .map(|finding| format!("{}: {finding}", if finding.fatal { "fatal" } else { "warning" }))
             .collect();
-        lines.join("\n")
+        findings.join("\n")
     }
 
     fn file(staged: &mut Staged, origin: &Arc<str>, path: &str, mode: u32, text: &str) {

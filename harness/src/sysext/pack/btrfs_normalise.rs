@@ -21,8 +21,11 @@ const HEADER: usize = 101;
 const ITEM: usize = 25;
 const KEY_POINTER: usize = 33;
 
-// Types of items that hold an identifier or a time.
+// Types of items that hold an identifier, a time, or what was in memory before.
 const INODE_ITEM: u8 = 1;
+const XATTR_ITEM: u8 = 24;
+const DIR_ITEM: u8 = 84;
+const DIR_INDEX: u8 = 96;
 const ROOT_ITEM: u8 = 132;
 const DEV_EXTENT: u8 = 204;
 const DEV_ITEM: u8 = 216;
@@ -156,6 +159,7 @@ impl Fixed {
                     self.times(times);
                 }
             }
+            XATTR_ITEM | DIR_ITEM | DIR_INDEX => directory_entries(data)?,
             DEV_ITEM => self.device_item(data)?,
             CHUNK_ITEM => drop(self.chunk_item(data)?),
             DEV_EXTENT => data.get_mut(32..48)?.copy_from_slice(&self.chunks),
@@ -197,6 +201,18 @@ impl Fixed {
         key[9..17].copy_from_slice(&self.subvolume[8..]);
         Some(())
     }
+}
+
+/// mkfs.btrfs leaves the transaction of a directory entry as it finds it in memory. Nothing reads
+/// it. An item holds several entries where the hashes of their names are the same.
+fn directory_entries(data: &mut [u8]) -> Option<()> {
+    let mut at = 0;
+    while at < data.len() {
+        let entry = data.get_mut(at..at + 30)?;
+        entry[17..25].fill(0);
+        at += 30 + usize::from(u16_at(entry, 25)) + usize::from(u16_at(entry, 27));
+    }
+    Some(())
 }
 
 fn seal(block: &mut [u8]) {
@@ -251,5 +267,22 @@ mod tests {
         // RFC 3720, appendix B.4
         assert_eq!(checksum(&[0; 32]), 0x8a91_36aa);
         assert_eq!(checksum(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn what_was_in_memory_is_cleared_from_every_entry_of_an_item() {
+        let entry = |transaction: u64, name: &str| {
+            let mut entry = vec![7; 17];
+            entry.extend(transaction.to_le_bytes());
+            entry.extend([0, 0]);
+            entry.extend(u16::try_from(name.len()).expect("short").to_le_bytes());
+            entry.push(1);
+            entry.extend(name.bytes());
+            entry
+        };
+        let mut item = [entry(12_345, "one"), entry(u64::MAX, "another")].concat();
+        assert_eq!(directory_entries(&mut item), Some(()));
+        assert_eq!(item, [entry(0, "one"), entry(0, "another")].concat());
+        assert_eq!(directory_entries(&mut item[..40]), None, "cut short");
     }
 }
