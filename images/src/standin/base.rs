@@ -103,6 +103,8 @@ fn mmdebstrap(directory: &Utf8Path, options: &Options) -> Result<Command, Standi
     let mut command = Tool::find("mmdebstrap")?.command();
     command
         .env("SOURCE_DATE_EPOCH", TIME.to_string())
+        // The kernel's package would make an initrd of its own while it is installed.
+        .env("INITRD", "No")
         .arg(if is_root() { "--mode=root" } else { "--mode=unshare" })
         // Without apt: Flatcar has no package manager either.
         .arg("--variant=essential")
@@ -144,7 +146,9 @@ fn run_reporting(command: &mut Command, progress: &dyn Fn(&str)) -> Result<(), C
         for text in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
             let text = String::from_utf8_lossy(&text).trim_end().to_owned();
             if let Some(phase) = text.strip_prefix("I: ") {
-                progress(phase.trim_end_matches("..."));
+                if !phase.contains("hook") {
+                    progress(phase.trim_end_matches("..."));
+                }
             }
             said.push(text);
         }
