@@ -19,10 +19,6 @@ chmod 0440 /etc/sudoers.d/core
 systemctl mask ssh.service ssh.socket systemd-firstboot.service
 # Indexes over /usr that are complete as shipped; each boot with an extension would make them anew.
 systemctl mask ldconfig.service systemd-hwdb-update.service systemd-journal-catalog-update.service
-# Their presets and links are Debian's policy.
-rm -rf /etc/systemd/system/*.wants /etc/systemd/system/sshd.service /etc/systemd/system/sshd@.service
-rm -f /usr/lib/systemd/system-preset/90-systemd.preset
-systemctl preset-all
 # Generators and units for what no machine of this kind has. Each generator is a process at boot and
 # at each reload, each unit file is looked at, and both count where the processor is emulated.
 for generator in hibernate-resume rc-local run ssh system-update sysv tpm2; do
@@ -36,8 +32,12 @@ rm -rf autovt@* bluetooth* cryptdisks* dpkg-db-backup* e2scrub* factory-reset* f
     systemd-hybrid* systemd-initctl* systemd-network-generator* systemd-pcr* systemd-pstore* \
     systemd-quotacheck* systemd-rfkill* systemd-storagetm* systemd-suspend* systemd-tpm2* systemd-udev-load* tpm2* \
     usb-gadget* x11-common*
-find . -xtype l -lname '*.*' -path '*.wants/*' -delete
 cd /
+
+# Their presets and links are Debian's policy.
+rm -rf /etc/systemd/system/*.wants /etc/systemd/system/sshd.service /etc/systemd/system/sshd@.service
+rm -f /usr/lib/systemd/system-preset/90-systemd.preset
+systemctl preset-all
 
 # --- /etc and /var ---
 mkdir -p /etc/extensions /opt /oem /boot /usr/share/flatcar/sysext /var/log/journal

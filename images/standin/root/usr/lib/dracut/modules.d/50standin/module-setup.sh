@@ -34,6 +34,7 @@ install() {
         inst_simple "$moddir/$unit.service" "$systemdsystemunitdir/$unit.service"
         standin_require "$unit.service" ignition-complete.target
     done
+    inst_simple "$moddir/ignition-console.service" "$systemdsystemunitdir/ignition-console.service"
     inst_simple "$moddir/after-usr.conf" "$systemdsystemunitdir/ignition-files.service.d/after-usr.conf"
 
     for unit in kargs disks; do
