@@ -9,7 +9,8 @@ shift 7
 # The tree belongs to users that only this namespace can remove.
 trap 'rm -rf "$tree" "$tree.usr"' EXIT
 mkdir -p "$tree"
-tar -C "$tree" --numeric-owner --preserve-permissions --xattrs --xattrs-include='*' -xf "$archive"
+# Device nodes cannot be made in a user namespace, and the kernel makes them at boot.
+tar -C "$tree" --exclude='./dev/*' --numeric-owner --preserve-permissions --xattrs --xattrs-include='*' -xf "$archive"
 
 mkdir -p "$tree/usr/share/flatcar/sysext" "$tree/etc/extensions"
 for extension in "$@"; do

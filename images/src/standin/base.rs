@@ -145,10 +145,9 @@ fn run_reporting(command: &mut Command, progress: &dyn Fn(&str)) -> Result<(), C
     if let Some(stderr) = child.stderr.take() {
         for text in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
             let text = String::from_utf8_lossy(&text).trim_end().to_owned();
-            if let Some(phase) = text.strip_prefix("I: ") {
-                if !phase.contains("hook") {
-                    progress(phase.trim_end_matches("..."));
-                }
+            let phase = text.strip_prefix("I: ").filter(|phase| !phase.contains("hook"));
+            if let Some(phase) = phase {
+                progress(phase.trim_end_matches("..."));
             }
             said.push(text);
         }
