@@ -7,9 +7,10 @@ disk=$1 archive=$2 tree=$3 usr_offset=$4 usr_size=$5 root_offset=$6 root_size=$7
 shift 7
 
 # The tree belongs to users that only this namespace can remove.
-trap 'rm -rf "$tree"' EXIT
+trap 'rm -rf "$tree" "$tree.usr"' EXIT
 mkdir -p "$tree"
-tar -C "$tree" --numeric-owner --preserve-permissions --xattrs --xattrs-include='*' -xf "$archive"
+# Device nodes cannot be made in a user namespace, and the kernel makes them at boot.
+tar -C "$tree" --exclude='./dev/*' --numeric-owner --preserve-permissions --xattrs --xattrs-include='*' -xf "$archive"
 
 mkdir -p "$tree/usr/share/flatcar/sysext" "$tree/etc/extensions"
 for extension in "$@"; do
@@ -20,13 +21,15 @@ for extension in "$@"; do
     ln -s "/usr/share/flatcar/sysext/$name.raw" "$tree/etc/extensions/$name.raw"
 done
 
+# make LABEL DIRECTORY OFFSET KIBIBYTES UUID [OPTION]...
 # The disk file is all zeros where nothing was written: the guest need not clear inode tables.
 make() {
-    mke2fs -q -F -t ext4 -E "offset=$3,assume_storage_prezeroed=1,hash_seed=$5" -U "$5" -L "$1" -d "$2" $6 \
-        "$disk" "$4k"
+    label=$1 directory=$2 offset=$3 size=$4 uuid=$5
+    shift 5
+    mke2fs -q -F -t ext4 -E "offset=$offset,assume_storage_prezeroed=1,hash_seed=$uuid" -U "$uuid" \
+        -L "$label" -d "$directory" "$@" "$disk" "${size}k"
 }
 mv "$tree/usr" "$tree.usr"
-trap 'rm -rf "$tree" "$tree.usr"' EXIT
 mkdir "$tree/usr"
-make USR-A "$tree.usr" "$usr_offset" "$usr_size" 7130c94a-213a-4e5a-8e26-6cce9662f132 "-O ^has_journal -m 0"
-make ROOT "$tree" "$root_offset" "$root_size" 5d1ffa3c-1c3e-4b6f-9a6b-0d2f3a7c1e09 ""
+make USR-A "$tree.usr" "$usr_offset" "$usr_size" 7130c94a-213a-4e5a-8e26-6cce9662f132 -O ^has_journal -m 0
+make ROOT "$tree" "$root_offset" "$root_size" 5d1ffa3c-1c3e-4b6f-9a6b-0d2f3a7c1e09

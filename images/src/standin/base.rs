@@ -103,6 +103,8 @@ fn mmdebstrap(directory: &Utf8Path, options: &Options) -> Result<Command, Standi
     let mut command = Tool::find("mmdebstrap")?.command();
     command
         .env("SOURCE_DATE_EPOCH", TIME.to_string())
+        // The kernel's package would make an initrd of its own while it is installed.
+        .env("INITRD", "No")
         .arg(if is_root() { "--mode=root" } else { "--mode=unshare" })
         // Without apt: Flatcar has no package manager either.
         .arg("--variant=essential")
@@ -143,7 +145,8 @@ fn run_reporting(command: &mut Command, progress: &dyn Fn(&str)) -> Result<(), C
     if let Some(stderr) = child.stderr.take() {
         for text in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
             let text = String::from_utf8_lossy(&text).trim_end().to_owned();
-            if let Some(phase) = text.strip_prefix("I: ") {
+            let phase = text.strip_prefix("I: ").filter(|phase| !phase.contains("hook"));
+            if let Some(phase) = phase {
                 progress(phase.trim_end_matches("..."));
             }
             said.push(text);

@@ -118,12 +118,13 @@ pub(super) fn sfdisk_script(layout: &[Placed]) -> String {
 ///
 /// In place of dm-verity the partition itself is /usr. The security modules are chosen since the
 /// one for BPF costs a second at each start of systemd where the processor is emulated, and
-/// those of Debian (AppArmor, TOMOYO) are not Flatcar's.
+/// those of Debian (AppArmor, TOMOYO) are not Flatcar's. Mitigations of processor bugs are for real
+/// processors, and serial ports without a line for real boards.
 pub(super) fn kernel_words() -> String {
     format!(
         "mount.usr=PARTUUID={USR_A} mount.usrfstype=ext4 mount.usrflags=ro rootflags=rw rootfstype=ext4 \
          consoleblank=0 root=LABEL=ROOT console=ttyS0,115200n8 lsm=lockdown,capability,landlock,yama \
-         flatcar.oem.id=qemu"
+         mitigations=off 8250.nr_uarts=1 flatcar.oem.id=qemu"
     )
 }
 

@@ -75,7 +75,7 @@ fn command_hint(text: &str) -> Option<String> {
     let has = |needle: &str| text.contains(needle);
     if has("newuidmap") || has("/etc/subuid") {
         Some("install `uidmap`, and give your user a range in /etc/subuid and /etc/subgid".to_owned())
-    } else if has("unshare") && (has("Operation not permitted") || has("Permission denied")) {
+    } else if has("unshare failed") || has("unshare: ") {
         Some(
             "allow user namespaces (on Ubuntu: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0), \
              or run as root"
@@ -92,4 +92,21 @@ fn command_hint(text: &str) -> Option<String> {
 pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> StandinError + use<> {
     let path = path.to_owned();
     move |source| StandinError::Io { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_refusals_get_a_hint_and_others_none() {
+        for (text, expected) in [
+            ("unshare: unshare failed: Operation not permitted", "user namespaces"),
+            ("E: Could not resolve 'deb.debian.org'", "LOADGAUGE_DEBIAN_MIRROR"),
+            ("newuidmap: uid range not allowed", "/etc/subuid"),
+        ] {
+            assert!(command_hint(text).is_some_and(|hint| hint.contains(expected)), "{text}");
+        }
+        assert_eq!(command_hint("`unshare -- sh x` failed: tar: No space left on device"), None);
+    }
 }

@@ -164,10 +164,12 @@ fn make_file_systems(
     arguments.extend(extensions.iter().map(|extension| format!("{}={}", extension.name, extension.path)));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     Tool::find("mke2fs")?;
-    let mut command = namespace::script(ASSEMBLE, &arguments)?;
+    let script = work.join("assemble.sh");
+    fs::write(&script, ASSEMBLE).map_err(io("write", &script))?;
+    let mut command = namespace::script(&script, &arguments)?;
     command.env("SOURCE_DATE_EPOCH", TIME.to_string());
     command.run()?;
-    Ok(())
+    fs::remove_file(&script).map_err(io("remove", &script))
 }
 
 /// Makes the ESP: kernel, initrd and the flag of the first boot.

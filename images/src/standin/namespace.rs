@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::process::Command;
 
+use camino::Utf8Path;
+
 use crate::host::{MissingTool, Tool};
 
 /// Whether this process is root.
@@ -12,7 +14,7 @@ pub(super) fn is_root() -> bool {
 /// user namespace in which the caller's subordinate ids are the other users.
 ///
 /// What the script leaves behind may belong to those, so it has to remove its own scratch files.
-pub(super) fn script(text: &str, arguments: &[&str]) -> Result<Command, MissingTool> {
+pub(super) fn script(path: &Utf8Path, arguments: &[&str]) -> Result<Command, MissingTool> {
     let mut command = if is_root() {
         Tool::find("sh")?.command()
     } else {
@@ -21,7 +23,7 @@ pub(super) fn script(text: &str, arguments: &[&str]) -> Result<Command, MissingT
         command.args(["--map-root-user", "--map-auto", "--", "sh"]);
         command
     };
-    command.args(["-c", text, "sh"]).args(arguments);
+    command.arg(path).args(arguments);
     // File systems are made by tools that an ordinary user's PATH leaves out.
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));

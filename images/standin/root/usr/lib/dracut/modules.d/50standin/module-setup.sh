@@ -34,7 +34,21 @@ install() {
         inst_simple "$moddir/$unit.service" "$systemdsystemunitdir/$unit.service"
         standin_require "$unit.service" ignition-complete.target
     done
+    inst_simple "$moddir/ignition-console.service" "$systemdsystemunitdir/ignition-console.service"
     inst_simple "$moddir/after-usr.conf" "$systemdsystemunitdir/ignition-files.service.d/after-usr.conf"
+
+    for unit in kargs disks; do
+        inst_simple "$moddir/only-if-needed.conf" \
+            "$systemdsystemunitdir/ignition-$unit.service.d/only-if-needed.conf"
+    done
+    inst_script "$moddir/ignition-needs" /usr/sbin/ignition-needs
+
+    # Nothing in this initrd needs more than the disk, and the network's driver loads itself.
+    inst_simple "$moddir/disk-only.conf" "$systemdsystemunitdir/systemd-udev-trigger.service.d/disk-only.conf"
+    for unit in kmod-static-nodes systemd-modules-load systemd-sysctl systemd-tmpfiles-setup \
+        systemd-tmpfiles-setup-dev systemd-tmpfiles-setup-dev-early; do
+        rm -f "$initdir$systemdsystemunitdir/sysinit.target.wants/$unit.service"
+    done
 
     inst_script "$moddir/emergency-shell" /usr/sbin/emergency-shell
     inst_simple "$moddir/emergency.service" "$systemdsystemunitdir/emergency.service"
