@@ -3,6 +3,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::guest::Transcript;
+
 /// What came of a check or a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,19 +46,4 @@ pub struct Finding {
     pub hint: Option<String>,
     /// the commands that were run on the guest to find out, the telling one last
     pub commands: Vec<Transcript>,
-}
-
-/// A command that was run on the guest, and its own words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Transcript {
-    /// the command line
-    pub command: String,
-    /// `status 0`, `signal KILL`, or the error of the connection
-    pub exit: String,
-    /// standard output, as text
-    pub stdout: String,
-    /// standard error, as text
-    pub stderr: String,
-    /// milliseconds
-    pub duration_ms: u64,
 }

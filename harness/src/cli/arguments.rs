@@ -4,12 +4,13 @@ use std::num::NonZeroUsize;
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::machine::AccelChoice;
 use crate::sysext::Format;
 
 /// Boots Flatcar images under QEMU and checks that their system extensions work
 #[derive(Debug, Parser)]
 #[command(name = "loadgauge", version, max_term_width = 100, after_help = EXIT_STATUS)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// what to do
     #[command(subcommand)]
     pub command: Command,
@@ -24,7 +25,7 @@ something, 4 nothing selected, 70 internal, 130 interrupted.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Boot the selected scenarios' machines and judge them
     Run(RunArguments),
     /// Show what `run` would do, and boot nothing
@@ -53,7 +54,7 @@ pub enum Command {
 
 /// Where scenarios come from and which are meant.
 #[derive(Debug, Args)]
-pub struct Selection {
+pub(super) struct Selection {
     /// Scenarios: a name, a regular expression for whole names, `tag:NAME`, or a file `*.toml`;
     /// all of the catalogue when none is given
     #[arg(value_name = "SCENARIO")]
@@ -66,7 +67,7 @@ pub struct Selection {
 
 /// The image to boot or to build for.
 #[derive(Debug, Args)]
-pub struct ImageChoice {
+pub(super) struct ImageChoice {
     /// The image: a Flatcar disk (qcow2 or raw) or the directory of a stand-in; the stand-in made
     /// last when not given
     #[arg(long, value_name = "PATH", env = "LOADGAUGE_IMAGE")]
@@ -75,26 +76,15 @@ pub struct ImageChoice {
 
 /// How machines run.
 #[derive(Debug, Args)]
-pub struct MachineChoice {
+pub(super) struct MachineChoice {
     /// What executes the guest's instructions: `auto` takes KVM where a timed boot proves it
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto, env = "LOADGAUGE_ACCEL")]
     pub accel: AccelChoice,
 }
 
-/// The choice of accelerator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum AccelChoice {
-    /// KVM where it is proven to work, else TCG
-    Auto,
-    /// KVM or nothing
-    Kvm,
-    /// QEMU's translator
-    Tcg,
-}
-
 /// `loadgauge run`
 #[derive(Debug, Args)]
-pub struct RunArguments {
+pub(super) struct RunArguments {
     /// which scenarios
     #[command(flatten)]
     pub selection: Selection,
@@ -117,7 +107,7 @@ pub struct RunArguments {
 
 /// How something is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
+pub(super) enum OutputFormat {
     /// for people
     Text,
     /// for programs
@@ -126,7 +116,7 @@ pub enum OutputFormat {
 
 /// `loadgauge plan`
 #[derive(Debug, Args)]
-pub struct PlanArguments {
+pub(super) struct PlanArguments {
     /// which scenarios
     #[command(flatten)]
     pub selection: Selection,
@@ -143,7 +133,7 @@ pub struct PlanArguments {
 
 /// `loadgauge list`
 #[derive(Debug, Args)]
-pub struct ListArguments {
+pub(super) struct ListArguments {
     /// which scenarios
     #[command(flatten)]
     pub selection: Selection,
@@ -154,7 +144,7 @@ pub struct ListArguments {
 
 /// `loadgauge ignition`
 #[derive(Debug, Args)]
-pub struct IgnitionArguments {
+pub(super) struct IgnitionArguments {
     /// The scenario: its name or a file `*.toml`
     pub scenario: String,
     /// Take scenarios and recipes from this directory instead of the built-in catalogue
@@ -167,7 +157,7 @@ pub struct IgnitionArguments {
 
 /// `loadgauge build`
 #[derive(Debug, Args)]
-pub struct BuildArguments {
+pub(super) struct BuildArguments {
     /// The recipe: a name in the catalogue or a file `*.toml`
     pub recipe: String,
     /// for which image
@@ -192,7 +182,7 @@ pub struct BuildArguments {
 
 /// `loadgauge image`
 #[derive(Debug, Subcommand)]
-pub enum ImageCommand {
+pub(super) enum ImageCommand {
     /// Make the stand-in image: Debian packages that behave like Flatcar
     Build(ImageBuildArguments),
     /// Say what is known of an image
@@ -208,15 +198,20 @@ pub enum ImageCommand {
 
 /// `loadgauge image build`
 #[derive(Debug, Args)]
-pub struct ImageBuildArguments {
+pub(super) struct ImageBuildArguments {
     /// The Debian archive to take packages from
-    #[arg(long, value_name = "URL", env = "LOADGAUGE_DEBIAN_MIRROR", default_value = "http://deb.debian.org/debian")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "LOADGAUGE_DEBIAN_MIRROR",
+        default_value = "http://deb.debian.org/debian"
+    )]
     pub mirror: String,
 }
 
 /// `loadgauge report`
 #[derive(Debug, Args)]
-pub struct ReportArguments {
+pub(super) struct ReportArguments {
     /// The run's directory
     #[arg(default_value = "loadgauge-runs/latest")]
     pub run: Utf8PathBuf,

@@ -1,8 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The command line: one file per subcommand.
+//!
+//! Arguments are parsed into [`arguments`], and each subcommand turns them into what the stages
+//! take. What a program would read goes to standard output, everything else to standard error.
+mod arguments;
+mod build;
+mod exit;
+mod failure;
+mod ignition;
+mod image;
+mod list;
+mod output;
+mod plan;
+mod reasons;
+mod report;
+mod run;
+mod workshop;
+
 use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+pub use exit::Exit;
+pub use failure::Failure;
+
+use arguments::{Arguments, Command, ImageCommand};
 
 /// Parses the arguments, does what they ask and gives the exit status.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let arguments = Arguments::parse();
+    log(arguments.verbose);
+    match dispatch(arguments.command) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.print();
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Plan(arguments) => plan::plan(&arguments),
+        Command::List(arguments) => list::list(&arguments),
+        Command::Build(arguments) => build::build(&arguments),
+        Command::Ignition(arguments) => ignition::ignition(&arguments),
+        Command::Image { command: ImageCommand::Build(arguments) } => image::build(&arguments),
+        Command::Image { command: ImageCommand::Show { image, format } } => image::show(&image, format),
+        Command::Report(arguments) => report::report(&arguments),
+        Command::Relay { socket } => crate::machine::relay(&socket)
+            .map(|()| Exit::Passed)
+            .map_err(|error| Failure::new(Exit::Internal, &error, None)),
+    }
+}
+
+/// Sends messages to standard error: those that `LOADGAUGE_LOG` asks for, in the syntax of
+/// `RUST_LOG`, or as many as there are `-v`.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "loadgauge=info,loadgauge_images=info,warn",
+        _ => "loadgauge=debug,loadgauge_images=debug,loadgauge_ignition=debug,info",
+    };
+    let filter = EnvFilter::try_from_env("LOADGAUGE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
 }

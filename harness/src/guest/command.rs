@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,25 @@ impl Command {
     pub fn new(line: impl Into<String>) -> Self {
         Self { line: line.into(), input: Vec::new(), timeout: Duration::from_mins(1) }
     }
+
+    /// A shell script run by root: Flatcar's `core` may use sudo without a password.
+    pub fn as_root(script: &str) -> Self {
+        Self::new(format!("sudo -n -- sh -c {}", quote(script)))
+    }
+
+    /// The same command with something on its standard input.
+    #[must_use]
+    pub fn with_input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = input.into();
+        self
+    }
+
+    /// The same command with another time-out.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
 }
 
 /// How a command ended.
@@ -29,6 +50,22 @@ pub enum Exit {
     Status(i32),
     /// by this signal, without `SIG` (RFC 4254, 6.10)
     Signal(String),
+}
+
+impl Exit {
+    /// Whether it ended with status 0.
+    pub fn success(&self) -> bool {
+        *self == Self::Status(0)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(formatter, "status {status}"),
+            Self::Signal(signal) => write!(formatter, "signal {signal}"),
+        }
+    }
 }
 
 /// What a command did.
@@ -42,4 +79,53 @@ pub struct Output {
     pub stderr: Vec<u8>,
     /// from sending the command to its end
     pub duration: Duration,
+}
+
+impl Output {
+    /// Standard output as text; bytes that are none are replaced.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.stdout)
+    }
+
+    /// Standard error as text; bytes that are none are replaced.
+    pub fn error_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.stderr)
+    }
+}
+
+/// Quotes a word for a POSIX shell where it needs it.
+pub fn quote(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./=:,@%+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_script_for_root_is_one_word() {
+        let command = Command::as_root("echo \"it's\" > /run/x");
+        assert_eq!(command.line, r#"sudo -n -- sh -c 'echo "it'\''s" > /run/x'"#);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// The shell itself is the oracle.
+        #[test]
+        fn a_shell_reads_a_quoted_word_as_it_was(word in "[^\\x00]{0,40}") {
+            let output = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", quote(&word))])
+                .output()
+                .expect("sh runs");
+            prop_assert_eq!(output.stdout, word.as_bytes());
+        }
+    }
 }

@@ -13,18 +13,10 @@ const LABEL: usize = 10;
 
 /// A finding in full: what was expected, what was found, the telling command and its own words.
 /// `file` has the whole of what is cut here.
-pub(super) fn finding(
-    finding: &Finding,
-    attempts: u32,
-    file: Option<&Utf8Path>,
-    styles: &Styles,
-) -> Vec<String> {
+pub(super) fn finding(finding: &Finding, file: Option<&Utf8Path>, styles: &Styles) -> Vec<String> {
     let mut lines = Vec::new();
     labelled(&mut lines, "expected", &finding.expected, styles);
     labelled(&mut lines, "found", &finding.found, styles);
-    if attempts > 1 {
-        labelled(&mut lines, "tried", &format!("{attempts} times; this is the last"), styles);
-    }
     if let Some((telling, earlier)) = finding.commands.split_last() {
         transcript(&mut lines, telling, file, styles);
         if let (false, Some(file)) = (earlier.is_empty(), file) {

@@ -125,7 +125,7 @@ impl Terminal {
                 let file =
                     self.directory(scenario).map(|path| path.join(commands_file(step.step, &step.summary)));
                 let file = file.as_deref();
-                lines.extend(failure::finding(finding, step.attempts, file, &self.options.styles));
+                lines.extend(failure::finding(finding, file, &self.options.styles));
             }
         }
         lines

@@ -146,6 +146,7 @@ impl<R: Rig> Execution<'_, R> {
                     judged = subject.judge(check, within) => judged,
                 }
             }
+            Action::Waive { reason } => (not_tried(format!("waived: {reason}")), 0),
             Action::Reboot => (self.reboot(subject).await?, 1),
         };
         let outcome = finding.outcome;
@@ -251,13 +252,7 @@ impl<R: Rig> Execution<'_, R> {
         }
         let found = format!("not reached: {}", halt.in_short());
         for step in job.steps.iter().skip(self.reported) {
-            let finding = Finding {
-                outcome: Outcome::Skipped,
-                expected: String::new(),
-                found: found.clone(),
-                hint: None,
-                commands: Vec::new(),
-            };
+            let finding = not_tried(found.clone());
             self.report(step, Outcome::Skipped, Some(finding), 0);
         }
         // What failed has failed, whatever came after it.
@@ -318,6 +313,12 @@ fn judge_boot_ids(before: &str, announced: &str, asked: &str) -> Finding {
             .then(|| "the guest answers from before the reboot: did it really go down?".to_owned()),
         commands: Vec::new(),
     }
+}
+
+/// The finding of a step that was not tried.
+fn not_tried(found: String) -> Finding {
+    let expected = String::new();
+    Finding { outcome: Outcome::Skipped, expected, found, hint: None, commands: Vec::new() }
 }
 
 /// Ends after a limit, and says which; never without one.

@@ -79,6 +79,11 @@ pub struct JobStep<C> {
 pub enum Action<C> {
     /// asks the guest
     Ask(C),
+    /// does nothing and says why
+    Waive {
+        /// why
+        reason: String,
+    },
     /// reboots the guest; a failure ends the scenario, as there is no known state to go on from
     Reboot,
 }

@@ -15,6 +15,8 @@ mod event;
 mod execute;
 mod interrupt;
 mod job;
+mod machines;
+mod plan;
 mod rig;
 mod schedule;
 #[cfg(test)]
@@ -28,6 +30,8 @@ pub use directory::{DirectoryError, RunDirectory};
 pub use event::{Cause, Counts, Event, EventKind, FORMAT};
 pub use interrupt::Interrupt;
 pub use job::{Action, Header, Job, JobStep, Limits, Run, Skipped};
+pub use machines::{Machines, Occupied};
+pub use plan::Question;
 pub use rig::{Events, Rig, Subject, Trouble, Up};
 pub use schedule::{Capacity, Tally, default_jobs, run};
 pub use verdict::{FlakyPolicy, Verdict};

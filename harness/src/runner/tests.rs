@@ -159,6 +159,15 @@ async fn failing_fast_starts_nothing_more_and_says_why() {
 }
 
 #[tokio::test]
+async fn what_is_waived_is_said_with_its_reason_and_fails_nothing() {
+    let waive = Action::Waive { reason: "the unit fails on purpose".to_owned() };
+    let report = Trial::new(1).actions("a", vec![Action::Ask(Answer::Pass), waive]).run().await;
+    let expected = (Skipped, "waived: the unit fails on purpose".to_owned());
+    assert_eq!(report.findings("a").pop(), Some(expected));
+    assert_eq!(report.end("a").0, Passed);
+}
+
+#[tokio::test]
 async fn a_scenario_that_takes_too_long_fails_with_the_end_of_its_console() {
     let report = Trial::new(1)
         .scenario("slow", &[Answer::Hang, Answer::Pass])

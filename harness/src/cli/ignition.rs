@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+use super::arguments::IgnitionArguments;
+use super::workshop::Workshop;
+use super::{Exit, Failure, output};
+use crate::machine::{AccelChoice, complete_config};
+use crate::scenario::select;
+
+/// Stands where the key of the machine will: it is made when the machine is started.
+const KEY: &str = "ssh-ed25519 MADE-WHEN-THE-MACHINE-STARTS loadgauge";
+
+/// `loadgauge ignition`
+pub(super) fn ignition(arguments: &IgnitionArguments) -> Result<Exit, Failure> {
+    let workshop = Workshop::open(arguments.scenarios.as_deref(), arguments.image.image.as_deref())?;
+    let scenarios = select(&workshop.catalogue, std::slice::from_ref(&arguments.scenario))?;
+    if let [_, second, ..] = scenarios.as_slice() {
+        let message =
+            format!("`{}` means several scenarios, `{}` among them", arguments.scenario, second.name);
+        return Err(Failure::words(Exit::Usage, message, Some("name one")));
+    }
+    let acceleration = super::run::runtime()?.block_on(workshop.prove(AccelChoice::Tcg))?;
+    let plan = workshop.plan(scenarios, &acceleration)?;
+    if let Some(skipped) = plan.skipped.first() {
+        let message = format!("`{}` does not run on this image: {}", skipped.name, skipped.reason);
+        return Err(Failure::words(Exit::Nothing, message, None));
+    }
+    for planned in &plan.scenarios {
+        let config = complete_config(&planned.machine.config, KEY)
+            .map_err(|error| Failure::new(Exit::Usage, &error, error.hint()))?;
+        output::print(&format!("{}\n", config.to_json_pretty().trim_end()))?;
+    }
+    Ok(Exit::Passed)
+}

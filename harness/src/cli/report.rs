@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+use super::arguments::ReportArguments;
+use super::{Exit, Failure, output};
+use crate::report::{JUnit, Report, Terminal, TerminalOptions, json_lines, replay};
+
+/// `loadgauge report`
+pub(super) fn report(arguments: &ReportArguments) -> Result<Exit, Failure> {
+    let events = json_lines::read(&arguments.run.join("events.jsonl"))?;
+    let directory = arguments.output.as_ref().unwrap_or(&arguments.run);
+    std::fs::create_dir_all(directory)
+        .map_err(|error| Failure::words(Exit::Host, format!("cannot create `{directory}`: {error}"), None))?;
+    let junit = directory.join("junit.xml");
+    let mut terminal = TerminalOptions::of_stderr();
+    terminal.reports = vec![junit.clone()];
+    let reports: Vec<Box<dyn Report>> =
+        vec![Box::new(JUnit::new(&junit)), Box::new(Terminal::on_stderr(terminal))];
+    match replay(&events, reports) {
+        Ok(()) => output::print(&format!("{junit}\n")).map(|()| Exit::Passed),
+        Err(errors) => Err(report_failure(errors)),
+    }
+}
+
+/// Reports that could not be written, as one failure.
+pub(super) fn report_failure(errors: Vec<crate::report::ReportError>) -> Failure {
+    let mut failures = errors.into_iter().map(Failure::from);
+    let first = failures.next();
+    let first = first.unwrap_or_else(|| Failure::words(Exit::Internal, "a report was not written", None));
+    failures.fold(first, |first, next| Failure {
+        message: format!("{}\n{}", first.message, next.message),
+        ..first
+    })
+}

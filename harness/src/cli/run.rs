@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+use tokio::runtime::Runtime;
+
+use super::arguments::RunArguments;
+use super::report::report_failure;
+use super::workshop::Workshop;
+use super::{Exit, Failure};
+use crate::machine::{MachineSpec, Supervisor};
+use crate::report::{TerminalOptions, consume, standard};
+use crate::runner::{
+    self, Capacity, Events, Header, Interrupt, Limits, Machines, Run, RunDirectory, Skipped,
+};
+use crate::runner::{FlakyPolicy, Verdict};
+use crate::scenario::Plan;
+
+/// `loadgauge run`
+pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
+    let (workshop, scenarios) = Workshop::with_scenarios(&arguments.selection, &arguments.image)?;
+    let runtime = runtime()?;
+    let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
+    let plan = workshop.plan(scenarios, &acceleration)?;
+    let directory = RunDirectory::create(arguments.output.as_deref())?;
+    let exit = runtime.block_on(execute(&plan, &directory, arguments));
+    // A worker that still waits for a guest's answer is no reason to stay.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Runs a plan: the machines, the reports, and whoever interrupts them.
+async fn execute(plan: &Plan, directory: &RunDirectory, arguments: &RunArguments) -> Result<Exit, Failure> {
+    let supervisor = Supervisor::new()?;
+    // Nothing is to be killed by hand: the kernel ends every QEMU with this process.
+    let interrupt = Interrupt::listen(|| ()).map_err(|error| Failure::new(Exit::Internal, &error, None))?;
+    let run = assemble(plan, directory, arguments)?;
+    let machines = Arc::new(Machines::new(&plan.scenarios, own_program()?, supervisor.clone()));
+    let reports = standard(&directory.events(), &directory.junit(), TerminalOptions::of_stderr())?;
+
+    let (events, receiver) = Events::channel();
+    let reporting = tokio::spawn(consume(receiver, reports));
+    let tally = runner::run(run, machines, events, interrupt.token()).await;
+    supervisor.stop_all().await;
+    let reported = reporting.await.map_err(|error| Failure::new(Exit::Internal, &error, None))?;
+    let broken = reported.is_err();
+    if let Err(errors) = reported {
+        report_failure(errors).print();
+    }
+    Ok(match Verdict::of(tally.counts, tally.interrupted, broken, FlakyPolicy::default()) {
+        Verdict::Passed => Exit::Passed,
+        Verdict::Failed => Exit::Failed,
+        Verdict::Broken => Exit::Internal,
+        Verdict::NothingRan => Exit::Nothing,
+        Verdict::Interrupted => Exit::Interrupted,
+    })
+}
+
+/// What the runner is given for a plan.
+fn assemble(
+    plan: &Plan,
+    directory: &RunDirectory,
+    arguments: &RunArguments,
+) -> Result<Run<runner::Question>, Failure> {
+    let jobs = plan
+        .scenarios
+        .iter()
+        .map(|planned| Ok(runner::job(planned, directory.scenario(&planned.scenario.name)?)))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let skipped = plan
+        .skipped
+        .iter()
+        .map(|skipped| Skipped { scenario: skipped.name.clone(), reason: skipped.reason.clone() });
+    let specs: Vec<MachineSpec> = plan.scenarios.iter().map(|planned| planned.machine.spec.clone()).collect();
+    let by_host = || runner::default_jobs(Capacity::of_host(), &specs, plan.acceleration.accelerator);
+    Ok(Run {
+        header: Header {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            directory: directory.path().to_owned(),
+            image: plan.image.disk.clone(),
+            image_digest: plan.image.digest.clone(),
+            image_name: plan.image.facts.os_release.get("PRETTY_NAME").unwrap_or("unnamed").to_owned(),
+            acceleration: plan.acceleration.clone(),
+        },
+        machines: arguments.jobs.map_or_else(by_host, NonZeroUsize::get),
+        jobs,
+        skipped: skipped.collect(),
+        fail_fast: arguments.fail_fast,
+        limits: Limits::under(&plan.acceleration),
+    })
+}
+
+/// The runtime that machines live in.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    Runtime::new().map_err(|error| Failure::new(Exit::Internal, &error, None))
+}
+
+/// This program, which QEMU starts again for each connection of a guest to the harness.
+pub(super) fn own_program() -> Result<Utf8PathBuf, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::new(Exit::Internal, error, None);
+    let path = std::env::current_exe().map_err(|error| failed(&error))?;
+    Utf8PathBuf::try_from(path).map_err(|error| failed(&error))
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_ignition::delivery::INLINE_LIMIT;
+use loadgauge_images::Image;
+use loadgauge_images::host::Store;
+
+use super::arguments::{ImageChoice, Selection};
+use super::{Exit, Failure, output};
+use crate::machine::{AccelChoice, Acceleration, ORIGIN, prove};
+use crate::scenario::{BuildFailure, Catalogue, Order, Plan, Planner, Scenario, select};
+use crate::sysext::{self, BuildError, Extension, Recipe, Target};
+
+/// Name of the link in the store that leads to the image made last.
+const LAST_IMAGE: &str = "last-image";
+
+/// What most subcommands work with: the store, the catalogue and the image.
+pub(super) struct Workshop {
+    pub(super) store: Store,
+    pub(super) catalogue: Catalogue,
+    pub(super) image: Image,
+}
+
+impl Workshop {
+    /// Opens the user's store, the catalogue and the image that the arguments name.
+    pub(super) fn open(scenarios: Option<&Utf8Path>, image: Option<&Utf8Path>) -> Result<Self, Failure> {
+        let store = Store::of_user()?;
+        let catalogue = catalogue(scenarios, &store)?;
+        let image = open_image(image, &store)?;
+        Ok(Self { store, catalogue, image })
+    }
+
+    /// The same, with the scenarios that are selected. They are read first: whether they are sound
+    /// does not depend on the image.
+    pub(super) fn with_scenarios(
+        selection: &Selection,
+        image: &ImageChoice,
+    ) -> Result<(Self, Vec<Scenario>), Failure> {
+        let store = Store::of_user()?;
+        let catalogue = catalogue(selection.scenarios.as_deref(), &store)?;
+        let scenarios = select(&catalogue, &selection.patterns)?;
+        let image = open_image(image.image.as_deref(), &store)?;
+        Ok((Self { store, catalogue, image }, scenarios))
+    }
+
+    /// Finds the accelerator that works on this host.
+    pub(super) async fn prove(&self, choice: AccelChoice) -> Result<Acceleration, Failure> {
+        Ok(prove(choice, &self.store).await?)
+    }
+
+    /// Builds what scenarios need and resolves their machines.
+    pub(super) fn plan(
+        &self,
+        scenarios: Vec<Scenario>,
+        acceleration: &Acceleration,
+    ) -> Result<Plan, Failure> {
+        let build = |order: &Order<'_>| self.build(order).map_err(build_failure);
+        let planner = Planner {
+            image: &self.image,
+            acceleration,
+            build: &build,
+            origin: ORIGIN,
+            inline_limit: INLINE_LIMIT,
+        };
+        Ok(planner.plan(scenarios)?)
+    }
+
+    fn build(&self, order: &Order<'_>) -> Result<Extension, BuildError> {
+        let recipe = Recipe::load(order.recipe)?;
+        let recipe = order.name.map_or_else(|| recipe.clone(), |name| recipe.with_name(name));
+        let target = Target::of_image(&self.image);
+        let progress = |text: &str| output::tell(&format!("{}: {text}", recipe.name()));
+        let built = sysext::build(&recipe, &target, order.format, &self.store, &progress)?;
+        for warning in built.warnings.iter().filter(|_| !built.cached) {
+            tracing::warn!(extension = %built.extension.name, "{warning}");
+        }
+        Ok(built.extension)
+    }
+}
+
+fn build_failure(error: BuildError) -> BuildFailure {
+    BuildFailure { hint: error.hint(), lacking: error.is_host(), error: Box::new(error) }
+}
+
+/// The catalogue that is asked for, or the one in the binary.
+pub(super) fn catalogue(scenarios: Option<&Utf8Path>, store: &Store) -> Result<Catalogue, Failure> {
+    Ok(match scenarios {
+        Some(directory) => Catalogue::at(directory)?,
+        None => Catalogue::embedded(store)?,
+    })
+}
+
+/// The image that is asked for, or the one made last.
+fn open_image(asked: Option<&Utf8Path>, store: &Store) -> Result<Image, Failure> {
+    if let Some(path) = asked {
+        return Ok(Image::open(path)?);
+    }
+    let last = store.root().join(LAST_IMAGE);
+    if !last.exists() {
+        let hint = "make the stand-in with `loadgauge image build`, or name a Flatcar disk with --image";
+        return Err(Failure::words(Exit::Host, "there is no image to boot", Some(hint)));
+    }
+    Ok(Image::open(&last.canonicalize_utf8().unwrap_or(last))?)
+}
+
+/// Remembers an image as the one to boot when none is named.
+pub(super) fn remember_image(image: &Image, store: &Store) -> Result<(), Failure> {
+    let directory = image.disk.parent().unwrap_or(Utf8Path::new("/"));
+    let link = store.root().join(LAST_IMAGE);
+    let fresh = Utf8PathBuf::from(format!("{link}.{}", std::process::id()));
+    std::os::unix::fs::symlink(directory, &fresh)
+        .and_then(|()| std::fs::rename(&fresh, &link))
+        .map_err(|error| Failure::words(Exit::Host, format!("cannot create `{link}`: {error}"), None))
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_images::Facts;
+use tokio::sync::OnceCell;
+
+use super::{Question, Rig, Subject, Trouble, Up};
+use crate::check::{Finding, Outcome, Sweep, judge_within, sweep};
+use crate::guest::{Command, Guest, GuestError, Phase, words};
+use crate::machine::{Fault, Machine, MachinePlan, Supervisor, USER};
+
+/// How much of the console is shown when a scenario takes too long.
+const TAIL: usize = 20;
+/// Where the kernel says which boot this is, drawn anew at each (random(4)).
+const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
+/// Ordered through systemd, so that services are stopped as an administrator's reboot stops them.
+const REBOOT: &str = "sudo systemctl reboot";
+
+/// The rig of real runs: QEMU's machines, and their guests over SSH.
+#[derive(Debug)]
+pub struct Machines {
+    plans: HashMap<String, MachinePlan>,
+    relay_program: Utf8PathBuf,
+    supervisor: Supervisor,
+}
+
+/// A machine of QEMU, and the connection to its guest once there is one.
+#[derive(Debug)]
+pub struct Occupied {
+    machine: Machine,
+    facts: Facts,
+    factor: f64,
+    guest: OnceLock<Guest>,
+    /// all sweeps at once, made when the first is asked for
+    swept: OnceCell<Vec<(Sweep, Finding)>>,
+}
+
+impl Machines {
+    /// A rig for these machines, one per scenario. Their guests reach the harness through
+    /// `relay_program` (see [`Machine::start`]); `supervisor` ends what is left of them.
+    pub fn new(
+        plans: impl IntoIterator<Item = MachinePlan>,
+        relay_program: Utf8PathBuf,
+        supervisor: Supervisor,
+    ) -> Self {
+        let plans = plans.into_iter().map(|plan| (plan.name.clone(), plan)).collect();
+        Self { plans, relay_program, supervisor }
+    }
+}
+
+impl Rig for Machines {
+    type Check = Question;
+    type Subject = Occupied;
+
+    async fn start(&self, scenario: &str, directory: &Utf8Path) -> Result<Occupied, Trouble> {
+        let plan = self.plans.get(scenario).cloned();
+        let plan = plan.ok_or_else(|| Trouble::plain(format!("no machine is planned for `{scenario}`")))?;
+        let (facts, factor) = (plan.image.facts.clone(), plan.acceleration.factor);
+        let relay = self.relay_program.clone();
+        let started = Machine::start(plan, directory.to_owned(), relay, &self.supervisor).await;
+        let machine = started.map_err(|error| trouble(&error, error.hint()))?;
+        Ok(Occupied { machine, facts, factor, guest: OnceLock::new(), swept: OnceCell::new() })
+    }
+}
+
+impl Occupied {
+    fn guest(&self) -> Result<&Guest, Trouble> {
+        self.guest.get().ok_or_else(|| Trouble::plain("there is no connection to the guest yet"))
+    }
+
+    /// One of the sweeps. They are made with one command, and come after all other questions.
+    async fn sweep(&self, asked: Sweep, guest: &Guest) -> Finding {
+        let swept = self.swept.get_or_init(|| sweep(guest)).await;
+        let found = swept.iter().find(|(sweep, _)| *sweep == asked);
+        found.map_or_else(
+            || broken(&Trouble::plain("the guest could not be swept")),
+            |(_, finding)| finding.clone(),
+        )
+    }
+}
+
+impl Subject for Occupied {
+    type Check = Question;
+
+    async fn up(&self, after: Option<&str>, limit: Duration) -> Result<Up, Fault> {
+        let ready = self.machine.ready(after, limit).await?;
+        Ok(Up { boot_id: ready.boot_id, state: ready.state, since: ready.since })
+    }
+
+    async fn fault(&self) -> Fault {
+        self.machine.fault().await
+    }
+
+    async fn connect(&self, limit: Duration) -> Result<(), Trouble> {
+        if let Some(guest) = self.guest.get() {
+            return guest.reconnect(limit).await.map_err(|error| lost(&error));
+        }
+        let machine = &self.machine;
+        let guest = Guest::connect(machine.ssh_address(), USER, machine.key(), limit)
+            .await
+            .map_err(|error| lost(&error))?;
+        // Nobody else connects this machine; were it so, the first connection would do as well.
+        self.guest.get_or_init(|| guest.scaled(self.factor));
+        Ok(())
+    }
+
+    async fn judge(&self, question: &Question, within: Option<Duration>) -> (Finding, u32) {
+        let guest = match self.guest() {
+            Ok(guest) => guest,
+            Err(trouble) => return (broken(&trouble), 1),
+        };
+        match question {
+            Question::Check(check) => judge_within(check, guest, &self.facts, within, |_, _| {}).await,
+            Question::Sweep(asked) => (self.sweep(*asked, guest).await, 1),
+        }
+    }
+
+    async fn reboot(&self) -> Result<(), Trouble> {
+        match self.guest()?.run(Command::new(REBOOT)).await {
+            Ok(output) if output.exit.success() => Ok(()),
+            Ok(output) => {
+                let message =
+                    format!("`{REBOOT}` ended with {}: {}", output.exit, output.error_text().trim());
+                Err(Trouble::plain(message))
+            }
+            // The guest goes down while it answers.
+            Err(GuestError::Lost { phase: Phase::Transfer | Phase::Status, .. }) => Ok(()),
+            Err(error) => Err(lost(&error)),
+        }
+    }
+
+    async fn boot_id(&self) -> Result<String, Trouble> {
+        let output = self.guest()?.run(Command::new(BOOT_ID)).await.map_err(|error| lost(&error))?;
+        Ok(output.text().trim().to_owned())
+    }
+
+    fn console_tail(&self) -> Vec<String> {
+        self.machine.console_tail(TAIL)
+    }
+
+    async fn stop(self) {
+        if let Some(guest) = self.guest.get() {
+            guest.close().await;
+        }
+        let stopped = self.machine.stop().await;
+        tracing::debug!(?stopped, "the machine is stopped");
+    }
+}
+
+/// An error of the connection, once the machine was found alive.
+fn lost(error: &GuestError) -> Trouble {
+    trouble(error, error.hint())
+}
+
+fn trouble(error: &(dyn Error + 'static), hint: Option<String>) -> Trouble {
+    Trouble::Other { message: words(error), hint }
+}
+
+fn broken(trouble: &Trouble) -> Finding {
+    let found = match trouble {
+        Trouble::Fault(fault) => fault.to_string(),
+        Trouble::Other { message, .. } => message.clone(),
+    };
+    let expected = "the guest can be asked".to_owned();
+    Finding { outcome: Outcome::Broken, expected, found, hint: None, commands: Vec::new() }
+}
