@@ -33,8 +33,10 @@ fn machine(plan: &MachinePlan) -> Vec<String> {
         // A panic that the guest tells of stops it, so that it is seen before the guest resets itself.
         ("-action", "panic=pause".into()),
         ("-display", "none".into()),
-        // QEMU loses what it does not need; it keeps the right to start the relay.
-        ("-sandbox", "on,elevateprivileges=children,resourcecontrol=deny".into()),
+        // QEMU loses system calls that it does not need. `spawn` must stay, and `elevateprivileges` too:
+        // denied to it or to its children, the relay is not started and the guest's requests come to
+        // nothing, without a word.
+        ("-sandbox", "on,resourcecontrol=deny".into()),
     ])
     .into_iter()
     .chain(["-nodefaults", "-no-user-config", "-S"].map(str::to_owned))
@@ -61,15 +63,11 @@ pub(crate) fn processor(accelerator: Accelerator) -> &'static str {
 fn channels(layout: &Layout) -> Vec<String> {
     let socket = |id, path: &Utf8Path| format!("socket,id={id},path={}", value(path.as_str()));
     let port = |id, name| format!("virtserialport,bus=ports.0,chardev={id},name={name}");
-    let recorded = format!(
-        "{},logfile={},logappend=off",
-        socket("console", &layout.console_socket()),
-        value(layout.console_log().as_str())
-    );
     words([
         ("-chardev", socket("qmp", &layout.qmp_socket())),
         ("-mon", "chardev=qmp,mode=control".into()),
-        ("-chardev", recorded),
+        // Not with `logfile=`: QEMU writes a byte there again each time the socket was full.
+        ("-chardev", socket("console", &layout.console_socket())),
         ("-serial", "chardev:console".into()),
         ("-device", "virtio-serial-pci,id=ports".into()),
         ("-chardev", socket("events", &layout.events_socket())),

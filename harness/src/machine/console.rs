@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The guest's first serial port: recorded by QEMU, and watched here from its first byte.
+//! The guest's first serial port: recorded and watched from its first byte.
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use super::lines::Lines;
 use super::monitor::Symptom;
 use super::{Fault, rules};
 
-/// How many lines are kept in memory; QEMU writes all of them to the console's file.
+/// How many lines are kept in memory; all of them are in the console's file.
 const KEPT: usize = 20_000;
 
 /// What a guest has said on its console, shared between whoever reads it and whoever asks.
@@ -28,8 +29,14 @@ struct Record {
 }
 
 impl Console {
-    /// Reads a console to its end, and reports once when it says that the guest cannot go on.
-    pub(crate) async fn watch(&self, mut stream: impl AsyncRead + Unpin, symptoms: mpsc::Sender<Symptom>) {
+    /// Reads a console to its end, writes every byte down as it comes, and reports once when it says
+    /// that the guest cannot go on.
+    pub(crate) async fn watch(
+        &self,
+        mut stream: impl AsyncRead + Unpin,
+        mut record: impl AsyncWrite + Unpin,
+        symptoms: mpsc::Sender<Symptom>,
+    ) {
         let mut splitter = Lines::default();
         let mut buffer = [0; 8192];
         let mut reported = false;
@@ -42,6 +49,10 @@ impl Console {
                     break;
                 }
             };
+            // Flushed each time: the file is read while the machine runs, and after the harness was killed.
+            if let Err(error) = write(&mut record, &buffer[..count]).await {
+                tracing::warn!(%error, "the console cannot be written to its file");
+            }
             let lines = splitter.push(&buffer[..count]);
             let partial = splitter.partial();
             let end = lines.iter().chain([&partial]).find_map(|line| rules::ends(line));
@@ -100,6 +111,11 @@ impl Record {
     }
 }
 
+async fn write(record: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    record.write_all(bytes).await?;
+    record.flush().await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +124,7 @@ mod tests {
     async fn a_prompt_without_an_end_of_line_is_seen() {
         let console = Console::default();
         let (sender, mut symptoms) = mpsc::channel(8);
-        console.watch(b"hello\r\nPress Enter to continue".as_slice(), sender).await;
+        console.watch(b"hello\r\nPress Enter to continue".as_slice(), tokio::io::sink(), sender).await;
         assert!(matches!(symptoms.recv().await, Some(Symptom::Console)));
         assert!(symptoms.recv().await.is_none(), "reported once");
         assert_eq!(console.tail(9), ["hello", "Press Enter to continue"]);
@@ -120,9 +136,9 @@ mod tests {
         let console = Console::default();
         let (sender, _symptoms) = mpsc::channel(8);
         let earlier = b"Welcome to Flatcar!\n[FAILED] Failed to start x.\n".as_slice();
-        console.watch(earlier, sender.clone()).await;
+        console.watch(earlier, tokio::io::sink(), sender.clone()).await;
         console.reset();
-        console.watch(b"Press Enter to continue\n".as_slice(), sender.clone()).await;
+        console.watch(b"Press Enter to continue\n".as_slice(), tokio::io::sink(), sender.clone()).await;
         assert!(matches!(console.fault(), Some(Fault::Initrd { line, .. }) if line.starts_with("Press")));
     }
 
@@ -130,7 +146,7 @@ mod tests {
     async fn a_panic_that_resets_the_guest_is_not_forgotten() {
         let console = Console::default();
         let (sender, _symptoms) = mpsc::channel(8);
-        console.watch(b"Kernel panic - not syncing: x\n".as_slice(), sender).await;
+        console.watch(b"Kernel panic - not syncing: x\n".as_slice(), tokio::io::sink(), sender).await;
         console.reset();
         assert!(matches!(console.fault(), Some(Fault::Panic { .. })));
     }

@@ -87,7 +87,9 @@ impl Machine {
         let watching = console.clone();
         let console_symptoms = symptoms_in.clone();
         let readers = vec![
-            tasks.spawn(async move { watching.watch(prepared.console, console_symptoms).await }),
+            tasks.spawn(async move {
+                watching.watch(prepared.console, prepared.console_file, console_symptoms).await;
+            }),
             tasks.spawn(events::watch(prepared.events, started, ready_in)),
             tasks.spawn(journal::record(prepared.journal, prepared.journal_file)),
         ];

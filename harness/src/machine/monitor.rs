@@ -158,7 +158,7 @@ mod tests {
         sender.send(Symptom::Panicked).await.expect("sent");
         tokio::time::sleep(GRACE / 2).await;
         let text = b"Kernel panic - not syncing: late\n".as_slice();
-        console.watch(text, sender.clone()).await;
+        console.watch(text, tokio::io::sink(), sender.clone()).await;
         let found = found.wait_for(Option::is_some).await.expect("a fault").clone();
         assert!(matches!(found, Some(Fault::Panic { line, .. }) if line.ends_with("late")));
     }

@@ -120,6 +120,7 @@ pub(crate) struct Prepared {
     pub(crate) events: UnixStream,
     pub(crate) journal: UnixStream,
     pub(crate) http: tokio::net::UnixListener,
+    pub(crate) console_file: tokio::fs::File,
     pub(crate) journal_file: tokio::fs::File,
     pub(crate) port: u16,
 }
@@ -140,8 +141,8 @@ pub(crate) async fn prepare(
     write(layout.ignition(), config)?;
     write(layout.command_line(), command_line(emulator.path(), plan, layout) + "\n")?;
     overlay::create(&plan.image, &layout.overlay())?;
-    let journal_log = layout.journal_log();
-    let journal_file = tokio::fs::File::create(&journal_log).await.map_err(at("create", journal_log))?;
+    let console_file = create(&layout.console_log()).await?;
+    let journal_file = create(&layout.journal_log()).await?;
 
     let sockets = Sockets::bind(layout)?;
     let mut child = spawn(emulator.path(), plan, layout).await?;
@@ -157,7 +158,23 @@ pub(crate) async fn prepare(
     let (qmp, qmp_events) = Qmp::connect(qmp_stream).await?;
     let table = qmp.human("info usernet").await?;
     let port = forwarded_port(&table).ok_or(StartError::NoPort { found: table })?;
-    Ok(Prepared { child, directory, qmp, qmp_events, console, events, journal, http, journal_file, port })
+    Ok(Prepared {
+        child,
+        directory,
+        qmp,
+        qmp_events,
+        console,
+        events,
+        journal,
+        http,
+        console_file,
+        journal_file,
+        port,
+    })
+}
+
+async fn create(path: &Utf8Path) -> Result<tokio::fs::File, FileError> {
+    tokio::fs::File::create(path).await.map_err(at("create", path))
 }
 
 async fn spawn(emulator: &Utf8Path, plan: &MachinePlan, layout: &Layout) -> Result<Child, StartError> {
