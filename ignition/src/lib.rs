@@ -1,24 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-//! stub until the crate lands
-pub mod delivery {
-    //! stub
-    use camino::Utf8PathBuf;
-    #[derive(Debug, Clone)]
-    pub struct Payload {
-        pub name: String,
-        pub kind: PayloadKind,
-    }
-    #[derive(Debug, Clone)]
-    pub enum PayloadKind {
-        Image { path: Utf8PathBuf, size: u64, sha512: String },
-        Directory { path: Utf8PathBuf },
-    }
-    #[derive(Debug, Clone)]
-    pub struct Served {
-        pub url_path: String,
-        pub file: Utf8PathBuf,
-        pub sha512: String,
-    }
-}
-#[derive(Debug, Clone)]
-pub struct Config;
+//! Typed Ignition configs: composed, merged, validated, read from Butane, and written for a guest.
+//!
+//! Every [`Config`] is of specification 3.3.0, which each Flatcar release since 3185 accepts, as does
+//! the Ignition that Debian ships. It is built on the types of the crate `ignition-config`, which know
+//! the shape of a config and nothing of its meaning: what paths, modes, digests and names must look
+//! like is said by [`Config::validate`], and what two configs may both say by [`Config::merge`].
+//!
+//! ```
+//! use loadgauge_ignition::{Config, Contents, File, User};
+//!
+//! let mut config = Config::new();
+//! config.user(User { name: "core".into(), ssh_keys: vec!["ssh-ed25519 AAAA".into()], ..User::default() });
+//! config.file(File {
+//!     path: "/etc/motd".into(),
+//!     mode: 0o644,
+//!     contents: Contents::Inline(b"hello\n".to_vec()),
+//!     overwrite: true,
+//! });
+//! assert!(config.validate().is_empty());
+//! ```
+//!
+//! Sources: the specification (<https://coreos.github.io/ignition/configuration-v3_3/>) and Ignition's
+//! own validation (`config/v3_3/types` in `coreos/ignition`), with which the tests compare this crate.
+
+mod butane;
+mod config;
+mod data_url;
+pub mod delivery;
+mod json;
+mod merge;
+mod parse;
+mod suggest;
+mod validate;
+
+pub use butane::{ButaneCause, ButaneError};
+pub use config::{Config, Contents, Directory, Dropin, File, Link, UPDATE_UNITS, Unit, User, mask_updates};
+pub use merge::Conflict;
+pub use parse::{ParseCause, ParseError};
+pub use validate::{Problem, Severity};

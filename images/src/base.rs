@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-use camino::Utf8PathBuf;
+use std::{fs, io};
+
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{Architecture, OsRelease};
@@ -30,4 +32,97 @@ pub struct Archive {
     pub components: Vec<String>,
     /// the keyring that its Release file must be signed by
     pub keyring: Utf8PathBuf,
+}
+
+/// A base cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    /// a file operation failed
+    #[error("cannot {action} `{path}`")]
+    Io {
+        /// what was to be done
+        action: &'static str,
+        /// to what
+        path: Utf8PathBuf,
+        /// why not
+        source: io::Error,
+    },
+    /// the description is not what this version of the harness writes
+    #[error("`{path}` does not describe a base")]
+    Format {
+        /// the file
+        path: Utf8PathBuf,
+        /// where and why
+        source: serde_json::Error,
+    },
+}
+
+/// The file in a base's directory that describes it.
+const DESCRIPTION: &str = "base.json";
+
+impl Base {
+    /// Reads the description in a directory; its paths are made absolute.
+    ///
+    /// # Errors
+    /// `base.json` is absent or in another format.
+    pub fn open(directory: &Utf8Path) -> Result<Self, BaseError> {
+        let path = directory.join(DESCRIPTION);
+        let fail = |action| {
+            let path = path.clone();
+            move |source| BaseError::Io { action, path, source }
+        };
+        let text = fs::read(&path).map_err(fail("read"))?;
+        let mut base: Self = serde_json::from_slice(&text)
+            .map_err(|source| BaseError::Format { path: path.clone(), source })?;
+        let directory = camino::absolute_utf8(directory).map_err(fail("find"))?;
+        base.dpkg_status = directory.join(base.dpkg_status);
+        Ok(base)
+    }
+
+    /// Writes the description into a directory that the base's relative paths start from.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, directory: &Utf8Path) -> Result<(), BaseError> {
+        let path = directory.join(DESCRIPTION);
+        let text = serde_json::to_vec_pretty(self).map_err(io::Error::from);
+        text.and_then(|text| fs::write(&path, text)).map_err(|source| BaseError::Io {
+            action: "write",
+            path,
+            source,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_is_read_back_with_absolute_paths() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
+        let base = Base {
+            digest: "00".to_owned(),
+            os_release: OsRelease::parse("ID=flatcar\n").expect("valid"),
+            architecture: Architecture::Amd64,
+            dpkg_status: Utf8PathBuf::from("dpkg-status"),
+            archive: Archive {
+                mirror: "http://deb.debian.org/debian".to_owned(),
+                suite: "trixie".to_owned(),
+                components: vec!["main".to_owned()],
+                keyring: Utf8PathBuf::from("/usr/share/keyrings/debian-archive-keyring.gpg"),
+            },
+        };
+        base.write(directory).expect("written");
+        let read = Base::open(directory).expect("read");
+        assert_eq!(read.dpkg_status, directory.join("dpkg-status"));
+        assert_eq!(Base { dpkg_status: base.dpkg_status.clone(), ..read }, base);
+    }
+
+    #[test]
+    fn a_directory_without_a_base_is_named() {
+        let error = Base::open(Utf8Path::new("/nowhere")).expect_err("nothing there");
+        assert!(error.to_string().contains("`/nowhere/base.json`"));
+    }
 }

@@ -4,16 +4,22 @@
 //! - [`host`]: the tools and the cache of the host that everything else works with
 //! - [`image`]: a bootable disk image and what is known of it
 //! - [`base`]: the package database that an extension is built against
+//! - [`release`]: versions of Flatcar and what they carry
 //! - [`standin`]: an image made from Debian packages that behaves like Flatcar's
 mod architecture;
 /// The package database that an extension is built against.
 pub mod base;
+mod digest;
 pub mod host;
 /// A bootable disk image.
 pub mod image;
 mod os_release;
+/// Versions of Flatcar and what they carry.
+pub mod release;
+pub mod standin;
 
 pub use architecture::Architecture;
 pub use base::Base;
 pub use image::{Facts, Image};
 pub use os_release::OsRelease;
+pub use release::Release;

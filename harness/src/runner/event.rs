@@ -147,6 +147,19 @@ pub struct Counts {
     pub broken: usize,
 }
 
+impl Counts {
+    /// Counts a scenario.
+    pub fn add(&mut self, outcome: Outcome) {
+        *match outcome {
+            Outcome::Passed => &mut self.passed,
+            Outcome::Flaky => &mut self.flaky,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Skipped => &mut self.skipped,
+            Outcome::Broken => &mut self.broken,
+        } += 1;
+    }
+}
+
 impl Event {
     /// An event of this moment.
     pub fn now(kind: EventKind) -> Self {

@@ -1,5 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Executes a plan: schedules machines, runs steps, emits events.
+//!
+//! [`run`] takes [`Job`]s, one per scenario, and a [`Rig`] that starts their machines. Everything
+//! that happens leaves through [`Events`]; the last event is always `run-finished`, whether the
+//! run came to its end, was interrupted, or a scenario's task panicked.
+//!
+//! - a failed check does not end its scenario: more is learnt from a boot when the other steps run
+//!   as well
+//! - a step that cannot be asked, a reboot that fails, and a machine that dies do end it, and the
+//!   steps behind are reported as skipped, with the reason
+mod diagnosis;
+mod directory;
 mod event;
+mod execute;
+mod interrupt;
+mod job;
+mod rig;
+mod schedule;
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod tests;
+mod verdict;
 
+pub use diagnosis::{hint_for, outcome_of};
+pub use directory::{DirectoryError, RunDirectory};
 pub use event::{Cause, Counts, Event, EventKind, FORMAT};
+pub use interrupt::Interrupt;
+pub use job::{Action, Header, Job, JobStep, Limits, Run, Skipped};
+pub use rig::{Events, Rig, Subject, Trouble, Up};
+pub use schedule::{Capacity, Tally, default_jobs, run};
+pub use verdict::{FlakyPolicy, Verdict};

@@ -1,2 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The file format, selection, and the plan.
+//! The file format of scenarios, their selection, and the plan: which machines, which artefacts,
+//! in which order. `scenarios/README.md` is the reference of the format.
+mod artefact;
+mod catalogue;
+mod compose;
+mod definition;
+mod format;
+mod parse;
+mod parse_parts;
+mod parse_step;
+mod plan;
+mod problem;
+mod quantity;
+mod requires;
+mod select;
+mod step;
+mod suggest;
+mod view;
+
+pub use artefact::Artefact;
+pub use catalogue::{Catalogue, CatalogueError};
+pub use compose::ComposeError;
+pub use definition::{
+    AuthorConfig, FileRequest, IgnitionRequest, LinkRequest, Scenario, Source, SysextRequest, UnitRequest,
+};
+pub use parse::Surroundings;
+pub use plan::{BuildFailure, Builder, Order, Plan, PlanError, Planned, Planner, Skipped};
+pub use problem::{ParseError, Problem};
+pub use requires::{Requires, VersionRange};
+pub use select::{Pattern, SelectError, select};
+pub use step::{PlannedStep, Step, StepKind, expand};
+pub use view::{CommandLine, PlanView};
+
+#[cfg(test)]
+mod parse_tests;
+#[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
+mod select_tests;

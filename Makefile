@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+# The two commands: `make run` and `make test`. Both install the host tools that are missing.
+
+# One profile for both, so that nothing is compiled twice.
+LOADGAUGE := target/debug/loadgauge
+IGNITION_ORACLE := target/oracles/ignition
+export LOADGAUGE_IGNITION_VALIDATE := $(CURDIR)/$(IGNITION_ORACLE)/usr/bin/ignition-validate
+
+.PHONY: help run test host-tools test-tools build image format lint unit documentation guest
+
+help:
+	@echo 'make run    install host tools, build, make the stand-in image, run the default scenarios'
+	@echo 'make test   the same preparation, then every test, those that boot guests included'
+
+run: build
+	$(LOADGAUGE) image build
+	$(LOADGAUGE) run
+
+# Quickest first: what fails early says so early.
+test: host-tools test-tools format lint unit documentation image guest
+
+host-tools:
+	@sh images/host-tools.sh
+
+test-tools: host-tools
+	@sh images/host-tools.sh --test
+	@sh ignition/tests/fetch-oracle.sh $(IGNITION_ORACLE)
+
+build: host-tools
+	cargo build --locked
+
+format:
+	cargo fmt --all --check
+
+lint:
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# Everything that needs no guest.
+unit: build
+	cargo test --locked --workspace
+
+documentation:
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
+
+image: build
+	$(LOADGAUGE) image build
+
+# Everything that boots one. The tests stand apart by a feature, so that `cargo test` alone does
+# not need an image.
+guest: image
+	cargo test --locked --package loadgauge --features guest-tests --test 'guest_*'

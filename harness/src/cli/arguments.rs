@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::num::NonZeroUsize;
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::sysext::Format;
+
+/// Boots Flatcar images under QEMU and checks that their system extensions work
+#[derive(Debug, Parser)]
+#[command(name = "loadgauge", version, max_term_width = 100, after_help = EXIT_STATUS)]
+pub struct Arguments {
+    /// what to do
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Say more: -v what is done, -vv every command and message
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 passed, 1 a scenario failed, 2 usage or scenario file, 3 the host lacks \
+something, 4 nothing selected, 70 internal, 130 interrupted.";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Boot the selected scenarios' machines and judge them
+    Run(RunArguments),
+    /// Show what `run` would do, and boot nothing
+    Plan(PlanArguments),
+    /// List the scenarios
+    List(ListArguments),
+    /// Build an extension from a recipe
+    Build(BuildArguments),
+    /// Print the Ignition config that a scenario gives to its guest
+    Ignition(IgnitionArguments),
+    /// Make and describe images
+    Image {
+        /// what to do with images
+        #[command(subcommand)]
+        command: ImageCommand,
+    },
+    /// Make the reports of an earlier run again from its events
+    Report(ReportArguments),
+    /// Tie standard input and output to a socket (QEMU starts this for each of the guest's requests)
+    #[command(hide = true)]
+    Relay {
+        /// the socket that the harness listens on
+        socket: Utf8PathBuf,
+    },
+}
+
+/// Where scenarios come from and which are meant.
+#[derive(Debug, Args)]
+pub struct Selection {
+    /// Scenarios: a name, a regular expression for whole names, `tag:NAME`, or a file `*.toml`;
+    /// all of the catalogue when none is given
+    #[arg(value_name = "SCENARIO")]
+    pub patterns: Vec<String>,
+
+    /// Take scenarios and recipes from this directory instead of the built-in catalogue
+    #[arg(long, value_name = "DIR", env = "LOADGAUGE_SCENARIOS")]
+    pub scenarios: Option<Utf8PathBuf>,
+}
+
+/// The image to boot or to build for.
+#[derive(Debug, Args)]
+pub struct ImageChoice {
+    /// The image: a Flatcar disk (qcow2 or raw) or the directory of a stand-in; the stand-in made
+    /// last when not given
+    #[arg(long, value_name = "PATH", env = "LOADGAUGE_IMAGE")]
+    pub image: Option<Utf8PathBuf>,
+}
+
+/// How machines run.
+#[derive(Debug, Args)]
+pub struct MachineChoice {
+    /// What executes the guest's instructions: `auto` takes KVM where a timed boot proves it
+    #[arg(long, value_enum, default_value_t = AccelChoice::Auto, env = "LOADGAUGE_ACCEL")]
+    pub accel: AccelChoice,
+}
+
+/// The choice of accelerator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AccelChoice {
+    /// KVM where it is proven to work, else TCG
+    Auto,
+    /// KVM or nothing
+    Kvm,
+    /// QEMU's translator
+    Tcg,
+}
+
+/// `loadgauge run`
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// which scenarios
+    #[command(flatten)]
+    pub selection: Selection,
+    /// on which image
+    #[command(flatten)]
+    pub image: ImageChoice,
+    /// how
+    #[command(flatten)]
+    pub machine: MachineChoice,
+    /// Machines at a time; chosen by the host's processors and memory when not given
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Where the run's files go; a new directory in `loadgauge-runs` when not given
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<Utf8PathBuf>,
+    /// Start no further scenario once one has failed
+    #[arg(long)]
+    pub fail_fast: bool,
+}
+
+/// How something is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// for people
+    Text,
+    /// for programs
+    Json,
+}
+
+/// `loadgauge plan`
+#[derive(Debug, Args)]
+pub struct PlanArguments {
+    /// which scenarios
+    #[command(flatten)]
+    pub selection: Selection,
+    /// on which image
+    #[command(flatten)]
+    pub image: ImageChoice,
+    /// how
+    #[command(flatten)]
+    pub machine: MachineChoice,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub format: OutputFormat,
+}
+
+/// `loadgauge list`
+#[derive(Debug, Args)]
+pub struct ListArguments {
+    /// which scenarios
+    #[command(flatten)]
+    pub selection: Selection,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub format: OutputFormat,
+}
+
+/// `loadgauge ignition`
+#[derive(Debug, Args)]
+pub struct IgnitionArguments {
+    /// The scenario: its name or a file `*.toml`
+    pub scenario: String,
+    /// Take scenarios and recipes from this directory instead of the built-in catalogue
+    #[arg(long, value_name = "DIR", env = "LOADGAUGE_SCENARIOS")]
+    pub scenarios: Option<Utf8PathBuf>,
+    /// for which image
+    #[command(flatten)]
+    pub image: ImageChoice,
+}
+
+/// `loadgauge build`
+#[derive(Debug, Args)]
+pub struct BuildArguments {
+    /// The recipe: a name in the catalogue or a file `*.toml`
+    pub recipe: String,
+    /// for which image
+    #[command(flatten)]
+    pub image: ImageChoice,
+    /// How it is packed
+    #[arg(long, value_enum, default_value_t = Format::Squashfs)]
+    pub format: Format,
+    /// Call the extension this instead of what the recipe says
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Put a copy of it here; without, the path in the cache is printed
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<Utf8PathBuf>,
+    /// Build twice and compare, byte for byte
+    #[arg(long)]
+    pub check_reproducible: bool,
+    /// Take recipes from this directory instead of the built-in catalogue
+    #[arg(long, value_name = "DIR", env = "LOADGAUGE_SCENARIOS")]
+    pub scenarios: Option<Utf8PathBuf>,
+}
+
+/// `loadgauge image`
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Make the stand-in image: Debian packages that behave like Flatcar
+    Build(ImageBuildArguments),
+    /// Say what is known of an image
+    Show {
+        /// which image
+        #[command(flatten)]
+        image: ImageChoice,
+        /// How it is printed
+        #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+        format: OutputFormat,
+    },
+}
+
+/// `loadgauge image build`
+#[derive(Debug, Args)]
+pub struct ImageBuildArguments {
+    /// The Debian archive to take packages from
+    #[arg(long, value_name = "URL", env = "LOADGAUGE_DEBIAN_MIRROR", default_value = "http://deb.debian.org/debian")]
+    pub mirror: String,
+}
+
+/// `loadgauge report`
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// The run's directory
+    #[arg(default_value = "loadgauge-runs/latest")]
+    pub run: Utf8PathBuf,
+    /// Where the reports are written; the run's directory when not given
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<Utf8PathBuf>,
+}

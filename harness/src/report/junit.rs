@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::fmt::Write as _;
+use std::fs;
+use std::time::{Duration, UNIX_EPOCH};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestRerun, TestSuite, XmlString};
+
+use super::record::{RunRecord, ScenarioRecord, StepRecord};
+use super::text::{duration, one_line, visible};
+use super::{Report, ReportError};
+use crate::check::{Finding, Outcome};
+use crate::runner::{Cause, Event};
+
+/// `junit.xml`: a test suite per scenario, a test case per step.
+///
+/// Failed steps are `failure`, broken ones `error`, skipped ones `skipped` with the reason. What
+/// ended a scenario early is a test case of its own, so that it is seen where no step says it. A
+/// step that failed on an earlier machine and then passed has `flakyFailure` in it, the form that
+/// Maven Surefire gave to reruns. There is no standard; this follows what Jenkins, GitLab and
+/// `quick-junit` agree on.
+#[derive(Debug)]
+pub struct JUnit {
+    path: Utf8PathBuf,
+    record: RunRecord,
+}
+
+impl JUnit {
+    /// A report that will be written to this path when the run ends.
+    pub fn new(path: impl Into<Utf8PathBuf>) -> Self {
+        Self { path: path.into(), record: RunRecord::default() }
+    }
+}
+
+impl Report for JUnit {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        self.record.take(event);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), ReportError> {
+        let text = report(&self.record)
+            .to_string()
+            .map_err(|source| ReportError::Xml { path: self.path.clone(), source })?;
+        write_whole(&self.path, text.as_bytes())
+    }
+}
+
+/// Writes a file so that it is there whole or not at all.
+fn write_whole(path: &Utf8Path, bytes: &[u8]) -> Result<(), ReportError> {
+    let beside = Utf8PathBuf::from(format!("{path}.part"));
+    fs::write(&beside, bytes).map_err(ReportError::io("write", &beside))?;
+    fs::rename(&beside, path).map_err(ReportError::io("put in place", path))
+}
+
+fn report(record: &RunRecord) -> quick_junit::Report {
+    let mut report = quick_junit::Report::new("loadgauge");
+    if let Some(end) = record.end {
+        report.set_time(Duration::from_millis(end.duration_ms));
+    }
+    report.add_test_suites(record.scenarios.iter().map(suite));
+    report
+}
+
+fn suite(scenario: &ScenarioRecord) -> TestSuite {
+    let mut suite = TestSuite::new(text(&scenario.scenario));
+    suite.set_time(Duration::from_millis(scenario.duration_ms));
+    if let Some(directory) = &scenario.directory {
+        let started = UNIX_EPOCH + Duration::from_micros(scenario.started_us);
+        let timestamp = humantime::format_rfc3339_seconds(started).to_string();
+        suite.extra.insert(text("timestamp"), text(&timestamp));
+        suite.add_property(("directory", visible(directory.as_str()).as_ref()));
+    }
+    suite.add_test_cases(scenario.steps.iter().map(|step| step_case(scenario, step)));
+    if let Some(cause) = &scenario.cause {
+        suite.add_test_case(cause_case(scenario, cause));
+    }
+    if let Some(reason) = &scenario.skipped {
+        let mut status = TestCaseStatus::skipped();
+        status.set_message(text(&one_line(reason)));
+        suite.add_test_case(case(scenario, "skipped", status));
+    } else if scenario.outcome.is_none() {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message("the run ended before the scenario did");
+        suite.add_test_case(case(scenario, "unfinished", status));
+    }
+    suite
+}
+
+fn step_case(scenario: &ScenarioRecord, step: &StepRecord) -> TestCase {
+    let mut status = match step.outcome {
+        Outcome::Passed | Outcome::Flaky => TestCaseStatus::success(),
+        Outcome::Skipped => TestCaseStatus::skipped(),
+        Outcome::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        Outcome::Broken => TestCaseStatus::non_success(NonSuccessKind::Error),
+    };
+    if let Some(finding) = &step.finding {
+        status.set_message(text(&message(finding)));
+        if step.outcome != Outcome::Skipped {
+            status.set_description(text(&description(finding)));
+        }
+    }
+    let earlier = scenario.earlier.iter().flatten().filter(|other| other.step == step.step);
+    status.add_reruns(earlier.filter_map(rerun));
+    let name = format!("{:03} {}", step.step, one_line(&step.summary));
+    let mut case = case(scenario, &name, status);
+    case.set_time(Duration::from_millis(step.duration_ms));
+    if let Some(finding) = &step.finding
+        && !finding.commands.is_empty()
+    {
+        case.set_system_out(text(&transcripts(finding)));
+    }
+    case
+}
+
+fn cause_case(scenario: &ScenarioRecord, cause: &Cause) -> TestCase {
+    let kind = match scenario.outcome {
+        Some(Outcome::Failed) => NonSuccessKind::Failure,
+        _ => NonSuccessKind::Error,
+    };
+    let mut status = TestCaseStatus::non_success(kind);
+    status.set_message(text(&one_line(&cause.message)));
+    if let Some(hint) = &cause.hint {
+        status.set_description(text(&format!("hint: {hint}")));
+    }
+    let mut ending = case(scenario, "the machine carries the scenario to its end", status);
+    let console = cause.fault.as_ref().map(|fault| fault.console().join("\n")).unwrap_or_default();
+    if !console.is_empty() {
+        ending.set_system_out(text(&console));
+    }
+    ending
+}
+
+/// A try on an earlier machine, where it did not pass.
+fn rerun(step: &StepRecord) -> Option<TestRerun> {
+    let kind = match step.outcome {
+        Outcome::Failed => NonSuccessKind::Failure,
+        Outcome::Broken => NonSuccessKind::Error,
+        _ => return None,
+    };
+    let mut rerun = TestRerun::new(kind);
+    rerun.set_time(Duration::from_millis(step.duration_ms));
+    if let Some(finding) = &step.finding {
+        rerun.set_message(text(&message(finding))).set_description(text(&description(finding)));
+        rerun.set_system_out(text(&transcripts(finding)));
+    }
+    Some(rerun)
+}
+
+fn case(scenario: &ScenarioRecord, name: &str, status: TestCaseStatus) -> TestCase {
+    let mut case = TestCase::new(text(name), status);
+    case.set_classname(text(&scenario.scenario));
+    case
+}
+
+/// One line: what was found instead of what.
+fn message(finding: &Finding) -> String {
+    match (one_line(&finding.expected), one_line(&finding.found)) {
+        (expected, found) if expected.is_empty() => found,
+        (expected, found) => format!("expected {expected}; found {found}"),
+    }
+}
+
+fn description(finding: &Finding) -> String {
+    let mut text = format!("expected:\n{}\nfound:\n{}\n", finding.expected, finding.found);
+    if let Some(hint) = &finding.hint {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "hint: {hint}");
+    }
+    text
+}
+
+fn transcripts(finding: &Finding) -> String {
+    let mut text = String::new();
+    for command in &finding.commands {
+        // Writing to a string cannot fail.
+        let _ =
+            writeln!(text, "$ {}\n# {}, {}", command.command, command.exit, duration(command.duration_ms));
+        for output in [&command.stdout, &command.stderr] {
+            let newline = if output.is_empty() || output.ends_with('\n') { "" } else { "\n" };
+            let _ = write!(text, "{output}{newline}");
+        }
+    }
+    text
+}
+
+/// Text that XML 1.0 can carry. The crate drops what is not legal; here it stays visible.
+fn text(text: &str) -> XmlString {
+    XmlString::new(visible(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::report::testing;
+
+    fn xml(events: &[Event]) -> String {
+        let mut record = RunRecord::default();
+        for event in events {
+            record.take(event);
+        }
+        report(&record).to_string().expect("XML")
+    }
+
+    #[test]
+    fn a_run_of_everything() {
+        insta::assert_snapshot!(xml(&testing::run_of_everything()));
+    }
+
+    #[test]
+    fn a_flaky_step_has_its_failure_in_it() {
+        let xml = xml(&testing::flaky_run());
+        assert!(xml.contains("<flakyFailure"), "{xml}");
+        assert!(xml.contains("failures=\"0\" errors=\"0\""), "{xml}");
+    }
+
+    #[test]
+    fn a_run_that_was_killed_is_not_green() {
+        let events: Vec<Event> = testing::run_of_everything().into_iter().take(2).collect();
+        assert!(xml(&events).contains("the run ended before the scenario did"));
+    }
+
+    #[test]
+    fn the_file_is_written_whole_or_the_error_names_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = Utf8Path::from_path(directory.path()).expect("UTF-8").join("junit.xml");
+        let mut junit = JUnit::new(&path);
+        for event in testing::run_of_everything() {
+            junit.event(&event).expect("taken");
+        }
+        junit.finish().expect("written");
+        let names: Vec<_> = fs::read_dir(directory.path()).expect("listed").flatten().collect();
+        assert_eq!(names.len(), 1, "nothing half-made is left");
+        let error = JUnit::new("/proc/nowhere/junit.xml").finish().expect_err("not writable");
+        assert!(error.to_string().contains("/proc/nowhere/junit.xml"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_text_is_escaped(hostile in any::<String>()) {
+            let mut events = testing::run_of_everything();
+            for event in &mut events {
+                testing::replace_texts(event, &hostile);
+            }
+            let xml = xml(&events);
+            let back = quick_junit::Report::deserialize_from_str(&xml);
+            prop_assert!(back.is_ok(), "{:?}\n{xml}", back.err());
+            let illegal = |c: char| matches!(c, '\u{fffe}' | '\u{ffff}') || (c < ' ' && !matches!(c, '\t' | '\n'));
+            prop_assert!(!xml.contains(illegal), "{xml:?}");
+        }
+    }
+}

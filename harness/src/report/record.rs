@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+use camino::Utf8PathBuf;
+use serde::Serialize;
+
+use crate::check::{Finding, Outcome};
+use crate::machine::Acceleration;
+use crate::runner::{Cause, Counts, Event, EventKind};
+
+/// What the events of a run have said so far, gathered by scenario.
+#[derive(Debug, Clone, Default)]
+pub struct RunRecord {
+    /// how it began; absent before the first event
+    pub start: Option<RunStart>,
+    /// in the order in which they were first heard of
+    pub scenarios: Vec<ScenarioRecord>,
+    /// how it ended; absent while it goes on
+    pub end: Option<RunEnd>,
+}
+
+/// How a run began.
+#[derive(Debug, Clone)]
+pub struct RunStart {
+    /// microseconds since the Unix epoch
+    pub time_us: u64,
+    /// the harness's own version
+    pub version: String,
+    /// the run's directory
+    pub directory: Utf8PathBuf,
+    /// the image's disk
+    pub image: Utf8PathBuf,
+    /// its SHA-256
+    pub image_digest: String,
+    /// `PRETTY_NAME` of its os-release
+    pub image_name: String,
+    /// how machines run, and why
+    pub acceleration: Acceleration,
+    /// the names of the scenarios that were to run
+    pub scenarios: Vec<String>,
+    /// machines at a time
+    pub jobs: usize,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy)]
+pub struct RunEnd {
+    /// by outcome
+    pub counts: Counts,
+    /// whether the user broke it off
+    pub interrupted: bool,
+    /// milliseconds
+    pub duration_ms: u64,
+}
+
+/// What is known of one scenario. As JSON it is the scenario's `result.json`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ScenarioRecord {
+    /// its name
+    pub scenario: String,
+    /// what it is about
+    pub summary: String,
+    /// where its files are; absent where it was skipped
+    pub directory: Option<Utf8PathBuf>,
+    /// microseconds since the Unix epoch
+    pub started_us: u64,
+    /// its steps, sweeps included
+    pub planned: usize,
+    /// when the guest was up, one entry a boot
+    pub boots: Vec<BootRecord>,
+    /// the steps that ended
+    pub steps: Vec<StepRecord>,
+    /// the steps of earlier tries on other machines, oldest first
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Vec<StepRecord>>,
+    /// absent while it runs
+    pub outcome: Option<Outcome>,
+    /// what ended it early
+    pub cause: Option<Cause>,
+    /// why it was skipped
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    /// milliseconds
+    pub duration_ms: u64,
+}
+
+/// A boot of a scenario's machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BootRecord {
+    /// of the kernel
+    pub boot_id: String,
+    /// what `systemctl is-system-running` said
+    pub state: String,
+    /// milliseconds from power-on or from the reboot
+    pub duration_ms: u64,
+}
+
+/// A step that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StepRecord {
+    /// 1-based, in the order of execution
+    pub step: usize,
+    /// what it claims
+    pub summary: String,
+    /// passed, failed, skipped or broken
+    pub outcome: Outcome,
+    /// what was found
+    pub finding: Option<Finding>,
+    /// how often it was tried
+    pub attempts: u32,
+    /// milliseconds
+    pub duration_ms: u64,
+}
+
+impl RunRecord {
+    /// Takes the next event.
+    pub fn take(&mut self, event: &Event) {
+        match event.kind.clone() {
+            EventKind::RunStarted {
+                format: _,
+                version,
+                directory,
+                image,
+                image_digest,
+                image_name,
+                acceleration,
+                scenarios,
+                jobs,
+            } => {
+                let time_us = event.time_us;
+                self.start = Some(RunStart {
+                    time_us,
+                    version,
+                    directory,
+                    image,
+                    image_digest,
+                    image_name,
+                    acceleration,
+                    scenarios,
+                    jobs,
+                });
+            }
+            EventKind::ScenarioSkipped { scenario, reason } => {
+                let record = self.entry(&scenario);
+                record.outcome = Some(Outcome::Skipped);
+                record.skipped = Some(reason);
+            }
+            EventKind::ScenarioStarted { scenario, summary, directory, steps } => {
+                self.entry(&scenario).start(summary, directory, steps, event.time_us);
+            }
+            EventKind::Waiting { .. } => {}
+            EventKind::MachineReady { scenario, boot_id, state, duration_ms } => {
+                self.entry(&scenario).boots.push(BootRecord { boot_id, state, duration_ms });
+            }
+            EventKind::StepFinished { scenario, step, summary, outcome, finding, attempts, duration_ms } => {
+                let step = StepRecord { step, summary, outcome, finding, attempts, duration_ms };
+                self.entry(&scenario).steps.push(step);
+            }
+            EventKind::ScenarioFinished { scenario, outcome, cause, duration_ms } => {
+                let record = self.entry(&scenario);
+                record.outcome = Some(outcome);
+                record.cause = cause;
+                record.duration_ms = duration_ms;
+            }
+            EventKind::RunFinished { counts, interrupted, duration_ms } => {
+                self.end = Some(RunEnd { counts, interrupted, duration_ms });
+            }
+        }
+    }
+
+    /// A scenario by its name.
+    pub fn scenario(&self, name: &str) -> Option<&ScenarioRecord> {
+        self.scenarios.iter().find(|record| record.scenario == name)
+    }
+
+    fn entry(&mut self, name: &str) -> &mut ScenarioRecord {
+        let index = self.scenarios.iter().position(|record| record.scenario == name).unwrap_or_else(|| {
+            self.scenarios.push(ScenarioRecord { scenario: name.to_owned(), ..ScenarioRecord::default() });
+            self.scenarios.len() - 1
+        });
+        &mut self.scenarios[index]
+    }
+}
+
+impl ScenarioRecord {
+    /// A scenario that starts again runs on a fresh machine; what the earlier one said is kept.
+    fn start(&mut self, summary: String, directory: Utf8PathBuf, planned: usize, time_us: u64) {
+        if self.directory.is_some() {
+            self.earlier.push(std::mem::take(&mut self.steps));
+            self.boots.clear();
+        } else {
+            self.started_us = time_us;
+        }
+        self.summary = summary;
+        self.directory = Some(directory);
+        self.planned = planned;
+        self.outcome = None;
+        self.cause = None;
+    }
+
+    /// The first step that did not hold, in the last try or, where that passed, in an earlier one.
+    pub fn first_failure(&self) -> Option<&StepRecord> {
+        let bad = |step: &&StepRecord| matches!(step.outcome, Outcome::Failed | Outcome::Broken);
+        self.steps.iter().find(bad).or_else(|| self.earlier.iter().flatten().find(bad))
+    }
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::fmt::Write as _;
+use std::fs;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::record::{RunRecord, ScenarioRecord};
+use super::text::{duration, slug};
+use super::{Report, ReportError};
+use crate::check::Finding;
+use crate::runner::{Event, EventKind};
+
+/// Where a step's commands and their output are written, below the scenario's directory.
+pub fn commands_file(step: usize, summary: &str) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("commands/{step:03}-{}.txt", slug(summary)))
+}
+
+/// The files that events leave in each scenario's directory: `commands/NNN-SLUG.txt` with every
+/// command of a step and all it printed, and `result.json` with the [`ScenarioRecord`].
+#[derive(Debug, Default)]
+pub struct ScenarioFiles {
+    record: RunRecord,
+}
+
+impl ScenarioFiles {
+    /// A report that has seen nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Report for ScenarioFiles {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        self.record.take(event);
+        match &event.kind {
+            EventKind::StepFinished { scenario, step, summary, finding: Some(finding), .. }
+                if !finding.commands.is_empty() =>
+            {
+                let directory = self.record.scenario(scenario).and_then(|record| record.directory.as_ref());
+                directory.map_or(Ok(()), |directory| write_commands(directory, *step, summary, finding))
+            }
+            EventKind::ScenarioFinished { scenario, .. } => {
+                self.record.scenario(scenario).map_or(Ok(()), write_result)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), ReportError> {
+        Ok(())
+    }
+}
+
+fn write_commands(
+    directory: &Utf8Path,
+    step: usize,
+    summary: &str,
+    finding: &Finding,
+) -> Result<(), ReportError> {
+    let mut text = String::new();
+    for command in &finding.commands {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "$ {}", command.command);
+        let _ = writeln!(text, "# {}, {}", command.exit, duration(command.duration_ms));
+        for (name, output) in [("stdout", &command.stdout), ("stderr", &command.stderr)] {
+            if !output.is_empty() {
+                let newline = if output.ends_with('\n') { "" } else { "\n" };
+                let _ = write!(text, "--- {name} ---\n{output}{newline}");
+            }
+        }
+        text.push('\n');
+    }
+    write(&directory.join(commands_file(step, summary)), text.as_bytes())
+}
+
+fn write_result(record: &ScenarioRecord) -> Result<(), ReportError> {
+    let Some(directory) = &record.directory else { return Ok(()) };
+    let path = directory.join("result.json");
+    let mut text = serde_json::to_vec_pretty(record)
+        .map_err(|source| ReportError::Json { path: path.clone(), source })?;
+    text.push(b'\n');
+    write(&path, &text)
+}
+
+fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), ReportError> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(ReportError::io("create", parent))?;
+    }
+    fs::write(path, bytes).map_err(ReportError::io("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing;
+
+    #[test]
+    fn a_scenario_leaves_its_commands_and_its_result() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Utf8Path::from_path(directory.path()).expect("UTF-8");
+        let mut report = ScenarioFiles::new();
+        for mut event in testing::run_of_everything() {
+            if let EventKind::ScenarioStarted { directory, scenario, .. } = &mut event.kind {
+                *directory = root.join(&*scenario);
+            }
+            report.event(&event).expect("written");
+        }
+        let commands = root.join("hello").join(commands_file(2, "program prints its own line"));
+        let text = fs::read_to_string(commands).expect("the commands");
+        assert!(text.starts_with("$ hello-world\n# status 1, 0.2s\n--- stdout ---\nhelo\n"), "{text}");
+        let result = fs::read(root.join("hello/result.json")).expect("the result");
+        let result: serde_json::Value = serde_json::from_slice(&result).expect("JSON");
+        assert_eq!(result["outcome"], "failed");
+        assert_eq!(result["steps"][1]["finding"]["commands"][0]["stdout"], "helo\n");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_named() {
+        let finding = testing::failed_finding();
+        let error = write_commands("/proc/nowhere".into(), 1, "x", &finding).expect_err("not writable");
+        assert!(error.to_string().contains("/proc/nowhere/commands"), "{error}");
+    }
+}

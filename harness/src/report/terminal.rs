@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::io::{self, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::progress::{self, Progress};
+use super::record::{RunRecord, ScenarioRecord, StepRecord};
+use super::style::{Styles, padded, paint, word};
+use super::text::{duration, one_line, plural};
+use super::{Report, ReportError, commands_file, failure, summary};
+use crate::check::Outcome;
+use crate::runner::{Event, EventKind, FlakyPolicy};
+
+/// Of the word at the head of a line.
+const WORD: usize = 8;
+/// Of the time at the end of a line.
+const TIME: usize = 8;
+
+/// How the terminal report looks.
+#[derive(Debug, Clone)]
+pub struct TerminalOptions {
+    /// colours, or none
+    pub styles: Styles,
+    /// whether something may move on the screen
+    pub interactive: bool,
+    /// columns that a line with a time fills
+    pub width: usize,
+    /// the files of the other reports, to be named at the end
+    pub reports: Vec<Utf8PathBuf>,
+    /// what a flaky scenario makes of the verdict
+    pub flaky: FlakyPolicy,
+}
+
+impl TerminalOptions {
+    /// What standard error can show.
+    pub fn of_stderr() -> Self {
+        Self {
+            styles: Styles::of_stderr(),
+            interactive: progress::stderr_is_interactive(),
+            width: 100,
+            reports: Vec::new(),
+            flaky: FlakyPolicy::default(),
+        }
+    }
+}
+
+/// The report for whoever watches: a line per step, failures in full at once, and a summary.
+pub struct Terminal {
+    out: Box<dyn Write + Send>,
+    options: TerminalOptions,
+    progress: Progress,
+    record: RunRecord,
+    troubles: Vec<String>,
+}
+
+impl Terminal {
+    /// A report on standard error.
+    pub fn on_stderr(options: TerminalOptions) -> Self {
+        Self::new(Box::new(io::stderr()), options)
+    }
+
+    /// A report on something else. Spinners, where the options ask for them, are on standard error.
+    pub fn new(out: Box<dyn Write + Send>, options: TerminalOptions) -> Self {
+        let progress = Progress::new(options.interactive);
+        Self { out, options, progress, record: RunRecord::default(), troubles: Vec::new() }
+    }
+
+    fn print(&mut self, lines: &[String]) -> Result<(), ReportError> {
+        let mut text = lines.join("\n");
+        if lines.is_empty() {
+            return Ok(());
+        }
+        text.push('\n');
+        let out = &mut self.out;
+        let written = self.progress.suspend(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+        written.map_err(|source| ReportError::Terminal { source })
+    }
+
+    /// A line with a word at its head and a time at its end.
+    fn line(&self, head: &str, outcome: Outcome, scenario: &str, text: &str, time_ms: u64) -> String {
+        let styles = &self.options.styles;
+        let head = padded(head, WORD, styles.outcome(outcome));
+        let names = self.name_width();
+        let name = if names == 0 { String::new() } else { padded(scenario, names + 2, styles.name) };
+        let used = 2 + WORD + if names == 0 { 0 } else { names + 2 };
+        let room = self.options.width.saturating_sub(used + TIME);
+        let time = paint(format!("{:>TIME$}", duration(time_ms)), styles.dim);
+        format!("  {head}{name}{text:<room$}{time}")
+    }
+
+    /// Of the longest name where lines of several scenarios mix, else 0.
+    fn name_width(&self) -> usize {
+        let Some(start) = &self.record.start else { return 0 };
+        if start.jobs < 2 || start.scenarios.len() < 2 {
+            return 0;
+        }
+        start.scenarios.iter().map(|name| name.chars().count()).max().unwrap_or(0)
+    }
+
+    fn beginning(&self) -> Vec<String> {
+        let Some(start) = &self.record.start else { return Vec::new() };
+        vec![
+            format!("loadgauge {} runs {}", start.version, plural(start.scenarios.len(), "scenario")),
+            format!("  image     {} ({})", one_line(&start.image_name), start.image),
+            format!("  machines  {}", summary::machines(start.jobs, &start.acceleration)),
+            format!("  files     {}", start.directory),
+        ]
+    }
+
+    fn heading(&self, scenario: &str, text: &str, steps: usize) -> Vec<String> {
+        let name = paint(scenario, self.options.styles.name);
+        vec![String::new(), format!("{name}: {}, {}", one_line(text), plural(steps, "step"))]
+    }
+
+    fn step(&self, scenario: &str, step: &StepRecord) -> Vec<String> {
+        let text = format!("{:>2}  {}", step.step, one_line(&step.summary));
+        let mut lines = vec![self.line(word(step.outcome), step.outcome, scenario, &text, step.duration_ms)];
+        let Some(finding) = &step.finding else { return lines };
+        match step.outcome {
+            Outcome::Passed => {}
+            // A machine that dies takes many steps along, and one word about it is enough.
+            Outcome::Skipped if self.reason_before(scenario) == Some(&finding.found) => {}
+            Outcome::Skipped => lines.push(format!("          {}", one_line(&finding.found))),
+            Outcome::Flaky | Outcome::Failed | Outcome::Broken => {
+                let file =
+                    self.directory(scenario).map(|path| path.join(commands_file(step.step, &step.summary)));
+                let file = file.as_deref();
+                lines.extend(failure::finding(finding, step.attempts, file, &self.options.styles));
+            }
+        }
+        lines
+    }
+
+    /// What was found by the last step but one, if it was skipped.
+    fn reason_before(&self, scenario: &str) -> Option<&String> {
+        let step = self.record.scenario(scenario)?.steps.iter().nth_back(1)?;
+        let finding = step.finding.as_ref()?;
+        (step.outcome == Outcome::Skipped).then_some(&finding.found)
+    }
+
+    fn ending(&self, scenario: &ScenarioRecord) -> Vec<String> {
+        let styles = &self.options.styles;
+        let outcome = scenario.outcome.unwrap_or(Outcome::Broken);
+        let name = paint(&scenario.scenario, styles.name);
+        let said = paint(outcome, styles.outcome(outcome));
+        let time = duration(scenario.duration_ms);
+        let Some(cause) = &scenario.cause else { return vec![format!("{name}: {said} in {time}")] };
+        let console_log = scenario.directory.as_ref().map(|path| path.join("console.log"));
+        let mut lines = vec![format!("{name}: {said} in {time}: {}", one_line(&cause.message))];
+        lines.extend(failure::cause(cause, console_log.as_deref(), styles));
+        lines
+    }
+
+    fn directory(&self, scenario: &str) -> Option<&Utf8Path> {
+        self.record.scenario(scenario)?.directory.as_deref()
+    }
+
+    /// What an event has to say, once it is in the record.
+    fn lines_of(&self, kind: &EventKind) -> Vec<String> {
+        match kind {
+            EventKind::RunStarted { .. } => self.beginning(),
+            EventKind::ScenarioSkipped { scenario, reason } => {
+                let name = paint(scenario, self.options.styles.name);
+                let said = paint("skipped", self.options.styles.outcome(Outcome::Skipped));
+                vec![String::new(), format!("{name}: {said}: {}", one_line(reason))]
+            }
+            EventKind::ScenarioStarted { scenario, summary, steps, .. } => {
+                self.heading(scenario, summary, *steps)
+            }
+            EventKind::MachineReady { scenario, state, duration_ms, .. } => {
+                let text = format!("    the guest is up, systemd says `{}`", one_line(state));
+                vec![self.line("up", Outcome::Passed, scenario, &text, *duration_ms)]
+            }
+            EventKind::StepFinished { scenario, .. } => {
+                let step = self.record.scenario(scenario).and_then(|record| record.steps.last());
+                step.map(|step| self.step(scenario, step)).unwrap_or_default()
+            }
+            EventKind::ScenarioFinished { scenario, .. } => {
+                self.record.scenario(scenario).map(|record| self.ending(record)).unwrap_or_default()
+            }
+            EventKind::Waiting { .. } | EventKind::RunFinished { .. } => Vec::new(),
+        }
+    }
+}
+
+impl Report for Terminal {
+    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
+        self.tick(event.time_us)?;
+        self.record.take(event);
+        match &event.kind {
+            EventKind::Waiting { scenario, what } => self.progress.wait(scenario, what, event.time_us),
+            EventKind::MachineReady { scenario, .. }
+            | EventKind::StepFinished { scenario, .. }
+            | EventKind::ScenarioFinished { scenario, .. } => self.progress.arrived(scenario),
+            _ => {}
+        }
+        let lines = self.lines_of(&event.kind);
+        self.print(&lines)
+    }
+
+    fn tick(&mut self, now_us: u64) -> Result<(), ReportError> {
+        let names = self.name_width();
+        let lines: Vec<String> = self
+            .progress
+            .due(now_us)
+            .into_iter()
+            .map(|(scenario, what, waited_ms)| {
+                let name = if names == 0 { String::new() } else { format!("{scenario:<names$}  ") };
+                format!("  {:WORD$}{name}    waiting for {what}, {} so far", "...", duration(waited_ms))
+            })
+            .collect();
+        self.print(&lines)
+    }
+
+    fn trouble(&mut self, error: &ReportError) {
+        let mut text = error.with_causes();
+        if let Some(hint) = error.hint() {
+            text.push_str("; ");
+            text.push_str(&hint);
+        }
+        self.troubles.push(text);
+    }
+
+    fn finish(&mut self) -> Result<(), ReportError> {
+        let TerminalOptions { styles, reports, flaky, .. } = &self.options;
+        let lines = summary::lines(&self.record, reports, &self.troubles, *flaky, styles);
+        self.print(&lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::report::testing;
+
+    /// A terminal without colours that is written down.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("not poisoned").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn shown(events: &[Event], styles: Styles, trouble: Option<&ReportError>) -> String {
+        let paper = Paper::default();
+        let options = TerminalOptions {
+            styles,
+            interactive: false,
+            width: 100,
+            reports: vec!["runs/1/events.jsonl".into(), "runs/1/junit.xml".into()],
+            flaky: FlakyPolicy::default(),
+        };
+        let mut terminal = Terminal::new(Box::new(paper.clone()), options);
+        for event in events {
+            terminal.event(event).expect("written");
+        }
+        if let Some(error) = trouble {
+            terminal.trouble(error);
+        }
+        terminal.finish().expect("written");
+        let bytes = paper.0.lock().expect("not poisoned").clone();
+        String::from_utf8(bytes).expect("UTF-8")
+    }
+
+    #[test]
+    fn one_machine_at_a_time() {
+        insta::assert_snapshot!(shown(&testing::run_of_everything(), Styles::plain(), None));
+    }
+
+    #[test]
+    fn two_machines_at_a_time() {
+        insta::assert_snapshot!(shown(&testing::flaky_run(), Styles::plain(), None));
+    }
+
+    #[test]
+    fn colours_add_nothing_but_colour() {
+        let events = testing::run_of_everything();
+        let colored = shown(&events, Styles::colored(), None);
+        assert!(colored.contains("\u{1b}["));
+        let plain = anstream::adapter::strip_str(&colored).to_string();
+        assert_eq!(plain, shown(&events, Styles::plain(), None));
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_written_breaks_the_verdict() {
+        let source = io::Error::from(io::ErrorKind::StorageFull);
+        let error = ReportError::Io { action: "write", path: "runs/1/junit.xml".into(), source };
+        let text = shown(&testing::flaky_run(), Styles::plain(), Some(&error));
+        assert!(text.contains("BROKEN    cannot write `runs/1/junit.xml`: no storage space"), "{text}");
+        assert!(text.ends_with("verdict: broken\n"), "{text}");
+    }
+
+    #[test]
+    fn a_run_without_its_last_event_is_broken() {
+        let events = testing::run_of_everything();
+        let text = shown(&events[..5], Styles::plain(), None);
+        assert!(text.ends_with("verdict: broken\n"), "{text}");
+    }
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Lines of a long text that are shown from its beginning, and from its end.
+pub(super) const HEAD: usize = 10;
+pub(super) const TAIL: usize = 20;
+
+/// Makes control characters visible.
+///
+/// What a guest prints is foreign: raw, it could move the cursor of a terminal, and most control
+/// characters are not legal in XML 1.0 (section 2.2, `Char`), not even as references.
+/// Tab and line feed stay; a carriage return before a line feed goes.
+pub(super) fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(needs_escape) {
+        return Cow::Borrowed(text);
+    }
+    let mut result = String::with_capacity(text.len() + 16);
+    for character in text.replace("\r\n", "\n").chars() {
+        if needs_escape(character) {
+            // Writing to a string cannot fail.
+            let _ = write!(result, "{}", character.escape_default());
+        } else {
+            result.push(character);
+        }
+    }
+    Cow::Owned(result)
+}
+
+fn needs_escape(character: char) -> bool {
+    // The last are the bidirectional controls, which reorder what stands around them.
+    (character.is_control() && !matches!(character, '\t' | '\n'))
+        || matches!(character, '\u{fffe}' | '\u{ffff}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Visible text on one line, with semicolons for line feeds.
+pub(super) fn one_line(text: &str) -> String {
+    let text = visible(text.trim());
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    text.lines().map(words).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// A long text without its middle.
+pub(super) struct Excerpt<'a> {
+    pub(super) head: Vec<&'a str>,
+    /// lines left out between the two
+    pub(super) left_out: usize,
+    pub(super) tail: Vec<&'a str>,
+}
+
+impl<'a> Excerpt<'a> {
+    /// The whole text where it is short, else its first [`HEAD`] and last [`TAIL`] lines.
+    pub(super) fn of(text: &'a str) -> Self {
+        let lines: Vec<&str> = text.trim_end_matches('\n').lines().collect();
+        if lines.len() <= HEAD + TAIL + 1 {
+            return Self { head: lines, left_out: 0, tail: Vec::new() };
+        }
+        let split = lines.len() - TAIL;
+        Self { head: lines[..HEAD].to_vec(), left_out: split - HEAD, tail: lines[split..].to_vec() }
+    }
+}
+
+/// A time for people: `0.4s`, `12.3s`, `2m 05s`, `1h 02m`.
+pub(super) fn duration(milliseconds: u64) -> String {
+    let tenths = milliseconds.saturating_add(50) / 100;
+    let seconds = tenths / 10;
+    match seconds {
+        0..=59 => format!("{seconds}.{}s", tenths % 10),
+        60..=3599 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// `1 scenario`, `2 scenarios`.
+pub(super) fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A name for a file: lower-case letters, digits and single hyphens, 48 bytes at most.
+pub(super) fn slug(text: &str) -> String {
+    let mut result = String::new();
+    for character in text.chars() {
+        if result.len() >= 48 {
+            break;
+        }
+        if character.is_ascii_alphanumeric() {
+            result.push(character.to_ascii_lowercase());
+        } else if !result.is_empty() && !result.ends_with('-') {
+            result.push('-');
+        }
+    }
+    let result = result.trim_end_matches('-');
+    if result.is_empty() { "step".to_owned() } else { result.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn times_are_for_people() {
+        let times = [0, 49, 50, 400, 12_345, 59_949, 59_950, 125_000, 3_720_000];
+        let shown = ["0.0s", "0.0s", "0.1s", "0.4s", "12.3s", "59.9s", "1m 00s", "2m 05s", "1h 02m"];
+        assert_eq!(times.map(duration), shown);
+    }
+
+    #[test]
+    fn slugs_are_plain() {
+        assert_eq!(slug("`docker.socket` is active (really!)"), "docker-socket-is-active-really");
+        assert_eq!(slug("../../etc/passwd"), "etc-passwd");
+        assert_eq!(slug("—"), "step");
+    }
+
+    #[test]
+    fn a_long_text_loses_its_middle_and_says_how_much() {
+        let text: Vec<String> = (1..=100).map(|number| number.to_string()).collect();
+        let text = text.join("\n");
+        let excerpt = Excerpt::of(&text);
+        assert_eq!(excerpt.head.last(), Some(&"10"));
+        assert_eq!(excerpt.left_out, 70);
+        assert_eq!(excerpt.tail.first(), Some(&"81"));
+        assert_eq!(Excerpt::of("a\nb\n").left_out, 0);
+    }
+
+    #[test]
+    fn escapes_are_seen_and_do_nothing() {
+        assert_eq!(visible("\u{1b}[2Jgone\r\n\u{ffff}"), "\\u{1b}[2Jgone\n\\u{ffff}");
+    }
+
+    proptest! {
+        #[test]
+        fn visible_text_has_no_control_character(text in any::<String>()) {
+            prop_assert!(!visible(&text).chars().any(needs_escape));
+        }
+
+        #[test]
+        fn an_excerpt_accounts_for_every_line(count in 0usize..200) {
+            let text = "line\n".repeat(count);
+            let excerpt = Excerpt::of(&text);
+            prop_assert_eq!(excerpt.head.len() + excerpt.left_out + excerpt.tail.len(), count);
+            prop_assert!(excerpt.left_out != 1, "a note would be as long as the line");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+use crate::check::Outcome;
+use crate::machine::Fault;
+
+/// Whose fault a machine's death is: the guest's, then the scenario failed; or that of QEMU and
+/// the host, then it is broken and says nothing about the guest.
+pub fn outcome_of(fault: &Fault) -> Outcome {
+    match fault {
+        Fault::Panic { .. }
+        | Fault::Initrd { .. }
+        | Fault::Emergency { .. }
+        | Fault::PoweredOff
+        | Fault::TimedOut { .. } => Outcome::Failed,
+        Fault::Stopped { .. } | Fault::Exited { .. } => Outcome::Broken,
+    }
+}
+
+/// Words on the console or of QEMU, in lower case, and what to do when they appear. The first
+/// match counts, so the specific stand before the general.
+///
+/// The words are those of Ignition's `internal/util` and `internal/exec`, of the kernel's
+/// `init/do_mounts.c` and `mm/oom_kill.c`, of systemd's `core/job.c`, and of QEMU 10's `net/slirp.c`
+/// and `util/oslib-posix.c`.
+const SIGNS: &[(&str, &str)] = &[
+    (
+        "hash verification failed",
+        "a file that Ignition fetched is not the one its config names: compare `verification.hash` in \
+         config.ign with the digest of the file",
+    ),
+    (
+        "config is not valid",
+        "Ignition refuses the config: print it with `loadgauge ignition SCENARIO` and give it to \
+         `ignition-validate`",
+    ),
+    (
+        "couldn't fetch",
+        "Ignition could not fetch a file: is its URL one that the guest reaches (`machine.network`)?",
+    ),
+    (
+        "failed to fetch",
+        "Ignition could not fetch a file: is its URL one that the guest reaches (`machine.network`)?",
+    ),
+    ("no space left on device", "the guest's disk is full: make what is written to it smaller"),
+    (
+        "unable to mount root fs",
+        "the kernel finds no root file system: the image is damaged, or not for this machine",
+    ),
+    ("out of memory", "the guest has too little memory: raise `memory` in `[machine]`"),
+    ("deadlocked on memory", "the guest has too little memory: raise `memory` in `[machine]`"),
+    ("attempted to kill init", "PID 1 ended: the console says above this line what it died of"),
+    ("dependency failed", "a unit that the boot needs failed: journal.jsonl has its lines"),
+    ("cannot allocate memory", "the host has too little memory: run fewer machines at a time with `--jobs`"),
+    (
+        "could not set up host forwarding",
+        "a port of the host was taken at the same moment: run the scenario again",
+    ),
+];
+
+/// What to do about a machine's death, as far as its words tell.
+pub fn hint_for(fault: &Fault) -> Option<String> {
+    let words = match fault {
+        Fault::Panic { line, console }
+        | Fault::Initrd { line, console }
+        | Fault::Emergency { line, console } => {
+            format!("{line}\n{}", console.join("\n"))
+        }
+        Fault::Exited { words, .. } => words.clone(),
+        Fault::Stopped { .. } | Fault::PoweredOff | Fault::TimedOut { .. } => String::new(),
+    };
+    let words = words.to_lowercase();
+    let sign = SIGNS.iter().find(|(sign, _)| words.contains(sign));
+    sign.map(|(_, hint)| (*hint).to_owned()).or_else(|| general_hint(fault))
+}
+
+fn general_hint(fault: &Fault) -> Option<String> {
+    let hint = match fault {
+        Fault::Panic { .. } => "the call trace is in console.log",
+        Fault::Initrd { .. } => "console.log says which unit of the initrd failed, and why",
+        Fault::Emergency { .. } => "console.log and journal.jsonl say which unit failed, and why",
+        Fault::Stopped { reason } if reason == "internal-error" => {
+            "KVM cannot run this guest on this host: try `--accel tcg`"
+        }
+        Fault::Stopped { .. } => "the host stopped the guest: is its disk full?",
+        Fault::PoweredOff => "something in the guest ordered it: journal.jsonl may say what",
+        Fault::Exited { .. } => return None,
+        Fault::TimedOut { .. } => {
+            "the end of console.log says what the guest was doing; a busy host needs fewer machines at a \
+             time (`--jobs`)"
+        }
+    };
+    Some(hint.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn initrd(console: &str) -> Fault {
+        let line = "ignition-files.service: Failed with result 'exit-code'.".to_owned();
+        Fault::Initrd { line, console: console.lines().map(str::to_owned).collect() }
+    }
+
+    #[test]
+    fn a_wrong_hash_is_named() {
+        let fault = initrd(
+            "ignition[512]: CRITICAL : Ignition failed: failed to create files: failed to fetch file \"/opt/x\": \
+             hash verification failed. Calculated 00 but expected 11",
+        );
+        assert!(hint_for(&fault).is_some_and(|hint| hint.contains("verification.hash")));
+    }
+
+    #[test]
+    fn an_unknown_cause_still_says_where_to_look() {
+        assert!(hint_for(&initrd("nothing of note")).is_some_and(|hint| hint.contains("console.log")));
+        let exited = Fault::Exited { status: "exit status: 1".to_owned(), words: "eh?".to_owned() };
+        assert_eq!(hint_for(&exited), None, "its words stand in the message");
+    }
+
+    #[test]
+    fn the_guest_fails_and_the_host_breaks() {
+        assert_eq!(outcome_of(&initrd("")), Outcome::Failed);
+        assert_eq!(outcome_of(&Fault::Stopped { reason: "internal-error".to_owned() }), Outcome::Broken);
+    }
+
+    #[test]
+    fn signs_are_in_lower_case() {
+        for (sign, _) in SIGNS {
+            assert_eq!(*sign, sign.to_lowercase(), "it could never match");
+        }
+    }
+}

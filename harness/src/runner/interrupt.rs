@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Verdict;
+
+/// What Ctrl-C and SIGTERM do: the first cancels the run in order, the second leaves at once.
+///
+/// SIGHUP is left as it is, so that `nohup` works: unhandled, it ends the harness, and the kernel
+/// kills the machines with it.
+#[derive(Debug)]
+pub struct Interrupt {
+    token: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Interrupt {
+    /// Listens from now on. At the second signal `kill` is called, to kill every child process,
+    /// and then the process exits with status 130.
+    ///
+    /// # Errors
+    /// The kernel does not let the signals be handled.
+    pub fn listen(kill: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        Self::listen_and_then(move || {
+            kill();
+            std::process::exit(i32::from(Verdict::Interrupted.exit_status()));
+        })
+    }
+
+    fn listen_and_then(at_second: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let mut signals = Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        };
+        let token = CancellationToken::new();
+        let cancel = token.clone();
+        let task = tokio::spawn(async move {
+            signals.next().await;
+            tracing::warn!("interrupted: the machines are being stopped; a second signal leaves at once");
+            cancel.cancel();
+            signals.next().await;
+            at_second();
+        });
+        Ok(Self { token, task })
+    }
+
+    /// Cancelled at the first signal.
+    pub fn token(&self) -> CancellationToken {
+        self.token.clone()
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustix::process::{Signal, getpid, kill_process};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_signal_cancels_and_the_second_leaves() {
+        let (left, mut has_left) = tokio::sync::oneshot::channel();
+        let interrupt = Interrupt::listen_and_then(move || {
+            left.send(()).expect("the test waits");
+        })
+        .expect("signals");
+        let token = interrupt.token();
+        assert!(!token.is_cancelled());
+        kill_process(getpid(), Signal::TERM).expect("sent");
+        timeout(Duration::from_secs(5), token.cancelled()).await.expect("cancelled");
+        assert!(has_left.try_recv().is_err(), "not at the first");
+        kill_process(getpid(), Signal::INT).expect("sent");
+        timeout(Duration::from_secs(5), has_left).await.expect("left").expect("sent");
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+use crate::machine::Acceleration;
+
+/// Everything that a run executes.
+#[derive(Debug, Clone)]
+pub struct Run<C> {
+    /// what the first event says
+    pub header: Header,
+    /// the scenarios, in any order; they are started in the order of their names
+    pub jobs: Vec<Job<C>>,
+    /// the scenarios that were selected and are not run
+    pub skipped: Vec<Skipped>,
+    /// machines at a time, at least one
+    pub machines: usize,
+    /// whether no scenario is started any more once one has failed or broken
+    pub fail_fast: bool,
+    /// how long to wait, already for the accelerator in use
+    pub limits: Limits,
+}
+
+/// What the first event of a run says.
+#[derive(Debug, Clone)]
+pub struct Header {
+    /// the harness's own version
+    pub version: String,
+    /// the run's directory
+    pub directory: Utf8PathBuf,
+    /// the image's disk
+    pub image: Utf8PathBuf,
+    /// its SHA-256
+    pub image_digest: String,
+    /// `PRETTY_NAME` of its os-release
+    pub image_name: String,
+    /// how machines run, and why
+    pub acceleration: Acceleration,
+}
+
+/// A scenario that is not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// its name
+    pub scenario: String,
+    /// why
+    pub reason: String,
+}
+
+/// A scenario, ready to be executed. `C` is what a guest can be asked.
+#[derive(Debug, Clone)]
+pub struct Job<C> {
+    /// the scenario's name; unique within the run
+    pub name: String,
+    /// what it is about
+    pub summary: String,
+    /// where its files are written
+    pub directory: Utf8PathBuf,
+    /// how long the whole may take, for KVM
+    pub timeout: Option<Duration>,
+    /// in the order of execution, the sweeps among them
+    pub steps: Vec<JobStep<C>>,
+}
+
+/// A step, ready to be executed.
+#[derive(Debug, Clone)]
+pub struct JobStep<C> {
+    /// what it claims
+    pub summary: String,
+    /// what is done
+    pub action: Action<C>,
+    /// for how long a question is repeated until the answer is right, for KVM
+    pub within: Option<Duration>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub enum Action<C> {
+    /// asks the guest
+    Ask(C),
+    /// reboots the guest; a failure ends the scenario, as there is no known state to go on from
+    Reboot,
+}
+
+/// How long the runner waits for a guest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// from power-on, or from the order to reboot, until the guest says that it is up
+    pub boot: Duration,
+    /// for the SSH connection to a guest that is up
+    pub connect: Duration,
+    /// for a machine to be found dead after its guest stopped to answer: a lost connection is mostly
+    /// the consequence of a death, and the death is the better cause to report
+    pub aftermath: Duration,
+    /// for a machine to stop in order; it is killed then
+    pub stop: Duration,
+    /// by how much time-outs are multiplied that a scenario gives
+    pub factor: f64,
+}
+
+impl Limits {
+    /// The limits under an accelerator: 60 s for a boot and 20 s for a connection under KVM, and
+    /// as many times more as the accelerator is slower. Stopping is the host's work, 20 s always.
+    pub fn under(acceleration: &Acceleration) -> Self {
+        let factor = acceleration.factor.max(1.0);
+        Self {
+            boot: Duration::from_mins(1).mul_f64(factor),
+            connect: Duration::from_secs(20).mul_f64(factor),
+            aftermath: Duration::from_secs(3).mul_f64(factor.min(5.0)),
+            stop: Duration::from_secs(20),
+            factor,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Accelerator;
+
+    #[test]
+    fn a_slow_accelerator_gets_more_time() {
+        let slow = |factor| Acceleration { accelerator: Accelerator::Tcg, factor, reason: String::new() };
+        assert_eq!(Limits::under(&slow(4.0)).boot, Duration::from_mins(4));
+        assert_eq!(Limits::under(&slow(0.5)).boot, Duration::from_mins(1), "never less than for KVM");
+    }
+}

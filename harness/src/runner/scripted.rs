@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Machines that follow a script, and what they and the events say of a run.
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use camino::Utf8Path;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::check::{Finding, Outcome};
+use crate::machine::{Acceleration, Accelerator, Fault};
+
+/// What happens when a guest is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Answer {
+    Pass,
+    Fail,
+    /// the connection is lost
+    Lost,
+    /// the connection is lost, and a moment later the machine is found dead
+    LostThenDead,
+    /// the machine dies and the answer never comes
+    Die(Fault),
+    /// passes after this time
+    After(Duration),
+    /// never comes
+    Hang,
+    /// the harness has a defect
+    Panic,
+}
+
+/// What happens when a machine boots.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Boot {
+    #[default]
+    Up,
+    Dies(Fault),
+    NotStarted,
+    /// up, and after a reboot it is the same boot
+    NeverReboots,
+}
+
+#[derive(Default)]
+pub(super) struct ScriptedRig {
+    boots: BTreeMap<String, Boot>,
+    running: AtomicUsize,
+    most: AtomicUsize,
+    stopped: Mutex<Vec<String>>,
+}
+
+pub(super) struct ScriptedSubject {
+    rig: Arc<ScriptedRig>,
+    name: String,
+    boot: Boot,
+    boots: AtomicUsize,
+    fault: watch::Sender<Option<Fault>>,
+}
+
+/// A rig must be shared to be counted; this is the shared one.
+pub(super) struct Shared(pub(super) Arc<ScriptedRig>);
+
+impl Rig for Shared {
+    type Check = Answer;
+    type Subject = ScriptedSubject;
+
+    async fn start(&self, scenario: &str, _directory: &Utf8Path) -> Result<ScriptedSubject, Trouble> {
+        let boot = self.0.boots.get(scenario).cloned().unwrap_or_default();
+        if matches!(boot, Boot::NotStarted) {
+            let hint = Some("install it".to_owned());
+            return Err(Trouble::Other { message: "cannot start QEMU".to_owned(), hint });
+        }
+        let running = self.0.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.most.fetch_max(running, Ordering::SeqCst);
+        let (fault, _) = watch::channel(None);
+        let rig = Arc::clone(&self.0);
+        Ok(ScriptedSubject { rig, name: scenario.to_owned(), boot, boots: AtomicUsize::new(1), fault })
+    }
+}
+
+impl ScriptedSubject {
+    fn boot(&self) -> String {
+        format!("boot-{}", self.boots.load(Ordering::SeqCst))
+    }
+}
+
+impl Drop for ScriptedSubject {
+    fn drop(&mut self) {
+        self.rig.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Subject for ScriptedSubject {
+    type Check = Answer;
+
+    async fn up(&self, _after: Option<&str>, _limit: Duration) -> Result<Up, Fault> {
+        match &self.boot {
+            Boot::Dies(fault) => Err(fault.clone()),
+            _ => Ok(Up { boot_id: self.boot(), state: "running".to_owned(), since: Duration::from_secs(1) }),
+        }
+    }
+
+    async fn fault(&self) -> Fault {
+        let mut fault = self.fault.subscribe();
+        let fault = fault.wait_for(Option::is_some).await.expect("the sender lives").clone();
+        fault.expect("waited for")
+    }
+
+    async fn connect(&self, _limit: Duration) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    async fn judge(&self, answer: &Answer, _within: Option<Duration>) -> (Finding, u32) {
+        let outcome = match answer {
+            Answer::Pass => Outcome::Passed,
+            Answer::Fail => Outcome::Failed,
+            Answer::Lost => Outcome::Broken,
+            Answer::LostThenDead => {
+                let fault = self.fault.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    fault.send_replace(Some(panic_fault()));
+                });
+                Outcome::Broken
+            }
+            Answer::Die(fault) => {
+                self.fault.send_replace(Some(fault.clone()));
+                std::future::pending().await
+            }
+            Answer::After(time) => {
+                tokio::time::sleep(*time).await;
+                Outcome::Passed
+            }
+            Answer::Hang => std::future::pending().await,
+            Answer::Panic => panic!("index out of bounds"),
+        };
+        (finding(outcome), 1)
+    }
+
+    async fn reboot(&self) -> Result<(), Trouble> {
+        if !matches!(self.boot, Boot::NeverReboots) {
+            self.boots.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    async fn boot_id(&self) -> Result<String, Trouble> {
+        Ok(self.boot())
+    }
+
+    fn console_tail(&self) -> Vec<String> {
+        vec!["the last line".to_owned()]
+    }
+
+    async fn stop(self) {
+        self.rig.stopped.lock().expect("not poisoned").push(self.name.clone());
+    }
+}
+
+pub(super) fn panic_fault() -> Fault {
+    let line = "Kernel panic - not syncing: Attempted to kill init!".to_owned();
+    Fault::Panic { console: vec!["before".to_owned(), line.clone()], line }
+}
+
+fn finding(outcome: Outcome) -> Finding {
+    let found = if outcome == Outcome::Passed { "" } else { "something else" };
+    Finding {
+        outcome,
+        expected: "something".to_owned(),
+        found: found.to_owned(),
+        hint: None,
+        commands: vec![],
+    }
+}
+
+/// A run, and what came of it.
+pub(super) struct Trial {
+    rig: Arc<ScriptedRig>,
+    run: Run<Answer>,
+    token: CancellationToken,
+}
+
+/// What a trial left.
+pub(super) struct Report {
+    pub(super) tally: Tally,
+    pub(super) events: Vec<EventKind>,
+    /// scenarios whose machine was stopped in order
+    pub(super) stopped: Vec<String>,
+    /// machines at a time, at most
+    pub(super) most: usize,
+    /// machines that are left
+    pub(super) left: usize,
+}
+
+impl Trial {
+    pub(super) fn new(machines: usize) -> Self {
+        let acceleration =
+            Acceleration { accelerator: Accelerator::Tcg, factor: 1.0, reason: "a test".to_owned() };
+        let mut limits = Limits::under(&acceleration);
+        limits.aftermath = Duration::from_millis(200);
+        let header = Header {
+            version: "0".to_owned(),
+            directory: "/run".into(),
+            image: "/image".into(),
+            image_digest: String::new(),
+            image_name: "Flatcar".to_owned(),
+            acceleration,
+        };
+        let run = Run { header, jobs: vec![], skipped: vec![], machines, fail_fast: false, limits };
+        Self { rig: Arc::default(), run, token: CancellationToken::new() }
+    }
+
+    pub(super) fn scenario(self, name: &str, answers: &[Answer]) -> Self {
+        let actions = answers.iter().cloned().map(Action::Ask).collect();
+        self.actions(name, actions)
+    }
+
+    pub(super) fn actions(mut self, name: &str, actions: Vec<Action<Answer>>) -> Self {
+        let step = |action| JobStep { summary: format!("{action:?}"), action, within: None };
+        let steps = actions.into_iter().map(step).collect();
+        let directory = Utf8Path::new("/run").join(name);
+        self.run.jobs.push(Job {
+            name: name.to_owned(),
+            summary: name.to_owned(),
+            directory,
+            timeout: None,
+            steps,
+        });
+        self
+    }
+
+    /// Limits the scenario that was added last.
+    pub(super) fn timeout(mut self, limit: Duration) -> Self {
+        self.run.jobs.last_mut().expect("a scenario").timeout = Some(limit);
+        self
+    }
+
+    pub(super) fn boot(mut self, name: &str, boot: Boot) -> Self {
+        Arc::get_mut(&mut self.rig).expect("not shared yet").boots.insert(name.to_owned(), boot);
+        self
+    }
+
+    pub(super) fn skipped(mut self, scenario: &str, reason: &str) -> Self {
+        let (scenario, reason) = (scenario.to_owned(), reason.to_owned());
+        self.run.skipped.push(Skipped { scenario, reason });
+        self
+    }
+
+    pub(super) fn fail_fast(mut self) -> Self {
+        self.run.fail_fast = true;
+        self
+    }
+
+    /// Interrupts the run after this time.
+    pub(super) fn interrupted_after(self, time: Duration) -> Self {
+        let token = self.token.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            token.cancel();
+        });
+        self
+    }
+
+    pub(super) async fn run(self) -> Report {
+        let (events, mut receiver) = Events::channel();
+        let shared = Arc::new(Shared(Arc::clone(&self.rig)));
+        let tally = tokio::time::timeout(Duration::from_secs(10), run(self.run, shared, events, self.token))
+            .await
+            .expect("a run ends");
+        let mut events = Vec::new();
+        while let Some(event) = receiver.recv().await {
+            events.push(event.kind);
+        }
+        let stopped = self.rig.stopped.lock().expect("not poisoned").clone();
+        let (most, left) = (self.rig.most.load(Ordering::SeqCst), self.rig.running.load(Ordering::SeqCst));
+        Report { tally, events, stopped, most, left }
+    }
+}
+
+impl Report {
+    /// The outcomes of a scenario's steps, in order.
+    pub(super) fn steps(&self, name: &str) -> Vec<Outcome> {
+        self.findings(name).into_iter().map(|(outcome, _)| outcome).collect()
+    }
+
+    /// The outcomes of a scenario's steps and what was found.
+    pub(super) fn findings(&self, name: &str) -> Vec<(Outcome, String)> {
+        let step = |event: &EventKind| match event {
+            EventKind::StepFinished { scenario, outcome, finding, .. } if scenario == name => {
+                Some((*outcome, finding.as_ref().map(|finding| finding.found.clone()).unwrap_or_default()))
+            }
+            _ => None,
+        };
+        self.events.iter().filter_map(step).collect()
+    }
+
+    /// How a scenario ended.
+    pub(super) fn end(&self, name: &str) -> (Outcome, Option<Cause>) {
+        let end = |event: &EventKind| match event {
+            EventKind::ScenarioFinished { scenario, outcome, cause, .. } if scenario == name => {
+                Some((*outcome, cause.clone()))
+            }
+            _ => None,
+        };
+        self.events.iter().find_map(end).expect("the scenario ended")
+    }
+
+    /// The scenarios that were started, in order.
+    pub(super) fn started(&self) -> Vec<&str> {
+        let started = self.events.iter().filter_map(|event| match event {
+            EventKind::ScenarioStarted { scenario, .. } => Some(scenario.as_str()),
+            _ => None,
+        });
+        started.collect()
+    }
+
+    /// Why a scenario was skipped.
+    pub(super) fn skip_reason(&self, name: &str) -> Option<&str> {
+        self.events.iter().find_map(|event| match event {
+            EventKind::ScenarioSkipped { scenario, reason } if scenario == name => Some(reason.as_str()),
+            _ => None,
+        })
+    }
+}

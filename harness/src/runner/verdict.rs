@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::fmt;
+
+use super::Counts;
+
+/// What a flaky scenario makes of the verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FlakyPolicy {
+    /// it counts as passed, and every report says that it was flaky
+    #[default]
+    Tolerate,
+    /// it counts as failed
+    Fail,
+}
+
+/// What came of a run as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// every scenario that ran holds
+    Passed,
+    /// a scenario does not hold
+    Failed,
+    /// no scenario failed, but one could not be tried, or a report could not be written
+    Broken,
+    /// every scenario was skipped, or there was none
+    NothingRan,
+    /// the user broke the run off
+    Interrupted,
+}
+
+impl Verdict {
+    /// Judges a run by its scenarios.
+    ///
+    /// A run that was broken off says nothing about the scenarios that did not get their turn, and
+    /// a run whose reports are incomplete cannot be relied on: both come first. A failed scenario
+    /// comes before a broken one, since nothing that the broken one could have said would mend the
+    /// failure. Where everything was skipped, nothing was shown to hold, and that is no success.
+    pub fn of(counts: Counts, interrupted: bool, reports_broken: bool, flaky: FlakyPolicy) -> Self {
+        let Counts { passed, flaky: flakies, failed, skipped: _, broken } = counts;
+        if interrupted {
+            Self::Interrupted
+        } else if reports_broken {
+            Self::Broken
+        } else if failed > 0 || (flakies > 0 && flaky == FlakyPolicy::Fail) {
+            Self::Failed
+        } else if broken > 0 {
+            Self::Broken
+        } else if passed + flakies > 0 {
+            Self::Passed
+        } else {
+            Self::NothingRan
+        }
+    }
+
+    /// The process's exit status: 0 passed, 1 failed, 4 nothing ran, 70 broken (`EX_SOFTWARE` of
+    /// sysexits(3head)), 130 interrupted (128 and SIGINT).
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::Passed => 0,
+            Self::Failed => 1,
+            Self::NothingRan => 4,
+            Self::Broken => 70,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Broken => "broken",
+            Self::NothingRan => "nothing ran",
+            Self::Interrupted => "interrupted",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(counts: Counts) -> u8 {
+        Verdict::of(counts, false, false, FlakyPolicy::Tolerate).exit_status()
+    }
+
+    #[test]
+    fn counts_become_an_exit_status() {
+        let none = Counts::default();
+        assert_eq!(status(Counts { passed: 2, skipped: 1, ..none }), 0);
+        assert_eq!(status(Counts { passed: 2, failed: 1, broken: 1, ..none }), 1);
+        assert_eq!(status(Counts { passed: 2, broken: 1, ..none }), 70);
+        assert_eq!(status(Counts { skipped: 3, ..none }), 4);
+        assert_eq!(status(none), 4);
+    }
+
+    #[test]
+    fn a_flaky_scenario_passes_or_fails_by_policy() {
+        let counts = Counts { flaky: 1, ..Counts::default() };
+        assert_eq!(Verdict::of(counts, false, false, FlakyPolicy::Tolerate), Verdict::Passed);
+        assert_eq!(Verdict::of(counts, false, false, FlakyPolicy::Fail), Verdict::Failed);
+    }
+
+    #[test]
+    fn interruption_and_broken_reports_come_first() {
+        let counts = Counts { passed: 1, failed: 1, ..Counts::default() };
+        assert_eq!(Verdict::of(counts, true, true, FlakyPolicy::Fail).exit_status(), 130);
+        assert_eq!(Verdict::of(counts, false, true, FlakyPolicy::Fail).exit_status(), 70);
+    }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The scenario file as it is written, before anything of it is judged.
+use std::ops::Range;
+
+use camino::Utf8PathBuf;
+use loadgauge_ignition::delivery::Delivery;
+use loadgauge_images::Architecture;
+use loadgauge_images::image::Era;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeValue, ValueDeserializer};
+
+use super::problem::Problems;
+use super::{LinkRequest, UnitRequest, suggest};
+use crate::machine::Network;
+use crate::sysext::Format;
+
+/// `requires = { .. }`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRequires {
+    #[serde(default)]
+    pub(super) era: Vec<Era>,
+    pub(super) version: Option<Spanned<String>>,
+    pub(super) systemd: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) architecture: Vec<Architecture>,
+    #[serde(default)]
+    pub(super) base: bool,
+}
+
+/// `[machine]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMachine {
+    pub(super) memory: Option<Spanned<String>>,
+    pub(super) cpus: Option<Spanned<u32>>,
+    pub(super) network: Option<Network>,
+}
+
+/// `[[sysext]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSysext {
+    pub(super) recipe: Option<Spanned<String>>,
+    pub(super) path: Option<Spanned<Utf8PathBuf>>,
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) format: Option<Spanned<Format>>,
+    pub(super) delivery: Option<Delivery>,
+}
+
+/// `[ignition]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawIgnition {
+    pub(super) config: Option<Spanned<Utf8PathBuf>>,
+    pub(super) butane: Option<Spanned<Utf8PathBuf>>,
+    #[serde(default)]
+    pub(super) link: Vec<LinkRequest>,
+    #[serde(default)]
+    pub(super) file: Vec<RawFile>,
+    #[serde(default)]
+    pub(super) unit: Vec<UnitRequest>,
+}
+
+/// `[[ignition.file]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFile {
+    pub(super) path: Utf8PathBuf,
+    pub(super) contents: String,
+    pub(super) mode: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) overwrite: bool,
+}
+
+/// Gives a value its meaning. serde stops at the first error, so what is wrong is told, taken
+/// out, and the rest read again.
+pub(super) fn read<T: DeserializeOwned>(
+    mut value: Spanned<DeValue<'_>>,
+    problems: &mut Problems<'_>,
+) -> Option<T> {
+    let mut sound = true;
+    loop {
+        let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
+            Ok(result) => return sound.then_some(result),
+            Err(error) => error,
+        };
+        if !sound && error.message().starts_with("missing field") {
+            // It may be what was taken out.
+            return None;
+        }
+        sound = false;
+        let span = error.span().unwrap_or_else(|| value.span());
+        let (cause, hint) = explain(error.message());
+        problems.add(span.clone(), cause, hint);
+        if !remove(value.get_mut(), &span) {
+            return None;
+        }
+    }
+}
+
+/// A TOML type with its article, for a message.
+pub(super) fn type_of(value: &DeValue<'_>) -> String {
+    let name = value.type_str();
+    let article = if name.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {name}")
+}
+
+/// Says a message of serde in the words of the format, and what was meant.
+pub(super) fn explain(message: &str) -> (String, Option<String>) {
+    let message = message.trim_end();
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    for (begin, ours) in [("unknown field", "unknown key"), ("unknown variant", "unknown value")] {
+        if message.starts_with(begin) {
+            let word = quoted.next().unwrap_or_default();
+            return (format!("{ours} `{word}`"), suggest::hint(word, quoted));
+        }
+    }
+    match message.strip_prefix("missing field") {
+        Some(field) => (format!("the key{field} is missing"), None),
+        None => (message.replace('\n', "; "), None),
+    }
+}
+
+/// Takes the innermost entry at a place out of a table or of what is in it.
+fn remove(value: &mut DeValue<'_>, span: &Range<usize>) -> bool {
+    match value {
+        DeValue::Table(table) => {
+            if table.iter_mut().any(|(_, value)| remove(value.get_mut(), span)) {
+                return true;
+            }
+            let inside = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
+            let key = table
+                .iter()
+                .find(|(key, value)| inside(key.span()) || inside(value.span()))
+                .map(|(key, _)| key.get_ref().clone());
+            key.is_some_and(|key| table.remove(&*key).is_some())
+        }
+        DeValue::Array(array) => array.iter_mut().any(|value| remove(value.get_mut(), span)),
+        _ => false,
+    }
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::ops::Range;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::format::{RawMachine, RawRequires, read, type_of};
+use super::parse_parts::{ignition, machine, requires, sysext};
+use super::parse_step::{read_duration, step};
+use super::problem::{ParseError, Problems};
+use super::{IgnitionRequest, Requires, Scenario, Step, SysextRequest, format, suggest};
+use crate::machine::MachineSpec;
+
+/// The keys of a scenario file.
+pub(super) const KEYS: &[&str] =
+    &["summary", "tags", "requires", "timeout", "machine", "sysext", "ignition", "step", "hold"];
+
+/// Where a scenario file stands, and what it may name.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// what the scenario is called
+    pub name: String,
+    /// the file, as the user would name it; what it names relatively is beside it
+    pub file: Utf8PathBuf,
+    /// directories that recipes are looked for in by name, the first that has one counts
+    pub recipes: Vec<Utf8PathBuf>,
+}
+
+impl Surroundings {
+    /// The directory of the scenario file.
+    pub(super) fn directory(&self) -> &Utf8Path {
+        let directory = self.file.parent().filter(|directory| !directory.as_str().is_empty());
+        directory.unwrap_or(Utf8Path::new("."))
+    }
+}
+
+impl Scenario {
+    /// Reads a scenario file.
+    ///
+    /// # Errors
+    /// The text is not TOML, a key is unknown, a value is not what its key takes, a step is not
+    /// exactly one thing, or a file that is named does not exist. All of it is told at once.
+    pub fn parse(text: &str, surroundings: &Surroundings) -> Result<Self, ParseError> {
+        let mut problems = Problems::new(&surroundings.file, text);
+        let (document, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            for error in errors {
+                let span = error.span().unwrap_or_default();
+                problems.add(span, error.message().trim().replace('\n', "; "), None);
+            }
+            return problems.finish(None);
+        }
+        let mut draft = Draft::default();
+        for (key, value) in document.into_inner() {
+            draft.take(&key, value, surroundings, &mut problems);
+        }
+        let scenario = draft.finish(surroundings, &mut problems);
+        problems.finish(scenario)
+    }
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Draft {
+    summary: Option<String>,
+    tags: Vec<String>,
+    requires: Requires,
+    timeout: Option<Duration>,
+    machine: MachineSpec,
+    sysexts: Vec<SysextRequest>,
+    ignition: IgnitionRequest,
+    steps: Vec<Step>,
+    hold: Vec<Step>,
+}
+
+impl Draft {
+    /// Takes one key of the document. What is wrong with it is told, and what can be read of
+    /// the others still is.
+    fn take(
+        &mut self,
+        key: &Spanned<std::borrow::Cow<'_, str>>,
+        value: Spanned<DeValue<'_>>,
+        surroundings: &Surroundings,
+        problems: &mut Problems<'_>,
+    ) {
+        let name = key.get_ref().as_ref();
+        match name {
+            "summary" => self.summary = read(value, problems),
+            "tags" => self.tags = read(value, problems).unwrap_or_default(),
+            "timeout" => self.timeout = read_duration(value, problems),
+            "requires" => {
+                let raw = read::<RawRequires>(value, problems);
+                self.requires = raw.and_then(|raw| requires(raw, problems)).unwrap_or_default();
+            }
+            "machine" => {
+                let raw = read::<RawMachine>(value, problems);
+                self.machine = raw.and_then(|raw| machine(raw, problems)).unwrap_or_default();
+            }
+            "sysext" => {
+                for value in array(name, value, problems) {
+                    self.sysexts.extend(sysext(value, surroundings, problems));
+                }
+            }
+            "ignition" => {
+                let raw = read::<format::RawIgnition>(value, problems);
+                self.ignition = raw.and_then(|raw| ignition(raw, surroundings, problems)).unwrap_or_default();
+            }
+            "step" => {
+                for value in array(name, value, problems) {
+                    self.steps.extend(step(value, problems));
+                }
+            }
+            "hold" => {
+                for value in array(name, value, problems) {
+                    self.hold.extend(step(value, problems));
+                }
+            }
+            _ => {
+                let hint = suggest::hint(name, KEYS.iter().copied());
+                problems.add(key.span(), format!("unknown key `{name}`"), hint);
+            }
+        }
+    }
+
+    /// Judges what concerns the file as a whole.
+    fn finish(self, surroundings: &Surroundings, problems: &mut Problems<'_>) -> Option<Scenario> {
+        let start: Range<usize> = 0..0;
+        if problems.is_empty() && self.steps.is_empty() && self.hold.is_empty() {
+            let hint = "say what must hold in a `[[step]]` or a `[[hold]]`".to_owned();
+            problems.add(start.clone(), "the scenario checks nothing", Some(hint));
+        }
+        if problems.is_empty() && self.summary.as_deref().is_none_or(|summary| summary.trim().is_empty()) {
+            let hint = "say in a line what it is about: `summary = \"..\"`".to_owned();
+            problems.add(start.clone(), "the scenario has no `summary`", Some(hint));
+        }
+        for held in self.hold.iter().filter(|step| step.kind.begins_a_life()) {
+            let span = problems.span_of_line(held.line);
+            let hint = "a change of life cycle is a `[[step]]`; `[[hold]]` is checked after each".to_owned();
+            problems.add(span, "what must hold cannot be an action", Some(hint));
+        }
+        Some(Scenario {
+            name: surroundings.name.clone(),
+            file: surroundings.file.clone(),
+            summary: self.summary?,
+            tags: self.tags,
+            requires: self.requires,
+            machine: self.machine,
+            sysexts: self.sysexts,
+            ignition: self.ignition,
+            steps: self.steps,
+            hold: self.hold,
+            timeout: self.timeout,
+        })
+    }
+}
+
+/// The elements of `[[name]]`.
+fn array<'text>(
+    name: &str,
+    value: Spanned<DeValue<'text>>,
+    problems: &mut Problems<'_>,
+) -> Vec<Spanned<DeValue<'text>>> {
+    let span = value.span();
+    match value.into_inner() {
+        DeValue::Array(elements) => elements.into_iter().collect(),
+        other => {
+            let cause = format!("`{name}` is a list of tables, this is {}", type_of(&other));
+            problems.add(span, cause, Some(format!("write `[[{name}]]`, once for each")));
+            Vec::new()
+        }
+    }
+}

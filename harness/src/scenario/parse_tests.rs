@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use proptest::prelude::*;
+
+use super::*;
+use crate::check::Check;
+use crate::machine::Network;
+
+/// A directory with what the scenarios of these tests name.
+fn surroundings() -> (tempfile::TempDir, Surroundings) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = Utf8PathBuf::from_path_buf(directory.path().to_owned()).expect("UTF-8");
+    std::fs::create_dir(root.join("recipes")).expect("made");
+    for file in ["recipes/hello.toml", "recipes/docker.toml", "own.raw", "own.ign", "own.bu"] {
+        std::fs::write(root.join(file), "").expect("written");
+    }
+    let surroundings = Surroundings {
+        name: "test".to_owned(),
+        file: root.join("test.toml"),
+        recipes: vec![root.join("recipes")],
+    };
+    (directory, surroundings)
+}
+
+fn parse(text: &str) -> Result<Scenario, ParseError> {
+    let (_directory, surroundings) = surroundings();
+    Scenario::parse(text, &surroundings)
+}
+
+/// What is printed of a broken file, without the directory of the test.
+fn report(text: &str) -> String {
+    let (directory, surroundings) = surroundings();
+    let error = Scenario::parse(text, &surroundings).expect_err("a broken scenario");
+    error.report().replace(&format!("{}/", directory.path().display()), "")
+}
+
+const CHECK: &str = "[[step]]\noverlay = {}\n";
+
+#[test]
+fn reads_what_the_file_says() {
+    let text = r#"
+summary = "all of it"
+tags = ["docker"]
+timeout = "10min"
+requires = { era = ["sysext", "initrd"], version = ">=3794, <4700", architecture = ["amd64"], base = true }
+
+[machine]
+memory = "2GiB"
+cpus = 4
+network = "internet"
+
+[[sysext]]
+recipe = "hello"
+name = "hello-ext4"
+format = "ext4"
+delivery = "http"
+
+[[sysext]]
+path = "own.raw"
+
+[ignition]
+butane = "own.bu"
+
+[[ignition.link]]
+path = "/etc/extensions/docker-flatcar.raw"
+target = "/dev/null"
+overwrite = true
+
+[[ignition.file]]
+path = "/etc/probe"
+contents = "probe\n"
+mode = "0755"
+
+[[hold]]
+summary = "it is merged"
+merged = { present = ["hello-ext4"] }
+
+[[step]]
+run = "true"
+exit = 0
+within = "30s"
+
+[[step]]
+reboot = {}
+"#;
+    let (_directory, surroundings) = surroundings();
+    let scenario = Scenario::parse(text, &surroundings).expect("a sound scenario");
+    assert_eq!(scenario.name, "test");
+    assert_eq!(scenario.timeout, Some(Duration::from_mins(10)));
+    assert!(scenario.requires.base);
+    assert_eq!(scenario.machine.memory_mib, 2048);
+    assert_eq!((scenario.machine.cpus, scenario.machine.network), (4, Network::Internet));
+    let [hello, own] = scenario.sysexts.as_slice() else { panic!("two extensions") };
+    assert_eq!(hello.source, Source::Recipe(surroundings.recipes[0].join("hello.toml")));
+    assert_eq!((hello.name.as_deref(), hello.line), (Some("hello-ext4"), 12));
+    assert_eq!(own.source, Source::Image(surroundings.file.with_file_name("own.raw")));
+    assert_eq!(scenario.ignition.files[0].mode, 0o755);
+    assert!(scenario.ignition.links[0].overwrite);
+    assert_eq!(
+        scenario.ignition.config,
+        Some(AuthorConfig::Butane(surroundings.file.with_file_name("own.bu")))
+    );
+    assert_eq!(scenario.hold[0].title(), "it is merged");
+    let [run, reboot] = scenario.steps.as_slice() else { panic!("two steps") };
+    assert!(matches!(run.kind, StepKind::Check(Check::Run(_))));
+    assert_eq!((run.within, run.line), (Some(Duration::from_secs(30)), 38));
+    assert_eq!(reboot.kind, StepKind::Reboot);
+}
+
+#[test]
+fn tells_every_problem_of_a_file_at_once() {
+    insta::assert_snapshot!(report(
+        r#"
+summary = 3
+requires = { era = ["sysxt"], vershion = ">=1", systemd = "252" }
+
+[machine]
+memory = "2 gigs"
+
+[[sysext]]
+recipe = "helo"
+
+[[sysext]]
+recipe = "hello"
+path = "own.raw"
+
+[[sysext]]
+recipe = "hello"
+format = "squash"
+
+[[sysext]]
+name = "x"
+
+[ignition]
+config = "owm.ign"
+
+[[step]]
+merge = { present = ["hello"] }
+
+[[step]]
+merged = { present = ["hello"], abesnt = ["docker"], unknown = 1 }
+summary = 3
+
+[[step]]
+overlay = {}
+docker = {}
+
+[[step]]
+overlay = {}
+stdout = { equals = "" }
+
+[[step]]
+run = "true"
+within = "soon"
+
+[[step]]
+reboot = {}
+within = "1s"
+
+[[steps]]
+overlay = {}
+"#
+    ));
+}
+
+#[test]
+fn tells_what_is_not_toml() {
+    insta::assert_snapshot!(report("summary = \"x\n\n[[step]\noverlay = {}\n"));
+}
+
+#[test]
+fn tells_a_key_that_is_given_twice() {
+    insta::assert_snapshot!(report("summary = \"x\"\nsummary = \"y\"\n"));
+}
+
+#[test]
+fn a_scenario_checks_something() {
+    insta::assert_snapshot!("an_empty_file", report(""));
+    insta::assert_snapshot!("an_empty_step", report("summary = \"x\"\n[[step]]\nsummary = \"nothing\"\n"));
+}
+
+#[test]
+fn a_scenario_says_what_it_is_about() {
+    insta::assert_snapshot!(report(CHECK));
+}
+
+#[test]
+fn what_holds_is_no_action() {
+    insta::assert_snapshot!(report(&format!("summary = \"x\"\n{CHECK}[[hold]]\nreboot = {{}}\n")));
+}
+
+#[test]
+fn a_list_of_tables_is_not_a_table() {
+    insta::assert_snapshot!(report("summary = \"x\"\n[step]\noverlay = {}\n"));
+}
+
+#[test]
+fn limits_of_a_machine() {
+    for machine in ["cpus = 0", "cpus = 1000", "memory = \"0MiB\"", "memory = 512", "network = \"on\""] {
+        let text = format!("summary = \"x\"\n[machine]\n{machine}\n{CHECK}");
+        let error = parse(&text).expect_err(machine);
+        assert_eq!((error.problems().len(), error.problems()[0].line), (1, 3), "{machine}");
+    }
+}
+
+#[test]
+fn names_of_extensions_are_file_names() {
+    for name in ["", "a/b", "..", "x.raw", "a b"] {
+        let text = format!("summary = \"x\"\n[[sysext]]\nrecipe = \"hello\"\nname = \"{name}\"\n{CHECK}");
+        assert!(parse(&text).is_err(), "{name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in any::<String>()) {
+        let _ = parse(&text);
+    }
+
+    /// Lines of the format in any order, which get further than arbitrary text does.
+    #[test]
+    fn no_mixture_of_lines_makes_the_parser_panic(
+        lines in prop::collection::vec(prop::sample::select(LINES), 0..12),
+        cut in 0_usize..400,
+    ) {
+        let text = lines.join("\n");
+        let cut = (0..=cut.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        for text in [text.as_str(), &text[..cut]] {
+            if let Err(error) = parse(text) {
+                for problem in error.problems() {
+                    let line = text.split('\n').nth(problem.line - 1);
+                    prop_assert_eq!(line, Some(problem.text.as_str()));
+                }
+                prop_assert!(!error.report().is_empty());
+            }
+        }
+    }
+}
+
+const LINES: &[&str] = &[
+    "summary = \"é\"",
+    "summary = 1",
+    "[[step]]",
+    "[step]",
+    "[[hold]]",
+    "[[sysext]]",
+    "[machine]",
+    "[ignition]",
+    "[[ignition.file]]",
+    "recipe = \"hello\"",
+    "recipe = \"\"",
+    "path = \"..\"",
+    "overlay = {}",
+    "overlay = 1",
+    "reboot = {}",
+    "run = \"true\"",
+    "exit = -1",
+    "within = \"5s\"",
+    "within = \"é\"",
+    "memory = \"1GiB\"",
+    "cpus = 99999999999999999999",
+    "mode = \"9\"",
+    "requires = { era = [1] }",
+    "merged = { present = [\"é\"], x.y = 1 }",
+    "unit = { \"docker.socket\" = \"active\" }",
+    "\"\" = [[[]]]",
+    "x = 1979-05-27",
+    "# é",
+];

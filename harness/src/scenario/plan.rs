@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_images::Image;
+
+use super::artefact::Goods;
+use super::compose::{ComposeError, Limits, compose};
+use super::{Artefact, PlannedStep, Scenario, Source, SysextRequest, expand};
+use crate::machine::{Acceleration, MachinePlan};
+use crate::sysext::{Extension, Format};
+
+/// Everything that a run will do, before anything is booted.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// what is booted
+    pub image: Image,
+    /// how
+    pub acceleration: Acceleration,
+    /// what is run, sorted by name
+    pub scenarios: Vec<Planned>,
+    /// what is not, sorted by name
+    pub skipped: Vec<Skipped>,
+}
+
+/// A scenario with its machine.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// as it was read
+    pub scenario: Scenario,
+    /// the machine to boot
+    pub machine: MachinePlan,
+    /// the extensions in it, in the order of the file
+    pub extensions: Vec<Artefact>,
+    /// the steps in the order of execution, what must hold among them
+    pub steps: Vec<PlannedStep>,
+}
+
+/// A scenario that makes no sense on the image.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Skipped {
+    /// its name
+    pub name: String,
+    /// why, in words
+    pub reason: String,
+}
+
+/// An extension that is to be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order<'a> {
+    /// the recipe's file
+    pub recipe: &'a Utf8Path,
+    /// what to call it instead of what the recipe says
+    pub name: Option<&'a str>,
+    /// how to pack it
+    pub format: Format,
+}
+
+/// The builder's refusal; it speaks with the words of the error in it.
+#[derive(Debug)]
+pub struct BuildFailure {
+    /// what went wrong
+    pub error: Box<dyn Error + Send + Sync>,
+    /// what to do about it
+    pub hint: Option<String>,
+    /// whether it is the host that lacks something, and not the recipe that is wrong
+    pub lacking: bool,
+}
+
+impl fmt::Display for BuildFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(formatter)
+    }
+}
+
+impl Error for BuildFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// Makes an extension, or finds it where it was made before.
+pub type Builder<'a> = dyn Fn(&Order<'_>) -> Result<Extension, BuildFailure> + 'a;
+
+/// Turns scenarios into a [`Plan`].
+pub struct Planner<'a> {
+    /// what will be booted
+    pub image: &'a Image,
+    /// how
+    pub acceleration: &'a Acceleration,
+    /// builds extensions
+    pub build: &'a Builder<'a>,
+    /// where the guest reaches the harness's server, such as `http://10.0.2.100`
+    pub origin: &'a str,
+    /// how many bytes of a machine's config its extensions may take; see
+    /// [`INLINE_LIMIT`](loadgauge_ignition::delivery::INLINE_LIMIT)
+    pub inline_limit: u64,
+}
+
+/// A scenario cannot be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// an extension cannot be built
+    #[error("{file}:{line}: cannot build the extension")]
+    Build {
+        /// the scenario file
+        file: Utf8PathBuf,
+        /// of the request
+        line: usize,
+        /// why not
+        #[source]
+        source: BuildFailure,
+    },
+    /// an image that was built before cannot be read
+    #[error("{file}:{line}: cannot read `{path}`")]
+    Image {
+        /// the scenario file
+        file: Utf8PathBuf,
+        /// of the request
+        line: usize,
+        /// the image
+        path: Utf8PathBuf,
+        /// why not
+        source: io::Error,
+    },
+    /// one would take the other's place
+    #[error("{file}:{line}: two extensions are called `{name}`")]
+    Twice {
+        /// the scenario file
+        file: Utf8PathBuf,
+        /// of the second request
+        line: usize,
+        /// the name
+        name: String,
+    },
+    /// the Ignition config cannot be made
+    #[error("{file}: no Ignition config can be made")]
+    Compose {
+        /// the scenario file
+        file: Utf8PathBuf,
+        /// why not
+        source: Box<ComposeError>,
+    },
+}
+
+impl PlanError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Build { source, .. } => source.hint.clone(),
+            Self::Image { .. } => None,
+            Self::Twice { .. } => Some("give one of them a `name` of its own".to_owned()),
+            Self::Compose { source, .. } => source.hint(),
+        }
+    }
+
+    /// Whether it is the host that lacks something, and not the scenario that is wrong.
+    pub fn is_lacking(&self) -> bool {
+        matches!(self, Self::Build { source, .. } if source.lacking)
+    }
+}
+
+impl Planner<'_> {
+    /// Plans scenarios: builds what they need, resolves their machines, and orders their steps.
+    /// Nothing is booted.
+    ///
+    /// # Errors
+    /// An extension cannot be built or read, or an Ignition config cannot be made.
+    pub fn plan(&self, scenarios: Vec<Scenario>) -> Result<Plan, PlanError> {
+        let mut plan = Plan {
+            image: self.image.clone(),
+            acceleration: self.acceleration.clone(),
+            scenarios: Vec::new(),
+            skipped: Vec::new(),
+        };
+        for scenario in scenarios {
+            match scenario.requires.unmet(self.image) {
+                Some(reason) => plan.skipped.push(Skipped { name: scenario.name, reason }),
+                None => plan.scenarios.push(self.plan_one(scenario)?),
+            }
+        }
+        plan.scenarios.sort_by(|left, right| left.scenario.name.cmp(&right.scenario.name));
+        plan.skipped.sort_by(|left, right| left.name.cmp(&right.name));
+        Ok(plan)
+    }
+
+    fn plan_one(&self, scenario: Scenario) -> Result<Planned, PlanError> {
+        let mut goods: Vec<Goods> = Vec::new();
+        for request in &scenario.sysexts {
+            let one = self.obtain(request, &scenario.file)?;
+            if goods.iter().any(|other| other.payload.name == one.payload.name) {
+                let name = one.payload.name;
+                return Err(PlanError::Twice { file: scenario.file, line: request.line, name });
+            }
+            goods.push(one);
+        }
+        let payloads: Vec<_> = goods
+            .iter()
+            .zip(&scenario.sysexts)
+            .map(|(goods, request)| (goods.payload.clone(), request.delivery))
+            .collect();
+        let limits = Limits { origin: self.origin, inline: self.inline_limit };
+        let composed = compose(&scenario.ignition, &payloads, limits)
+            .map_err(|source| PlanError::Compose { file: scenario.file.clone(), source: Box::new(source) })?;
+        let extensions = goods
+            .into_iter()
+            .zip(&scenario.sysexts)
+            .zip(composed.ways)
+            .map(|((goods, request), way)| goods.delivered(request.source.clone(), way))
+            .collect();
+        let machine = MachinePlan {
+            name: scenario.name.clone(),
+            spec: scenario.machine.clone(),
+            image: self.image.clone(),
+            acceleration: self.acceleration.clone(),
+            config: composed.config,
+            served: composed.served,
+        };
+        let steps = expand(&scenario.hold, &scenario.steps);
+        Ok(Planned { scenario, machine, extensions, steps })
+    }
+
+    fn obtain(&self, request: &SysextRequest, file: &Utf8Path) -> Result<Goods, PlanError> {
+        let file = || file.to_owned();
+        let line = request.line;
+        let name = request.name.as_deref();
+        match &request.source {
+            Source::Recipe(recipe) => (self.build)(&Order { recipe, name, format: request.format })
+                .map(Goods::built)
+                .map_err(|source| PlanError::Build { file: file(), line, source }),
+            Source::Image(path) => Goods::image(path, name).map_err(|source| PlanError::Image {
+                file: file(),
+                line,
+                path: path.clone(),
+                source,
+            }),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::cell::RefCell;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_images::base::{Archive, Base};
+use loadgauge_images::host::Store;
+use loadgauge_images::image::{DiskFormat, Era};
+use loadgauge_images::{Architecture, Facts, Image, OsRelease};
+use sha2::Digest as _;
+
+use super::*;
+use crate::machine::{Acceleration, Accelerator};
+use crate::sysext::Extension;
+
+fn image() -> Image {
+    let os_release = "PRETTY_NAME=\"Flatcar 4593.2.5\"\nVERSION_ID=4593.2.5\nID=flatcar\n";
+    Image {
+        disk: "/images/disk.qcow2".into(),
+        format: DiskFormat::Qcow2,
+        digest: "ab".repeat(32),
+        facts: Facts {
+            os_release: OsRelease::parse(os_release).expect("an os-release"),
+            architecture: Architecture::Amd64,
+            era: Era::Sysext,
+            systemd: 257,
+            vendor_extensions: vec!["docker-flatcar".to_owned()],
+        },
+        base: None,
+    }
+}
+
+fn acceleration() -> Acceleration {
+    Acceleration { accelerator: Accelerator::Tcg, factor: 4.0, reason: "no /dev/kvm".to_owned() }
+}
+
+/// A directory with scenarios, and a planner whose builder writes a small file.
+struct Bench {
+    directory: tempfile::TempDir,
+    built: RefCell<Vec<String>>,
+}
+
+impl Bench {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let bench = Self { directory: tempfile::tempdir().expect("a directory"), built: RefCell::default() };
+        std::fs::create_dir(bench.root().join("recipes")).expect("made");
+        for (name, text) in files.iter().chain(&[("recipes/hello.toml", ""), ("recipes/big.toml", "")]) {
+            std::fs::write(bench.root().join(name), text).expect("written");
+        }
+        bench
+    }
+
+    fn root(&self) -> &Utf8Path {
+        Utf8Path::from_path(self.directory.path()).expect("UTF-8")
+    }
+
+    fn build(&self, order: &Order<'_>) -> Result<Extension, BuildFailure> {
+        let stem = order.recipe.file_stem().unwrap_or_default();
+        let name = order.name.unwrap_or(stem).to_owned();
+        self.built.borrow_mut().push(format!("{name} as {}", order.format));
+        if name == "unbuildable" {
+            return Err(BuildFailure {
+                error: "`mksquashfs` is not installed".into(),
+                hint: Some("install it".to_owned()),
+                lacking: true,
+            });
+        }
+        let contents = vec![b'x'; if stem == "big" { 300_000 } else { 30 }];
+        let path = self.root().join(format!("built-{name}"));
+        std::fs::write(&path, &contents).expect("written");
+        Ok(Extension {
+            name,
+            format: order.format,
+            path,
+            size: contents.len() as u64,
+            sha512: hex::encode(sha2::Sha512::digest(&contents)),
+            release: OsRelease::parse("ID=flatcar\n").expect("a release"),
+        })
+    }
+
+    fn plan(&self) -> Result<Plan, PlanError> {
+        self.plan_all(&Catalogue::at(self.root()).expect("a catalogue"), &image())
+    }
+
+    fn plan_all(&self, catalogue: &Catalogue, image: &Image) -> Result<Plan, PlanError> {
+        let scenarios = select(catalogue, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let build = |order: &Order<'_>| self.build(order);
+        let planner = Planner {
+            image,
+            acceleration: &acceleration(),
+            build: &build,
+            origin: "http://10.0.2.100",
+            inline_limit: 1000,
+        };
+        planner.plan(scenarios)
+    }
+
+    fn refusal(&self) -> PlanError {
+        match self.plan() {
+            Ok(plan) => panic!("planned: {plan}"),
+            Err(error) => error,
+        }
+    }
+
+    /// Without the directory of the test.
+    fn clean(&self, text: &str) -> String {
+        text.replace(self.root().as_str(), "/scenarios")
+    }
+}
+
+const HELLO: &str = r#"
+summary = "hello says hello"
+tags = ["quick"]
+
+[machine]
+memory = "2GiB"
+
+[[sysext]]
+recipe = "hello"
+
+[[sysext]]
+recipe = "big"
+format = "ext4"
+
+[[sysext]]
+path = "own.raw"
+
+[ignition]
+config = "own.ign"
+
+[[ignition.link]]
+path = "/etc/extensions/docker-flatcar.raw"
+target = "/dev/null"
+overwrite = true
+
+[[hold]]
+summary = "the extensions are merged"
+merged = { present = ["hello", "big", "own"] }
+within = "30s"
+
+[[step]]
+summary = "hello runs"
+run = "hello"
+
+[[step]]
+reboot = {}
+"#;
+
+const OWN: &str = r#"{ "ignition": { "version": "3.3.0" },
+  "storage": { "files": [ { "path": "/etc/probe", "mode": 420, "contents": { "source": "data:,probe" } } ] } }"#;
+
+const LATER: &str = r#"
+summary = "for later releases"
+requires = { era = ["initrd"], version = ">=4628", systemd = ">=258", architecture = ["arm64"], base = true }
+
+[[step]]
+overlay = {}
+"#;
+
+fn bench() -> Bench {
+    Bench::new(&[("hello.toml", HELLO), ("later.toml", LATER), ("own.raw", "an image"), ("own.ign", OWN)])
+}
+
+#[test]
+fn the_plan_as_json() {
+    let bench = bench();
+    let plan = bench.plan().unwrap_or_else(|error| panic!("{error}"));
+    let view = plan.view(&|machine| vec!["qemu-system-x86_64".to_owned(), machine.name.clone()]);
+    let json = serde_json::to_string_pretty(&view).expect("JSON");
+    insta::assert_snapshot!(bench.clean(&json));
+}
+
+#[test]
+fn the_plan_as_text() {
+    let bench = bench();
+    let plan = bench.plan().unwrap_or_else(|error| panic!("{error}"));
+    insta::assert_snapshot!(bench.clean(&plan.to_string()));
+}
+
+#[test]
+fn what_is_skipped_is_not_built() {
+    let later = LATER.replace("[[step]]", "[[sysext]]\nrecipe = \"hello\"\n[[step]]");
+    let bench = Bench::new(&[("later.toml", &later)]);
+    let plan = bench.plan().unwrap_or_else(|error| panic!("{error}"));
+    assert!(plan.scenarios.is_empty());
+    assert_eq!(plan.skipped[0].name, "later");
+    assert!(bench.built.borrow().is_empty());
+}
+
+#[test]
+fn a_name_given_by_the_scenario_reaches_the_builder() {
+    let text = "summary = \"x\"\n[[sysext]]\nrecipe = \"hello\"\nname = \"hello-btrfs\"\nformat = \"btrfs\"\n\
+                [[step]]\noverlay = {}\n";
+    let bench = Bench::new(&[("a.toml", text)]);
+    bench.plan().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(*bench.built.borrow(), ["hello-btrfs as btrfs"]);
+}
+
+#[test]
+fn two_extensions_of_one_name_are_refused() {
+    let twice = "[[sysext]]\nrecipe = \"hello\"\n".repeat(2);
+    let bench = Bench::new(&[("a.toml", &format!("summary = \"x\"\n{twice}[[step]]\noverlay = {{}}\n"))]);
+    let error = bench.refusal();
+    assert_eq!(bench.clean(&error.to_string()), "/scenarios/a.toml:4: two extensions are called `hello`");
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn what_the_host_lacks_is_not_the_scenarios_fault() {
+    let text =
+        "summary = \"x\"\n[[sysext]]\nrecipe = \"hello\"\nname = \"unbuildable\"\n[[step]]\noverlay = {}\n";
+    let bench = Bench::new(&[("a.toml", text)]);
+    let error = bench.refusal();
+    assert!(error.is_lacking());
+    assert_eq!(error.hint().as_deref(), Some("install it"));
+}
+
+#[test]
+fn a_config_that_is_wrong_is_refused() {
+    let cases = [
+        ("own.ign", "{ \"ignition\": { \"version\": \"3.3.0\" }, \"storge\": {} }"),
+        ("own.ign", "{"),
+        ("own.bu", "variant: fcos\nversion: 1.0.0\n"),
+    ];
+    for (file, config) in cases {
+        let key = if file == "own.bu" { "butane" } else { "config" };
+        let text = format!("summary = \"x\"\n[ignition]\n{key} = \"{file}\"\n[[step]]\noverlay = {{}}\n");
+        let bench = Bench::new(&[("a.toml", &text), (file, config)]);
+        assert!(matches!(bench.refusal(), PlanError::Compose { .. }), "{config}");
+    }
+}
+
+#[test]
+fn a_link_in_the_way_of_an_extension_is_a_conflict() {
+    let text = "summary = \"x\"\n[[sysext]]\nrecipe = \"hello\"\n[[ignition.link]]\n\
+                path = \"/etc/extensions/hello.raw\"\ntarget = \"/dev/null\"\n[[step]]\noverlay = {}\n";
+    let bench = Bench::new(&[("a.toml", text)]);
+    let error = bench.refusal();
+    let PlanError::Compose { source, .. } = error else { panic!("{error}") };
+    assert!(matches!(*source, ComposeError::Conflict(_)), "{source}");
+}
+
+#[test]
+fn what_stands_in_the_scenario_itself_is_in_the_config() {
+    let text = "summary = \"x\"\n[[ignition.file]]\npath = \"/etc/probe\"\ncontents = \"a b\"\nmode = \"0600\"\n\
+                [[ignition.unit]]\nname = \"probe.service\"\nenabled = true\ncontents = \"[Service]\"\n\
+                [[step]]\noverlay = {}\n";
+    let plan = Bench::new(&[("a.toml", text)]).plan().unwrap_or_else(|error| panic!("{error}"));
+    let config: serde_json::Value =
+        serde_json::from_str(&plan.scenarios[0].machine.config.to_json()).expect("JSON");
+    let file = &config["storage"]["files"][0];
+    assert_eq!((&file["path"], &file["mode"]), (&"/etc/probe".into(), &0o600.into()), "{config}");
+    assert_eq!(file["contents"]["source"], "data:,a%20b");
+    let unit = &config["systemd"]["units"][0];
+    assert_eq!((&unit["name"], &unit["enabled"]), (&"probe.service".into(), &true.into()), "{config}");
+}
+
+/// Everything that the built-in scenarios say is judged here, short of booting them.
+#[test]
+fn the_whole_catalogue_can_be_planned() {
+    let bench = Bench::new(&[]);
+    let store = Store::at(bench.root().join("store"));
+    let catalogue = Catalogue::embedded(&store).expect("laid out");
+    let mut image = image();
+    image.base = Some(Base {
+        digest: "cd".repeat(32),
+        os_release: image.facts.os_release.clone(),
+        architecture: Architecture::Amd64,
+        dpkg_status: "/base/status".into(),
+        archive: Archive {
+            mirror: "http://deb.debian.org/debian".to_owned(),
+            suite: "trixie".to_owned(),
+            components: vec!["main".to_owned()],
+            keyring: "/base/keyring.gpg".into(),
+        },
+    });
+    let plan = bench.plan_all(&catalogue, &image).unwrap_or_else(|error| panic!("{error:?}"));
+    assert_eq!(plan.skipped, []);
+    assert_eq!(plan.scenarios.len(), catalogue.names().len());
+    for planned in &plan.scenarios {
+        let last = planned.steps.last().map(|planned| planned.life);
+        assert_eq!(last, Some(1), "{} is not asked again after a reboot", planned.scenario.name);
+    }
+}
+
+#[test]
+fn the_machine_bears_the_scenarios_name() {
+    let plan = bench().plan().unwrap_or_else(|error| panic!("{error}"));
+    let planned = &plan.scenarios[0];
+    assert_eq!((planned.machine.name.as_str(), planned.machine.spec.memory_mib), ("hello", 2048));
+    let served: Vec<Utf8PathBuf> = planned.machine.served.iter().map(|served| served.file.clone()).collect();
+    assert_eq!(served.len(), 1, "{served:?}");
+    assert!(served[0].ends_with("built-big"));
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::fmt;
+
+use loadgauge_images::image::Era;
+use loadgauge_images::{Architecture, Image};
+
+/// What an image must be for a scenario to make sense on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requires {
+    /// one of these; any where empty
+    pub era: Vec<Era>,
+    /// of `VERSION_ID`
+    pub version: Option<VersionRange>,
+    /// of systemd
+    pub systemd: Option<VersionRange>,
+    /// one of these; any where empty
+    pub architecture: Vec<Architecture>,
+    /// whether the image's package database must be at hand
+    pub base: bool,
+}
+
+/// Versions that satisfy every one of some comparisons: `>=3794, <4628`.
+///
+/// Only as many components are compared as the range names: 4593.2.5 is in `=4593` and in
+/// `<=4593.2`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionRange {
+    comparisons: Vec<(Comparator, Vec<u32>)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comparator {
+    AtLeast,
+    AtMost,
+    Equal,
+    Greater,
+    Less,
+}
+
+/// Longer spellings first: `>` begins `>=` too.
+const COMPARATORS: &[(&str, Comparator)] = &[
+    (">=", Comparator::AtLeast),
+    ("<=", Comparator::AtMost),
+    ("=", Comparator::Equal),
+    (">", Comparator::Greater),
+    ("<", Comparator::Less),
+];
+
+impl VersionRange {
+    /// Reads comparisons with commas between them.
+    ///
+    /// # Errors
+    /// A part has no comparator or is not dotted numbers after it; the message says which.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let comparisons = text.split(',').map(comparison).collect::<Result<_, _>>()?;
+        Ok(Self { comparisons })
+    }
+
+    /// Whether a version is in the range.
+    pub fn contains(&self, version: &[u32]) -> bool {
+        self.comparisons.iter().all(|(comparator, bound)| {
+            let component = |index| version.get(index).copied().unwrap_or(0);
+            let ordering = (0..bound.len()).map(component).cmp(bound.iter().copied());
+            match comparator {
+                Comparator::AtLeast => ordering.is_ge(),
+                Comparator::AtMost => ordering.is_le(),
+                Comparator::Equal => ordering.is_eq(),
+                Comparator::Greater => ordering.is_gt(),
+                Comparator::Less => ordering.is_lt(),
+            }
+        })
+    }
+}
+
+impl fmt::Display for VersionRange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (comparator, bound)) in self.comparisons.iter().enumerate() {
+            let sign = COMPARATORS.iter().find(|(_, known)| known == comparator).map_or("", |(sign, _)| sign);
+            let bound: Vec<String> = bound.iter().map(u32::to_string).collect();
+            let comma = if index > 0 { ", " } else { "" };
+            write!(formatter, "{comma}{sign}{}", bound.join("."))?;
+        }
+        Ok(())
+    }
+}
+
+fn comparison(text: &str) -> Result<(Comparator, Vec<u32>), String> {
+    let text = text.trim();
+    let (comparator, version) = COMPARATORS
+        .iter()
+        .find_map(|(sign, comparator)| Some((*comparator, text.strip_prefix(sign)?)))
+        .ok_or_else(|| format!("`{text}` does not begin with one of `>=`, `>`, `=`, `<`, `<=`"))?;
+    let version =
+        version_components(version.trim()).ok_or_else(|| format!("`{text}` is not a dotted version"))?;
+    Ok((comparator, version))
+}
+
+/// The numbers of a dotted version; what follows `+` or `-` is a build and does not count.
+fn version_components(text: &str) -> Option<Vec<u32>> {
+    let text = text.split(['+', '-']).next().unwrap_or_default();
+    text.split('.').map(|component| component.parse().ok()).collect()
+}
+
+impl Requires {
+    /// Why the scenario makes no sense on an image, in words; nothing where it does.
+    pub fn unmet(&self, image: &Image) -> Option<String> {
+        let facts = &image.facts;
+        let mut reasons = Vec::new();
+        if !self.era.is_empty() && !self.era.contains(&facts.era) {
+            reasons.push(format!(
+                "needs an image of era {}, this one is of era {}",
+                or(&self.era),
+                facts.era
+            ));
+        }
+        if let Some(range) = &self.version {
+            let version = facts.os_release.get("VERSION_ID").unwrap_or("none");
+            if !version_components(version).is_some_and(|version| range.contains(&version)) {
+                reasons.push(format!("needs a release {range}, this one is {version}"));
+            }
+        }
+        if let Some(range) = self.systemd.as_ref().filter(|range| !range.contains(&[facts.systemd])) {
+            reasons.push(format!("needs systemd {range}, this image has {}", facts.systemd));
+        }
+        if !self.architecture.is_empty() && !self.architecture.contains(&facts.architecture) {
+            let known = or(&self.architecture);
+            reasons.push(format!("needs an image for {known}, this one is for {}", facts.architecture));
+        }
+        if self.base && image.base.is_none() {
+            reasons.push(
+                "builds against the image's package database, which is not at hand for this image".to_owned(),
+            );
+        }
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+}
+
+fn or<T: fmt::Display>(alternatives: &[T]) -> String {
+    let words: Vec<String> = alternatives.iter().map(ToString::to_string).collect();
+    words.join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contains(range: &str, version: &str) -> bool {
+        let range = VersionRange::parse(range).expect("a range");
+        range.contains(&version_components(version).expect("a version"))
+    }
+
+    #[test]
+    fn compares_as_many_components_as_the_range_names() {
+        assert!(contains(">=3794", "3794.0.0"));
+        assert!(contains(">3794.0", "3794.1.0"));
+        assert!(!contains(">3794", "3794.1.0"));
+        assert!(contains("=4593", "4593.2.5"));
+        assert!(contains("<=4593.2", "4593.2.5"));
+        assert!(contains(">=3794, <4628", "4593.2.5"));
+        assert!(!contains(">=3794, <4628", "4628.0.0+nightly-20260101-0000"));
+        assert!(contains("=4593.0.0", "4593"));
+    }
+
+    #[test]
+    fn a_range_is_written_as_it_was_read() {
+        let range = VersionRange::parse(" >= 3794 ,<4628.0").expect("a range");
+        assert_eq!(range.to_string(), ">=3794, <4628.0");
+    }
+
+    #[test]
+    fn what_is_no_range_is_refused() {
+        for wrong in ["", "3794", ">=", ">=x", ">=1,", "==1", ">=1..2", ">=99999999999"] {
+            assert!(VersionRange::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::time::Duration;
+
+use crate::check::Check;
+
+/// One check or one action.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// what it claims, in the author's words
+    pub summary: Option<String>,
+    /// what is done
+    pub kind: StepKind,
+    /// for how long a check is repeated until it holds, for KVM; once when not given
+    pub within: Option<Duration>,
+    /// 1-based line of the scenario file
+    pub line: usize,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepKind {
+    /// asks the guest something
+    Check(Check),
+    /// restarts the guest and waits until it is up again, with another boot id
+    Reboot,
+}
+
+/// A step in the order of execution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedStep {
+    /// 1-based
+    pub number: usize,
+    /// which life of the guest it asks: 0 after the boot, 1 after the first reboot
+    pub life: usize,
+    /// whether the scenario named it once to be checked in every life
+    pub hold: bool,
+    /// the step
+    pub step: Step,
+}
+
+impl Step {
+    /// What it claims: the author's words, or what it does.
+    pub fn title(&self) -> String {
+        self.summary.clone().unwrap_or_else(|| self.kind.summary())
+    }
+}
+
+impl StepKind {
+    /// Whether the guest is another one afterwards, so that what must hold is asked again.
+    pub fn begins_a_life(&self) -> bool {
+        matches!(self, Self::Reboot)
+    }
+
+    /// What it does, where the author did not say it.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Check(check) => check.summary(),
+            Self::Reboot => "the guest reboots".to_owned(),
+        }
+    }
+}
+
+/// Puts what must hold behind the boot and behind every change of life cycle, and numbers all.
+pub fn expand(hold: &[Step], steps: &[Step]) -> Vec<PlannedStep> {
+    let mut life = 0;
+    let in_life = |life| hold.iter().map(move |step| (life, true, step));
+    let mut ordered: Vec<(usize, bool, &Step)> = in_life(life).collect();
+    for step in steps {
+        ordered.push((life, false, step));
+        if step.kind.begins_a_life() {
+            life += 1;
+            ordered.extend(in_life(life));
+        }
+    }
+    let number = |(index, (life, hold, step)): (usize, (usize, bool, &Step))| PlannedStep {
+        number: index + 1,
+        life,
+        hold,
+        step: step.clone(),
+    };
+    ordered.into_iter().enumerate().map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(summary: &str, kind: StepKind) -> Step {
+        Step { summary: Some(summary.to_owned()), kind, within: None, line: 1 }
+    }
+
+    #[test]
+    fn what_must_hold_is_asked_in_every_life() {
+        let check = |summary| step(summary, StepKind::Check(Check::Run(crate::check::RunCheck::new("true"))));
+        let hold = [check("h1"), check("h2")];
+        let steps = [check("a"), step("reboot", StepKind::Reboot), check("b")];
+        let planned: Vec<(usize, usize, bool, String)> = expand(&hold, &steps)
+            .into_iter()
+            .map(|planned| (planned.number, planned.life, planned.hold, planned.step.title()))
+            .collect();
+        let expected = [
+            (1, 0, true, "h1"),
+            (2, 0, true, "h2"),
+            (3, 0, false, "a"),
+            (4, 0, false, "reboot"),
+            (5, 1, true, "h1"),
+            (6, 1, true, "h2"),
+            (7, 1, false, "b"),
+        ];
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(number, life, hold, title)| (*number, *life, *hold, (*title).to_owned()))
+            .collect();
+        assert_eq!(planned, expected);
+    }
+}

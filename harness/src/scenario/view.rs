@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The plan as it is printed.
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Artefact, Plan, Planned, PlannedStep, Skipped};
+use crate::machine::{Acceleration, Accelerator, MachinePlan, MachineSpec};
+
+/// Version of the plan's JSON. It rises when a field changes its meaning or goes.
+const FORMAT: u32 = 1;
+
+/// Tells the command line of a machine, as far as it is known before the machine is started.
+pub type CommandLine<'a> = dyn Fn(&MachinePlan) -> Vec<String> + 'a;
+
+/// The plan for programs: what `plan --format json` prints.
+#[derive(Debug, Serialize)]
+pub struct PlanView<'a> {
+    format: u32,
+    image: ImageView<'a>,
+    acceleration: &'a Acceleration,
+    scenarios: Vec<ScenarioView<'a>>,
+    skipped: &'a [Skipped],
+}
+
+#[derive(Debug, Serialize)]
+struct ImageView<'a> {
+    disk: &'a str,
+    digest: &'a str,
+    name: &'a str,
+    version: &'a str,
+    architecture: String,
+    era: String,
+    systemd: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct ScenarioView<'a> {
+    name: &'a str,
+    file: &'a str,
+    summary: &'a str,
+    tags: &'a [String],
+    machine: &'a MachineSpec,
+    command: Vec<String>,
+    ignition: Value,
+    extensions: &'a [Artefact],
+    served: Vec<ServedView<'a>>,
+    steps: Vec<StepView>,
+}
+
+#[derive(Debug, Serialize)]
+struct ServedView<'a> {
+    path: &'a str,
+    file: &'a str,
+    sha512: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct StepView {
+    number: usize,
+    life: usize,
+    hold: bool,
+    line: usize,
+    summary: String,
+    within_seconds: Option<f64>,
+}
+
+impl Plan {
+    /// The plan for programs; `command` tells the command line of a machine.
+    pub fn view(&self, command: &CommandLine<'_>) -> PlanView<'_> {
+        let facts = &self.image.facts;
+        let field = |name| facts.os_release.get(name).unwrap_or_default();
+        PlanView {
+            format: FORMAT,
+            image: ImageView {
+                disk: self.image.disk.as_str(),
+                digest: &self.image.digest,
+                name: field("PRETTY_NAME"),
+                version: field("VERSION_ID"),
+                architecture: facts.architecture.to_string(),
+                era: facts.era.to_string(),
+                systemd: facts.systemd,
+            },
+            acceleration: &self.acceleration,
+            scenarios: self.scenarios.iter().map(|planned| planned.view(command)).collect(),
+            skipped: &self.skipped,
+        }
+    }
+}
+
+impl Planned {
+    fn view(&self, command: &CommandLine<'_>) -> ScenarioView<'_> {
+        let served = self.machine.served.iter().map(|served| ServedView {
+            path: &served.url_path,
+            file: served.file.as_str(),
+            sha512: &served.sha512,
+        });
+        ScenarioView {
+            name: &self.scenario.name,
+            file: self.scenario.file.as_str(),
+            summary: &self.scenario.summary,
+            tags: &self.scenario.tags,
+            machine: &self.machine.spec,
+            command: command(&self.machine),
+            ignition: serde_json::from_str(&self.machine.config.to_json()).unwrap_or(Value::Null),
+            extensions: &self.extensions,
+            served: served.collect(),
+            steps: self.steps.iter().map(PlannedStep::view).collect(),
+        }
+    }
+}
+
+impl PlannedStep {
+    fn view(&self) -> StepView {
+        StepView {
+            number: self.number,
+            life: self.life,
+            hold: self.hold,
+            line: self.step.line,
+            summary: self.step.title(),
+            within_seconds: self.step.within.map(|within| within.as_secs_f64()),
+        }
+    }
+}
+
+/// The plan for people.
+impl fmt::Display for Plan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.image.facts.os_release.get("PRETTY_NAME").unwrap_or("an image without a name");
+        writeln!(formatter, "image      {name}")?;
+        writeln!(formatter, "           {}", self.image.disk)?;
+        let accelerator = match self.acceleration.accelerator {
+            Accelerator::Kvm => "KVM",
+            Accelerator::Tcg => "TCG",
+        };
+        writeln!(formatter, "machines   {accelerator}: {}", self.acceleration.reason)?;
+        for planned in &self.scenarios {
+            write!(formatter, "\n{planned}")?;
+        }
+        for skipped in &self.skipped {
+            write!(formatter, "\n{}: skipped, {}\n", skipped.name, skipped.reason)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spec = &self.machine.spec;
+        writeln!(formatter, "{}: {}", self.scenario.name, self.scenario.summary)?;
+        writeln!(formatter, "  machine    {} MiB, {} processors", spec.memory_mib, spec.cpus)?;
+        for artefact in &self.extensions {
+            let mut line = format!("  extension  {}", artefact.name);
+            if let Some(format) = artefact.format {
+                let _ = write!(line, ", {format}");
+            }
+            writeln!(formatter, "{line}, {} bytes, {}", artefact.size, artefact.delivered)?;
+        }
+        for step in &self.steps {
+            let again = if step.hold && step.life > 0 { " (again)" } else { "" };
+            writeln!(formatter, "  {:>3}. {}{again}", step.number, step.step.title())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::error::{StandinError, io};
+use super::namespace::is_root;
+use super::options::Options;
+use super::tree;
+use crate::base::{Archive, Base};
+use crate::digest::{self, Inputs};
+use crate::host::{CommandError, CommandExt as _, Entry, Store, Tool};
+use crate::{Architecture, OsRelease};
+
+/// Counts up when the layout of an entry changes in a way that its inputs do not show.
+const FORMAT: &str = "1";
+/// The keyring that Debian's archive is signed by.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// No file is newer than this, so that equal packages give an equal tree: 2025-01-01.
+pub(super) const TIME: u64 = 1_735_689_600;
+const PACKAGES: &str = include_str!("../../standin/packages.txt");
+const CUSTOMIZE: &str = include_str!("../../standin/customize.sh");
+
+/// Files of an entry.
+pub(super) const ROOT_ARCHIVE: &str = "root.tar";
+pub(super) const KERNEL: &str = "vmlinuz";
+pub(super) const INITRD: &str = "initrd.img";
+pub(super) const DPKG_STATUS: &str = "dpkg-status";
+const OS_RELEASE: &str = "os-release";
+
+/// Makes the stand-in's base, or finds it in the store, and says in which directory it lies.
+///
+/// The directory holds `base.json`, the package database `dpkg-status`, `os-release`, the kernel
+/// `vmlinuz`, `initrd.img`, and the file system without extensions as `root.tar`. The store's key
+/// covers everything but the state of the mirror: a base is made anew when it is removed there.
+///
+/// `progress` is told what is being done, in short phrases.
+///
+/// # Errors
+/// The host lacks a tool or refuses user namespaces, the mirror cannot be reached, or the store
+/// cannot be written.
+pub fn build_base(
+    store: &Store,
+    options: &Options,
+    progress: &dyn Fn(&str),
+) -> Result<(Base, Utf8PathBuf), StandinError> {
+    if options.architecture != Architecture::Amd64 {
+        return Err(StandinError::Architecture(options.architecture));
+    }
+    let key = key(options);
+    let directory = match store.entry("standin-base", &key)? {
+        Entry::Ready(directory) => directory,
+        Entry::Vacant(vacancy) => {
+            bootstrap(vacancy.directory(), options, progress)?;
+            describe(vacancy.directory(), options, &key)?;
+            vacancy.commit()?
+        }
+    };
+    Ok((Base::open(&directory)?, directory))
+}
+
+/// The digest of all that goes in.
+fn key(options: &Options) -> String {
+    let mut inputs = Inputs::default();
+    inputs.add("format", FORMAT);
+    inputs.add("mirror", &options.mirror);
+    inputs.add("suite", &options.suite);
+    inputs.add("architecture", options.architecture.debian_name());
+    inputs.add("packages", PACKAGES);
+    inputs.add("customize", tree::fill(CUSTOMIZE, options));
+    for file in tree::files(options) {
+        inputs.add(&format!("{:o} {}", file.mode, file.path), &file.content);
+    }
+    inputs.finish()
+}
+
+/// The names in the list of packages.
+fn packages() -> Vec<&'static str> {
+    PACKAGES.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+/// Has mmdebstrap make the root file system, and takes out what is wanted beside it.
+fn bootstrap(directory: &Utf8Path, options: &Options, progress: &dyn Fn(&str)) -> Result<(), StandinError> {
+    let overlay = directory.join("overlay.tar");
+    let archive = tree::archive(&tree::files(options), TIME).map_err(io("write", &overlay))?;
+    fs::write(&overlay, archive).map_err(io("write", &overlay))?;
+    let customize = directory.join("customize.sh");
+    fs::write(&customize, tree::fill(CUSTOMIZE, options)).map_err(io("write", &customize))?;
+
+    let mut command = mmdebstrap(directory, options)?;
+    progress(&format!("installing {} packages of Debian {}", packages().len(), options.suite));
+    run_reporting(&mut command, progress)?;
+    for scratch in [overlay, customize] {
+        fs::remove_file(&scratch).map_err(io("remove", &scratch))?;
+    }
+    Ok(())
+}
+
+/// The command line of mmdebstrap(1). Its hooks run with the right identity in its namespace.
+fn mmdebstrap(directory: &Utf8Path, options: &Options) -> Result<Command, StandinError> {
+    let mut command = Tool::find("mmdebstrap")?.command();
+    command
+        .env("SOURCE_DATE_EPOCH", TIME.to_string())
+        .arg(if is_root() { "--mode=root" } else { "--mode=unshare" })
+        // Without apt: Flatcar has no package manager either.
+        .arg("--variant=essential")
+        .arg(format!("--architectures={}", options.architecture.debian_name()))
+        .arg(format!("--keyring={KEYRING}"))
+        .arg(format!("--include={}", packages().join(",")))
+        .arg("--aptopt=APT::Install-Recommends \"false\"");
+    for path in ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"] {
+        command.arg(format!("--dpkgopt=path-exclude={path}"));
+    }
+    let quoted = |name: &str| format!("'{}'", directory.join(name).as_str().replace('\'', r"'\''"));
+    let hooks = [
+        format!("tar-in {} /", quoted("overlay.tar")),
+        format!("upload {} /customize.sh", quoted("customize.sh")),
+        "chroot \"$1\" sh /customize.sh".to_owned(),
+        "rm \"$1/customize.sh\"".to_owned(),
+        format!("download /boot/vmlinuz {}", quoted(KERNEL)),
+        format!("download /boot/initrd {}", quoted(INITRD)),
+        format!("download /var/lib/dpkg/status {}", quoted(DPKG_STATUS)),
+        format!("download /usr/lib/os-release {}", quoted(OS_RELEASE)),
+        "rm -r \"$1/boot\"/*".to_owned(),
+    ];
+    for hook in hooks {
+        command.arg(format!("--customize-hook={hook}"));
+    }
+    command.arg(&options.suite).arg(directory.join(ROOT_ARCHIVE)).arg(&options.mirror);
+    Ok(command)
+}
+
+/// Runs a command that tells of its progress in lines that start with `I: `.
+fn run_reporting(command: &mut Command, progress: &dyn Fn(&str)) -> Result<(), CommandError> {
+    let line = command.line();
+    tracing::debug!(command = %line, "run");
+    let failed = |source| CommandError::Start { command: line.clone(), source };
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let mut said = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        for text in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+            let text = String::from_utf8_lossy(&text).trim_end().to_owned();
+            if let Some(phase) = text.strip_prefix("I: ") {
+                progress(phase.trim_end_matches("..."));
+            }
+            said.push(text);
+        }
+    }
+    let status = child.wait().map_err(failed)?;
+    if status.success() {
+        return Ok(());
+    }
+    let tail = said[said.len().saturating_sub(30)..].join("\n");
+    Err(CommandError::Failed { command: line, status, tail })
+}
+
+/// Writes base.json, the last file of an entry.
+fn describe(directory: &Utf8Path, options: &Options, key: &str) -> Result<(), StandinError> {
+    let os_release = directory.join(OS_RELEASE);
+    let text = fs::read_to_string(&os_release).map_err(io("read", &os_release))?;
+    let status = directory.join(DPKG_STATUS);
+    let mut inputs = Inputs::default();
+    inputs.add("key", key);
+    // The mirror moves on, and what is built against the base depends on what it had.
+    inputs.add("packages", digest::of_file(&status).map_err(io("read", &status))?);
+    let base = Base {
+        digest: inputs.finish(),
+        os_release: OsRelease::parse(&text).map_err(|error| StandinError::Io {
+            action: "read",
+            path: os_release,
+            source: std::io::Error::other(error),
+        })?,
+        architecture: options.architecture,
+        dpkg_status: Utf8PathBuf::from(DPKG_STATUS),
+        archive: Archive {
+            mirror: options.mirror.clone(),
+            suite: options.suite.clone(),
+            components: vec!["main".to_owned()],
+            keyring: Utf8PathBuf::from(KEYRING),
+        },
+    };
+    Ok(base.write(directory)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_is_not_in_the_base() {
+        let names = packages();
+        assert!(names.contains(&"systemd") && names.contains(&"ignition"));
+        for absent in ["docker.io", "docker-cli", "containerd", "runc", "tini", "apt"] {
+            assert!(!names.contains(&absent), "{absent}");
+        }
+    }
+
+    #[test]
+    fn every_option_changes_the_key() {
+        let plain = Options { mirror: "http://a".to_owned(), ..Options::default() };
+        let mut others = vec![plain.clone(); 3];
+        others[0].mirror.push('b');
+        others[1].suite.push('b');
+        others[2].release.patch += 1;
+        for other in others {
+            assert_ne!(key(&plain), key(&other), "{other:?}");
+        }
+        assert_eq!(key(&plain), key(&plain.clone()));
+    }
+
+    #[test]
+    fn a_failure_carries_the_end_of_what_was_said() {
+        let seen = std::cell::RefCell::new(Vec::new());
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo 'I: unpacking...' >&2; echo 'E: no space' >&2; exit 5"]);
+        let error = run_reporting(&mut command, &|phase| seen.borrow_mut().push(phase.to_owned()));
+        assert!(error.expect_err("status 5").to_string().contains("E: no space"));
+        assert_eq!(seen.into_inner(), ["unpacking"]);
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::Architecture;
+use crate::base::BaseError;
+use crate::host::{CommandError, MissingTool, StoreError};
+use crate::image::ImageError;
+
+/// The stand-in could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum StandinError {
+    /// the host lacks a program
+    #[error(transparent)]
+    Tool(#[from] MissingTool),
+    /// a program failed
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// the cache failed
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// what was made cannot be read back
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// what was made cannot be read back
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// a file operation failed
+    #[error("cannot {action} `{path}`")]
+    Io {
+        /// what was to be done
+        action: &'static str,
+        /// to what
+        path: Utf8PathBuf,
+        /// why not
+        source: io::Error,
+    },
+    /// there is no stand-in for it yet
+    #[error("there is no stand-in for {0}")]
+    Architecture(Architecture),
+    /// the release is older than any that is known
+    #[error("no facts are known of release `{0}`")]
+    Release(String),
+    /// one of GRUB's files does not look as expected
+    #[error("`{path}` is not what GRUB 2 for BIOS consists of: {cause}")]
+    Grub {
+        /// the file
+        path: Utf8PathBuf,
+        /// what is wrong with it
+        cause: &'static str,
+    },
+    /// a name of an extension cannot be a file name
+    #[error("`{0}` cannot be the name of an extension")]
+    ExtensionName(String),
+}
+
+impl StandinError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Tool(error) => error.hint(),
+            Self::Image(error) => error.hint(),
+            Self::Command(error) => command_hint(&error.to_string()),
+            Self::Grub { .. } => Some("install it: sudo apt-get install grub-pc-bin".to_owned()),
+            Self::Architecture(_) => Some("use a downloaded image for this architecture".to_owned()),
+            Self::ExtensionName(_) => Some("use letters, digits and `-._+`".to_owned()),
+            Self::Store(_) | Self::Base(_) | Self::Io { .. } | Self::Release(_) => None,
+        }
+    }
+}
+
+/// Recognises the ways in which hosts commonly refuse.
+fn command_hint(text: &str) -> Option<String> {
+    let has = |needle: &str| text.contains(needle);
+    if has("newuidmap") || has("/etc/subuid") {
+        Some("install `uidmap`, and give your user a range in /etc/subuid and /etc/subgid".to_owned())
+    } else if has("unshare") && (has("Operation not permitted") || has("Permission denied")) {
+        Some(
+            "allow user namespaces (on Ubuntu: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0), \
+             or run as root"
+                .to_owned(),
+        )
+    } else if has("Could not resolve") || has("Could not connect") || has("Failed to fetch") {
+        Some("set LOADGAUGE_DEBIAN_MIRROR to a Debian mirror that this host can reach".to_owned())
+    } else {
+        None
+    }
+}
+
+/// Makes an error of a file operation, for `map_err`.
+pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> StandinError + use<> {
+    let path = path.to_owned();
+    move |source| StandinError::Io { action, path, source }
+}
