@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -6,6 +7,7 @@ use loadgauge_ignition::delivery::Delivery;
 use serde::Serialize;
 
 use super::{Requires, Step};
+use crate::check::Sweep;
 use crate::machine::MachineSpec;
 use crate::sysext::Format;
 
@@ -35,6 +37,8 @@ pub struct Scenario {
     pub hold: Vec<Step>,
     /// how long the whole may take, for KVM
     pub timeout: Option<Duration>,
+    /// the sweeps that it does without, each with the reason
+    pub without: BTreeMap<Sweep, String>,
 }
 
 /// An extension that a scenario wants in its guest.

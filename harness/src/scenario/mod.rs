@@ -2,6 +2,7 @@
 //! The file format of scenarios, their selection, and the plan: which machines, which artefacts,
 //! in which order. `scenarios/README.md` is the reference of the format.
 mod artefact;
+mod builder;
 mod catalogue;
 mod compose;
 mod definition;
@@ -19,6 +20,7 @@ mod suggest;
 mod view;
 
 pub use artefact::Artefact;
+pub use builder::builder;
 pub use catalogue::{Catalogue, CatalogueError};
 pub use compose::ComposeError;
 pub use definition::{

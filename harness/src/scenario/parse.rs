@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -7,15 +8,16 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::format::{RawMachine, RawRequires, read, type_of};
-use super::parse_parts::{ignition, machine, requires, sysext};
+use super::parse_parts::{ignition, machine, requires, sysext, without};
 use super::parse_step::{read_duration, step};
 use super::problem::{ParseError, Problems};
 use super::{IgnitionRequest, Requires, Scenario, Step, SysextRequest, format, suggest};
+use crate::check::Sweep;
 use crate::machine::MachineSpec;
 
 /// The keys of a scenario file.
 pub(super) const KEYS: &[&str] =
-    &["summary", "tags", "requires", "timeout", "machine", "sysext", "ignition", "step", "hold"];
+    &["summary", "tags", "requires", "timeout", "without", "machine", "sysext", "ignition", "step", "hold"];
 
 /// Where a scenario file stands, and what it may name.
 #[derive(Debug, Clone)]
@@ -68,6 +70,7 @@ struct Draft {
     tags: Vec<String>,
     requires: Requires,
     timeout: Option<Duration>,
+    without: BTreeMap<Sweep, String>,
     machine: MachineSpec,
     sysexts: Vec<SysextRequest>,
     ignition: IgnitionRequest,
@@ -90,6 +93,7 @@ impl Draft {
             "summary" => self.summary = read(value, problems),
             "tags" => self.tags = read(value, problems).unwrap_or_default(),
             "timeout" => self.timeout = read_duration(value, problems),
+            "without" => self.without = without(value, problems),
             "requires" => {
                 let raw = read::<RawRequires>(value, problems);
                 self.requires = raw.and_then(|raw| requires(raw, problems)).unwrap_or_default();
@@ -152,6 +156,7 @@ impl Draft {
             steps: self.steps,
             hold: self.hold,
             timeout: self.timeout,
+            without: self.without,
         })
     }
 }

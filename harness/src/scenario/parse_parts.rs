@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 use toml::de::DeValue;
@@ -9,6 +11,7 @@ use super::{
     AuthorConfig, FileRequest, IgnitionRequest, Requires, Source, Surroundings, SysextRequest, VersionRange,
     quantity, suggest,
 };
+use crate::check::Sweep;
 use crate::machine::MachineSpec;
 use crate::sysext::Format;
 
@@ -31,6 +34,16 @@ fn range(text: Option<Spanned<String>>, problems: &mut Problems<'_>) -> Result<O
         problems.add(text.span(), cause, Some("write it like `>=3794` or `>=3794, <4628`".to_owned()));
         Told
     })
+}
+
+/// The sweeps that the scenario does without, each with the reason.
+pub(super) fn without(value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> BTreeMap<Sweep, String> {
+    let waived: BTreeMap<Sweep, Spanned<String>> = read(value, problems).unwrap_or_default();
+    for reason in waived.values().filter(|reason| reason.get_ref().trim().is_empty()) {
+        let hint = Some("say why the scenario cannot hold to it".to_owned());
+        problems.add(reason.span(), "a sweep is waived without a reason", hint);
+    }
+    waived.into_iter().map(|(sweep, reason)| (sweep, reason.into_inner())).collect()
 }
 
 pub(super) fn machine(raw: RawMachine, problems: &mut Problems<'_>) -> Option<MachineSpec> {

@@ -138,7 +138,7 @@ fn kind(
             Check::Run(read(Spanned::new(span, DeValue::Table(table)), problems)?)
         }
     };
-    Some(StepKind::Check(check))
+    Some(StepKind::Check(Box::new(check)))
 }
 
 fn read<T: DeserializeOwned>(value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> Option<T> {

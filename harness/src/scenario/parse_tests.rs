@@ -104,7 +104,8 @@ reboot = {}
     );
     assert_eq!(scenario.hold[0].title(), "it is merged");
     let [run, reboot] = scenario.steps.as_slice() else { panic!("two steps") };
-    assert!(matches!(run.kind, StepKind::Check(Check::Run(_))));
+    let StepKind::Check(check) = &run.kind else { panic!("a check") };
+    assert!(matches!(**check, Check::Run(_)));
     assert_eq!((run.within, run.line), (Some(Duration::from_secs(30)), 38));
     assert_eq!(reboot.kind, StepKind::Reboot);
 }
@@ -203,6 +204,16 @@ fn limits_of_a_machine() {
         let error = parse(&text).expect_err(machine);
         assert_eq!((error.problems().len(), error.problems()[0].line), (1, 3), "{machine}");
     }
+}
+
+#[test]
+fn sweeps_are_waived_with_a_reason() {
+    let text = |without| format!("summary = \"x\"\nwithout = {{ {without} }}\n{CHECK}");
+    let scenario = parse(&text("failed-units = \"one fails on purpose\"")).expect("a sound scenario");
+    let waived = scenario.without.get(&crate::check::Sweep::FailedUnits).map(String::as_str);
+    assert_eq!(waived, Some("one fails on purpose"));
+    insta::assert_snapshot!(report(&text("failed-unit = \"x\", coredumps = \"\"")));
+    insta::assert_snapshot!("a_sweep_without_a_reason", report(&text("coredumps = \" \"")));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 use std::cell::RefCell;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_ignition::delivery::INLINE_LIMIT;
 use loadgauge_images::base::{Archive, Base};
 use loadgauge_images::host::Store;
 use loadgauge_images::image::{DiskFormat, Era};
@@ -10,7 +11,7 @@ use sha2::Digest as _;
 
 use super::*;
 use crate::machine::{Acceleration, Accelerator};
-use crate::sysext::Extension;
+use crate::sysext::{Extension, Format};
 
 fn image() -> Image {
     let os_release = "PRETTY_NAME=\"Flatcar 4593.2.5\"\nVERSION_ID=4593.2.5\nID=flatcar\n";
@@ -66,7 +67,12 @@ impl Bench {
         }
         let contents = vec![b'x'; if stem == "big" { 300_000 } else { 30 }];
         let path = self.root().join(format!("built-{name}"));
-        std::fs::write(&path, &contents).expect("written");
+        if order.format == Format::Directory {
+            std::fs::create_dir_all(path.join("usr")).expect("made");
+            std::fs::write(path.join("usr/file"), &contents).expect("written");
+        } else {
+            std::fs::write(&path, &contents).expect("written");
+        }
         Ok(Extension {
             name,
             format: order.format,
@@ -279,6 +285,39 @@ fn the_whole_catalogue_can_be_planned() {
     for planned in &plan.scenarios {
         let last = planned.steps.last().map(|planned| planned.life);
         assert_eq!(last, Some(1), "{} is not asked again after a reboot", planned.scenario.name);
+    }
+}
+
+/// The real builder with the host's own packers, for what needs no package database.
+#[test]
+fn the_hello_scenario_is_really_built() {
+    let bench = Bench::new(&[]);
+    let store = Store::at(bench.root().join("store"));
+    let catalogue = Catalogue::embedded(&store).expect("laid out");
+    let names = ["hello".to_owned(), "refused.*".to_owned()];
+    let scenarios = select(&catalogue, &names).unwrap_or_else(|error| panic!("{error}"));
+    let (image, silent) = (image(), |_: &str| {});
+    let planner = Planner {
+        image: &image,
+        acceleration: &acceleration(),
+        build: &builder(&image, &store, &silent),
+        origin: "http://10.0.2.100",
+        inline_limit: INLINE_LIMIT,
+    };
+    let plan = planner.plan(scenarios).unwrap_or_else(|error| panic!("{error:?}"));
+    let hello = &plan.scenarios[0];
+    let formats: Vec<String> = hello
+        .extensions
+        .iter()
+        .map(|artefact| format!("{} {}", artefact.name, artefact.format.expect("a format")))
+        .collect();
+    let expected =
+        ["squashfs", "erofs", "ext4", "btrfs", "directory"].map(|name| format!("hello-{name} {name}"));
+    assert_eq!(formats, expected);
+    for planned in &plan.scenarios {
+        // What the guest reads in a moment: it reads a config the slower the longer it is.
+        let length = planned.machine.config.to_json().len();
+        assert!(length < 200 * 1024, "{}: {length} bytes", planned.scenario.name);
     }
 }
 

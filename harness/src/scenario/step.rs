@@ -20,7 +20,7 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq)]
 pub enum StepKind {
     /// asks the guest something
-    Check(Check),
+    Check(Box<Check>),
     /// restarts the guest and waits until it is up again, with another boot id
     Reboot,
 }
@@ -91,7 +91,9 @@ mod tests {
 
     #[test]
     fn what_must_hold_is_asked_in_every_life() {
-        let check = |summary| step(summary, StepKind::Check(Check::Run(crate::check::RunCheck::new("true"))));
+        let check = |summary| {
+            step(summary, StepKind::Check(Box::new(Check::Run(crate::check::RunCheck::new("true")))))
+        };
         let hold = [check("h1"), check("h2")];
         let steps = [check("a"), step("reboot", StepKind::Reboot), check("b")];
         let planned: Vec<(usize, usize, bool, String)> = expand(&hold, &steps)

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The plan as it is printed.
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Artefact, Plan, Planned, PlannedStep, Skipped};
+use crate::check::Sweep;
 use crate::machine::{Acceleration, Accelerator, MachinePlan, MachineSpec};
 
 /// Version of the plan's JSON. It rises when a field changes its meaning or goes.
@@ -47,6 +49,7 @@ struct ScenarioView<'a> {
     extensions: &'a [Artefact],
     served: Vec<ServedView<'a>>,
     steps: Vec<StepView>,
+    without: &'a BTreeMap<Sweep, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,6 +110,7 @@ impl Planned {
             extensions: &self.extensions,
             served: served.collect(),
             steps: self.steps.iter().map(PlannedStep::view).collect(),
+            without: &self.scenario.without,
         }
     }
 }
@@ -160,6 +164,9 @@ impl fmt::Display for Planned {
         for step in &self.steps {
             let again = if step.hold && step.life > 0 { " (again)" } else { "" };
             writeln!(formatter, "  {:>3}. {}{again}", step.number, step.step.title())?;
+        }
+        for (sweep, reason) in &self.scenario.without {
+            writeln!(formatter, "  without {sweep}: {reason}")?;
         }
         Ok(())
     }

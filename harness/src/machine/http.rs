@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the guest fetches from the harness.
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+
+use futures_util::TryStreamExt as _;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use loadgauge_ignition::delivery::Served;
+use tokio::fs::File;
+use tokio::net::UnixListener;
+use tokio_util::io::ReaderStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+type Body = BoxBody<Bytes, io::Error>;
+
+/// How much of a file is read at a time.
+const PIECE: usize = 64 * 1024;
+
+/// Serves files to one guest until the token is cancelled; connections are then cut.
+pub(crate) async fn serve(listener: UnixListener, files: Vec<Served>, token: CancellationToken) {
+    let files = Arc::new(files);
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = token.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, say: the guest's next attempt may find some.
+                tracing::warn!(%error, "a connection of the guest was lost");
+                tokio::task::yield_now().await;
+                continue;
+            }
+        };
+        let (files, token) = (Arc::clone(&files), token.clone());
+        connections.spawn(async move {
+            let service = service_fn(|request| answer(request, Arc::clone(&files)));
+            let connection =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            tokio::select! {
+                () = token.cancelled() => {}
+                served = connection => if let Err(error) = served {
+                    tracing::debug!(%error, "a connection of the guest ended early");
+                }
+            }
+        });
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn answer(request: Request<Incoming>, files: Arc<Vec<Served>>) -> Result<Response<Body>, Infallible> {
+    let path = request.uri().path();
+    let response = match (request.method(), files.iter().find(|served| served.url_path == path)) {
+        (&Method::GET | &Method::HEAD, Some(served)) => {
+            file(served, request.method() == Method::HEAD).await.unwrap_or_else(|error| {
+                tracing::error!(file = %served.file, %error, "cannot serve a file to the guest");
+                words(StatusCode::INTERNAL_SERVER_ERROR, "the harness cannot read the file\n")
+            })
+        }
+        (&Method::GET | &Method::HEAD, None) => {
+            words(StatusCode::NOT_FOUND, "the harness serves no such file to this machine\n")
+        }
+        _ => {
+            let mut response = words(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            response
+        }
+    };
+    let status = response.status().as_u16();
+    if response.status().is_success() {
+        tracing::debug!(method = %request.method(), path, status, "served to the guest");
+    } else {
+        tracing::warn!(method = %request.method(), path, status, "the guest asked for what it cannot have");
+    }
+    Ok(response)
+}
+
+async fn file(served: &Served, head: bool) -> io::Result<Response<Body>> {
+    let file = File::open(&served.file).await?;
+    let length = file.metadata().await?.len();
+    let body = if head {
+        empty()
+    } else {
+        let pieces = ReaderStream::with_capacity(file, PIECE);
+        BodyExt::boxed(StreamBody::new(pieces.map_ok(Frame::data)))
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    Ok(response)
+}
+
+fn words(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    response
+}
+
+fn empty() -> Body {
+    full("")
+}
+
+fn full(text: &'static str) -> Body {
+    Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8PathBuf;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    struct Server {
+        _directory: tempfile::TempDir,
+        socket: Utf8PathBuf,
+        token: CancellationToken,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    fn server(contents: &[u8]) -> Server {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Utf8PathBuf::from_path_buf(directory.path().to_owned()).expect("UTF-8");
+        std::fs::write(root.join("file"), contents).expect("written");
+        let socket = root.join("http");
+        let served = |name: &str| Served {
+            url_path: format!("/{name}"),
+            file: root.join(name),
+            sha512: String::new(),
+        };
+        let token = CancellationToken::new();
+        let listener = UnixListener::bind(&socket).expect("bound");
+        let task = tokio::spawn(serve(listener, vec![served("file"), served("gone")], token.clone()));
+        Server { _directory: directory, socket, token, task }
+    }
+
+    async fn ask(server: &Server, request: &str) -> String {
+        let mut stream = UnixStream::connect(&server.socket).await.expect("connected");
+        let request = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("read");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_file_comes_whole_with_its_length() {
+        let contents = "x".repeat(3 * PIECE + 1);
+        let server = server(contents.as_bytes());
+        let answer = ask(&server, "GET /file").await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+        assert!(
+            head.starts_with("HTTP/1.1 200") && head.contains(&format!("content-length: {}", contents.len()))
+        );
+        assert_eq!(body, contents);
+        let answer = ask(&server, "HEAD /file").await;
+        assert!(
+            answer.contains(&format!("content-length: {}", contents.len())) && answer.ends_with("\r\n\r\n")
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_not_served_is_refused() {
+        let server = server(b"secret");
+        for (request, status) in
+            [("GET /other", "404"), ("GET /../file", "404"), ("GET /gone", "500"), ("POST /file", "405")]
+        {
+            assert!(ask(&server, request).await.starts_with(&format!("HTTP/1.1 {status}")), "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_told_even_with_a_connection_open() {
+        let server = server(b"");
+        let _open = UnixStream::connect(&server.socket).await.expect("connected");
+        server.token.cancel();
+        server.task.await.expect("ended");
+    }
+}

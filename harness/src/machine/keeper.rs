@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Owns the process of a machine to its end.
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::directory::RuntimeDirectory;
+use super::monitor::Symptom;
+use super::process::{self, PATIENCE, Rung};
+use super::qmp::Qmp;
+use super::start::words;
+use super::{Layout, Supervisor};
+
+/// How a machine ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// QEMU's exit status or signal
+    pub status: String,
+    /// what it took
+    pub rung: Rung,
+}
+
+impl Stopped {
+    pub(crate) fn unknown() -> Self {
+        Self { status: "unknown status".into(), rung: Rung::Killed }
+    }
+}
+
+/// What a machine's process lives on.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) child: Child,
+    pub(crate) directory: RuntimeDirectory,
+    pub(crate) layout: Layout,
+    /// so that the directory of all machines outlives this one's
+    pub(crate) supervisor: Supervisor,
+}
+
+/// Waits for the end of QEMU, or for the word to end it, and removes what lived with it.
+pub(crate) async fn keep(
+    kept: Kept,
+    qmp: Qmp,
+    token: CancellationToken,
+    symptoms: mpsc::Sender<Symptom>,
+    stopped: watch::Sender<Option<Stopped>>,
+) {
+    let Kept { mut child, directory, layout, supervisor } = kept;
+    let ended = tokio::select! {
+        status = child.wait() => {
+            let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+            let symptom = Symptom::Exited { status: status.clone(), words: words(&layout) };
+            // Nobody reads any more when the machine is being stopped at the same time.
+            let _ = symptoms.try_send(symptom);
+            Stopped { status, rung: Rung::Asked }
+        }
+        () = token.cancelled() => end(&mut child, &qmp).await,
+    };
+    drop(directory);
+    stopped.send_replace(Some(ended));
+    drop(supervisor);
+}
+
+/// Asks QEMU to quit, and ends it otherwise if it does not.
+async fn end(child: &mut Child, qmp: &Qmp) -> Stopped {
+    // The answer may be lost with the connection: only the end of the process counts.
+    let _ = timeout(PATIENCE, qmp.execute("quit", None)).await;
+    match process::end(child, PATIENCE).await {
+        Ok((status, rung)) => Stopped { status: status.to_string(), rung },
+        Err(error) => {
+            tracing::error!(%error, "cannot wait for QEMU");
+            Stopped::unknown()
+        }
+    }
+}

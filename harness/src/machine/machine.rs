@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use ssh_key::rand_core::OsRng;
+use ssh_key::{Algorithm, PrivateKey};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::console::Console;
+use super::events::{self, Ready};
+use super::keeper::{self, Stopped};
+use super::qmp::Qmp;
+use super::start::{Prepared, StartError, prepare};
+use super::{Fault, Layout, MachinePlan, Supervisor, http, journal, monitor};
+
+/// How many lines of the console are shown when what was waited for did not come.
+const TAIL: usize = 20;
+/// How many symptoms may wait to be read; the tasks that see them can wait as well.
+const SYMPTOMS: usize = 16;
+
+/// A machine that runs.
+///
+/// Dropped, it is stopped all the same; the [`Supervisor`] waits for the end of it.
+#[derive(Debug)]
+pub struct Machine {
+    name: String,
+    key: PrivateKey,
+    address: SocketAddr,
+    layout: Layout,
+    pid: u32,
+    qmp: Qmp,
+    console: Console,
+    ready: watch::Receiver<Option<Ready>>,
+    fault: watch::Receiver<Option<Fault>>,
+    stopped: watch::Receiver<Option<Stopped>>,
+    token: DropGuard,
+}
+
+impl Machine {
+    /// Starts a machine from power-on. What is to be kept of it is written to `directory`; its guest
+    /// reaches the harness through `relay_program`, which is run as `PROGRAM relay SOCKET` and must then
+    /// call [`super::relay`].
+    ///
+    /// # Errors
+    /// A file cannot be made, or QEMU is missing or does not start. Nothing is left behind.
+    pub async fn start(
+        plan: MachinePlan,
+        directory: Utf8PathBuf,
+        relay_program: Utf8PathBuf,
+        supervisor: &Supervisor,
+    ) -> Result<Self, StartError> {
+        // Comments of keys end up in the guest: this one says where it comes from.
+        let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
+        key.set_comment("loadgauge");
+        let public_key = key.public_key().to_openssh()?;
+        let layout = supervisor.layout(&directory, &relay_program);
+        // `Supervisor::stop_all` waits for this as it does for a machine that runs.
+        let _starting = supervisor.tasks().token();
+        let token = supervisor.token();
+        let prepared = tokio::select! {
+            prepared = prepare(&plan, &layout, &public_key) => prepared?,
+            () = token.cancelled() => return Err(StartError::Cancelled),
+        };
+        Self::run(plan, layout, key, prepared, supervisor).await
+    }
+
+    async fn run(
+        plan: MachinePlan,
+        layout: Layout,
+        key: PrivateKey,
+        prepared: Prepared,
+        supervisor: &Supervisor,
+    ) -> Result<Self, StartError> {
+        let Prepared { child, directory, qmp, qmp_events, port, .. } = prepared;
+        let token = supervisor.token();
+        let console = Console::default();
+        let (symptoms_in, symptoms) = mpsc::channel(SYMPTOMS);
+        let (fault_in, fault) = watch::channel(None);
+        let (ready_in, ready) = watch::channel(None);
+        let (started_in, started) = watch::channel(Instant::now());
+        let (stopped_in, stopped) = watch::channel(None);
+
+        let until = |token: &CancellationToken| token.clone().cancelled_owned();
+        let tasks = supervisor.tasks();
+        let watching = console.clone();
+        let console_symptoms = symptoms_in.clone();
+        tasks.spawn(async move { watching.watch(prepared.console, console_symptoms).await });
+        tasks.spawn(events::watch(prepared.events, started, ready_in));
+        tasks.spawn(journal::record(prepared.journal, prepared.journal_file));
+        tasks.spawn(http::serve(prepared.http, plan.served, token.clone()));
+        tasks.spawn(monitor::watch(
+            qmp_events,
+            qmp.clone(),
+            console.clone(),
+            started_in.clone(),
+            symptoms_in.clone(),
+        ));
+        let diagnosis = monitor::diagnose(symptoms, console.clone(), fault_in);
+        let end = until(&token);
+        tasks.spawn(async move {
+            tokio::select! { () = diagnosis => {} () = end => {} }
+        });
+        let pid = child.id().unwrap_or_default();
+        let kept = keeper::Kept { child, directory, layout: layout.clone(), supervisor: supervisor.clone() };
+        tasks.spawn(keeper::keep(kept, qmp.clone(), token.clone(), symptoms_in, stopped_in));
+
+        let machine = Self {
+            name: plan.name,
+            key,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            layout,
+            pid,
+            qmp,
+            console,
+            ready,
+            fault,
+            stopped,
+            token: token.drop_guard(),
+        };
+        started_in.send_replace(Instant::now());
+        machine.qmp.execute("cont", None).await?;
+        tracing::debug!(machine = %machine.name, pid, port, "started");
+        Ok(machine)
+    }
+
+    /// The name in its plan.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The key with which [`super::USER`] may log in to this machine and to no other. It is held in
+    /// memory only.
+    pub fn key(&self) -> &PrivateKey {
+        &self.key
+    }
+
+    /// Where the host reaches the guest's port 22. QEMU accepts connections from power-on on; the guest
+    /// answers them when it is ready.
+    pub fn ssh_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its records are kept.
+    pub fn directory(&self) -> &Utf8Path {
+        self.layout.kept()
+    }
+
+    /// All its files.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The process id of its QEMU.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Waits until the guest says that it is up, in a boot that is not `after`.
+    ///
+    /// # Errors
+    /// The machine cannot go on, which is told at once, or `limit` has passed.
+    pub async fn ready(&self, after: Option<&str>, limit: Duration) -> Result<Ready, Fault> {
+        let mut ready = self.ready.clone();
+        let wanted = async {
+            let another =
+                |ready: &Option<Ready>| ready.as_ref().is_some_and(|ready| after != Some(&ready.boot_id));
+            match ready.wait_for(another).await.map(|ready| ready.clone()) {
+                Ok(Some(ready)) => ready,
+                // The port is closed: QEMU has ended, and the fault that says so is on its way.
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            fault = self.fault() => Err(fault),
+            ready = wanted => Ok(ready),
+            () = sleep(limit) => Err(Fault::TimedOut {
+                what: if after.is_some() { "the guest's readiness after a reboot" } else { "the guest's readiness" }.into(),
+                seconds: limit.as_secs(),
+                console: self.console_tail(TAIL),
+            }),
+        }
+    }
+
+    /// Resolves when the machine cannot go on, and not before: for use beside whatever waits for an
+    /// answer of the guest.
+    pub async fn fault(&self) -> Fault {
+        let mut fault = self.fault.clone();
+        match fault.wait_for(Option::is_some).await.map(|fault| fault.clone()) {
+            Ok(Some(fault)) => fault,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// The last lines of the console, as plain text.
+    pub fn console_tail(&self, lines: usize) -> Vec<String> {
+        self.console.tail(lines)
+    }
+
+    /// Lets the guest power itself off for as long as `limit`, then stops it.
+    pub async fn power_off(self, limit: Duration) -> Stopped {
+        if self.qmp.execute("system_powerdown", None).await.is_ok() {
+            let mut stopped = self.stopped.clone();
+            tokio::select! {
+                _ = stopped.wait_for(Option::is_some) => {}
+                () = sleep(limit) => tracing::warn!(machine = %self.name, "the guest does not power off"),
+            }
+        }
+        self.stop().await
+    }
+
+    /// Stops the machine where it stands, and waits until its process, sockets and disk are gone.
+    pub async fn stop(self) -> Stopped {
+        let Self { mut stopped, token, .. } = self;
+        token.disarm().cancel();
+        match stopped.wait_for(Option::is_some).await.map(|stopped| stopped.clone()) {
+            Ok(Some(stopped)) => stopped,
+            // Only a runtime that is shut down takes the task along; it has killed the process then.
+            _ => Stopped::unknown(),
+        }
+    }
+}

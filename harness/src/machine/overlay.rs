@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+use camino::Utf8Path;
+use loadgauge_images::Image;
+use loadgauge_images::host::{CommandError, CommandExt as _, MissingTool, Tool};
+
+/// The disk of a machine cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum OverlayError {
+    /// the host lacks `qemu-img`
+    #[error(transparent)]
+    Missing(#[from] MissingTool),
+    /// `qemu-img` says no
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// the image is not there
+    #[error("cannot find the image `{path}`")]
+    Image {
+        /// where it should be
+        path: camino::Utf8PathBuf,
+        /// why not
+        source: std::io::Error,
+    },
+}
+
+impl OverlayError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing(missing) => missing.hint(),
+            Self::Image { .. } => Some("make the stand-in image: loadgauge image build".to_owned()),
+            Self::Command(_) => None,
+        }
+    }
+}
+
+/// Makes an empty qcow2 file over an image: what the guest writes goes there, and the image stays as
+/// it is.
+///
+/// # Errors
+/// The image is not there, or `qemu-img` is missing or refuses.
+pub(crate) fn create(image: &Image, overlay: &Utf8Path) -> Result<(), OverlayError> {
+    // A relative path would count from the overlay's directory.
+    let disk = image
+        .disk
+        .canonicalize_utf8()
+        .map_err(|source| OverlayError::Image { path: image.disk.clone(), source })?;
+    let mut command = Tool::find("qemu-img")?.command();
+    command.args(["create", "-q", "-f", "qcow2", "-F", image.format.name(), "-b"]).arg(disk).arg(overlay);
+    command.run()?;
+    Ok(())
+}

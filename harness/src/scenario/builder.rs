@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+use loadgauge_images::Image;
+use loadgauge_images::host::Store;
+
+use super::{BuildFailure, Order};
+use crate::sysext::{BuildError, Extension, Recipe, Target, build};
+
+/// A builder for an image that keeps what it built in a store; `progress` is told what is done.
+pub fn builder<'a>(
+    image: &'a Image,
+    store: &'a Store,
+    progress: &'a dyn Fn(&str),
+) -> impl Fn(&Order<'_>) -> Result<Extension, BuildFailure> + 'a {
+    move |order| {
+        let recipe = Recipe::load(order.recipe).map_err(BuildError::from)?;
+        let recipe = match order.name {
+            Some(name) => recipe.with_name(name),
+            None => recipe,
+        };
+        let built = build(&recipe, &Target::of_image(image), order.format, store, progress)?;
+        for warning in &built.warnings {
+            tracing::warn!(extension = %built.extension.name, "{warning}");
+        }
+        Ok(built.extension)
+    }
+}
+
+impl From<BuildError> for BuildFailure {
+    fn from(error: BuildError) -> Self {
+        Self { hint: error.hint(), lacking: error.is_host(), error: Box::new(error) }
+    }
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::env;
+use std::fs::{self, File};
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_images::OsRelease;
+use loadgauge_images::host::{Entry, Store, StoreError};
+use serde::{Deserialize, Serialize};
+
+use super::apt::Package;
+use super::assemble;
+use super::compatible::compatible;
+use super::debian::{self, DebianError, Groups};
+use super::digest;
+use super::inputs;
+use super::lint;
+use super::pack::{self, Identity, PackError};
+use super::recipe::{Recipe, check_name};
+use super::recipe_error::RecipeError;
+use super::release_file::{ReleaseError, extension_release};
+use super::stage::{StageError, Staged};
+use super::target::Target;
+use super::tree::TreeError;
+use super::{Extension, Format};
+
+/// The time of everything in an extension where neither `SOURCE_DATE_EPOCH` nor the recipe says
+/// otherwise: the first of January 2024.
+const EPOCH: u32 = 1_704_067_200;
+
+/// An extension that was built, now or before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Built {
+    /// the extension; beside it lie `NAME_packages.txt` and `NAME_contents.txt`
+    pub extension: Extension,
+    /// Debian packages that went into it
+    pub packages: Vec<Package>,
+    /// what the packages brought outside /usr and /opt
+    pub dropped: Vec<Utf8PathBuf>,
+    /// what its author should know
+    pub warnings: Vec<String>,
+    /// whether it was built before
+    #[serde(default)]
+    pub cached: bool,
+}
+
+/// What keeps an extension from being built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// the recipe is wrong
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// it was given a name that none can have
+    #[error("{0}")]
+    Name(String, &'static str),
+    /// its extension-release file cannot be written for this image
+    #[error("cannot say what `{recipe}` is compatible with")]
+    Release {
+        /// the recipe
+        recipe: Utf8PathBuf,
+        /// why not
+        source: ReleaseError,
+    },
+    /// a tree cannot be taken in
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// packages cannot be taken in
+    #[error(transparent)]
+    Debian(#[from] DebianError),
+    /// something does not fit into the tree
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// a source brought an extension-release file
+    #[error("{origin} brings `/{path}`, and an extension has one such file only, which the builder writes")]
+    SecondRelease {
+        /// which
+        path: Utf8PathBuf,
+        /// what brought it
+        origin: Arc<str>,
+    },
+    /// the finished tree cannot be used
+    #[error("the extension cannot be used:\n{0}")]
+    Unfit(String),
+    /// `SOURCE_DATE_EPOCH` is not a time
+    #[error("SOURCE_DATE_EPOCH is `{0}`, expected seconds since 1970")]
+    Epoch(String),
+    /// it cannot be packed
+    #[error("cannot pack `{name}` as {format}")]
+    Pack {
+        /// the extension
+        name: String,
+        /// as what
+        format: Format,
+        /// why not
+        source: PackError,
+    },
+    /// two builds of the same gave different bytes
+    #[error("`{name}` as {format} is not reproducible: SHA-512 {first} at first, then {second}")]
+    NotReproducible {
+        /// the extension
+        name: String,
+        /// as what
+        format: Format,
+        /// of the kept build
+        first: String,
+        /// of the second
+        second: String,
+    },
+    /// the cache cannot be used
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// a file operation failed
+    #[error("cannot {action} `{path}`")]
+    Io {
+        /// what was to be done
+        action: &'static str,
+        /// to what
+        path: Utf8PathBuf,
+        /// why not
+        source: std::io::Error,
+    },
+}
+
+impl BuildError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Recipe(error) => error.hint(),
+            Self::Name(_, hint) => Some((*hint).to_owned()),
+            Self::Release { source, .. } => source.hint(),
+            Self::Tree(error) => error.hint(),
+            Self::Debian(error) => error.hint(),
+            Self::Pack { source, .. } => source.hint(),
+            Self::SecondRelease { .. } => Some("say in [compatible] what it should say".to_owned()),
+            Self::Unfit(_) => {
+                Some("take it out with [finish] remove, or move it with [finish] move".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the host lacks something, rather than the recipe being wrong.
+    pub fn is_host(&self) -> bool {
+        match self {
+            Self::Debian(error) => !matches!(error, DebianError::Recipe(_) | DebianError::NoBase { .. }),
+            Self::Pack { .. } | Self::Store(_) => true,
+            _ => false,
+        }
+    }
+
+    pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// Builds an extension, or finds it built before.
+///
+/// A build is kept under everything that decides its bytes: the recipe, the files it names, the
+/// packages that were found for it, the fields of its extension-release file, the packer and its
+/// version, and the time. Which packages are found is kept too (see [`debian::resolve`]).
+/// `progress` is told in a few words what is being done.
+///
+/// # Errors
+/// See [`BuildError`].
+pub fn build(
+    recipe: &Recipe,
+    target: &Target<'_>,
+    format: Format,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<Built, BuildError> {
+    let plan = Plan::new(recipe, target, format, store, progress)?;
+    match store.entry("sysext", &plan.key)? {
+        Entry::Ready(path) => plan.read(&path),
+        Entry::Vacant(vacancy) => {
+            plan.make(vacancy.directory())?;
+            let path = vacancy.commit()?;
+            Ok(Built { cached: false, ..plan.read(&path)? })
+        }
+    }
+}
+
+/// Builds an extension a second time, elsewhere, and compares it with the kept one.
+///
+/// # Errors
+/// See [`BuildError`]; [`BuildError::NotReproducible`] where they differ.
+pub fn check_reproducible(
+    recipe: &Recipe,
+    target: &Target<'_>,
+    format: Format,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<Built, BuildError> {
+    let built = build(recipe, target, format, store, progress)?;
+    let plan = Plan::new(recipe, target, format, store, progress)?;
+    let scratch =
+        tempfile::tempdir_in(store.root()).map_err(BuildError::io("create a directory in", store.root()))?;
+    let again = plan.make(Utf8Path::from_path(scratch.path()).unwrap_or(store.root()))?;
+    if again.extension.sha512 == built.extension.sha512 {
+        return Ok(built);
+    }
+    let (name, first, second) = (plan.name(), built.extension.sha512, again.extension.sha512);
+    Err(BuildError::NotReproducible { name, format, first, second })
+}
+
+/// Everything that is known before anything is built.
+struct Plan<'a> {
+    recipe: &'a Recipe,
+    target: &'a Target<'a>,
+    format: Format,
+    store: &'a Store,
+    progress: &'a dyn Fn(&str),
+    groups: Groups,
+    epoch: u32,
+    key: String,
+}
+
+impl<'a> Plan<'a> {
+    fn new(
+        recipe: &'a Recipe,
+        target: &'a Target<'a>,
+        format: Format,
+        store: &'a Store,
+        progress: &'a dyn Fn(&str),
+    ) -> Result<Self, BuildError> {
+        check_name(recipe.name()).map_err(|(message, hint)| BuildError::Name(message, hint))?;
+        let pack_error = |source| BuildError::Pack { name: recipe.name().to_owned(), format, source };
+        let packer = pack::packer(format).map_err(pack_error)?;
+        let groups = debian::resolve(recipe, target.base, store, progress)?;
+        let epoch = epoch(recipe)?;
+        let mut plan = Self { recipe, target, format, store, progress, groups, epoch, key: String::new() };
+        let mut parts = inputs::of_recipe(recipe)?;
+        parts.extend([env!("CARGO_PKG_VERSION").to_owned(), format.to_string(), packer, epoch.to_string()]);
+        parts.extend(target.links.iter().map(|(path, target)| format!("{path} -> {target}")));
+        // Whether there are units is not known yet, and follows from the rest.
+        parts.push(format!("{:?}", plan.release(false)?));
+        parts.push(debian::list(&plan.groups));
+        plan.key = digest::of_parts(parts);
+        Ok(plan)
+    }
+
+    fn name(&self) -> String {
+        self.recipe.name().to_owned()
+    }
+
+    fn release(&self, reload: bool) -> Result<OsRelease, BuildError> {
+        let compatible = &self.recipe.compatible;
+        let reload = compatible.reload_manager.unwrap_or(reload);
+        extension_release(compatible, self.target.os_release, self.target.architecture, reload)
+            .map_err(|source| BuildError::Release { recipe: self.recipe.path.clone(), source })
+    }
+
+    /// Reads what was written about a kept build.
+    fn read(&self, path: &Utf8Path) -> Result<Built, BuildError> {
+        let file = path.join("built.json");
+        let text = fs::read_to_string(&file).map_err(BuildError::io("read", &file))?;
+        let mut built: Built =
+            serde_json::from_str(&text).map_err(|error| BuildError::io("read", &file)(error.into()))?;
+        built.extension.path = path.join(self.file_name());
+        built.cached = true;
+        Ok(built)
+    }
+
+    fn file_name(&self) -> String {
+        match self.format {
+            Format::Directory => self.name(),
+            _ => format!("{}.raw", self.recipe.name()),
+        }
+    }
+
+    /// Builds into an empty directory.
+    fn make(&self, directory: &Utf8Path) -> Result<Built, BuildError> {
+        let mut staged = Staged::new_in(directory)?;
+        let (recipe, store) = (self.recipe, self.store);
+        let dropped =
+            debian::stage(&mut staged, recipe, &self.groups, self.target.base, store, self.progress)?;
+        assemble::overlay(&mut staged, recipe)?;
+        assemble::finish(&mut staged, recipe)?;
+        let release = self.release(assemble::has_units(&staged))?;
+        assemble::put_release(&mut staged, recipe, &release)?;
+        let warnings = self.judge(&staged, &release)?;
+        let write = |name: &str, text: &str| {
+            let path = directory.join(name);
+            fs::write(&path, text).map_err(BuildError::io("write", &path))
+        };
+        write(&format!("{}_contents.txt", recipe.name()), &assemble::contents(&staged))?;
+        if !self.groups.is_empty() {
+            write(&format!("{}_packages.txt", recipe.name()), &debian::list(&self.groups))?;
+        }
+        let extension = self.pack(staged, directory, release)?;
+        let packages = self.groups.iter().flatten().cloned().collect();
+        let built = Built { extension, packages, dropped, warnings, cached: false };
+        // Where it lies is for the reader to say: the directory gets its name later.
+        let mut kept = built.clone();
+        kept.extension.path = Utf8PathBuf::from(self.file_name());
+        let text = serde_json::to_string_pretty(&kept)
+            .map_err(|error| BuildError::io("write", &directory.join("built.json"))(error.into()))?;
+        write("built.json", &text)?;
+        Ok(built)
+    }
+
+    /// Refuses what cannot be used, and says what else is noteworthy.
+    fn judge(&self, staged: &Staged, release: &OsRelease) -> Result<Vec<String>, BuildError> {
+        let (fatal, noted): (Vec<_>, Vec<_>) =
+            lint::check(staged, &self.target.links).into_iter().partition(|finding| finding.fatal);
+        if !fatal.is_empty() {
+            let lines: Vec<String> = fatal.iter().map(ToString::to_string).collect();
+            return Err(BuildError::Unfit(lines.join("\n")));
+        }
+        let mut warnings: Vec<String> = noted.iter().map(ToString::to_string).collect();
+        // The newest systemd is the most tolerant one.
+        if let Err(refusal) = compatible(self.target.os_release, self.target.architecture, u32::MAX, release)
+        {
+            warnings.push(format!("systemd-sysext will pass over it: {refusal}"));
+        }
+        if let Some(inside) =
+            self.recipe.compatible.release_name.as_deref().filter(|name| *name != self.recipe.name())
+        {
+            warnings.push(format!(
+                "its extension-release file is named for `{inside}`: no extension will be merged"
+            ));
+        }
+        Ok(warnings)
+    }
+
+    fn pack(
+        &self,
+        staged: Staged,
+        directory: &Utf8Path,
+        release: OsRelease,
+    ) -> Result<Extension, BuildError> {
+        (self.progress)(&format!("packing {} as {}", self.recipe.name(), self.format));
+        staged.settle(self.epoch)?;
+        let size = staged.size();
+        let path = directory.join(self.file_name());
+        let identity = Identity { epoch: self.epoch, seed: self.key.clone() };
+        pack::pack(&staged, self.format, &self.recipe.pack, &identity, &path)
+            .map_err(|source| BuildError::Pack { name: self.name(), format: self.format, source })?;
+        let (size, sha512) = if self.format == Format::Directory {
+            (size, inputs::digest_of_directory(&path)?)
+        } else {
+            File::open(&path).and_then(|file| file.sync_all()).map_err(BuildError::io("write", &path))?;
+            let size = fs::metadata(&path).map_err(BuildError::io("read", &path))?.len();
+            (size, digest::sha512_of_file(&path).map_err(BuildError::io("read", &path))?)
+        };
+        Ok(Extension { name: self.name(), format: self.format, path, size, sha512, release })
+    }
+}
+
+/// See <https://reproducible-builds.org/specs/source-date-epoch/>.
+fn epoch(recipe: &Recipe) -> Result<u32, BuildError> {
+    match env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.parse().map_err(|_| BuildError::Epoch(text)),
+        Err(_) => Ok(recipe.epoch.unwrap_or(EPOCH)),
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+use loadgauge_images::{Architecture, OsRelease};
+
+/// Why systemd-sysext passes over an extension. It does so without failing: its exit status is 0
+/// and its unit active, and only the extension is missing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// meant for the initrd or for portable services only
+    #[error("it is for the scope `{0}`, not for `system`")]
+    Scope(String),
+    /// for other processors
+    #[error("it is for the architecture `{extension}`, the image runs on `{host}`")]
+    Architecture {
+        /// of the extension
+        extension: String,
+        /// of the image
+        host: &'static str,
+    },
+    /// it does not say for which system it is
+    #[error("its extension-release has no `ID`")]
+    NoId,
+    /// for another system
+    #[error("it is for `{extension}`, the image is `{host}`")]
+    Id {
+        /// of the extension
+        extension: String,
+        /// of the image
+        host: String,
+    },
+    /// for any system, which systemd knows from version 252 only
+    #[error("it is for any system (`ID=_any`), which systemd {0} does not know")]
+    Any(u32),
+    /// both have a level, and not the same
+    #[error("it is for level `{extension}`, the image has level `{host}`")]
+    Level {
+        /// of the extension
+        extension: String,
+        /// of the image
+        host: String,
+    },
+    /// it says neither a level that can be compared nor a version
+    #[error("its extension-release has no `VERSION_ID`, and the image has no `SYSEXT_LEVEL` to go by")]
+    NoVersion,
+    /// for another version
+    #[error("it is for version `{extension}`, the image is version `{host}`")]
+    Version {
+        /// of the extension
+        extension: String,
+        /// of the image
+        host: String,
+    },
+}
+
+/// Whether the systemd of an image, by its major version, merges an extension.
+///
+/// This is `extension_release_validate()` of systemd's `src/basic/` and `src/shared/`, as of
+/// versions 249 to 260: the host's `ID_LIKE` counts from 258, `ID=_any` from 252.
+///
+/// # Errors
+/// It does not, for the first reason that systemd finds.
+pub fn compatible(
+    host: &OsRelease,
+    architecture: Architecture,
+    systemd: u32,
+    extension: &OsRelease,
+) -> Result<(), Refusal> {
+    if let Some(scope) = extension.get("SYSEXT_SCOPE")
+        && !scope.split_whitespace().any(|word| word == "system")
+    {
+        return Err(Refusal::Scope(scope.to_owned()));
+    }
+    let own = architecture.systemd_name();
+    if let Some(name) = extension.get("ARCHITECTURE")
+        && name != "_any"
+        && name != own
+    {
+        return Err(Refusal::Architecture { extension: name.to_owned(), host: own });
+    }
+    let id = extension.get("ID").ok_or(Refusal::NoId)?;
+    if id == "_any" {
+        return if systemd >= 252 { Ok(()) } else { Err(Refusal::Any(systemd)) };
+    }
+    let host_id = host.get("ID").unwrap_or("linux");
+    let alike = systemd >= 258
+        && host.get("ID_LIKE").is_some_and(|like| like.split_whitespace().any(|word| word == id));
+    if id != host_id && !alike {
+        return Err(Refusal::Id { extension: id.to_owned(), host: host_id.to_owned() });
+    }
+    same_version(host, extension)
+}
+
+/// The level decides where both have one, else the version.
+fn same_version(host: &OsRelease, extension: &OsRelease) -> Result<(), Refusal> {
+    if let (Some(host), Some(extension)) = (host.get("SYSEXT_LEVEL"), extension.get("SYSEXT_LEVEL")) {
+        if host == extension {
+            return Ok(());
+        }
+        return Err(Refusal::Level { extension: extension.to_owned(), host: host.to_owned() });
+    }
+    // A rolling distribution has no version; there is nothing to compare with.
+    let Some(host) = host.get("VERSION_ID") else { return Ok(()) };
+    match extension.get("VERSION_ID") {
+        Some(version) if version == host => Ok(()),
+        Some(version) => Err(Refusal::Version { extension: version.to_owned(), host: host.to_owned() }),
+        None => Err(Refusal::NoVersion),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FLATCAR: &str = "ID=flatcar\nID_LIKE=coreos\nVERSION_ID=4593.2.5\nSYSEXT_LEVEL=1.0\n";
+
+    fn verdict(host: &str, systemd: u32, extension: &str) -> Result<(), Refusal> {
+        let read = |text: &str| OsRelease::parse(&text.replace(' ', "\n")).expect("valid");
+        let host = OsRelease::parse(host).expect("valid");
+        compatible(&host, Architecture::Amd64, systemd, &read(extension))
+    }
+
+    #[test]
+    fn merged_ones() {
+        for (systemd, extension) in [
+            (252, "ID=flatcar VERSION_ID=4593.2.5"),
+            (252, "ID=flatcar SYSEXT_LEVEL=1.0"),
+            (252, "ID=flatcar SYSEXT_LEVEL=1.0 VERSION_ID=1"),
+            (252, "ID=_any"),
+            (252, "ID=_any VERSION_ID=1 SYSEXT_LEVEL=9"),
+            (252, "ID='flatcar' VERSION_ID='4593.2.5' ARCHITECTURE='x86-64'"),
+            (257, "ID=_any ARCHITECTURE=_any"),
+            (257, "ID=_any SYSEXT_SCOPE=system"),
+            (258, "ID=coreos SYSEXT_LEVEL=1.0"),
+        ] {
+            assert_eq!(verdict(FLATCAR, systemd, extension), Ok(()), "{systemd} {extension}");
+        }
+        assert_eq!(verdict("ID=arch\n", 257, "ID=arch"), Ok(()), "a rolling distribution");
+    }
+
+    #[test]
+    fn refused_ones_with_systemd_s_first_reason() {
+        let told: Vec<String> = [
+            (252, "ID=flatcar VERSION_ID=9999.0.0"),
+            (252, "ID=flatcar"),
+            (252, "ID=flatcar SYSEXT_LEVEL=2.0 VERSION_ID=4593.2.5"),
+            (252, "ID=debian VERSION_ID=4593.2.5"),
+            (252, "VERSION_ID=4593.2.5"),
+            (252, "ID=_any ARCHITECTURE=arm64"),
+            (251, "ID=_any"),
+            (257, "ID=coreos SYSEXT_LEVEL=1.0"),
+            (257, "ID=_any SYSEXT_SCOPE=initrd"),
+        ]
+        .iter()
+        .map(|(systemd, extension)| {
+            let refusal = verdict(FLATCAR, *systemd, extension).expect_err(extension);
+            format!("systemd {systemd}, {extension}: {refusal}")
+        })
+        .collect();
+        insta::assert_snapshot!(told.join("\n"));
+        let levelless = verdict("ID=flatcar\nVERSION_ID=1\n", 252, "ID=flatcar SYSEXT_LEVEL=1.0");
+        assert_eq!(levelless, Err(Refusal::NoVersion));
+    }
+
+    proptest! {
+        #[test]
+        fn any_system_is_merged_whatever_else_is_said(version in "[0-9.]{0,9}", level in "[0-9.]{0,3}", systemd in 252_u32..300) {
+            let mut extension = OsRelease::default();
+            extension.set("ID", "_any");
+            extension.set("VERSION_ID", version);
+            extension.set("SYSEXT_LEVEL", level);
+            let host = OsRelease::parse(FLATCAR).expect("valid");
+            prop_assert_eq!(compatible(&host, Architecture::Arm64, systemd, &extension), Ok(()));
+        }
+
+        #[test]
+        fn an_image_merges_what_is_bound_to_itself(version in "[0-9]{1,4}\\.[0-9]\\.[0-9]", systemd in 249_u32..300) {
+            let mut host = OsRelease::default();
+            host.set("ID", "flatcar");
+            host.set("VERSION_ID", version.clone());
+            let mut extension = host.clone();
+            prop_assert_eq!(compatible(&host, Architecture::Amd64, systemd, &extension), Ok(()));
+            extension.set("VERSION_ID", format!("{version}1"));
+            let refused = matches!(compatible(&host, Architecture::Amd64, systemd, &extension), Err(Refusal::Version { .. }));
+            prop_assert!(refused);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_images::Base;
+use loadgauge_images::host::{Entry, Store, StoreError};
+
+use super::apt::{Apt, AptError, Package};
+use super::deb::{self, DebError};
+use super::digest;
+use super::globs;
+use super::recipe::Recipe;
+use super::recipe_error::RecipeError;
+use super::stage::Staged;
+
+/// What keeps Debian packages out of an extension.
+#[derive(Debug, thiserror::Error)]
+pub enum DebianError {
+    /// packages are wanted and there is nothing to resolve them against
+    #[error("`{recipe}` takes Debian packages, and the image has no package database to build against")]
+    NoBase {
+        /// the recipe
+        recipe: String,
+    },
+    /// the recipe or one that it builds beyond is wrong
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// they cannot be found or fetched
+    #[error(transparent)]
+    Apt(#[from] AptError),
+    /// one cannot be unpacked
+    #[error(transparent)]
+    Deb(#[from] DebError),
+    /// the cache cannot be used
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// the list of packages cannot be kept
+    #[error("cannot keep the list of packages `{path}`")]
+    Keep {
+        /// which
+        path: Utf8PathBuf,
+        /// why not
+        source: std::io::Error,
+    },
+}
+
+impl DebianError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoBase { .. } => {
+                Some("build for a stand-in image, or take files and trees into the recipe instead".to_owned())
+            }
+            Self::Recipe(error) => error.hint(),
+            Self::Apt(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// The packages of each `[[debian]]` of a recipe: those named and what they need beyond the base,
+/// the recipes of `beyond` and the sections before.
+pub type Groups = Vec<Vec<Package>>;
+
+/// Finds out which packages a recipe takes, in the order of its sections.
+///
+/// What was found is kept in the store under the base and the names asked for, so that the same
+/// recipe gives the same extension until the cache is emptied, whatever the archive gets meanwhile.
+///
+/// # Errors
+/// See [`DebianError`].
+pub fn resolve(
+    recipe: &Recipe,
+    base: Option<&Base>,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<Groups, DebianError> {
+    if recipe.debian.is_empty() {
+        return Ok(Vec::new());
+    }
+    let base = base.ok_or_else(|| DebianError::NoBase { recipe: recipe.name().to_owned() })?;
+    let mut chain = Vec::new();
+    collect(recipe, &mut chain, &mut BTreeSet::new())?;
+    let key = key(&chain, base);
+    let vacancy = match store.entry("packages", &key)? {
+        Entry::Ready(path) => {
+            let file = path.join("packages.json");
+            let keep = |source| DebianError::Keep { path: file.clone(), source };
+            let text = fs::read_to_string(&file).map_err(keep)?;
+            return serde_json::from_str(&text).map_err(|error| keep(error.into()));
+        }
+        Entry::Vacant(vacancy) => vacancy,
+    };
+    let mut apt = Apt::new(base, store, progress)?;
+    progress("what the packages need beyond the base");
+    let mut groups = Groups::new();
+    for member in &chain {
+        groups.clear();
+        for section in &member.debian {
+            let names: Vec<&str> = section.packages.iter().map(|name| name.get_ref().as_str()).collect();
+            let packages = apt.resolve(&names, section.recommends)?;
+            apt.count_as_installed(&packages)?;
+            groups.push(packages);
+        }
+    }
+    let file = vacancy.directory().join("packages.json");
+    let keep = |source| DebianError::Keep { path: file.clone(), source };
+    let text = serde_json::to_string_pretty(&groups).map_err(|error| keep(error.into()))?;
+    fs::write(&file, text).map_err(keep)?;
+    vacancy.commit()?;
+    Ok(groups)
+}
+
+/// Unpacks the packages into a stage, fetching those that the store lacks, and says what they
+/// brought that an extension does not hold.
+///
+/// # Errors
+/// See [`DebianError`].
+pub fn stage(
+    staged: &mut Staged,
+    recipe: &Recipe,
+    groups: &Groups,
+    base: Option<&Base>,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<Vec<Utf8PathBuf>, DebianError> {
+    let missing: Vec<Package> =
+        groups.iter().flatten().filter(|package| package.kept(store).is_none()).cloned().collect();
+    if !missing.is_empty() {
+        let base = base.ok_or_else(|| DebianError::NoBase { recipe: recipe.name().to_owned() })?;
+        let megabytes = missing.iter().map(|package| package.size).sum::<u64>() / 1_000_000;
+        let apt = Apt::new(base, store, progress)?;
+        progress(&format!("{} packages from the archive, {megabytes} MB", missing.len()));
+        apt.fetch(&missing, store)?;
+    }
+    let mut dropped = Vec::new();
+    for (section, packages) in recipe.debian.iter().zip(groups) {
+        let exclude = globs::compile(recipe, &section.exclude)?;
+        for package in packages {
+            let file = package.kept(store).unwrap_or_default();
+            progress(&format!("unpacking {} {}", package.name, package.version));
+            dropped.extend(deb::unpack(staged, &file, &package.file_name(), &exclude)?.dropped);
+        }
+    }
+    Ok(dropped)
+}
+
+/// The list of packages that is written beside an extension.
+pub fn list(groups: &Groups) -> String {
+    let mut packages: Vec<&Package> = groups.iter().flatten().collect();
+    packages.sort_by(|left, right| left.name.cmp(&right.name));
+    let mut text = String::new();
+    for package in packages {
+        let Package { name, version, architecture, sha256, .. } = package;
+        let _ = writeln!(text, "{name} {version} {architecture} sha256:{sha256}");
+    }
+    text
+}
+
+/// A recipe with all it builds beyond, each after what it needs; the recipe itself comes last.
+fn collect(
+    recipe: &Recipe,
+    chain: &mut Vec<Recipe>,
+    open: &mut BTreeSet<Utf8PathBuf>,
+) -> Result<(), RecipeError> {
+    open.insert(recipe.path.clone());
+    for name in &recipe.beyond {
+        let path = recipe.beside(Utf8Path::new(&format!("{}.toml", name.get_ref())));
+        if chain.iter().any(|member| member.path == path) {
+            continue;
+        }
+        if open.contains(&path) {
+            let message = format!("`{}` builds beyond `{}` in turn", name.get_ref(), recipe.name());
+            return Err(recipe.error(name, message, "of two recipes only one can build beyond the other"));
+        }
+        if !path.is_file() {
+            let message = format!("there is no recipe `{}`", name.get_ref());
+            return Err(recipe.error(name, message, &format!("looked for {path}")));
+        }
+        collect(&Recipe::load(&path)?, chain, open)?;
+    }
+    chain.push(recipe.clone());
+    Ok(())
+}
+
+fn key(chain: &[Recipe], base: &Base) -> String {
+    let mut parts = vec![base.digest.clone(), base.archive.mirror.clone(), base.archive.suite.clone()];
+    for section in chain.iter().flat_map(|recipe| &recipe.debian) {
+        parts.push(format!("recommends {}", section.recommends));
+        parts.extend(section.packages.iter().map(|name| name.get_ref().clone()));
+    }
+    digest::of_parts(parts)
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Digests of what a build depends on and of what it makes.
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use camino::Utf8Path;
+use sha2::{Digest as _, Sha512};
+
+use super::build::BuildError;
+use super::digest;
+use super::recipe::Recipe;
+
+/// The recipe, its name, and every file that it names, each with its mode.
+pub(super) fn of_recipe(recipe: &Recipe) -> Result<Vec<String>, BuildError> {
+    let mut parts = vec![recipe.text.clone(), recipe.name().to_owned()];
+    for source in recipe.files.iter().filter_map(|file| file.source.as_ref()) {
+        let path = recipe.beside(source.get_ref());
+        parts.push(digest::sha256_of_file(&path).map_err(BuildError::io("read", &path))?);
+    }
+    for tree in &recipe.trees {
+        parts.extend(listing(&recipe.beside(tree.source.get_ref()))?);
+    }
+    Ok(parts)
+}
+
+/// SHA-512 in hex of the sorted listing of a directory, with the digests of its files.
+pub(super) fn digest_of_directory(directory: &Utf8Path) -> Result<String, BuildError> {
+    let lines = listing(directory)?.join("\n");
+    Ok(hex::encode(Sha512::digest(lines.as_bytes())))
+}
+
+/// A line for everything in a directory: kind and mode, path, digest or target.
+fn listing(directory: &Utf8Path) -> Result<Vec<String>, BuildError> {
+    let mut lines = Vec::new();
+    for entry in walkdir::WalkDir::new(directory).min_depth(1).sort_by_file_name() {
+        let entry = entry.map_err(|error| BuildError::io("read", directory)(error.into()))?;
+        let io = |error| BuildError::io("read", directory)(error);
+        let relative = entry.path().strip_prefix(directory).unwrap_or(Path::new("")).display();
+        let metadata = entry.metadata().map_err(|error| BuildError::io("read", directory)(error.into()))?;
+        let mode = metadata.permissions().mode();
+        let what = if metadata.is_file() {
+            let path = Utf8Path::from_path(entry.path()).unwrap_or(directory);
+            digest::sha256_of_file(path).map_err(io)?
+        } else if metadata.is_symlink() {
+            fs::read_link(entry.path()).map_err(io)?.display().to_string()
+        } else {
+            String::new()
+        };
+        lines.push(format!("{mode:o} {relative} {what}"));
+    }
+    Ok(lines)
+}

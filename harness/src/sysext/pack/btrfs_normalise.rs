@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Takes chance and clock out of a file system that mkfs.btrfs has made.
+//!
+//! Every tree block is visited, those that a later transaction made obsolete too, and in each of
+//! them identifiers and times are replaced, unused space is cleared and the checksum made anew.
+//! The layout is that of the "On-disk Format" chapter of the btrfs documentation and of the
+//! kernel's `include/uapi/linux/btrfs_tree.h`.
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+
+use camino::Utf8Path;
+
+use super::{Identity, PackError};
+
+const SUPERBLOCK: u64 = 64 << 10;
+const SUPERBLOCK_COPIES: [u64; 2] = [64 << 20, 256 << 30];
+const SUPERBLOCK_SIZE: usize = 4096;
+const MAGIC: &[u8] = b"_BHRfS_M";
+const SECTOR: u64 = 4096;
+const HEADER: usize = 101;
+const ITEM: usize = 25;
+const KEY_POINTER: usize = 33;
+
+// Types of items that hold an identifier or a time.
+const INODE_ITEM: u8 = 1;
+const ROOT_ITEM: u8 = 132;
+const DEV_EXTENT: u8 = 204;
+const DEV_ITEM: u8 = 216;
+const CHUNK_ITEM: u8 = 228;
+const UUID_KEY_SUBVOLUME: u8 = 251;
+
+/// Sets all times to the epoch and all identifiers to ones derived from the seed.
+pub(super) fn normalise(path: &Utf8Path, identity: &Identity) -> Result<(), PackError> {
+    let fail = |what: &str| PackError::Layout { path: path.to_owned(), what: what.to_owned() };
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(PackError::io("open", path))?;
+    let length = file.metadata().map_err(PackError::io("read", path))?.len();
+    let mut superblock = vec![0; SUPERBLOCK_SIZE];
+    file.read_exact_at(&mut superblock, SUPERBLOCK).map_err(PackError::io("read", path))?;
+    if &superblock[64..72] != MAGIC || u16_at(&superblock, 196) != 0 {
+        return Err(fail("its superblock is not that of a btrfs with crc32c"));
+    }
+    let fixed = Fixed {
+        filesystem: copy_of(&superblock[32..48]),
+        device: *identity.uuid("btrfs device").as_bytes(),
+        chunks: *identity.uuid("btrfs chunks").as_bytes(),
+        subvolume: *identity.uuid("btrfs subvolume").as_bytes(),
+        epoch: u64::from(identity.epoch),
+    };
+    let node_size = u32_at(&superblock, 148) as usize;
+    let blocks = tree_blocks(&file, length, node_size, &fixed, path)?;
+    for (offset, mut block) in blocks {
+        fixed.block(&mut block).ok_or_else(|| fail("a tree block is malformed"))?;
+        seal(&mut block);
+        file.write_all_at(&block, offset).map_err(PackError::io("write", path))?;
+    }
+    fixed.superblock(&mut superblock).ok_or_else(|| fail("the list of system chunks is malformed"))?;
+    for offset in std::iter::once(SUPERBLOCK).chain(SUPERBLOCK_COPIES) {
+        if offset + SUPERBLOCK_SIZE as u64 <= length {
+            superblock[48..56].copy_from_slice(&offset.to_le_bytes());
+            seal(&mut superblock);
+            file.write_all_at(&superblock, offset).map_err(PackError::io("write", path))?;
+        }
+    }
+    file.sync_all().map_err(PackError::io("write", path))
+}
+
+type Block = (u64, Vec<u8>);
+
+/// All blocks that bear the file system's identifier and a right checksum.
+fn tree_blocks(
+    file: &File,
+    length: u64,
+    size: usize,
+    fixed: &Fixed,
+    path: &Utf8Path,
+) -> Result<Vec<Block>, PackError> {
+    let mut found = Vec::new();
+    let mut offset = SUPERBLOCK + SECTOR;
+    while offset + size as u64 <= length {
+        let mut header = [0; HEADER];
+        file.read_exact_at(&mut header, offset).map_err(PackError::io("read", path))?;
+        let is_copy = SUPERBLOCK_COPIES.contains(&offset);
+        if header[32..48] == fixed.filesystem && !is_copy {
+            let mut block = vec![0; size];
+            file.read_exact_at(&mut block, offset).map_err(PackError::io("read", path))?;
+            if block[..4] == checksum(&block[32..]).to_le_bytes() {
+                found.push((offset, block));
+                offset += size as u64;
+                continue;
+            }
+        }
+        offset += SECTOR;
+    }
+    Ok(found)
+}
+
+/// What stands in place of chance and clock.
+struct Fixed {
+    filesystem: [u8; 16],
+    device: [u8; 16],
+    chunks: [u8; 16],
+    subvolume: [u8; 16],
+    epoch: u64,
+}
+
+// Each of these gives nothing where the layout is not as expected.
+impl Fixed {
+    fn superblock(&self, block: &mut [u8]) -> Option<()> {
+        self.device_item(block.get_mut(201..299)?)?;
+        let size = u32_at(block, 160) as usize;
+        let array = block.get_mut(811..811 + 2048)?.get_mut(..size)?;
+        let mut at = 0;
+        while at < array.len() {
+            let chunk = array.get_mut(at + 17..)?;
+            at += 17 + self.chunk_item(chunk)?;
+        }
+        Some(())
+    }
+
+    fn block(&self, block: &mut [u8]) -> Option<()> {
+        block[64..80].copy_from_slice(&self.chunks);
+        let count = u32_at(block, 96) as usize;
+        if block[100] != 0 {
+            block.get_mut(HEADER + count * KEY_POINTER..)?.fill(0);
+            return Some(());
+        }
+        let mut used_from = block.len();
+        for index in 0..count {
+            let at = HEADER + index * ITEM;
+            let item = block.get(at..at + ITEM)?;
+            let kind = item[8];
+            let start = HEADER + u32_at(item, 17) as usize;
+            let end = start + u32_at(item, 21) as usize;
+            used_from = used_from.min(start);
+            if kind == UUID_KEY_SUBVOLUME {
+                self.subvolume_key(block.get_mut(at..at + 17)?, count)?;
+            }
+            self.item(kind, block.get_mut(start..end)?)?;
+        }
+        block.get_mut(HEADER + count * ITEM..used_from)?.fill(0);
+        Some(())
+    }
+
+    fn item(&self, kind: u8, data: &mut [u8]) -> Option<()> {
+        match kind {
+            INODE_ITEM => self.times(data.get_mut(112..160)?),
+            ROOT_ITEM => {
+                self.times(data.get_mut(112..160)?);
+                // Older, shorter items end before the identifiers.
+                if let Some(own) = data.get_mut(247..263)
+                    && own.iter().any(|byte| *byte != 0)
+                {
+                    own.copy_from_slice(&self.subvolume);
+                }
+                if let Some(times) = data.get_mut(327..375) {
+                    self.times(times);
+                }
+            }
+            DEV_ITEM => self.device_item(data)?,
+            CHUNK_ITEM => drop(self.chunk_item(data)?),
+            DEV_EXTENT => data.get_mut(32..48)?.copy_from_slice(&self.chunks),
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// Sets four times; one that was never set stays so.
+    fn times(&self, data: &mut [u8]) {
+        for time in data.chunks_exact_mut(12).filter(|time| time.iter().any(|byte| *byte != 0)) {
+            time[..8].copy_from_slice(&self.epoch.to_le_bytes());
+            time[8..].fill(0);
+        }
+    }
+
+    fn device_item(&self, data: &mut [u8]) -> Option<()> {
+        data.get_mut(66..82)?.copy_from_slice(&self.device);
+        Some(())
+    }
+
+    /// Gives the length of the item.
+    fn chunk_item(&self, data: &mut [u8]) -> Option<usize> {
+        let stripes = usize::from(u16::from_le_bytes([*data.get(44)?, *data.get(45)?]));
+        for stripe in 0..stripes {
+            let at = 48 + stripe * 32 + 16;
+            data.get_mut(at..at + 16)?.copy_from_slice(&self.device);
+        }
+        Some(48 + stripes * 32)
+    }
+
+    /// The identifier of a subvolume is the key it is found by. With one subvolume there is one
+    /// such key, and the order of keys stays right whatever it is.
+    fn subvolume_key(&self, key: &mut [u8], count: usize) -> Option<()> {
+        if count != 1 {
+            return None;
+        }
+        key[..8].copy_from_slice(&self.subvolume[..8]);
+        key[9..17].copy_from_slice(&self.subvolume[8..]);
+        Some(())
+    }
+}
+
+fn seal(block: &mut [u8]) {
+    let sum = checksum(&block[32..]);
+    block[..32].fill(0);
+    block[..4].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// CRC-32C (Castagnoli), by nibbles.
+fn checksum(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 16] = {
+        let mut table = [0; 16];
+        let mut index = 0;
+        while index < 16 {
+            // The index is below 16.
+            #[expect(clippy::cast_possible_truncation, reason = "below 16")]
+            let mut value = index as u32;
+            let mut bit = 0;
+            while bit < 4 {
+                value = if value & 1 == 1 { (value >> 1) ^ 0x82f6_3b78 } else { value >> 1 };
+                bit += 1;
+            }
+            table[index] = value;
+            index += 1;
+        }
+        table
+    };
+    let step = |sum: u32, nibble: u32| (sum >> 4) ^ TABLE[((sum ^ nibble) & 15) as usize];
+    !bytes.iter().fold(!0, |sum, byte| step(step(sum, u32::from(*byte)), u32::from(*byte >> 4)))
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn copy_of(bytes: &[u8]) -> [u8; 16] {
+    let mut copy = [0; 16];
+    copy.copy_from_slice(bytes);
+    copy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_crc32c() {
+        // RFC 3720, appendix B.4
+        assert_eq!(checksum(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(checksum(b"123456789"), 0xe306_9283);
+    }
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From a staged tree to the bytes of an image.
+//!
+//! The same tree gives the same bytes, whoever builds it, when, and in which directory: times and
+//! identifiers are fixed, and everything belongs to root. What each format needs for that is told
+//! in its file. Another version of a packer may give other bytes; so it is part of what a build is
+//! kept under.
+mod btrfs;
+mod btrfs_normalise;
+mod directory;
+mod erofs;
+mod error;
+mod ext4;
+mod identity;
+mod packing;
+mod squashfs;
+
+pub use error::PackError;
+pub use identity::Identity;
+pub use packing::{pack, packer};

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::fmt::Write as _;
+
+use loadgauge_images::{Architecture, OsRelease};
+
+use super::recipe::Compatible;
+
+/// What a recipe asks of an image that has no such thing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReleaseError {
+    /// the os-release of the image lacks a field
+    #[error("`{key} = \"image\"` needs `{field}`, which the image's os-release does not have")]
+    Missing {
+        /// of the recipe
+        key: &'static str,
+        /// of os-release
+        field: &'static str,
+    },
+    /// not systemd's name of an architecture
+    #[error("`{0}` is not an architecture: expected image, other, _any, x86-64 or arm64")]
+    Architecture(String),
+    /// it would break the file
+    #[error("`{0}` cannot stand in an extension-release file")]
+    Value(String),
+}
+
+impl ReleaseError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { .. } => Some("say a literal, or id = \"_any\" for any system".to_owned()),
+            Self::Architecture(_) => Some("systemd's names are meant: x86-64 is Debian's amd64".to_owned()),
+            Self::Value(_) => Some("values hold no quotes, backslashes or line breaks".to_owned()),
+        }
+    }
+}
+
+/// The fields of an extension-release file, see extension-release in os-release(5).
+///
+/// `reload` says whether systemd is to look for new units after a merge, which it understands
+/// from version 255.
+///
+/// # Errors
+/// See [`ReleaseError`].
+pub fn extension_release(
+    compatible: &Compatible,
+    image: &OsRelease,
+    architecture: Architecture,
+    reload: bool,
+) -> Result<OsRelease, ReleaseError> {
+    let mut release = OsRelease::default();
+    let own = |key, field| image.get(field).map(str::to_owned).ok_or(ReleaseError::Missing { key, field });
+    let id = match compatible.id.as_deref() {
+        None | Some("image") => own("id", "ID")?,
+        Some(id) => id.to_owned(),
+    };
+    let any = id == "_any";
+    release.set("ID", id);
+    let mut bind = |key, field, wanted: Option<&str>| {
+        let value = match wanted {
+            None => return Ok(()),
+            Some("image") => own(key, field)?,
+            Some(value) => value.to_owned(),
+        };
+        release.set(field, value);
+        Ok(())
+    };
+    bind("version-id", "VERSION_ID", compatible.version_id.as_deref())?;
+    bind("sysext-level", "SYSEXT_LEVEL", compatible.sysext_level.as_deref())?;
+    if !any && compatible.version_id.is_none() && compatible.sysext_level.is_none() {
+        // As Flatcar advises: the level outlives updates, the version does not.
+        match image.get("SYSEXT_LEVEL") {
+            Some(_) => bind("sysext-level", "SYSEXT_LEVEL", Some("image"))?,
+            None => bind("version-id", "VERSION_ID", Some("image"))?,
+        }
+    }
+    release.set("ARCHITECTURE", architecture_name(compatible.architecture.as_deref(), architecture)?);
+    if reload {
+        release.set("EXTENSION_RELOAD_MANAGER", "1");
+    }
+    let breaks = |value: &str| value.chars().any(|c| c.is_control() || "'\"\\".contains(c));
+    if let Some((_, value)) = release.iter().find(|(_, value)| breaks(value)) {
+        return Err(ReleaseError::Value(value.to_owned()));
+    }
+    Ok(release)
+}
+
+/// Writes an extension-release file as Flatcar's SDK does since 2025: strings in single quotes,
+/// switches bare, in the SDK's order.
+pub fn write(release: &OsRelease) -> String {
+    let order = ["ID", "VERSION_ID", "SYSEXT_LEVEL", "ARCHITECTURE"];
+    let mut text = String::new();
+    for (name, value) in order.into_iter().filter_map(|name| Some((name, release.get(name)?))) {
+        let _ = writeln!(text, "{name}='{value}'");
+    }
+    for (name, value) in release.iter().filter(|(name, _)| !order.contains(name)) {
+        let _ = writeln!(text, "{name}={value}");
+    }
+    text
+}
+
+fn architecture_name(wanted: Option<&str>, image: Architecture) -> Result<String, ReleaseError> {
+    let other = match image {
+        Architecture::Amd64 => Architecture::Arm64,
+        Architecture::Arm64 => Architecture::Amd64,
+    };
+    match wanted {
+        None | Some("image") => Ok(image.systemd_name().to_owned()),
+        Some("other") => Ok(other.systemd_name().to_owned()),
+        Some(name @ ("_any" | "x86-64" | "arm64")) => Ok(name.to_owned()),
+        Some(name) => Err(ReleaseError::Architecture(name.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> OsRelease {
+        OsRelease::parse("ID=flatcar\nVERSION_ID=4593.2.5\nSYSEXT_LEVEL=1.0\n").expect("valid")
+    }
+
+    fn written(change: impl Fn(&mut Compatible)) -> String {
+        let mut compatible = Compatible::default();
+        change(&mut compatible);
+        match extension_release(&compatible, &image(), Architecture::Amd64, true) {
+            Ok(release) => write(&release),
+            Err(error) => format!("error: {error}\n"),
+        }
+    }
+
+    #[test]
+    fn every_way_to_say_what_it_is_compatible_with() {
+        let text = |value: &str| Some(value.to_owned());
+        let all = [
+            ("default", written(|_| {})),
+            ("the image's version", written(|compatible| compatible.version_id = text("image"))),
+            ("another version", written(|compatible| compatible.version_id = text("9999.0.0"))),
+            ("any system", written(|compatible| compatible.id = text("_any"))),
+            ("another architecture", written(|compatible| compatible.architecture = text("other"))),
+            ("no architecture at all", written(|compatible| compatible.architecture = text("amd64"))),
+            ("a quote", written(|compatible| compatible.id = text("it's"))),
+        ];
+        let text: Vec<String> = all.iter().map(|(what, file)| format!("# {what}\n{file}")).collect();
+        insta::assert_snapshot!(text.join("\n"));
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let release =
+            extension_release(&Compatible::default(), &image(), Architecture::Arm64, true).expect("valid");
+        assert_eq!(OsRelease::parse(&write(&release)), Ok(release));
+    }
+
+    #[test]
+    fn an_image_without_a_level_is_bound_by_version() {
+        let image = OsRelease::parse("ID=debian\nVERSION_ID=13\n").expect("valid");
+        let release =
+            extension_release(&Compatible::default(), &image, Architecture::Amd64, false).expect("valid");
+        assert_eq!((release.get("VERSION_ID"), release.get("SYSEXT_LEVEL")), (Some("13"), None));
+    }
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use camino::Utf8Path;
+
+use super::member::{NameError, link_target, member_path};
+use super::stage::{StageError, Staged, is_kept};
+
+/// A directory that cannot become part of an extension.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// it cannot be read
+    #[error("cannot read the tree `{path}`")]
+    Read {
+        /// the directory or file
+        path: String,
+        /// why not
+        source: std::io::Error,
+    },
+    /// a name that cannot be used
+    #[error("the tree `{tree}` holds a name that an extension cannot")]
+    Name {
+        /// the directory
+        tree: String,
+        /// which
+        source: NameError,
+    },
+    /// something that an extension must not hold
+    #[error("the tree holds `/{path}`, which is {what}")]
+    Forbidden {
+        /// relative to the tree
+        path: String,
+        /// what it is
+        what: String,
+    },
+    /// it does not fit with what is there
+    #[error(transparent)]
+    Stage(#[from] StageError),
+}
+
+impl TreeError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Forbidden { what, .. } if what.contains("opaque") => {
+                Some("the marker hides what other layers hold in that directory; it stays behind when the upper layer of an overlay is copied: remove it with `setfattr -x`".to_owned())
+            }
+            Self::Forbidden { what, .. } if what.contains("whiteout") => {
+                Some("it hides a file of the base; remove it, or mask the file through Ignition".to_owned())
+            }
+            Self::Forbidden { what, .. } if what.contains("outside") => {
+                Some("move it under /usr or /opt; what belongs in /etc comes through Ignition".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Copies a directory into a stage.
+///
+/// Modes become 0755 for directories and for files that their owner may execute, 0644 for others:
+/// the umask that a checkout was made under must not change the extension.
+///
+/// # Errors
+/// See [`TreeError`].
+pub(super) fn copy_tree(staged: &mut Staged, tree: &Utf8Path) -> Result<(), TreeError> {
+    let origin: Arc<str> = Arc::from(format!("the tree `{tree}`"));
+    for entry in walkdir::WalkDir::new(tree).min_depth(1).sort_by_file_name() {
+        let entry = entry.map_err(|error| {
+            let path = error.path().unwrap_or(tree.as_std_path()).display().to_string();
+            TreeError::Read { path, source: error.into() }
+        })?;
+        let host = entry.path();
+        let relative = host.strip_prefix(tree).unwrap_or(host);
+        copy_entry(staged, tree, host, relative, &origin)?;
+    }
+    Ok(())
+}
+
+fn copy_entry(
+    staged: &mut Staged,
+    tree: &Utf8Path,
+    host: &Path,
+    relative: &Path,
+    origin: &Arc<str>,
+) -> Result<(), TreeError> {
+    let name = |source| TreeError::Name { tree: tree.to_string(), source };
+    let read = |source| TreeError::Read { path: host.display().to_string(), source };
+    let path = member_path(relative.as_os_str().as_bytes()).map_err(name)?;
+    let forbid = |what: String| TreeError::Forbidden { path: path.to_string(), what };
+    if !is_kept(&path) {
+        return Err(forbid("outside /usr and /opt".to_owned()));
+    }
+    let metadata = fs::symlink_metadata(host).map_err(read)?;
+    if let Some(what) = foreign_attribute(host).map_err(read)? {
+        return Err(forbid(what));
+    }
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        staged.put_directory(&path, 0o755, origin)?;
+    } else if kind.is_symlink() {
+        let target = fs::read_link(host).map_err(read)?;
+        let target = link_target(&path, target.as_os_str().as_bytes()).map_err(name)?;
+        staged.put_link(&path, &target, origin)?;
+    } else if kind.is_file() {
+        let mode = if metadata.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
+        staged.put_file(&path, mode, &mut File::open(host).map_err(read)?, origin)?;
+    } else if kind.is_char_device() && metadata.rdev() == 0 {
+        return Err(forbid("a whiteout of an overlay".to_owned()));
+    } else {
+        return Err(forbid("neither a file, a directory nor a link".to_owned()));
+    }
+    Ok(())
+}
+
+/// An extended attribute that would get lost or must not get in. Labels that belong to the host
+/// (SELinux, btrfs properties) are none of the extension's.
+fn foreign_attribute(host: &Path) -> std::io::Result<Option<String>> {
+    let mut buffer = vec![0_u8; 64 * 1024];
+    let length = match rustix::fs::llistxattr(host, &mut buffer) {
+        Ok(length) => length,
+        Err(rustix::io::Errno::OPNOTSUPP) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let names = buffer[..length].split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    for name in names.filter(|name| !name.is_empty()) {
+        if name.ends_with(".overlay.opaque") {
+            return Ok(Some(format!("marked opaque by `{name}`")));
+        }
+        if !matches!(name.as_ref(), "security.selinux" | "security.ima" | "security.evm")
+            && !name.starts_with("btrfs.")
+        {
+            return Ok(Some(format!("marked by the extended attribute `{name}`, which would get lost")));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn copied(prepare: impl Fn(&Path)) -> Result<Vec<(String, u32)>, TreeError> {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(directory.path().join("usr/share")).expect("made");
+        prepare(directory.path());
+        let mut staged = Staged::new_in(Utf8Path::new("/tmp")).expect("a stage");
+        copy_tree(&mut staged, Utf8Path::from_path(directory.path()).expect("UTF-8"))?;
+        Ok(staged.nodes().map(|(path, node)| (path.to_string(), node.mode)).collect())
+    }
+
+    #[test]
+    fn modes_do_not_depend_on_the_umask() {
+        let nodes = copied(|root| {
+            for (name, mode) in [("usr/share/data", 0o600), ("usr/share/tool", 0o700)] {
+                fs::write(root.join(name), "x").expect("written");
+                fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).expect("set");
+            }
+        })
+        .expect("copied");
+        let expected =
+            [("usr", 0o755), ("usr/share", 0o755), ("usr/share/data", 0o644), ("usr/share/tool", 0o755)];
+        assert_eq!(nodes, expected.map(|(path, mode)| (path.to_owned(), mode)));
+    }
+
+    #[test]
+    fn what_no_extension_may_hold_is_refused() {
+        let outside = copied(|root| fs::create_dir(root.join("etc")).expect("made"));
+        assert!(
+            matches!(&outside, Err(error @ TreeError::Forbidden { .. }) if error.hint().is_some()),
+            "{outside:?}"
+        );
+        let upwards = copied(|root| symlink("../../../etc", root.join("usr/share/x")).expect("made"));
+        assert!(matches!(upwards, Err(TreeError::Name { .. })), "{upwards:?}");
+        let socket = copied(|root| {
+            drop(std::os::unix::net::UnixListener::bind(root.join("usr/share/s")).expect("bound"));
+        });
+        assert!(matches!(socket, Err(TreeError::Forbidden { .. })), "{socket:?}");
+    }
+
+    #[test]
+    fn opaque_markers_and_lost_attributes_are_refused() {
+        for name in ["user.overlay.opaque", "user.other"] {
+            let error = copied(|root| {
+                let flags = rustix::fs::XattrFlags::empty();
+                rustix::fs::setxattr(root.join("usr/share"), name, b"y", flags)
+                    .expect("/tmp keeps user attributes");
+            });
+            assert!(
+                matches!(&error, Err(TreeError::Forbidden { path, .. }) if path == "usr/share"),
+                "{error:?}"
+            );
+        }
+    }
+}

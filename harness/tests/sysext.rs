@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Extensions built from the catalogue's recipes, judged by the tools that others read them with.
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge::sysext::lint::BaseLinks;
+use loadgauge::sysext::{BuildError, Built, Format, Recipe, Target, build, check_reproducible};
+use loadgauge_images::host::{CommandExt as _, Store, Tool};
+use loadgauge_images::{Architecture, OsRelease};
+
+const FORMATS: [Format; 5] =
+    [Format::Directory, Format::Squashfs, Format::Erofs, Format::Ext4, Format::Btrfs];
+
+/// A cache and a scratch directory of a test's own.
+struct Place {
+    directory: tempfile::TempDir,
+    release: OsRelease,
+}
+
+impl Place {
+    fn new() -> Self {
+        let release = OsRelease::parse("ID=flatcar\nVERSION_ID=4593.2.5\nSYSEXT_LEVEL=1.0\n").expect("valid");
+        Self { directory: tempfile::tempdir().expect("a directory"), release }
+    }
+
+    fn path(&self, name: &str) -> Utf8PathBuf {
+        Utf8Path::from_path(self.directory.path()).expect("UTF-8").join(name)
+    }
+
+    fn target(&self) -> Target<'_> {
+        let links = BaseLinks::new();
+        Target { os_release: &self.release, architecture: Architecture::Amd64, base: None, links }
+    }
+
+    fn build(&self, recipe: &Recipe, format: Format) -> Result<Built, BuildError> {
+        build(recipe, &self.target(), format, &Store::at(self.path("cache")), &|_| {})
+    }
+}
+
+fn catalogue(name: &str) -> Recipe {
+    let path = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../scenarios/recipes/{name}.toml"));
+    Recipe::load(&path).expect("a recipe of the catalogue")
+}
+
+/// What a tool prints on an image.
+fn ask(tool: &str, arguments: &[&str], image: &Utf8Path) -> String {
+    let output = Tool::find(tool).expect("a tool of the host").command().args(arguments).arg(image).run();
+    let output = output.unwrap_or_else(|error| panic!("{error}"));
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+/// A tree that holds what packers treat in different ways: an empty file, one that is larger than
+/// a block, two names of one text, a long link, a directory of many names.
+fn rich_recipe(place: &Place) -> Recipe {
+    let tree = place.path("tree");
+    fs::create_dir_all(tree.join("usr/share/rich/many")).expect("made");
+    fs::create_dir_all(tree.join("opt/rich/empty")).expect("made");
+    for number in 0..700 {
+        fs::write(tree.join(format!("usr/share/rich/many/file-{number}")), format!("{number}\n"))
+            .expect("written");
+    }
+    fs::write(tree.join("usr/share/rich/nothing"), "").expect("written");
+    fs::write(tree.join("usr/share/rich/name with \"quotes\""), "x").expect("written");
+    let text: Vec<String> = (0..300_000).map(|number| number.to_string()).collect();
+    fs::write(tree.join("usr/share/rich/large"), text.join("\n")).expect("written");
+    std::os::unix::fs::symlink(format!("../{}", "x/".repeat(60)), tree.join("usr/share/long")).expect("made");
+    let path = place.path("rich.toml");
+    fs::write(&path, "name = \"rich\"\n[[tree]]\nsource = \"tree\"\n").expect("written");
+    Recipe::load(&path).expect("a recipe")
+}
+
+#[test]
+fn every_format_is_the_same_bytes_each_time() {
+    let place = Place::new();
+    let recipe = rich_recipe(&place);
+    for format in FORMATS {
+        let first = place.build(&recipe, format).expect("built");
+        // Times are kept in seconds.
+        sleep(Duration::from_millis(2_100));
+        let store = Store::at(place.path("cache"));
+        let again = check_reproducible(&recipe, &place.target(), format, &store, &|_| {});
+        assert_eq!(again.expect("the same bytes").extension, first.extension, "{format}");
+    }
+}
+
+#[test]
+fn a_build_of_the_same_is_found_again_and_a_change_is_noticed() {
+    let place = Place::new();
+    let recipe = catalogue("hello");
+    let first = place.build(&recipe, Format::Squashfs).expect("built");
+    let second = place.build(&recipe, Format::Squashfs).expect("found");
+    assert!(!first.cached && second.cached);
+    assert_eq!(first.extension, second.extension);
+    let renamed = place.build(&recipe.with_name("other"), Format::Squashfs).expect("built");
+    assert!(!renamed.cached);
+    assert_eq!(renamed.extension.path.file_name(), Some("other.raw"));
+}
+
+#[test]
+fn squashfs_as_unsquashfs_sees_it() {
+    let place = Place::new();
+    let built = place.build(&catalogue("hello"), Format::Squashfs).expect("built");
+    let listing = ask("unsquashfs", &["-lln", "-UTC"], &built.extension.path);
+    insta::assert_snapshot!(listing);
+    let statistics = ask("unsquashfs", &["-s"], &built.extension.path);
+    assert!(statistics.contains("Compression zstd"), "{statistics}");
+}
+
+#[test]
+fn every_format_holds_what_was_put_in() {
+    let place = Place::new();
+    let recipe = rich_recipe(&place);
+    let directory = place.build(&recipe, Format::Directory).expect("built").extension.path;
+    let expected = contents(&directory);
+    assert!(expected.len() > 700);
+    for format in FORMATS.into_iter().filter(|format| *format != Format::Directory) {
+        let image = place.build(&recipe, format).expect("built").extension.path;
+        let output = place.path(&format!("unpacked-{format}"));
+        let rdump = format!("rdump / {output}");
+        let extract = format!("--extract={output}");
+        if format != Format::Squashfs {
+            fs::create_dir(&output).expect("made");
+        }
+        match format {
+            Format::Squashfs => ask("unsquashfs", &["-quiet", "-no-progress", "-d", output.as_str()], &image),
+            Format::Erofs => ask("fsck.erofs", &[&extract], &image),
+            Format::Ext4 => ask("debugfs", &["-R", &rdump], &image),
+            _ => ask("btrfs", &["restore", "--metadata", "--symlinks", image.as_str()], &output),
+        };
+        assert_eq!(contents(&output), expected, "{format}");
+    }
+}
+
+/// Everything in a directory: path, mode, and what it holds or points to.
+fn contents(directory: &Utf8Path) -> Vec<(String, u32, Vec<u8>)> {
+    walkdir::WalkDir::new(directory)
+        .min_depth(1)
+        .sort_by_file_name()
+        .into_iter()
+        .map(|entry| entry.expect("read"))
+        .filter(|entry| entry.file_name() != "lost+found")
+        .map(|entry| {
+            let metadata = entry.metadata().expect("read");
+            let bytes = if metadata.is_symlink() {
+                fs::read_link(entry.path()).expect("read").into_os_string().into_encoded_bytes()
+            } else if metadata.is_file() {
+                fs::read(entry.path()).expect("read")
+            } else {
+                Vec::new()
+            };
+            let path = entry.path().strip_prefix(directory).expect("inside").display().to_string();
+            (path, metadata.permissions().mode(), bytes)
+        })
+        .collect()
+}
+
+#[test]
+fn ext4_as_e2fsck_sees_it() {
+    let place = Place::new();
+    let built = place.build(&rich_recipe(&place), Format::Ext4).expect("built");
+    ask("e2fsck", &["-fn"], &built.extension.path);
+    let stat = ask("debugfs", &["-R", "stat /usr/share/rich/large"], &built.extension.path);
+    assert!(stat.contains("User:     0   Group:     0") && stat.contains("Mode:  0644"), "{stat}");
+    let large = ask("debugfs", &["-R", "cat /usr/share/rich/large"], &built.extension.path);
+    assert!(large.contains("\n299999"));
+    let link = ask("debugfs", &["-R", "stat /usr/share/long"], &built.extension.path);
+    assert!(link.contains("Type: symlink") && link.contains("Size: 123"), "{link}");
+}
+
+#[test]
+fn btrfs_as_btrfs_check_sees_it() {
+    let place = Place::new();
+    let built = place.build(&rich_recipe(&place), Format::Btrfs).expect("built");
+    let said = ask("btrfs", &["check", "--check-data-csum"], &built.extension.path);
+    assert!(said.contains("no error found"), "{said}");
+    let tree = ask("btrfs", &["inspect-internal", "dump-tree", "-t", "fs"], &built.extension.path);
+    let owners = tree.lines().filter(|line| line.contains(" gid ")).collect::<Vec<_>>();
+    assert!(owners.len() > 700 && owners.iter().all(|line| line.contains("uid 0 gid 0")));
+    assert!(tree.contains("name: file-699"));
+}
+
+#[test]
+fn whoever_builds_it_it_is_the_same_and_root_s() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can become somebody else; every other test is a build by this user");
+        return;
+    }
+    let place = Place::new();
+    let recipe = rich_recipe(&place);
+    for format in FORMATS {
+        let built = place.build(&recipe, format).expect("built");
+        let digest = by_nobody(&place, format);
+        assert_eq!(digest, built.extension.sha512, "{format}");
+    }
+}
+
+/// Builds the rich recipe as an ordinary user, by running one test of this binary.
+fn by_nobody(place: &Place, format: Format) -> String {
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(place.directory.path(), open).expect("set");
+    let binary = place.path("test-binary");
+    fs::copy(std::env::current_exe().expect("this binary"), &binary).expect("copied");
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", binary.as_str()])
+        .args(["--exact", "--ignored", "--nocapture", "builds_for_another_test"])
+        .env("LOADGAUGE_TEST_RECIPE", place.path("rich.toml"))
+        .env("LOADGAUGE_TEST_FORMAT", format.to_string())
+        .env("LOADGAUGE_TEST_CACHE", place.path("nobody"))
+        .run()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.split_once("sha512=").expect("a digest").1.lines().next().expect("a line").to_owned()
+}
+
+#[test]
+#[ignore = "is run by `whoever_builds_it_it_is_the_same_and_root_s` as another user"]
+fn builds_for_another_test() {
+    let variable = |name| std::env::var(name).expect("set by the other test");
+    let format = variable("LOADGAUGE_TEST_FORMAT");
+    let format = FORMATS.into_iter().find(|known| known.to_string() == format).expect("a format");
+    let recipe = Recipe::load(Utf8Path::new(&variable("LOADGAUGE_TEST_RECIPE"))).expect("a recipe");
+    let place = Place::new();
+    let store = Store::at(variable("LOADGAUGE_TEST_CACHE"));
+    let built = build(&recipe, &place.target(), format, &store, &|_| {}).unwrap_or_else(|error| {
+        panic!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string))
+    });
+    assert!(!rustix::process::geteuid().is_root());
+    println!("sha512={}", built.extension.sha512);
+}
+
+#[test]
+fn the_recipes_that_must_be_refused_say_so_when_they_are_built() {
+    let place = Place::new();
+    let told: Vec<String> = ["hello", "future", "foreign", "misnamed"]
+        .into_iter()
+        .map(|name| {
+            let built = place.build(&catalogue(name), Format::Directory).expect("built");
+            let releases = built.extension.path.join("usr/lib/extension-release.d");
+            let file = fs::read_dir(releases).expect("read").next().expect("one").expect("one").path();
+            let text = fs::read_to_string(&file).expect("read");
+            let file_name = file.file_name().expect("a name").display();
+            format!("{name}: {:?}\n{file_name}\n{text}", built.warnings)
+        })
+        .collect();
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn the_real_systemd_dissect_takes_it_for_an_extension() {
+    let place = Place::new();
+    let built = place.build(&catalogue("hello"), Format::Squashfs).expect("built");
+    let output = Command::new("systemd-dissect").args(["--json=short"]).arg(&built.extension.path).output();
+    let output = output.expect("systemd-dissect runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("squashfs") && text.contains("hello.raw"),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn what_would_not_be_merged_or_breaks_the_host_is_not_built() {
+    let place = Place::new();
+    let told: Vec<String> = [
+        "[[file]]\npath = \"/usr/lib/os-release\"\ncontents = \"ID=x\"\n",
+        "[[file]]\npath = \"/usr/lib/extension-release.d/extension-release.x\"\ncontents = \"ID=x\"\n",
+        "[[file]]\npath = \"/usr/bin/x\"\ncontents = \"x\"\n[finish]\nremove = [\"/usr/lib/debug/**\"]\n",
+        "[[file]]\npath = \"/usr/bin/x\"\ncontents = \"x\"\n[compatible]\narchitecture = \"amd64\"\n",
+        "[[debian]]\npackages = [\"hello\"]\n",
+    ]
+    .into_iter()
+    .map(|text| {
+        let recipe =
+            Recipe::parse(&format!("name = \"bad\"\n{text}"), Utf8Path::new("bad.toml")).expect("a recipe");
+        let error = place.build(&recipe, Format::Directory).expect_err(text);
+        let cause =
+            std::error::Error::source(&error).map(|cause| format!("\nbecause: {cause}")).unwrap_or_default();
+        format!("{error}{cause}\nhint: {}", error.hint().expect("a hint"))
+    })
+    .collect();
+    insta::assert_snapshot!(told.join("\n\n"));
+    let left = fs::read_dir(place.path("cache/sysext")).into_iter().flatten().flatten();
+    let left: Vec<_> = left
+        .map(|entry| entry.file_name())
+        .filter(|name| !name.to_string_lossy().ends_with(".lock"))
+        .collect();
+    assert!(left.is_empty(), "nothing half-made stays: {left:?}");
+}
