@@ -169,13 +169,13 @@ async fn a_lost_guest_is_broken_and_not_asked_again() {
 }
 
 /// Programs that do with the image what the engines do: unpack it, and run its entry point.
-const UNPACK: &str = r#"
+const UNPACK: &str = r"
 store=${0%/*}/../store
 unpack() {
   mkdir -p $store; tar -x -C $store
   for blob in $store/blobs/sha256/*; do tar -xf $blob -C $store 2>/dev/null; done
 }
-"#;
+";
 
 #[tokio::test]
 async fn the_engines_get_an_image_and_echo_a_nonce() {

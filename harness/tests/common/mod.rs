@@ -135,10 +135,11 @@ fn spawn(directory: &Path, address: SocketAddr) -> Child {
     // Commands that the host lacks and a guest has (sudo, systemctl ...) are put here by tests.
     let tools = directory.join("bin");
     fs::create_dir_all(&tools).expect("a directory");
+    // The shell gets a home of its own: what the user's start-up files do is no part of a test.
     let text = format!(
         "Port {}\nListenAddress 127.0.0.1\nHostKey {d}/host_key\nAuthorizedKeysFile {d}/authorized\n\
          PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\n\
-         SetEnv PATH={d}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
+         SetEnv HOME={d} PATH={d}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
         address.port(),
         d = directory.display(),
     );
