@@ -23,5 +23,5 @@ pub(super) fn plan(arguments: &PlanArguments) -> Result<Exit, Failure> {
 /// The places of a machine that is not started: `RUN` and `RUNTIME` stand for directories that are
 /// made when it is.
 fn future_layout(machine: &MachinePlan, program: &Utf8Path) -> Layout {
-    Layout::new(&Utf8PathBuf::from("RUN").join(&machine.name), "RUNTIME", program)
+    Layout::new(Utf8PathBuf::from("RUN").join(&machine.name), "RUNTIME", program)
 }

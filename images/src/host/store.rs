@@ -85,13 +85,13 @@ impl Store {
     /// # Errors
     /// The store cannot be written.
     pub fn entry(&self, kind: &str, key: &str) -> Result<Entry, StoreError> {
-        let shelf = self.root.join(kind);
-        let target = shelf.join(key);
+        let place = self.root.join(kind);
+        let target = place.join(key);
         if target.is_dir() {
             return Ok(Entry::Ready(target));
         }
-        create_directory(&shelf)?;
-        let lock_path = shelf.join(format!(".{key}.lock"));
+        create_directory(&place)?;
+        let lock_path = place.join(format!(".{key}.lock"));
         let fail = |action, path: &Utf8Path| {
             let path = path.to_owned();
             move |source| StoreError::Io { action, path, source }
@@ -103,11 +103,11 @@ impl Store {
         }
         // Whoever held the lock before is gone: what it left half-made is nobody's.
         let prefix = format!(".{key}.making-");
-        sweep(&shelf, &prefix);
+        sweep(&place, &prefix);
         let scratch = tempfile::Builder::new()
             .prefix(&prefix)
-            .tempdir_in(&shelf)
-            .map_err(fail("create a directory in", &shelf))?;
+            .tempdir_in(&place)
+            .map_err(fail("create a directory in", &place))?;
         let directory =
             Utf8PathBuf::from_path_buf(scratch.path().to_owned()).map_err(|_| StoreError::NoPlace)?;
         Ok(Entry::Vacant(Vacancy { scratch, directory, target, _lock: lock }))
