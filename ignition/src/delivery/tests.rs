@@ -158,7 +158,6 @@ fn file_capabilities_are_not_lost() {
                 format!("`{program}` has file capabilities, which Ignition cannot set")
             );
         }
-        #[expect(clippy::print_stderr, reason = "a skip says why")]
         Err(error) => eprintln!("skipped: a file cannot be given capabilities here: {error}"),
     }
 }
