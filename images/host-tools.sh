@@ -1,10 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs the programs of the host that loadgauge needs and that are missing.
+# Installs the programs of the host that loadgauge needs and that are missing; with `--test` those
+# that only its tests ask as well.
 #
 # Does nothing where nothing is missing. Exits with 3 where it cannot install: on another system than
 # Debian and Ubuntu, or where a package would have to be removed for it.
 set -eu
+
+tests=
+case ${1-} in
+'') ;;
+--test) tests=yes ;;
+*)
+    echo "usage: $0 [--test]" >&2
+    exit 2
+    ;;
+esac
 
 # Looked for in the directories for administrators as well, which a user's PATH leaves out.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -40,8 +51,10 @@ file() {
     want "$package"
 }
 
-# QEMU before version 9 lacks what warm starts need; it is asked only where it is cheap to know.
+# QEMU before version 9 lacks what warm starts need. The tools tell the version faster than the
+# emulator, and are of the same.
 qemu_is_new_enough() {
+    command -v qemu-system-x86_64 >/dev/null 2>&1 || return 1
     version=$(qemu-img --version 2>/dev/null | sed -n 's/^qemu-img version \([0-9]*\).*/\1/p')
     [ "${version:-0}" -ge 9 ]
 }
@@ -72,6 +85,20 @@ find_missing() {
         /usr/share/keyrings/debian-archive-keyring.pgp
 }
 
+# What tests compare with, and the real servers and archives that they make.
+find_missing_of_tests() {
+    program openssh-server sshd
+    program openssh-client ssh-keygen
+    program binutils readelf
+    program gpg gpg
+    program gpg-agent gpg-agent
+    program gpgconf gpgconf
+    program dpkg dpkg-deb
+    program diffutils diff
+    program util-linux setpriv unshare
+    program shellcheck shellcheck
+}
+
 system=
 codename=
 if [ -r /etc/os-release ]; then
@@ -82,6 +109,7 @@ if [ -r /etc/os-release ]; then
 fi
 
 find_missing
+[ -z "$tests" ] || find_missing_of_tests
 backports=
 if [ "$system" = debian ] && [ "$codename" = bookworm ] && ! qemu_is_new_enough; then
     # Both together: the newer emulator alone makes apt remove the tools that are older.
@@ -99,6 +127,11 @@ debian | ubuntu) ;;
     ;;
 esac
 
+if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null 2>&1; then
+    echo "host-tools: without sudo, ask an administrator for: apt-get install $packages" >&2
+    exit 3
+fi
+
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
@@ -107,8 +140,13 @@ as_root() {
     fi
 }
 
+# The same suite in two places may name two keys, which apt refuses.
+has_backports() {
+    grep -rqs '^[^#]*bookworm-backports' /etc/apt/sources.list /etc/apt/sources.list.d
+}
+
 source_list=/etc/apt/sources.list.d/loadgauge-backports.sources
-if [ -n "$backports" ] && [ ! -e "$source_list" ]; then
+if [ -n "$backports" ] && ! has_backports; then
     echo "host-tools: adding bookworm-backports in $source_list"
     as_root tee "$source_list" >/dev/null <<'SOURCES'
 # QEMU 9 or newer, for loadgauge.
@@ -121,7 +159,10 @@ SOURCES
 fi
 
 echo "host-tools: installing $packages"
-as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq || {
+    echo "host-tools: apt cannot read its archives; what is missing: $packages" >&2
+    exit 3
+}
 
 # install PACKAGE...: never at the price of another package.
 install() {
@@ -132,6 +173,21 @@ install() {
         exit 3
     }
 }
+
+# Tests start an sshd of their own. A server that listens to the world is nothing they may leave
+# behind: a unit that is masked is neither enabled nor started by its package.
+case " $packages " in
+*" openssh-server "*)
+    for unit in ssh.service ssh.socket; do
+        [ -e "/etc/systemd/system/$unit" ] || [ -L "/etc/systemd/system/$unit" ] || {
+            echo "host-tools: masking $unit; if you want it: systemctl unmask $unit"
+            as_root mkdir -p /etc/systemd/system
+            as_root ln -s /dev/null "/etc/systemd/system/$unit"
+        }
+    done
+    ;;
+esac
+
 if [ -n "$backports" ]; then
     # shellcheck disable=SC2086 # a list of words
     install --target-release bookworm-backports qemu-system-x86 qemu-utils
