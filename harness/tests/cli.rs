@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command as a user meets it: exit status, messages, and what is printed. No guest is booted.
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Output;
+
+use assert_cmd::Command;
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_images::OsRelease;
+use serde_json::{Value, json};
+
+/// A user with a home, a cache and a working directory of their own, and nothing in the environment
+/// of who runs the tests.
+struct User {
+    _directory: tempfile::TempDir,
+    root: Utf8PathBuf,
+}
+
+impl User {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().canonicalize().expect("it is there");
+        let root = Utf8PathBuf::from_path_buf(path).expect("UTF-8");
+        fs::create_dir(root.join("work")).expect("made");
+        Self { _directory: directory, root }
+    }
+
+    /// `loadgauge` with arguments, separated by spaces.
+    fn loadgauge(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgauge"));
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command.env("HOME", &self.root).env("LOADGAUGE_CACHE", self.root.join("cache"));
+        command.current_dir(self.root.join("work")).args(arguments.split(' '));
+        command
+    }
+
+    /// What a command printed on standard output; it has to pass.
+    fn print(&self, arguments: &str) -> String {
+        let output = self.loadgauge(arguments).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// The status and the message of a command that fails. It prints nothing a program could take for
+    /// an answer, and leaves nothing behind where it was started.
+    fn fail(&self, command: &mut Command) -> String {
+        let Output { status, stdout, stderr } = command.output().expect("it runs");
+        assert_eq!(String::from_utf8_lossy(&stdout), "");
+        let left: Vec<_> = fs::read_dir(self.root.join("work")).expect("it is there").collect();
+        assert!(left.is_empty(), "{left:?}");
+        let text = String::from_utf8(stderr).expect("UTF-8");
+        format!("{}\n{}", status.code().expect("it exits"), text.replace(self.root.as_str(), "HOME"))
+    }
+
+    /// A directory that describes an image. Its disk holds nothing, for it is never booted.
+    fn image(&self) -> Utf8PathBuf {
+        let directory = self.root.join("image");
+        fs::create_dir(&directory).expect("made");
+        fs::write(directory.join("disk.img"), [0; 4096]).expect("written");
+        let image = json!({
+            "disk": "disk.img",
+            "format": "raw",
+            "digest": "0".repeat(64),
+            "facts": {
+                "os_release": {
+                    "ID": "flatcar", "VERSION_ID": "4593.2.5", "SYSEXT_LEVEL": "1.0",
+                    "PRETTY_NAME": "an image of the tests",
+                },
+                "architecture": "amd64",
+                "era": "sysext",
+                "systemd": 257,
+                "vendor_extensions": ["containerd-flatcar", "docker-flatcar"],
+            },
+        });
+        let manifest = json!({
+            "format": 1, "inputs": "", "image": image, "packages": {}, "extensions": {}, "files": {},
+        });
+        fs::write(directory.join("manifest.json"), manifest.to_string()).expect("written");
+        directory
+    }
+}
+
+/// A scenario that comes with the tests.
+fn scenario(name: &str) -> Utf8PathBuf {
+    Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(name)
+}
+
+/// The host's programs without QEMU's.
+fn programs_without_qemu(user: &User) -> Utf8PathBuf {
+    let directory = user.root.join("bin");
+    fs::create_dir(&directory).expect("made");
+    for program in fs::read_dir("/usr/bin").expect("there are programs") {
+        let program = program.expect("it can be listed");
+        let name = program.file_name().into_string().expect("UTF-8");
+        if !name.starts_with("qemu") {
+            symlink(program.path(), directory.join(name)).expect("made");
+        }
+    }
+    directory
+}
+
+#[test]
+fn without_qemu_it_says_how_to_get_it() {
+    let user = User::new();
+    let image = user.image();
+    let mut command = user.loadgauge("run --accel tcg hello --image");
+    let message = user.fail(command.arg(image).env("PATH", programs_without_qemu(&user)));
+    insta::assert_snapshot!(message);
+}
+
+#[test]
+fn a_broken_scenario_file_is_told_with_its_line() {
+    let user = User::new();
+    let file = scenario("broken.toml");
+    let message = user.fail(user.loadgauge("run").arg(&file));
+    insta::assert_snapshot!(message.replace(file.as_str(), "broken.toml"));
+}
+
+#[test]
+fn what_selects_nothing_is_told_with_what_there_is() {
+    let user = User::new();
+    insta::assert_snapshot!("near_a_name", user.fail(&mut user.loadgauge("run helo")));
+    insta::assert_snapshot!("near_a_tag", user.fail(&mut user.loadgauge("list tag:dokcer")));
+    insta::assert_snapshot!("near_nothing", user.fail(&mut user.loadgauge("plan xyzzy")));
+}
+
+#[test]
+fn a_bad_regular_expression_is_a_mistake_in_usage() {
+    let user = User::new();
+    insta::assert_snapshot!(user.fail(&mut user.loadgauge("run docker-(")));
+}
+
+#[test]
+fn without_an_image_it_says_how_to_get_one() {
+    let user = User::new();
+    insta::assert_snapshot!(user.fail(&mut user.loadgauge("run")));
+}
+
+#[test]
+fn a_run_without_events_cannot_be_reported() {
+    let user = User::new();
+    fs::create_dir(user.root.join("run")).expect("made");
+    insta::assert_snapshot!(user.fail(user.loadgauge("report").arg(user.root.join("run"))));
+}
+
+#[test]
+fn the_relay_says_nothing_to_the_guest() {
+    let user = User::new();
+    assert_eq!(user.fail(user.loadgauge("relay").arg(user.root.join("nobody"))), "70\n");
+}
+
+#[test]
+fn the_list_is_for_people_and_programs() {
+    let user = User::new();
+    let text = user.print("list");
+    let lines: Value = serde_json::from_str(&user.print("list --format json")).expect("JSON");
+    let lines = lines.as_array().expect("a list");
+    assert!(lines.len() > 3, "{lines:?}");
+    assert_eq!(text.lines().count(), lines.len());
+    for (line, object) in text.lines().zip(lines) {
+        let field = |name: &str| object[name].as_str().expect("a text");
+        let words: Vec<&str> = line.splitn(2, "  ").map(str::trim).collect();
+        assert_eq!(words, [field("name"), field("summary")]);
+        assert!(Path::new(field("file")).is_file(), "{line}");
+    }
+    let tagged: Value = serde_json::from_str(&user.print("list --format json tag:formats")).expect("JSON");
+    assert_eq!(tagged.as_array().map(Vec::len), Some(1));
+    assert_eq!(tagged[0]["name"], "hello");
+}
+
+#[test]
+fn a_plan_tells_the_machine_and_starts_none() {
+    let user = User::new();
+    let image = user.image();
+    let plan = user.print(&format!("plan --accel tcg --format json --image {image} hello"));
+    let plan: Value = serde_json::from_str(&plan).expect("JSON");
+    assert_eq!(plan["image"]["version"], "4593.2.5");
+    assert_eq!(plan["skipped"], json!([]));
+    assert_eq!(plan["scenarios"].as_array().map(Vec::len), Some(1));
+    let planned = &plan["scenarios"][0];
+    let command: Vec<&str> =
+        planned["command"].as_array().expect("arguments").iter().filter_map(Value::as_str).collect();
+    assert!(command.windows(2).any(|pair| pair == ["-accel", "tcg,thread=multi"]), "{command:?}");
+    assert!(command.iter().any(|argument| argument.contains("opt/org.flatcar-linux/config")), "{command:?}");
+    assert!(planned["ignition"]["ignition"]["version"].is_string(), "{}", planned["ignition"]);
+    assert_eq!(planned["extensions"].as_array().map(Vec::len), Some(5));
+    let text = user.print(&format!("plan --accel tcg --image {image} hello"));
+    assert!(text.contains("an image of the tests") && text.contains("hello-squashfs"), "{text}");
+    let left = fs::read_dir(user.root.join("work")).expect("it is there").count();
+    assert_eq!(left, 0, "a plan leaves nothing where it was started");
+    assert_eq!(fs::read(image.join("disk.img")).expect("the disk"), [0; 4096]);
+}
+
+#[test]
+fn ignition_takes_the_config_that_is_printed() {
+    let oracle = std::env::var_os("LOADGAUGE_IGNITION_VALIDATE").unwrap_or("ignition-validate".into());
+    let user = User::new();
+    let config = user.print(&format!("ignition --image {} hello", user.image()));
+    assert!(config.contains("hello-squashfs"), "{config}");
+    let judge = || Command::new(&oracle);
+    let verdict = judge().arg("-").write_stdin(config.clone()).output().expect(
+        "ignition-validate runs: `ignition/tests/fetch-oracle.sh DIRECTORY` gets it, LOADGAUGE_IGNITION_VALIDATE names it",
+    );
+    assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stderr));
+    let wrong = config.replacen("\"path\": \"/", "\"path\": \"", 1);
+    assert_ne!(wrong, config);
+    judge().arg("-").write_stdin(wrong).assert().failure();
+}
+
+#[test]
+fn an_extension_is_built_in_each_format_with_the_same_bytes() {
+    let user = User::new();
+    let image = user.image();
+    // Where a file system's image says what it is, after the formats' own documents.
+    let magics: [(&str, usize, &[u8]); 4] = [
+        ("squashfs", 0, b"hsqs"),
+        ("erofs", 1024, &[0xe2, 0xe1, 0xf5, 0xe0]),
+        ("ext4", 1080, &[0x53, 0xef]),
+        ("btrfs", 0x1_0040, b"_BHRfS_M"),
+    ];
+    let build = |format: &str| {
+        let line =
+            format!("build hello --format {format} --check-reproducible --output {format} --image {image}");
+        user.root.join("work").join(user.print(&line).trim_end())
+    };
+    for (format, offset, magic) in magics {
+        let path = build(format);
+        assert_eq!(path, user.root.join("work").join(format).join("hello.raw"));
+        let bytes = fs::read(&path).expect("an image");
+        assert_eq!(&bytes[offset..offset + magic.len()], magic, "{format}");
+    }
+    let release = build("directory").join("usr/lib/extension-release.d/extension-release.hello");
+    let release = fs::read_to_string(release).expect("the file that says what it is made for");
+    let release = OsRelease::parse(&release).expect("fields");
+    assert_eq!((release.get("ID"), release.get("SYSEXT_LEVEL")), (Some("flatcar"), Some("1.0")));
+}
