@@ -59,6 +59,9 @@ impl ReadError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(
+                "name the directory of a run; they lie in `loadgauge-runs` where it was started".to_owned(),
+            ),
             Self::Io { .. } => None,
             Self::NoStart { .. } => Some("give the `events.jsonl` of a run's directory".to_owned()),
             Self::Format { found, .. } => {
