@@ -32,7 +32,8 @@ build: host-tools
 format:
 	cargo fmt --all --check
 
-lint:
+lint: test-tools
+	shellcheck images/*.sh ignition/tests/*.sh
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # Everything that needs no guest.

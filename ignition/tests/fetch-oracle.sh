@@ -28,7 +28,7 @@ else
     (cd "$scratch" && apt-get download -q ignition >&2)
     echo "unpacking it into $directory" >&2
     dpkg-deb -x "$scratch"/ignition_*.deb "$scratch/root"
-    rm -rf "$directory/usr"
+    rm -rf "${directory:?}/usr"
     mv "$scratch/root/usr" "$directory/usr"
 fi
 
