@@ -37,7 +37,7 @@ lint: test-tools
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # Everything that needs no guest.
-unit: build
+unit: build test-tools
 	cargo test --locked --workspace
 
 documentation:

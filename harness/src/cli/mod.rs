@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The command line: one file per subcommand.
 //!
-//! Arguments are parsed into [`arguments`], and each subcommand turns them into what the stages
+//! Arguments are parsed into `arguments`, and each subcommand turns them into what the stages
 //! take. What a program would read goes to standard output, everything else to standard error.
 mod arguments;
 mod build;

@@ -36,15 +36,15 @@ pub enum Then {
     PowerOff,
     /// resets the machine through the keyboard controller, and so starts again
     Reset,
-    /// runs a loop this many times in protected mode, prints [`DONE`], and ends QEMU with
-    /// [`DONE_STATUS`]
+    /// runs a loop this many times in protected mode, prints `DONE`, and ends QEMU with
+    /// `DONE_STATUS`
     Work(u32),
 }
 
 /// Length of a disk with a boot sector: SeaBIOS cannot read one that has not a whole cylinder.
 const DISK: u64 = 2 << 20;
 
-/// Writes a disk whose boot sector prints a text and then does something: see [`boot_sector`].
+/// Writes a disk whose boot sector prints a text and then does something: see `boot_sector`.
 ///
 /// # Errors
 /// The file cannot be written.

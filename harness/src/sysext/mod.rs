@@ -6,10 +6,10 @@
 //! - [`recipe`]: the file format
 //! - [`debian`] with `apt` and `deb`, and `tree`: where the contents come from
 //! - [`stage`]: the tree before it is packed, which belongs to root whoever builds it
-//! - [`release_file`] and [`compatible`]: what systemd-sysext goes by when it merges or refuses
+//! - [`release_file`] and [`compatible()`]: what systemd-sysext goes by when it merges or refuses
 //! - [`lint`]: what breaks extensions on Flatcar
 //! - [`pack`]: the image formats, each the same bytes every time
-//! - [`build`]: all of it together, kept under the digest of its inputs
+//! - [`build()`]: all of it together, kept under the digest of its inputs
 mod apt;
 mod assemble;
 /// All steps of a build, and what comes out of it.
