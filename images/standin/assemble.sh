@@ -1,3 +1,5 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Runs as root, or as root of a user namespace, with these arguments:
 #   DISK ROOT-ARCHIVE SCRATCH USR-OFFSET USR-KIBIBYTES ROOT-OFFSET ROOT-KIBIBYTES [NAME=EXTENSION]...
 # Makes the file systems USR-A and ROOT inside the disk file, without loop devices or mounts.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Runs inside the new root after the packages and the tree `root/` are in place.
 # It makes the packages' defaults into Flatcar's, builds the initrd, and takes off what only the
 # building needed.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # dracut's interface: check, depends, install and installkernel are called by it.
 # Puts Ignition into the initrd, with Flatcar's way to start it, and what it needs and no more:
 # Debian's own module (30ignition) would bring in a network that runs on each boot.
