@@ -220,16 +220,20 @@ fn a_directory_arrives_as_it_was_inline_and_by_http() {
         let delivered = deliver(&payload, how, &origin, INLINE_LIMIT).expect("delivered");
         assert_eq!(delivered.how, taken);
         guest.apply(&delivered.config).expect("Ignition takes it");
-        assert_eq!(guest.target("/etc/extensions/hello"), "/opt/extensions/hello");
+        assert_eq!(guest.target("/etc/extensions/hello"), "/var/lib/loadgauge/extensions/hello");
         let difference = Command::new("diff")
             .args(["--recursive", "--no-dereference"])
-            .args([&tree, &guest.path("root/opt/extensions/hello")])
+            .args([&tree, &guest.path("root/var/lib/loadgauge/extensions/hello")])
             .output()
             .expect("diff");
         assert!(difference.status.success(), "{how}: {}", String::from_utf8_lossy(&difference.stdout));
         for below in ["", "/usr", "/usr/share", "/usr/share/large", "/usr/bin/hello", "/usr/share/empty"] {
             let mode = fs::metadata(format!("{tree}{below}")).expect(below).mode() & 0o7777;
-            assert_eq!(guest.mode(&format!("/opt/extensions/hello{below}")), mode, "{how}: {below}");
+            assert_eq!(
+                guest.mode(&format!("/var/lib/loadgauge/extensions/hello{below}")),
+                mode,
+                "{how}: {below}"
+            );
         }
     }
 }

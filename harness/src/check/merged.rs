@@ -98,17 +98,25 @@ impl MergedCheck {
             .await?;
         judgement = Judgement::default();
         let candidates = candidates(&list.text());
+        let journal = journal.text();
+        let mut said: Vec<&str> = Vec::new();
         for claim in self.claims(&merged) {
             match claim {
                 Claim::Missing(name) => {
-                    let (found, hint) = explain(name, candidates.as_deref(), &journal.text());
+                    let reasons = reasons(name, &journal);
+                    let (found, hint) = explain(name, candidates.as_deref(), &reasons);
                     judgement.fail(present(name, &self.hierarchy), found);
                     judgement.advise(hint);
+                    said.extend(reasons.iter().filter(|reason| !said.contains(reason)).collect::<Vec<_>>());
                 }
                 Claim::Present(name) => judgement.hold(present(name, &self.hierarchy)),
                 Claim::Absent(name) => judgement.hold(absent(name, &self.hierarchy)),
                 Claim::Unwanted(name) => judgement.fail(absent(name, &self.hierarchy), beside(&merged)),
             }
+        }
+        // One image that cannot be merged keeps all from it: what was said of all is told once.
+        for reason in said {
+            judgement.remark(format!("systemd-sysext said: {reason}"));
         }
         Ok(judgement)
     }
@@ -182,10 +190,9 @@ fn candidates(text: &str) -> Option<Vec<Candidate>> {
 }
 
 /// Why an extension is not merged, as far as the guest can say, and what to do.
-fn explain(name: &str, candidates: Option<&[Candidate]>, journal: &str) -> (String, String) {
+fn explain(name: &str, candidates: Option<&[Candidate]>, reasons: &[&str]) -> (String, String) {
     let found = candidates.and_then(|all| all.iter().find(|candidate| candidate.name == name));
-    let reasons = reasons(name, journal);
-    let mut text = match (candidates, found) {
+    let text = match (candidates, found) {
         (None, _) => format!("`{name}` is not merged"),
         (Some(_), Some(found)) => format!("`{name}` was found at `{}` and left out", found.path),
         (Some(all), None) => {
@@ -197,10 +204,6 @@ fn explain(name: &str, candidates: Option<&[Candidate]>, journal: &str) -> (Stri
             )
         }
     };
-    for reason in &reasons {
-        text.push_str("\nsystemd-sysext said: ");
-        text.push_str(reason);
-    }
     let hint = if candidates.is_some() && found.is_none() {
         "was it delivered? the file must be called NAME.raw, and a link must not dangle or lead to /dev/null"
     } else if reasons.iter().any(|reason| reason.contains("incompatible")) {
@@ -276,13 +279,12 @@ mod tests {
         let journal = "Starting systemd-sysext.service...\n\
             No suitable extensions found (1 ignored due to incompatible image(s)).\n\
             Finished systemd-sysext.service.\n";
-        let (found, hint) = explain("hello", candidates(list).as_deref(), journal);
-        insta::assert_snapshot!(found, @r"
-        `hello` was found at `/opt/extensions/hello.raw` and left out
-        systemd-sysext said: No suitable extensions found (1 ignored due to incompatible image(s)).
-        ");
+        let reasons = reasons("hello", journal);
+        assert_eq!(reasons, ["No suitable extensions found (1 ignored due to incompatible image(s))."]);
+        let (found, hint) = explain("hello", candidates(list).as_deref(), &reasons);
+        assert_eq!(found, "`hello` was found at `/opt/extensions/hello.raw` and left out");
         assert!(hint.contains("VERSION_ID"), "{hint}");
-        let (found, hint) = explain("hallo", candidates(list).as_deref(), "");
+        let (found, hint) = explain("hallo", candidates(list).as_deref(), &[]);
         assert!(found.contains("was not found") && found.contains("`hello`"), "{found}");
         assert!(hint.contains("delivered"), "{hint}");
     }
@@ -305,7 +307,7 @@ mod tests {
         #[test]
         fn nothing_a_guest_says_upsets_it(text in ".{0,80}", name in ".{1,5}") {
             let _unread = merged(&text, "/usr");
-            let (found, _) = explain(&name, candidates(&text).as_deref(), &text);
+            let (found, _) = explain(&name, candidates(&text).as_deref(), &reasons(&name, &text));
             prop_assert!(found.contains(&name));
         }
     }

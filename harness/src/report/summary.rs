@@ -10,6 +10,8 @@ use crate::runner::{Counts, FlakyPolicy, Verdict};
 
 /// Of the word at the head of a line, with the gap behind it.
 const HEAD: usize = 10;
+/// Of a reason, in characters.
+const LONGEST: usize = 160;
 
 /// The end of the terminal report: what came of the run, and where to read on.
 pub(super) fn lines(
@@ -88,7 +90,9 @@ pub(super) fn reason(scenario: &ScenarioRecord) -> String {
         return one_line(reason);
     }
     let step = scenario.first_failure().map(|step| {
-        let found = step.finding.as_ref().map(|finding| one_line(&finding.found)).unwrap_or_default();
+        // The whole of it stands at the step; here, its first line says which failure it was.
+        let found = step.finding.as_ref().and_then(|finding| finding.found.lines().next());
+        let found = found.map(|line| shortened(&one_line(line))).unwrap_or_default();
         let colon = if found.is_empty() { "" } else { ": " };
         format!("step {}, {}{colon}{found}", step.step, one_line(&step.summary))
     });
@@ -98,6 +102,14 @@ pub(super) fn reason(scenario: &ScenarioRecord) -> String {
         (Some(step), _) => step,
         (None, Some(cause)) => cause,
         (None, None) => "no step says why".to_owned(),
+    }
+}
+
+/// A line that leaves room for others.
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} ..", &line[..end]),
+        None => line.to_owned(),
     }
 }
 

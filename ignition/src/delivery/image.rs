@@ -6,7 +6,7 @@ use std::fs;
 use camino::Utf8Path;
 use sha2::{Digest as _, Sha512};
 
-use super::{Delivered, Delivery, DeliveryError, HowDelivered, Plan, STORE, inline_cost};
+use super::{Delivered, Delivery, DeliveryError, HowDelivered, IMAGES, Plan, inline_cost};
 use crate::{Config, Contents, File};
 
 pub(super) fn deliver(
@@ -34,8 +34,8 @@ pub(super) fn deliver(
         (contents, vec![served], HowDelivered::Http)
     };
     let mut config = Config::new();
-    config.file(File { path: format!("{STORE}/{name}").into(), mode: 0o644, contents, overwrite: true });
-    config.link(super::link(&name));
+    config.file(File { path: format!("{IMAGES}/{name}").into(), mode: 0o644, contents, overwrite: true });
+    config.link(super::link(IMAGES, &name));
     Ok(Delivered { config, served, how })
 }
 

@@ -2,7 +2,7 @@
 //! How an extension comes into a guest: what the config says of it, and what must be served for it.
 //!
 //! Nothing here knows how an extension was built. An image goes to `/opt/extensions/NAME.raw`, a
-//! directory to `/opt/extensions/NAME`, and a link in `/etc/extensions` makes systemd-sysext find it; the
+//! directory to `/var/lib/loadgauge/extensions/NAME`, and a link in `/etc/extensions` makes systemd-sysext find it; the
 //! link replaces one of the same name that the vendor put there.
 //!
 //! A config travels over fw_cfg, which the guest's kernel reads in time that grows with the square of the
@@ -29,8 +29,13 @@ pub const INLINE_LIMIT: u64 = 64 * 1024;
 /// How many bytes of data URLs an extension may have that is asked for `inline`.
 pub const INLINE_MAXIMUM: u64 = 256 * 1024;
 
-/// Where the extensions lie in a guest.
-const STORE: &str = "/opt/extensions";
+/// Where the images of extensions lie in a guest.
+const IMAGES: &str = "/opt/extensions";
+
+/// Where the extensions that are directories lie. Not below /opt: an extension with files for /opt would
+/// then lie inside a layer of its own overlay, which the kernel refuses ("Too many levels of symbolic
+/// links"), and nothing at all would be merged.
+const DIRECTORIES: &str = "/var/lib/loadgauge/extensions";
 
 /// Where systemd-sysext looks for them first.
 const LINKS: &str = "/etc/extensions";
@@ -197,11 +202,11 @@ impl Plan<'_> {
     }
 }
 
-/// The link by which systemd-sysext finds what lies at `name` in the store.
-fn link(name: &str) -> Link {
+/// The link by which systemd-sysext finds what lies at `name` in `store`.
+fn link(store: &str, name: &str) -> Link {
     Link {
         path: format!("{LINKS}/{name}").into(),
-        target: format!("{STORE}/{name}").into(),
+        target: format!("{store}/{name}").into(),
         overwrite: true,
         hard: false,
     }

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest as _, Sha512};
 use walkdir::WalkDir;
 
-use super::{Delivered, Delivery, DeliveryError, HowDelivered, Plan, STORE, Served, inline_cost};
+use super::{DIRECTORIES, Delivered, Delivery, DeliveryError, HowDelivered, Plan, Served, inline_cost};
 use crate::{Config, Contents, Directory, File, Link};
 
 /// A regular file of the extension.
@@ -34,7 +34,7 @@ pub(super) fn deliver(plan: &Plan<'_>, root: &Utf8Path) -> Result<Delivered, Del
         };
         config.file(File { path: member.in_guest.clone(), mode: member.mode, contents, overwrite: true });
     }
-    config.link(super::link(plan.name));
+    config.link(super::link(DIRECTORIES, plan.name));
     // Two files with the same bytes and name are one address.
     served.sort();
     served.dedup_by(|one, other| one.url_path == other.url_path);
@@ -52,7 +52,7 @@ fn walk(plan: &Plan<'_>, root: &Utf8Path, config: &mut Config) -> Result<Vec<Mem
     if !fs::metadata(root).map_err(unreadable(root))?.is_dir() {
         return Err(DeliveryError::NoDirectory(root.to_owned()));
     }
-    let store = Utf8Path::new(STORE).join(plan.name);
+    let store = Utf8Path::new(DIRECTORIES).join(plan.name);
     let mut members = Vec::new();
     // The root itself may be given as a link; what is below it is taken as it is.
     for entry in WalkDir::new(root).sort_by_file_name().follow_root_links(true) {

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The whole catalogue on a real guest.
+mod guest_run;
+
+use guest_run::GuestRun;
+use loadgauge::check::Outcome;
+use loadgauge::runner::EventKind;
+
+#[test]
+fn every_scenario_of_the_catalogue_holds() {
+    let run = GuestRun::of(&[]).finish();
+    run.assert(0, &["verdict: passed"]);
+    let mut names = Vec::new();
+    for event in run.events() {
+        match event.kind {
+            EventKind::ScenarioSkipped { scenario, reason } => panic!("`{scenario}` was skipped: {reason}"),
+            EventKind::StepFinished { scenario, summary, outcome, .. } => {
+                let waived = outcome == Outcome::Skipped;
+                assert!(outcome == Outcome::Passed || waived, "`{scenario}`, {summary}: {outcome}");
+            }
+            EventKind::ScenarioFinished { scenario, outcome, .. } => {
+                assert_eq!(outcome, Outcome::Passed, "`{scenario}`");
+                names.push(scenario);
+            }
+            _ => {}
+        }
+    }
+    names.sort();
+    let expected =
+        ["containerd-disabled", "docker-replace", "docker-vendor", "hello", "refused", "refused-name"];
+    assert_eq!(names, expected);
+    for name in expected {
+        for file in ["console.log", "journal.jsonl", "config.ign", "qemu.txt", "result.json"] {
+            let path = run.path.join(name).join(file);
+            let bytes = std::fs::metadata(&path).unwrap_or_else(|error| panic!("`{path}`: {error}")).len();
+            assert!(bytes > 0, "`{path}` is empty");
+        }
+        let commands = run.path.join(name).join("commands").read_dir_utf8().expect("outputs of commands");
+        assert!(commands.count() > 3, "`{name}` kept too few outputs of commands");
+    }
+    let junit = std::fs::read_to_string(run.path.join("junit.xml")).expect("junit.xml");
+    assert_eq!(junit.matches("<testsuite ").count(), expected.len());
+    assert!(!junit.contains("<failure"), "{junit}");
+}
