@@ -22,7 +22,7 @@ systemctl mask ssh.service ssh.socket systemd-firstboot.service
 systemctl mask ldconfig.service systemd-hwdb-update.service systemd-journal-catalog-update.service
 # Generators and units for what no machine of this kind has. Each generator is a process at boot and
 # at each reload, each unit file is looked at, and both count where the processor is emulated.
-for generator in hibernate-resume rc-local run ssh system-update sysv tpm2; do
+for generator in debug gpt-auto hibernate-resume rc-local run ssh system-update sysv tpm2; do
     rm -f /usr/lib/systemd/system-generators/systemd-"$generator"-generator
 done
 cd /usr/lib/systemd/system
@@ -32,7 +32,33 @@ rm -rf autovt@* bluetooth* cryptdisks* dpkg-db-backup* e2scrub* factory-reset* f
     systemd-binfmt* systemd-boot* systemd-bsod* systemd-creds* systemd-growfs* systemd-hibernate* \
     systemd-hybrid* systemd-initctl* systemd-network-generator* systemd-pcr* systemd-pstore* \
     systemd-quotacheck* systemd-rfkill* systemd-storagetm* systemd-suspend* systemd-tpm2* systemd-udev-load* tpm2* \
-    usb-gadget* x11-common*
+    usb-gadget* x11-common* dracut-* initrd.target.wants
+# Each of these costs a process at boot, for file systems and prompts that nothing here uses.
+for wanted in sysinit.target.wants/dev-hugepages.mount sysinit.target.wants/dev-mqueue.mount \
+    sysinit.target.wants/dracut-shutdown.service sysinit.target.wants/sys-fs-fuse-connections.mount \
+    sysinit.target.wants/sys-kernel-config.mount sysinit.target.wants/sys-kernel-debug.mount \
+    sysinit.target.wants/sys-kernel-tracing.mount sysinit.target.wants/systemd-ask-password-console.path \
+    sysinit.target.wants/systemd-random-seed.service sysinit.target.wants/systemd-tmpfiles-setup-dev.service \
+    multi-user.target.wants/systemd-ask-password-wall.path multi-user.target.wants/systemd-logind.service \
+    getty.target.wants/getty-static.service sockets.target.wants/systemd-hostnamed.socket \
+    sockets.target.wants/systemd-sysext.socket; do
+    rm -f "$wanted"
+done
+sed -i 's/ systemd-networkd-persistent-storage\.service//' systemd-networkd.service
+# The daemons of the base do without their confinement: building their system call filters takes
+# longer than starting them. Units of extensions and of Ignition keep all of theirs.
+for daemon in hostnamed journald localed logind networkd resolved timedated udevd; do
+    sed -E -i '/^(SystemCall|Restrict|Protect|Private)[A-Za-z]*=|^(MemoryDenyWriteExecute|LockPersonality|IPAddressDeny)=/d' \
+        systemd-$daemon.service
+done
+# No session is registered, so that a login starts neither logind nor a manager of the user's own.
+sed -i '/pam_systemd\.so/d' /etc/pam.d/common-session
+# Rules for hardware that is not there are read at each start of udevd and tried on each device.
+cd /usr/lib/udev/rules.d
+rm -f 50-firmware* 60-autosuspend* 60-cdrom* 60-dmi* 60-drm* 60-evdev* 60-fido* 60-infiniband* 60-input* 60-persistent-alsa* \
+    60-persistent-input* 60-persistent-storage-mtd* 60-persistent-storage-tape* 60-persistent-v4l* 60-sensor* \
+    64-btrfs-zoned* 64-ext4* 70-camera* 70-joystick* 70-memory* 70-mouse* 70-power-switch* 70-touchpad* 70-uaccess* \
+    71-seat* 73-seat-late* 75-probe_mtd* 78-sound* 90-iocost* 96-e2scrub*
 cd /
 
 # Their presets and links are Debian's policy.

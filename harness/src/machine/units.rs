@@ -64,6 +64,9 @@ StandardError=null
 
 /// Says once in each boot that the system is up, in which state, and which boot it is. By then all
 /// jobs of the start are done, sshd's among them.
+///
+/// It asks again and again rather than once with `--wait`, which has the manager tell of each change of
+/// each unit: a tenth of a boot where the processor is emulated.
 fn ready_unit() -> String {
     format!(
         "[Unit]
@@ -73,8 +76,8 @@ After=multi-user.target sshd.service sshd.socket ssh.service ssh.socket
 [Service]
 Type=exec
 ExecStart=-/bin/sh -c 'port=/dev/virtio-ports/{EVENTS_PORT}; {WAIT}; \
-state=$$(systemctl is-system-running --wait); read -r boot </proc/sys/kernel/random/boot_id; \
-echo ready boot_id=$$boot state=$$state >$$port'
+while state=$$(systemctl is-system-running); [ $$state = starting ] || [ $$state = initializing ]; do sleep 0.5; done; \
+read -r boot </proc/sys/kernel/random/boot_id; echo ready boot_id=$$boot state=$$state >$$port'
 "
     )
 }

@@ -124,7 +124,7 @@ pub(super) fn kernel_words() -> String {
     format!(
         "mount.usr=PARTUUID={USR_A} mount.usrfstype=ext4 mount.usrflags=ro rootflags=rw rootfstype=ext4 \
          consoleblank=0 root=LABEL=ROOT console=ttyS0,115200n8 lsm=lockdown,capability,landlock,yama \
-         mitigations=off 8250.nr_uarts=1 flatcar.oem.id=qemu"
+         mitigations=off loglevel=5 8250.nr_uarts=1 flatcar.oem.id=qemu"
     )
 }
 

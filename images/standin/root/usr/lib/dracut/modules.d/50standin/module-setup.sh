@@ -38,10 +38,11 @@ install() {
     inst_simple "$moddir/ignition-console.service" "$systemdsystemunitdir/ignition-console.service"
     inst_simple "$moddir/after-usr.conf" "$systemdsystemunitdir/ignition-files.service.d/after-usr.conf"
 
-    for unit in kargs disks; do
+    for unit in kargs disks mount; do
         inst_simple "$moddir/only-if-needed.conf" \
             "$systemdsystemunitdir/ignition-$unit.service.d/only-if-needed.conf"
     done
+    inst_simple "$moddir/go.conf" "$systemdsystemunitdir/ignition-.service.d/go.conf"
     inst_script "$moddir/ignition-needs" /usr/sbin/ignition-needs
 
     # Nothing in this initrd needs more than the disk, and the network's driver loads itself.
