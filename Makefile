@@ -14,7 +14,7 @@ help:
 
 run: build
 	$(LOADGAUGE) image build
-	$(LOADGAUGE) run
+	$(LOADGAUGE) run tag:default
 
 # Quickest first: what fails early says so early.
 test: host-tools test-tools format lint unit documentation image guest
@@ -34,7 +34,7 @@ format:
 
 lint: test-tools
 	shellcheck images/*.sh ignition/tests/*.sh
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets --features loadgauge/guest-tests -- -D warnings
 
 # Everything that needs no guest.
 unit: build test-tools

@@ -51,7 +51,7 @@ fn plan(name: &str, disk: &Utf8Path) -> MachinePlan {
     .expect("an image");
     MachinePlan {
         name: name.to_owned(),
-        spec: MachineSpec { memory_mib: 64, cpus: 1, ..MachineSpec::default() },
+        spec: MachineSpec { memory_mib: 64, cpus: Some(1), ..MachineSpec::default() },
         image,
         acceleration: Acceleration { accelerator: Accelerator::Tcg, factor: 10.0, reason: String::new() },
         config: Config::new(),

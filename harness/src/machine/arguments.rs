@@ -29,7 +29,7 @@ fn machine(plan: &MachinePlan) -> Vec<String> {
         ("-accel", accelerator(plan.acceleration.accelerator).into()),
         ("-cpu", processor(plan.acceleration.accelerator).into()),
         ("-m", format!("{}M", spec.memory_mib)),
-        ("-smp", spec.cpus.to_string()),
+        ("-smp", spec.processors(plan.acceleration.accelerator).to_string()),
         // A panic that the guest tells of stops it, so that it is seen before the guest resets itself.
         ("-action", "panic=pause".into()),
         ("-display", "none".into()),
@@ -52,8 +52,7 @@ pub(crate) fn accelerator(accelerator: Accelerator) -> &'static str {
 }
 
 /// What `-cpu` takes: all that the accelerator can give, but for TCG no more than what Flatcar and
-/// today's distributions may ask for (x86-64-v2). `max` has vectors that are slower to emulate than what
-/// they replace, and page tables of five levels: a boot takes a tenth longer with it.
+/// today's distributions may ask for (x86-64-v2): a boot with `max` takes a tenth more processor time.
 pub(crate) fn processor(accelerator: Accelerator) -> &'static str {
     match accelerator {
         Accelerator::Kvm => "host",

@@ -59,7 +59,7 @@ fn available_mib(meminfo: &str) -> Option<u64> {
 /// of the time, so there are as many machines as twice the processors hold of the largest machine.
 /// Memory is counted as if every machine were the largest and touched all of its own.
 pub fn default_jobs(capacity: Capacity, specs: &[MachineSpec], accelerator: Accelerator) -> usize {
-    let largest_cpus = specs.iter().map(|spec| spec.cpus).max().unwrap_or(1).max(1);
+    let largest_cpus = specs.iter().map(|spec| spec.processors(accelerator)).max().unwrap_or(1).max(1);
     let largest_memory = specs.iter().map(|spec| spec.memory_mib).max().unwrap_or(0);
     let by_cpus = match accelerator {
         Accelerator::Tcg => capacity.cpus,
@@ -197,7 +197,7 @@ mod tests {
     use crate::machine::Network;
 
     fn jobs(cpus: usize, memory_mib: u64, count: usize, accelerator: Accelerator) -> usize {
-        let spec = MachineSpec { memory_mib: 1536, cpus: 2, network: Network::Hermetic };
+        let spec = MachineSpec { memory_mib: 1536, cpus: Some(2), network: Network::Hermetic };
         default_jobs(Capacity { cpus, memory_mib }, &vec![spec; count], accelerator)
     }
 

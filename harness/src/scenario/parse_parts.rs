@@ -63,7 +63,7 @@ pub(super) fn machine(raw: RawMachine, problems: &mut Problems<'_>) -> Option<Ma
             problems.add(cpus.span(), cause, None);
             return None;
         }
-        machine.cpus = *cpus.get_ref();
+        machine.cpus = Some(*cpus.get_ref());
     }
     machine.network = raw.network.unwrap_or(machine.network);
     Some(machine)

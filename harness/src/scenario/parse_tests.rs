@@ -91,7 +91,7 @@ reboot = {}
     assert_eq!(scenario.timeout, Some(Duration::from_mins(10)));
     assert!(scenario.requires.base);
     assert_eq!(scenario.machine.memory_mib, 2048);
-    assert_eq!((scenario.machine.cpus, scenario.machine.network), (4, Network::Internet));
+    assert_eq!((scenario.machine.cpus, scenario.machine.network), (Some(4), Network::Internet));
     let [hello, own] = scenario.sysexts.as_slice() else { panic!("two extensions") };
     assert_eq!(hello.source, Source::Recipe(surroundings.recipes[0].join("hello.toml")));
     assert_eq!((hello.name.as_deref(), hello.line), (Some("hello-ext4"), 12));

@@ -153,7 +153,8 @@ impl fmt::Display for Planned {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let spec = &self.machine.spec;
         writeln!(formatter, "{}: {}", self.scenario.name, self.scenario.summary)?;
-        writeln!(formatter, "  machine    {} MiB, {} processors", spec.memory_mib, spec.cpus)?;
+        let processors = spec.processors(self.machine.acceleration.accelerator);
+        writeln!(formatter, "  machine    {} MiB, {} processors", spec.memory_mib, processors)?;
         for artefact in &self.extensions {
             let mut line = format!("  extension  {}", artefact.name);
             if let Some(format) = artefact.format {
