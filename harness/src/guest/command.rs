@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use loadgauge_images::host::quote;
 use serde::{Deserialize, Serialize};
 
 /// A command to be run by the guest's shell.
@@ -90,16 +91,6 @@ impl Output {
     /// Standard error as text; bytes that are none are replaced.
     pub fn error_text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.stderr)
-    }
-}
-
-/// Quotes a word for a POSIX shell where it needs it.
-pub fn quote(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./=:,@%+".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 

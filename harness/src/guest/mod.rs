@@ -12,7 +12,8 @@ mod session;
 mod transcript;
 mod wire;
 
-pub use command::{Command, Exit, Output, quote};
+pub use command::{Command, Exit, Output};
 pub use connection::Guest;
 pub use error::{GuestError, Partial, Phase, words};
+pub use loadgauge_images::host::quote;
 pub use transcript::Transcript;

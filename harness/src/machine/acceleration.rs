@@ -2,7 +2,6 @@
 use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::str::FromStr;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -63,19 +62,6 @@ pub enum AccelChoice {
     Kvm,
     /// QEMU's translator
     Tcg,
-}
-
-impl FromStr for AccelChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "kvm" => Ok(Self::Kvm),
-            "tcg" => Ok(Self::Tcg),
-            _ => Err(format!("`{text}` is neither `auto`, `kvm` nor `tcg`")),
-        }
-    }
 }
 
 /// No accelerator, or not the one that was asked for.
@@ -309,12 +295,6 @@ mod tests {
     fn a_slow_host_gets_more_time_within_bounds() {
         let factor = |work| format!("{}", tcg_factor(Duration::from_millis(work)));
         assert_eq!([10, 100, 150, 10_000].map(factor), ["10", "10", "15", "30"]);
-    }
-
-    #[test]
-    fn a_choice_is_a_word() {
-        assert_eq!("kvm".parse(), Ok(AccelChoice::Kvm));
-        assert!("hvf".parse::<AccelChoice>().expect_err("no such choice").contains("`hvf`"));
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Action, Cause, EventKind, Events, Job, JobStep, Limits, Rig, Subject, Trouble, hint_for, outcome_of,
 };
-use crate::check::{Finding, Outcome};
+use crate::check::{Finding, Outcome, judge_reboot};
 use crate::machine::Fault;
 
 /// Executes a scenario to its end, whatever that is, and gives its outcome. The machine is stopped
@@ -173,7 +173,7 @@ impl<R: Rig> Execution<'_, R> {
             fault = subject.fault() => return Err(fault.into()),
             boot_id = subject.boot_id() => boot_id?,
         };
-        Ok(judge_boot_ids(&before, &self.boot_id, &after))
+        Ok(judge_reboot(&before, &self.boot_id, &after).finding(Vec::new()))
     }
 
     /// The machine's death, if that is why the guest stopped to answer.
@@ -298,20 +298,6 @@ impl Halt {
             Self::Interrupted => "interrupted".to_owned(),
             Self::Panicked(_) => "the harness panicked".to_owned(),
         }
-    }
-}
-
-/// Judges a reboot by what was the boot id before, and by what the harness's unit in the guest and
-/// the guest's kernel, asked over SSH, say that it is now.
-fn judge_boot_ids(before: &str, announced: &str, asked: &str) -> Finding {
-    let changed = asked != before && asked == announced;
-    Finding {
-        outcome: if changed { Outcome::Passed } else { Outcome::Failed },
-        expected: format!("another boot id than `{before}`, the same from the guest's unit and over SSH"),
-        found: if changed { String::new() } else { format!("unit: `{announced}`\nSSH: `{asked}`") },
-        hint: (!changed)
-            .then(|| "the guest answers from before the reboot: did it really go down?".to_owned()),
-        commands: Vec::new(),
     }
 }
 

@@ -71,7 +71,7 @@ fn tail(output: &Output) -> String {
 }
 
 /// Quotes a word for a POSIX shell where it needs it.
-fn quote(word: &str) -> String {
+pub fn quote(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./=:,@%+".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         word.to_owned()

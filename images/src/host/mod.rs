@@ -4,6 +4,6 @@ mod command;
 mod store;
 mod tool;
 
-pub use command::{CommandError, CommandExt};
+pub use command::{CommandError, CommandExt, quote};
 pub use store::{Entry, Store, StoreError, Vacancy};
 pub use tool::{MissingTool, Tool};
