@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod workshop;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use camino::Utf8Path;
@@ -64,6 +65,11 @@ fn relay(socket: &Utf8Path) -> Exit {
     }
 }
 
+/// Whether standard error shows colours, and the user wants them (<https://no-color.org>).
+fn is_colored() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Sends messages to standard error: those that `LOADGAUGE_LOG` asks for, in the syntax of
 /// `RUST_LOG`, or as many as there are `-v`.
 fn log(verbose: u8) {
@@ -76,6 +82,7 @@ fn log(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(is_colored())
         .with_target(false)
         .without_time()
         .init();
