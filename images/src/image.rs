@@ -268,6 +268,7 @@ fn disk_format(disk: &Utf8Path) -> Result<DiskFormat, ImageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::standin::PackageRecord;
 
     fn directory() -> (tempfile::TempDir, Utf8PathBuf) {
         let scratch = tempfile::tempdir().expect("a directory");
@@ -301,11 +302,12 @@ mod tests {
             facts: facts(),
             base: Some(base.clone()),
         };
+        let package = PackageRecord { version: "1.7-1".to_owned(), sha256: "01".to_owned() };
         let manifest = Manifest {
             format: 1,
             inputs: "cd".to_owned(),
             image: image.clone(),
-            packages: [("jq:amd64".to_owned(), "1.7-1".to_owned())].into(),
+            packages: [("jq:amd64".to_owned(), package)].into(),
             extensions: std::collections::BTreeMap::new(),
             files: std::collections::BTreeMap::new(),
         };

@@ -15,7 +15,7 @@ use crate::host::{CommandError, CommandExt as _, Entry, Store, Tool};
 use crate::{Architecture, OsRelease};
 
 /// Counts up when the layout of an entry changes in a way that its inputs do not show.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 /// The keyring that Debian's archive is signed by.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// No file is newer than this, so that equal packages give an equal tree: 2025-01-01.
@@ -29,11 +29,13 @@ pub(super) const KERNEL: &str = "vmlinuz";
 pub(super) const INITRD: &str = "initrd.img";
 pub(super) const DPKG_STATUS: &str = "dpkg-status";
 const OS_RELEASE: &str = "os-release";
+/// What the archive had when the base was made: name, architecture, version and SHA-256 of each.
+pub(super) const ARCHIVE_INDEX: &str = "archive-index";
 
 /// Makes the stand-in's base, or finds it in the store, and says in which directory it lies.
 ///
 /// The directory holds `base.json`, the package database `dpkg-status`, `os-release`, the kernel
-/// `vmlinuz`, `initrd.img`, and the file system without extensions as `root.tar`. The store's key
+/// `vmlinuz`, `initrd.img`, what the archive had, and the file system without extensions as `root.tar`. The store's key
 /// covers everything but the state of the mirror: a base is made anew when it is removed there.
 ///
 /// `progress` is told what is being done, in short phrases.
@@ -119,6 +121,11 @@ fn mmdebstrap(directory: &Utf8Path, options: &Options) -> Result<Command, Standi
     let hooks = [
         format!("tar-in {} /", quoted("overlay.tar")),
         format!("upload {} /customize.sh", quoted("customize.sh")),
+        "APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" apt-cache dumpavail | \
+         grep -E '^((Package|Architecture|Version|SHA256): |$)' >\"$1/archive-index\""
+            .to_owned(),
+        format!("download /archive-index {}", quoted(ARCHIVE_INDEX)),
+        "rm \"$1/archive-index\"".to_owned(),
         "chroot \"$1\" sh /customize.sh".to_owned(),
         "rm \"$1/customize.sh\"".to_owned(),
         format!("download /boot/vmlinuz {}", quoted(KERNEL)),

@@ -50,6 +50,14 @@ pub enum StandinError {
         /// what is wrong with it
         cause: &'static str,
     },
+    /// a package is installed that the archive did not have
+    #[error("`{index}` has no SHA256 of the package {package}")]
+    NoDigest {
+        /// name, architecture and version
+        package: String,
+        /// the archive's index as it was then
+        index: Utf8PathBuf,
+    },
     /// a name of an extension cannot be a file name
     #[error("`{0}` cannot be the name of an extension")]
     ExtensionName(String),
@@ -65,6 +73,10 @@ impl StandinError {
             Self::Grub { .. } => Some("install it: sudo apt-get install grub-pc-bin".to_owned()),
             Self::Architecture(_) => Some("use a downloaded image for this architecture".to_owned()),
             Self::ExtensionName(_) => Some("use letters, digits and `-._+`".to_owned()),
+            Self::NoDigest { index, .. } => {
+                let entry = index.parent().unwrap_or(index);
+                Some(format!("make the base again: remove {entry}"))
+            }
             Self::Store(_) | Self::Base(_) | Self::Io { .. } | Self::Release(_) => None,
         }
     }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::base::{DPKG_STATUS, INITRD, KERNEL, ROOT_ARCHIVE, TIME};
+use super::base::{ARCHIVE_INDEX, DPKG_STATUS, INITRD, KERNEL, ROOT_ARCHIVE, TIME};
 use super::disk::{self, Content, Placed, SECTOR};
 use super::error::{StandinError, io};
 use super::manifest::{self, FileRecord, Manifest};
@@ -19,7 +19,7 @@ use crate::image::{DiskFormat, Facts, Image};
 use crate::release::Release;
 
 /// Counts up when an entry changes in a way that its inputs do not show.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 const ASSEMBLE: &str = include_str!("../../standin/assemble.sh");
 /// The file on the ESP by which Flatcar knows its first boot, and what is in it.
 const FIRST_BOOT: &str = "If this file exists, Ignition will run and then delete the file.\n";
@@ -74,7 +74,7 @@ pub fn build_image(
             }
             make_disk(work, &directory.join(ROOT_ARCHIVE), extensions, progress)?;
             progress("writing the manifest");
-            write_manifest(work, base, records, key)?;
+            write_manifest(work, (base, directory), records, key)?;
             vacancy.commit()?
         }
     };
@@ -240,13 +240,17 @@ fn install_grub(raw: &Utf8Path, work: &Utf8Path, placed: &Placed) -> Result<(), 
 /// Writes manifest.json, the last file of an entry.
 fn write_manifest(
     work: &Utf8Path,
-    base: &Base,
+    (base, directory): (&Base, &Utf8Path),
     extensions: BTreeMap<String, FileRecord>,
     inputs: String,
 ) -> Result<(), StandinError> {
     let status = fs::read_to_string(&base.dpkg_status).map_err(io("read", &base.dpkg_status))?;
     let copy = work.join(DPKG_STATUS);
     fs::write(&copy, &status).map_err(io("write", &copy))?;
+    let index_path = directory.join(ARCHIVE_INDEX);
+    let index = fs::read_to_string(&index_path).map_err(io("read", &index_path))?;
+    let packages = manifest::installed(&status, &index)
+        .map_err(|package| StandinError::NoDigest { package, index: index_path })?;
     let mut files = BTreeMap::new();
     for name in [DISK, KERNEL, INITRD, DPKG_STATUS] {
         files.insert(Utf8PathBuf::from(name), record(&work.join(name))?);
@@ -261,7 +265,7 @@ fn write_manifest(
             facts: facts(base, &extensions)?,
             base: Some(Base { dpkg_status: Utf8PathBuf::from(DPKG_STATUS), ..base.clone() }),
         },
-        packages: manifest::installed(&status),
+        packages,
         extensions,
         files,
     };

@@ -22,5 +22,5 @@ mod tree;
 pub use base::build_base;
 pub use error::StandinError;
 pub use image::{VendorExtension, build_image};
-pub use manifest::{FileRecord, Manifest};
+pub use manifest::{FileRecord, Manifest, PackageRecord};
 pub use options::Options;
