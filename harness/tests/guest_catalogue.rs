@@ -6,6 +6,9 @@ use guest_run::GuestRun;
 use loadgauge::check::Outcome;
 use loadgauge::runner::EventKind;
 
+/// The only steps that a scenario of the catalogue does without, and says why.
+const WAIVED: [(&str, &str); 1] = [("refused-name", "sweep: no unit failed")];
+
 #[test]
 fn every_scenario_of_the_catalogue_holds() {
     let run = GuestRun::of(&[]).finish();
@@ -15,8 +18,12 @@ fn every_scenario_of_the_catalogue_holds() {
         match event.kind {
             EventKind::ScenarioSkipped { scenario, reason } => panic!("`{scenario}` was skipped: {reason}"),
             EventKind::StepFinished { scenario, summary, outcome, .. } => {
-                let waived = outcome == Outcome::Skipped;
-                assert!(outcome == Outcome::Passed || waived, "`{scenario}`, {summary}: {outcome}");
+                let expected = if WAIVED.contains(&(scenario.as_str(), summary.as_str())) {
+                    Outcome::Skipped
+                } else {
+                    Outcome::Passed
+                };
+                assert_eq!(outcome, expected, "`{scenario}`, {summary}");
             }
             EventKind::ScenarioFinished { scenario, outcome, .. } => {
                 assert_eq!(outcome, Outcome::Passed, "`{scenario}`");

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::process::ExitCode;
 
+use crate::runner::Verdict;
+
 /// The exit status of the command, in full: no other value leaves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -24,13 +26,25 @@ impl Exit {
     /// The number.
     pub fn status(self) -> u8 {
         match self {
-            Self::Passed => 0,
-            Self::Failed => 1,
+            Self::Passed => Verdict::Passed.exit_status(),
+            Self::Failed => Verdict::Failed.exit_status(),
             Self::Usage => 2,
             Self::Host => 3,
-            Self::Nothing => 4,
-            Self::Internal => 70,
-            Self::Interrupted => 130,
+            Self::Nothing => Verdict::NothingRan.exit_status(),
+            Self::Internal => Verdict::Broken.exit_status(),
+            Self::Interrupted => Verdict::Interrupted.exit_status(),
+        }
+    }
+}
+
+impl From<Verdict> for Exit {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Passed => Self::Passed,
+            Verdict::Failed => Self::Failed,
+            Verdict::Broken => Self::Internal,
+            Verdict::NothingRan => Self::Nothing,
+            Verdict::Interrupted => Self::Interrupted,
         }
     }
 }

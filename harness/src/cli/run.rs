@@ -48,13 +48,7 @@ async fn execute(plan: &Plan, directory: &RunDirectory, arguments: &RunArguments
     if let Err(errors) = reported {
         report_failure(errors).print();
     }
-    Ok(match Verdict::of(tally.counts, tally.interrupted, broken, FlakyPolicy::default()) {
-        Verdict::Passed => Exit::Passed,
-        Verdict::Failed => Exit::Failed,
-        Verdict::Broken => Exit::Internal,
-        Verdict::NothingRan => Exit::Nothing,
-        Verdict::Interrupted => Exit::Interrupted,
-    })
+    Ok(Verdict::of(tally.counts, tally.interrupted, broken, FlakyPolicy::default()).into())
 }
 
 /// What the runner is given for a plan.
