@@ -8,9 +8,9 @@ use loadgauge_images::OsRelease;
 use loadgauge_images::host::{Entry, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
-use super::apt::Package;
 use super::assemble;
 use super::compatible::compatible;
+use super::debian::Package;
 use super::debian::{self, DebianError, Groups};
 use super::digest;
 use super::inputs;
@@ -231,7 +231,7 @@ impl<'a> Plan<'a> {
         check_name(recipe.name()).map_err(|(message, hint)| BuildError::Name(message, hint))?;
         let pack_error = |source| BuildError::Pack { name: recipe.name().to_owned(), format, source };
         let packer = pack::packer(format).map_err(pack_error)?;
-        let groups = debian::resolve(recipe, target.base, store, progress)?;
+        let groups = debian::resolve_recipe(recipe, target.base, store, progress)?;
         let epoch = epoch(recipe)?;
         let mut plan = Self { recipe, target, format, store, progress, groups, epoch, key: String::new() };
         let mut parts = inputs::of_recipe(recipe)?;

@@ -10,13 +10,13 @@
 //! - [`lint`]: what breaks extensions on Flatcar
 //! - [`pack`]: the image formats, each the same bytes every time
 //! - [`build()`]: all of it together, kept under the digest of its inputs
-mod apt;
+
 mod assemble;
 /// All steps of a build, and what comes out of it.
 pub mod build;
 /// Whether a system merges an extension.
 pub mod compatible;
-mod deb;
+
 /// Packages from a Debian archive.
 pub mod debian;
 mod digest;
@@ -37,10 +37,9 @@ pub mod stage;
 mod target;
 mod tree;
 
-pub use apt::{AptError, Package};
 pub use build::{BuildError, Built, build, check_reproducible};
 pub use compatible::{Refusal, compatible};
-pub use deb::{DebCause, DebError};
+pub use debian::{AptError, DebCause, DebError, Package};
 pub use extension::{Extension, Format};
 pub use member::NameError;
 pub use recipe::Recipe;

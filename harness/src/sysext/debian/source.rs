@@ -7,13 +7,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::Base;
 use loadgauge_images::host::{Entry, Store, StoreError};
 
+use super::super::digest;
+use super::super::globs;
+use super::super::recipe::Recipe;
+use super::super::recipe_error::RecipeError;
+use super::super::stage::Staged;
 use super::apt::{Apt, AptError, Package};
 use super::deb::{self, DebError};
-use super::digest;
-use super::globs;
-use super::recipe::Recipe;
-use super::recipe_error::RecipeError;
-use super::stage::Staged;
 
 /// What keeps Debian packages out of an extension.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +80,7 @@ pub type Groups = Vec<Vec<Package>>;
 ///
 /// # Errors
 /// See [`DebianError`].
-pub fn resolve(
+pub(in crate::sysext) fn resolve_recipe(
     recipe: &Recipe,
     base: Option<&Base>,
     store: &Store,
@@ -127,7 +127,7 @@ pub fn resolve(
 ///
 /// # Errors
 /// See [`DebianError`].
-pub fn stage(
+pub(in crate::sysext) fn stage(
     staged: &mut Staged,
     recipe: &Recipe,
     groups: &Groups,
@@ -157,7 +157,7 @@ pub fn stage(
 }
 
 /// The list of packages that is written beside an extension.
-pub fn list(groups: &Groups) -> String {
+pub(in crate::sysext) fn list(groups: &Groups) -> String {
     let mut packages: Vec<&Package> = groups.iter().flatten().collect();
     packages.sort_by(|left, right| left.name.cmp(&right.name));
     let mut text = String::new();

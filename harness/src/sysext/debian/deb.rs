@@ -7,9 +7,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use globset::GlobSet;
 use tar::{Entry, EntryType};
 
-use super::globs::matches;
-use super::member::{NameError, link_target, member_path, merge_usr};
-use super::stage::{NodeKind, StageError, Staged, is_kept};
+use super::super::globs::matches;
+use super::super::member::{NameError, link_target, member_path, merge_usr};
+use super::super::stage::{NodeKind, StageError, Staged, is_kept};
 
 /// How much is read after the end of a tar, in bytes.
 const MAXIMUM_PADDING: u64 = 16 << 20;
