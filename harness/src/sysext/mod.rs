@@ -20,6 +20,7 @@ pub mod compatible;
 /// Packages from a Debian archive.
 pub mod debian;
 mod digest;
+pub mod elf;
 mod extension;
 mod globs;
 mod inputs;
