@@ -37,13 +37,15 @@ pub mod release_file;
 pub mod stage;
 mod target;
 mod tree;
+mod unpack;
 
 pub use build::{BuildError, Built, build, check_reproducible};
 pub use compatible::{Refusal, compatible};
-pub use debian::{AptError, DebCause, DebError, Package};
+pub use debian::{AptError, Package};
 pub use extension::{Extension, Format};
 pub use member::NameError;
 pub use recipe::Recipe;
 pub use recipe_error::RecipeError;
 pub use target::Target;
 pub use tree::TreeError;
+pub use unpack::{UnpackCause, UnpackError};

@@ -20,7 +20,6 @@ mod source;
 mod version;
 
 pub use apt::{AptError, Package};
-pub use deb::{DebCause, DebError};
 pub use index::{Index, IndexError};
 pub use record::{Record, RecordError};
 pub use resolve::{ResolveError, Universe, resolve};

@@ -12,8 +12,9 @@ use super::super::globs;
 use super::super::recipe::Recipe;
 use super::super::recipe_error::RecipeError;
 use super::super::stage::Staged;
+use super::super::unpack::UnpackError;
 use super::apt::{Apt, AptError, Package};
-use super::deb::{self, DebError};
+use super::deb;
 
 /// What keeps Debian packages out of an extension.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +33,7 @@ pub enum DebianError {
     Apt(#[from] AptError),
     /// one cannot be unpacked
     #[error(transparent)]
-    Deb(#[from] DebError),
+    Deb(#[from] UnpackError),
     /// the cache cannot be used
     #[error(transparent)]
     Store(#[from] StoreError),
