@@ -11,6 +11,7 @@
 //! - [`pack`]: the image formats, each the same bytes every time
 //! - [`build()`]: all of it together, kept under the digest of its inputs
 
+mod archive;
 mod assemble;
 /// All steps of a build, and what comes out of it.
 pub mod build;
@@ -22,6 +23,7 @@ pub mod debian;
 mod digest;
 pub mod elf;
 mod extension;
+mod fetch;
 mod globs;
 mod inputs;
 /// What breaks extensions on Flatcar.
@@ -39,10 +41,12 @@ mod target;
 mod tree;
 mod unpack;
 
+pub use archive::ArchiveError;
 pub use build::{BuildError, Built, build, check_reproducible};
 pub use compatible::{Refusal, compatible};
 pub use debian::{AptError, Package};
 pub use extension::{Extension, Format};
+pub use fetch::FetchError;
 pub use member::NameError;
 pub use recipe::Recipe;
 pub use recipe_error::RecipeError;
