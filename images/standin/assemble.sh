@@ -14,14 +14,7 @@ mkdir -p "$tree"
 # Device nodes cannot be made in a user namespace, and the kernel makes them at boot.
 tar -C "$tree" --exclude='./dev/*' --numeric-owner --preserve-permissions --xattrs --xattrs-include='*' -xf "$archive"
 
-mkdir -p "$tree/usr/share/flatcar/sysext" "$tree/etc/extensions"
-for extension in "$@"; do
-    name=${extension%%=*}
-    cp "${extension#*=}" "$tree/usr/share/flatcar/sysext/$name.raw"
-    chown 0:0 "$tree/usr/share/flatcar/sysext/$name.raw"
-    chmod 0644 "$tree/usr/share/flatcar/sysext/$name.raw"
-    ln -s "/usr/share/flatcar/sysext/$name.raw" "$tree/etc/extensions/$name.raw"
-done
+sh "$(dirname "$0")/deliver.sh" "$tree" "$@"
 
 # make LABEL DIRECTORY OFFSET KIBIBYTES UUID [OPTION]...
 # The disk file is all zeros where nothing was written: the guest need not clear inode tables.

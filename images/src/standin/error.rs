@@ -3,10 +3,12 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::blueprint::BLUEPRINTS;
 use crate::Architecture;
 use crate::base::BaseError;
 use crate::host::{CommandError, MissingTool, StoreError};
 use crate::image::ImageError;
+use crate::release::Release;
 
 /// The stand-in could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +41,9 @@ pub enum StandinError {
     /// there is no stand-in for it yet
     #[error("there is no stand-in for {0}")]
     Architecture(Architecture),
-    /// the release is older than any that is known
-    #[error("no facts are known of release `{0}`")]
-    Release(String),
+    /// a release without a stand-in
+    #[error("there is no stand-in for release `{0}`")]
+    NoBlueprint(Release),
     /// one of GRUB's files does not look as expected
     #[error("`{path}` is not what GRUB 2 for BIOS consists of: {cause}")]
     Grub {
@@ -77,7 +79,11 @@ impl StandinError {
                 let entry = index.parent().unwrap_or(index);
                 Some(format!("make the base again: remove {entry}"))
             }
-            Self::Store(_) | Self::Base(_) | Self::Io { .. } | Self::Release(_) => None,
+            Self::NoBlueprint(_) => {
+                let releases = BLUEPRINTS.map(|blueprint| format!("`{}`", blueprint.release));
+                Some(format!("there are stand-ins for {}", releases.join(", ")))
+            }
+            Self::Store(_) | Self::Base(_) | Self::Io { .. } => None,
         }
     }
 }

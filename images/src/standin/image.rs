@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::process::Stdio;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -11,16 +11,15 @@ use super::base::{ARCHIVE_INDEX, DPKG_STATUS, INITRD, KERNEL, ROOT_ARCHIVE, TIME
 use super::disk::{self, Content, Placed, SECTOR};
 use super::error::{StandinError, io};
 use super::manifest::{self, FileRecord, Manifest};
-use super::{grub, namespace};
+use super::options::Options;
+use super::{grub, namespace, tree};
 use crate::base::Base;
 use crate::digest::{self, Inputs};
 use crate::host::{CommandError, CommandExt as _, Entry, Store, Tool};
-use crate::image::{DiskFormat, Facts, Image};
-use crate::release::Release;
+use crate::image::{DiskFormat, Era, Facts, Image};
 
 /// Counts up when an entry changes in a way that its inputs do not show.
 const FORMAT: &str = "3";
-const ASSEMBLE: &str = include_str!("../../standin/assemble.sh");
 /// The file on the ESP by which Flatcar knows its first boot, and what is in it.
 const FIRST_BOOT: &str = "If this file exists, Ignition will run and then delete the file.\n";
 const DISK: &str = "disk.qcow2";
@@ -50,8 +49,8 @@ pub struct VendorExtension {
 /// cannot be written.
 pub fn build_image(
     store: &Store,
-    base: &Base,
-    directory: &Utf8Path,
+    options: &Options,
+    (base, directory): (&Base, &Utf8Path),
     extensions: &[VendorExtension],
     progress: &dyn Fn(&str),
 ) -> Result<Image, StandinError> {
@@ -63,7 +62,8 @@ pub fn build_image(
         }
         records.insert(extension.name.clone(), record(&extension.path)?);
     }
-    let key = key(base, &records);
+    let scripts = scripts(options)?;
+    let key = key(options, base, &scripts, &records);
     let entry = match store.entry("standin-image", &key)? {
         Entry::Ready(entry) => entry,
         Entry::Vacant(vacancy) => {
@@ -72,9 +72,9 @@ pub fn build_image(
                 let (from, to) = (directory.join(name), work.join(name));
                 fs::copy(&from, &to).map_err(io("copy", &from))?;
             }
-            make_disk(work, &directory.join(ROOT_ARCHIVE), extensions, progress)?;
+            make_disk(work, &scripts, &directory.join(ROOT_ARCHIVE), extensions, progress)?;
             progress("writing the manifest");
-            write_manifest(work, (base, directory), records, key)?;
+            write_manifest(work, options, (base, directory), records, key)?;
             vacancy.commit()?
         }
     };
@@ -82,11 +82,19 @@ pub fn build_image(
 }
 
 /// The digest of all that goes in.
-fn key(base: &Base, extensions: &BTreeMap<String, FileRecord>) -> String {
+fn key(
+    options: &Options,
+    base: &Base,
+    scripts: &[(&str, String)],
+    extensions: &BTreeMap<String, FileRecord>,
+) -> String {
     let mut inputs = Inputs::default();
     inputs.add("format", FORMAT);
     inputs.add("base", &base.digest);
-    inputs.add("assemble", ASSEMBLE);
+    inputs.add("release", options.blueprint.release.to_string());
+    for (name, text) in scripts {
+        inputs.add(name, text);
+    }
     inputs.add("table", disk::sfdisk_script(&disk::layout()));
     inputs.add("menu", grub::menu());
     inputs.add("modules", grub::MODULES.join(" "));
@@ -96,9 +104,19 @@ fn key(base: &Base, extensions: &BTreeMap<String, FileRecord>) -> String {
     inputs.finish()
 }
 
+/// What makes the file systems of the disk: a script, and the one for the extensions that it calls.
+fn scripts(options: &Options) -> Result<[(&'static str, String); 2], StandinError> {
+    let script = |name: &'static str| match tree::hook(name, options) {
+        Some(text) => Ok((name, text)),
+        None => Err(io("read", Utf8Path::new(name))(std::io::ErrorKind::NotFound.into())),
+    };
+    Ok([script("assemble.sh")?, script("deliver.sh")?])
+}
+
 /// Makes the disk in `work`, which has the kernel and the initrd already.
 fn make_disk(
     work: &Utf8Path,
+    scripts: &[(&'static str, String)],
     root_archive: &Utf8Path,
     extensions: &[VendorExtension],
     progress: &dyn Fn(&str),
@@ -108,7 +126,7 @@ fn make_disk(
     File::create(&raw).and_then(|file| file.set_len(disk::length(&layout))).map_err(io("create", &raw))?;
     partition(&raw, &layout)?;
     progress("making the file systems");
-    make_file_systems(&raw, work, root_archive, &layout, extensions)?;
+    make_file_systems(&raw, (work, scripts), root_archive, &layout, extensions)?;
     progress("making it bootable");
     for placed in &layout {
         match placed.partition.content {
@@ -148,7 +166,7 @@ fn partition(raw: &Utf8Path, layout: &[Placed]) -> Result<(), StandinError> {
 /// Makes USR-A and ROOT in their places on the disk.
 fn make_file_systems(
     raw: &Utf8Path,
-    work: &Utf8Path,
+    (work, scripts): (&Utf8Path, &[(&'static str, String)]),
     root_archive: &Utf8Path,
     layout: &[Placed],
     extensions: &[VendorExtension],
@@ -164,12 +182,18 @@ fn make_file_systems(
     arguments.extend(extensions.iter().map(|extension| format!("{}={}", extension.name, extension.path)));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     Tool::find("mke2fs")?;
-    let script = work.join("assemble.sh");
-    fs::write(&script, ASSEMBLE).map_err(io("write", &script))?;
-    let mut command = namespace::script(&script, &arguments)?;
+    for (name, text) in scripts {
+        let path = work.join(name);
+        fs::write(&path, text).map_err(io("write", &path))?;
+    }
+    let mut command = namespace::script(&work.join("assemble.sh"), &arguments)?;
     command.env("SOURCE_DATE_EPOCH", TIME.to_string());
     command.run()?;
-    fs::remove_file(&script).map_err(io("remove", &script))
+    for (name, _) in scripts {
+        let path = work.join(name);
+        fs::remove_file(&path).map_err(io("remove", &path))?;
+    }
+    Ok(())
 }
 
 /// Makes the ESP: kernel, initrd and the flag of the first boot.
@@ -199,12 +223,12 @@ fn fill_esp(raw: &Utf8Path, work: &Utf8Path, placed: &Placed) -> Result<(), Stan
 /// Installs GRUB for BIOS as its own installer would on a disk that can be mounted.
 fn install_grub(raw: &Utf8Path, work: &Utf8Path, placed: &Placed) -> Result<(), StandinError> {
     let memory_disk = work.join("memory-disk.tar");
-    let menu = super::tree::TreeFile {
+    let menu = tree::TreeFile {
         path: "boot/grub/grub.cfg".to_owned(),
         content: grub::menu().into_bytes(),
         mode: 0o644,
     };
-    let archive = super::tree::archive(&[menu], TIME).map_err(io("write", &memory_disk))?;
+    let archive = tree::archive(&[menu], TIME).map_err(io("write", &memory_disk))?;
     fs::write(&memory_disk, archive).map_err(io("write", &memory_disk))?;
 
     let core_path = work.join("core.img");
@@ -240,6 +264,7 @@ fn install_grub(raw: &Utf8Path, work: &Utf8Path, placed: &Placed) -> Result<(), 
 /// Writes manifest.json, the last file of an entry.
 fn write_manifest(
     work: &Utf8Path,
+    options: &Options,
     (base, directory): (&Base, &Utf8Path),
     extensions: BTreeMap<String, FileRecord>,
     inputs: String,
@@ -262,7 +287,7 @@ fn write_manifest(
             disk: Utf8PathBuf::from(DISK),
             format: DiskFormat::Qcow2,
             digest: files[Utf8Path::new(DISK)].sha256.clone(),
-            facts: facts(base, &extensions)?,
+            facts: facts(options, base, &extensions),
             base: Some(Base { dpkg_status: Utf8PathBuf::from(DPKG_STATUS), ..base.clone() }),
         },
         packages,
@@ -274,23 +299,50 @@ fn write_manifest(
     text.and_then(|text| fs::write(&path, text)).map_err(io("write", &path))
 }
 
-/// What the harness may rely on, by the release that is stood in for.
-fn facts(base: &Base, extensions: &BTreeMap<String, FileRecord>) -> Result<Facts, StandinError> {
-    let version = base.os_release.get("VERSION_ID").unwrap_or_default();
-    let unknown = || StandinError::Release(version.to_owned());
-    let release: Release = version.parse().map_err(|_| unknown())?;
-    Ok(Facts {
+/// What the harness may rely on.
+fn facts(options: &Options, base: &Base, extensions: &BTreeMap<String, FileRecord>) -> Facts {
+    let era = options.blueprint.era();
+    Facts {
         os_release: base.os_release.clone(),
         architecture: base.architecture,
-        era: release.era(),
-        systemd: release.systemd().ok_or_else(unknown)?,
-        vendor_extensions: extensions.keys().cloned().collect(),
-    })
+        era,
+        systemd: options.blueprint.systemd,
+        vendor_extensions: match era {
+            Era::Torcx => Vec::new(),
+            Era::Sysext | Era::Initrd => extensions.keys().cloned().collect(),
+        },
+    }
 }
 
-/// A file's size and digest.
+/// A file's size and digest; a directory's are over all that is in it.
 fn record(path: &Utf8Path) -> Result<FileRecord, StandinError> {
+    if path.is_dir() {
+        return record_directory(path);
+    }
     let mut file = File::open(path).map_err(io("open", path))?;
     let size = file.seek(SeekFrom::End(0)).map_err(io("read", path))?;
     Ok(FileRecord { size, sha256: digest::of_file(path).map_err(io("read", path))? })
+}
+
+/// The size of all files of a directory, and a digest over names, kinds, modes and contents.
+fn record_directory(path: &Utf8Path) -> Result<FileRecord, StandinError> {
+    let (mut size, mut inputs) = (0, Inputs::default());
+    for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
+        let entry = entry.map_err(|error| io("read", path)(error.into()))?;
+        let fail = |error| io("read", path)(error);
+        let below = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
+        let metadata = entry.path().symlink_metadata().map_err(fail)?;
+        let name = format!("{:o} {below}", metadata.mode());
+        if metadata.is_file() {
+            size += metadata.len();
+            let file = Utf8Path::from_path(entry.path()).unwrap_or(path);
+            inputs.add(&name, digest::of_file(file).map_err(io("read", file))?);
+        } else if metadata.is_symlink() {
+            let target = fs::read_link(entry.path()).map_err(fail)?;
+            inputs.add(&name, target.to_string_lossy().as_bytes());
+        } else {
+            inputs.add(&name, "");
+        }
+    }
+    Ok(FileRecord { size, sha256: inputs.finish() })
 }
