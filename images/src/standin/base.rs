@@ -8,14 +8,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::error::{StandinError, io};
 use super::namespace::is_root;
 use super::options::Options;
-use super::tree;
+use super::tree::{self, TreeFile};
 use crate::base::{Archive, Base};
 use crate::digest::{self, Inputs};
 use crate::host::{CommandError, CommandExt as _, Entry, Store, Tool};
 use crate::{Architecture, OsRelease};
 
 /// Counts up when the layout of an entry changes in a way that its inputs do not show.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 /// The keyring that Debian's archive is signed by.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// No file is newer than this, so that equal packages give an equal tree: 2025-01-01.
@@ -30,15 +30,19 @@ pub(super) const ROOT_ARCHIVE: &str = "root.tar";
 pub(super) const KERNEL: &str = "vmlinuz";
 pub(super) const INITRD: &str = "initrd.img";
 pub(super) const DPKG_STATUS: &str = "dpkg-status";
+/// The root tree with its package database, by its name on a release server.
+pub(super) const BASE_SQUASHFS: &str = "flatcar_production_image_sysext.squashfs";
 const OS_RELEASE: &str = "os-release";
+/// Where the root tree says which archive its packages are from.
+const ARCHIVE_DESCRIPTION: &str = "usr/share/loadgauge/archive.json";
 /// What the archive had when the base was made: name, architecture, version and SHA-256 of each.
 pub(super) const ARCHIVE_INDEX: &str = "archive-index";
 
 /// Makes the stand-in's base, or finds it in the store, and says in which directory it lies.
 ///
 /// The directory holds `base.json`, the package database `dpkg-status`, `os-release`, the kernel
-/// `vmlinuz`, `initrd.img`, what the archive had, and the file system without extensions as `root.tar`. The store's key
-/// covers everything but the state of the mirror: a base is made anew when it is removed there.
+/// `vmlinuz`, `initrd.img`, what the archive had, and the file system without extensions as
+/// `root.tar` and as `flatcar_production_image_sysext.squashfs`. The store's key covers everything but the state of the mirror: a base is made anew when it is removed there.
 ///
 /// `progress` is told what is being done, in short phrases.
 ///
@@ -58,6 +62,8 @@ pub fn build_base(
         Entry::Ready(directory) => directory,
         Entry::Vacant(vacancy) => {
             bootstrap(vacancy.directory(), options, progress)?;
+            progress("packing the base");
+            pack(vacancy.directory())?;
             describe(vacancy.directory(), options, &key)?;
             vacancy.commit()?
         }
@@ -92,7 +98,14 @@ fn scripts(options: &Options) -> Vec<(&'static str, String)> {
 /// Has mmdebstrap make the root file system, and takes out what is wanted beside it.
 fn bootstrap(directory: &Utf8Path, options: &Options, progress: &dyn Fn(&str)) -> Result<(), StandinError> {
     let overlay = directory.join("overlay.tar");
-    let archive = tree::archive(&tree::files(options), TIME).map_err(io("write", &overlay))?;
+    let mut files = tree::files(options);
+    files.push(TreeFile {
+        path: ARCHIVE_DESCRIPTION.to_owned(),
+        content: serde_json::to_vec_pretty(&archive(options))
+            .map_err(|error| io("write", &overlay)(error.into()))?,
+        mode: 0o644,
+    });
+    let archive = tree::archive(&files, TIME).map_err(io("write", &overlay))?;
     fs::write(&overlay, archive).map_err(io("write", &overlay))?;
     let mut scratch = vec![overlay];
     for (name, script) in scripts(options) {
@@ -107,6 +120,30 @@ fn bootstrap(directory: &Utf8Path, options: &Options, progress: &dyn Fn(&str)) -
     for path in scratch {
         fs::remove_file(&path).map_err(io("remove", &path))?;
     }
+    Ok(())
+}
+
+/// Where the packages of the base are from.
+fn archive(options: &Options) -> Archive {
+    Archive {
+        mirror: options.mirror.clone(),
+        suite: options.blueprint.suite.to_owned(),
+        components: vec!["main".to_owned()],
+        keyring: Utf8PathBuf::from(KEYRING),
+    }
+}
+
+/// Packs the root tree as a release server has it.
+fn pack(directory: &Utf8Path) -> Result<(), StandinError> {
+    let path = directory.join(ROOT_ARCHIVE);
+    let archive = fs::File::open(&path).map_err(io("open", &path))?;
+    // sqfstar(1) of squashfs-tools 4.5 takes no compression level.
+    let mut command = Tool::find("mksquashfs")?.command();
+    command
+        .args(["-", directory.join(BASE_SQUASHFS).as_str(), "-tar", "-quiet", "-no-progress"])
+        .args(["-comp", "zstd", "-Xcompression-level", "3"])
+        .env("SOURCE_DATE_EPOCH", TIME.to_string());
+    command.run_with(archive.into())?;
     Ok(())
 }
 
@@ -204,12 +241,7 @@ fn describe(directory: &Utf8Path, options: &Options, key: &str) -> Result<(), St
         })?,
         architecture: options.architecture,
         dpkg_status: Utf8PathBuf::from(DPKG_STATUS),
-        archive: Archive {
-            mirror: options.mirror.clone(),
-            suite: options.blueprint.suite.to_owned(),
-            components: vec!["main".to_owned()],
-            keyring: Utf8PathBuf::from(KEYRING),
-        },
+        archive: archive(options),
     };
     Ok(base.write(directory)?)
 }

@@ -52,6 +52,14 @@ pub enum StandinError {
         /// what is wrong with it
         cause: &'static str,
     },
+    /// the kernel cannot carry the hash that /usr is verified by
+    #[error("the root hash cannot be written into `{path}`: {cause}")]
+    Kernel {
+        /// the file
+        path: Utf8PathBuf,
+        /// what is wrong with it
+        cause: &'static str,
+    },
     /// a package is installed that the archive did not have
     #[error("`{index}` has no SHA256 of the package {package}")]
     NoDigest {
@@ -72,7 +80,9 @@ impl StandinError {
             Self::Tool(error) => error.hint(),
             Self::Image(error) => error.hint(),
             Self::Command(error) => command_hint(&error.to_string()),
-            Self::Grub { .. } => Some("install it: sudo apt-get install grub-pc-bin".to_owned()),
+            Self::Grub { .. } => {
+                Some("install it: sudo apt-get install grub-pc-bin grub-efi-amd64-bin".to_owned())
+            }
             Self::Architecture(_) => Some("use a downloaded image for this architecture".to_owned()),
             Self::ExtensionName(_) => Some("use letters, digits and `-._+`".to_owned()),
             Self::NoDigest { index, .. } => {
@@ -83,7 +93,7 @@ impl StandinError {
                 let releases = BLUEPRINTS.map(|blueprint| format!("`{}`", blueprint.release));
                 Some(format!("there are stand-ins for {}", releases.join(", ")))
             }
-            Self::Store(_) | Self::Base(_) | Self::Io { .. } => None,
+            Self::Store(_) | Self::Base(_) | Self::Io { .. } | Self::Kernel { .. } => None,
         }
     }
 }

@@ -6,7 +6,7 @@
 //! against the first and put into the second:
 //!
 //! 1. [`build_base`]: the root file system, kernel, initrd and package database;
-//! 2. [`build_image`]: the disk around them and the extensions.
+//! 2. [`build_image`]: the file systems with the extensions in them, and the disk around those.
 //!
 //! There are stand-ins for the releases in [`BLUEPRINTS`], one of each era.
 //!
@@ -20,12 +20,15 @@ mod base;
 mod blueprint;
 mod disk;
 mod error;
+mod file_systems;
 mod grub;
 mod image;
+mod kernel;
 mod manifest;
 mod namespace;
 mod options;
 mod tree;
+mod write;
 
 pub use base::build_base;
 pub use blueprint::{BLUEPRINTS, Blueprint, UsrFileSystem};
