@@ -24,7 +24,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("debugfs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("fsck.erofs", "erofs-utils"),
-    ("grub-mkimage", "grub-common grub-pc-bin"),
+    ("grub-mkimage", "grub-common grub-pc-bin grub-efi-amd64-bin"),
     ("mcopy", "mtools"),
     ("mke2fs", "e2fsprogs"),
     ("mkfs.btrfs", "btrfs-progs"),
@@ -42,6 +42,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("systemd-dissect", "systemd-container"),
     ("unshare", "util-linux"),
     ("unsquashfs", "squashfs-tools"),
+    ("veritysetup", "cryptsetup-bin"),
 ];
 
 impl Tool {
