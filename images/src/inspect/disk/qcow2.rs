@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
+
+use flate2::read::DeflateDecoder;
+
+/// The first bytes of the format.
+pub(super) const MAGIC: [u8; 4] = *b"QFI\xfb";
+
+/// Bits of a table's entry that hold an offset in the file.
+const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
+/// The bit of an entry that says that its cluster is compressed.
+const COMPRESSED: u64 = 1 << 62;
+/// The bit of an entry that says that its cluster reads as zeros (version 3).
+const ZERO: u64 = 1;
+/// Features of version 3 that must be understood: a file that was not closed is read all the same,
+/// and how clusters are compressed has a field of its own.
+const DIRTY: u64 = 1;
+const COMPRESSION_TYPE: u64 = 1 << 3;
+/// No first-level table of a disk up to 2 TiB is larger, at clusters of 64 KiB.
+const LARGEST_TABLE: u64 = 32 << 20;
+
+/// A disk in QEMU's own format, for reading: version 2 or 3, with clusters compressed by zlib or zstd.
+///
+/// Format: QEMU's `docs/interop/qcow2.txt`.
+#[derive(Debug)]
+pub(super) struct Qcow2 {
+    file: File,
+    version: u32,
+    cluster_bits: u32,
+    length: u64,
+    is_zstd: bool,
+    first: Vec<u64>,
+    /// the second-level table read last, by its offset
+    second: Option<(u64, Vec<u64>)>,
+    /// the compressed cluster read last, by its entry
+    cluster: Option<(u64, Vec<u8>)>,
+}
+
+/// Where the bytes of a cluster are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Nowhere,
+    At(u64),
+    Packed(u64),
+}
+
+fn invalid(cause: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, cause.into())
+}
+
+fn be32(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|part| part.try_into().ok()).map_or(0, u32::from_be_bytes)
+}
+
+fn be64(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..at + 8).and_then(|part| part.try_into().ok()).map_or(0, u64::from_be_bytes)
+}
+
+impl Qcow2 {
+    /// Reads the header and the first-level table.
+    pub(super) fn open(file: File) -> io::Result<Self> {
+        let mut header = Vec::new();
+        let mut reader = &file;
+        rustix::fs::seek(reader, rustix::fs::SeekFrom::Start(0))?;
+        reader.by_ref().take(112).read_to_end(&mut header)?;
+        if header.len() < 72 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let version = be32(&header, 4);
+        if !(2..=3).contains(&version) {
+            return Err(invalid(format!("version {version} of the format is not known")));
+        }
+        if be64(&header, 8) != 0 {
+            return Err(invalid("it builds on another disk (a backing file), and is no image by itself"));
+        }
+        if be32(&header, 32) != 0 {
+            return Err(invalid("it is encrypted"));
+        }
+        let cluster_bits = be32(&header, 20);
+        if !(9..=21).contains(&cluster_bits) {
+            return Err(invalid(format!("clusters of 2^{cluster_bits} bytes are not possible")));
+        }
+        let features = if version == 3 { be64(&header, 72) } else { 0 };
+        if features & !(DIRTY | COMPRESSION_TYPE) != 0 {
+            return Err(invalid(format!("it needs features that are not known ({features:#x})")));
+        }
+        let kind = if features & COMPRESSION_TYPE != 0 { header.get(104).copied().unwrap_or(0) } else { 0 };
+        if kind > 1 {
+            return Err(invalid(format!("the compression {kind} is not known")));
+        }
+        let length = be64(&header, 24);
+        let first = read_table(&file, be64(&header, 40), u64::from(be32(&header, 36)))?;
+        let covered = 1_u64 << (2 * cluster_bits - 3);
+        if (first.len() as u64).saturating_mul(covered) < length {
+            return Err(invalid(format!("the first-level table is too short for {length} bytes")));
+        }
+        Ok(Self {
+            file,
+            version,
+            cluster_bits,
+            length,
+            is_zstd: kind == 1,
+            first,
+            second: None,
+            cluster: None,
+        })
+    }
+
+    /// The guest's size of it, in bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn cluster_size(&self) -> u64 {
+        1 << self.cluster_bits
+    }
+
+    /// Reads at an offset in bytes.
+    pub(super) fn read(&mut self, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.length) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        while !buffer.is_empty() {
+            let within = offset % self.cluster_size();
+            let left = usize::try_from(self.cluster_size() - within).unwrap_or(usize::MAX);
+            let (part, rest) = buffer.split_at_mut(left.min(buffer.len()));
+            match self.place(offset)? {
+                Place::Nowhere => part.fill(0),
+                Place::At(start) => self.read_plain(start + within, part)?,
+                Place::Packed(entry) => {
+                    let start = usize::try_from(within).unwrap_or(0);
+                    let cluster = self.unpack(entry)?;
+                    part.copy_from_slice(&cluster[start..start + part.len()]);
+                }
+            }
+            offset += part.len() as u64;
+            buffer = rest;
+        }
+        Ok(())
+    }
+
+    /// Where the next cluster with data begins at or after an offset, or that offset within it.
+    pub(super) fn next_data(&mut self, mut at: u64) -> io::Result<Option<u64>> {
+        let covered = 1_u64 << (2 * self.cluster_bits - 3);
+        while at < self.length {
+            let index = usize::try_from(at / covered).unwrap_or(usize::MAX);
+            if self.first.get(index).is_none_or(|entry| entry & OFFSET == 0) {
+                at = (at / covered + 1) * covered;
+            } else if self.place(at)? == Place::Nowhere {
+                at = (at / self.cluster_size() + 1) * self.cluster_size();
+            } else {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    fn place(&mut self, offset: u64) -> io::Result<Place> {
+        let (bits, entries) = (self.cluster_bits, self.cluster_size() / 8);
+        let index = usize::try_from(offset >> (2 * bits - 3)).unwrap_or(usize::MAX);
+        let table = self.first.get(index).copied().unwrap_or(0) & OFFSET;
+        if table == 0 {
+            return Ok(Place::Nowhere);
+        }
+        if self.second.as_ref().is_none_or(|(place, _)| *place != table) {
+            self.second = Some((table, read_table(&self.file, table, entries)?));
+        }
+        let index = usize::try_from((offset >> bits) % entries).unwrap_or(0);
+        let entry = self.second.as_ref().and_then(|(_, table)| table.get(index)).copied().unwrap_or(0);
+        Ok(if entry & COMPRESSED != 0 {
+            Place::Packed(entry)
+        } else if entry & OFFSET == 0 || (self.version >= 3 && entry & ZERO != 0) {
+            Place::Nowhere
+        } else {
+            Place::At(entry & OFFSET)
+        })
+    }
+
+    /// A cluster may be cut off where it is the last of the file.
+    fn read_plain(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.file.read_at(&mut buffer[done..], offset + done as u64)? {
+                0 if done == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                0 => break,
+                count => done += count,
+            }
+        }
+        buffer[done..].fill(0);
+        Ok(())
+    }
+
+    fn unpack(&mut self, entry: u64) -> io::Result<&[u8]> {
+        if self.cluster.as_ref().is_none_or(|(read, _)| *read != entry) {
+            let bits = 62 - (self.cluster_bits - 8);
+            let start = entry & ((1 << bits) - 1);
+            let sectors = (entry & !COMPRESSED & !(1 << 63)) >> bits;
+            let length = (sectors + 1) * 512 - start % 512;
+            let mut packed = vec![0; usize::try_from(length).unwrap_or(0)];
+            self.read_plain(start, &mut packed)?;
+            let size = self.cluster_size();
+            let mut cluster = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+            let result = if self.is_zstd {
+                zstd::Decoder::new(packed.as_slice())?.single_frame().take(size).read_to_end(&mut cluster)
+            } else {
+                DeflateDecoder::new(packed.as_slice()).take(size).read_to_end(&mut cluster)
+            };
+            result.map_err(|error| invalid(format!("a compressed cluster is damaged: {error}")))?;
+            if cluster.len() as u64 != size {
+                return Err(invalid("a compressed cluster is too short"));
+            }
+            self.cluster = Some((entry, cluster));
+        }
+        Ok(self.cluster.as_ref().map_or(&[], |(_, cluster)| cluster.as_slice()))
+    }
+}
+
+/// Reads a table of big-endian numbers.
+fn read_table(file: &File, offset: u64, entries: u64) -> io::Result<Vec<u64>> {
+    let length = entries.saturating_mul(8);
+    if length > LARGEST_TABLE {
+        return Err(invalid(format!("a table of {entries} entries is too large")));
+    }
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes.as_chunks::<8>().0.iter().map(|chunk| u64::from_be_bytes(*chunk)).collect())
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::contents::{self, EXTENSIONS, OEM_EXTENSIONS, WANTED_OF_OEM};
+use super::disk::Disk;
+use super::error::{InspectError, io};
+use super::esp::Esp;
+use super::extension::VendorExtension;
+use super::file_system::{FileSystem, Tree, Wanted};
+use super::inspection::Inspection;
+use super::table::{Partition, SECTOR, Table};
+use super::verity::HashTree;
+use crate::digest::{self, Inputs};
+use crate::host::{Entry, Store};
+use crate::{Architecture, OsRelease, Release};
+
+/// Counts up when more or something else is read from a disk.
+const FORMAT: &str = "1";
+/// The file of an entry.
+const FOUND: &str = "inspection.json";
+/// Where GRUB's boot code has the sector that it loads, in bytes (`GRUB_BOOT_MACHINE_KERNEL_SECTOR`).
+const BOOT_SECTOR: usize = 0x5c;
+
+/// Looks into a disk, or finds in the store what was found when that was done before.
+///
+/// # Errors
+/// The disk is no Flatcar image or damaged, a program of the host is missing, or the store cannot be
+/// written.
+pub(crate) fn inspect(path: &Utf8Path, store: &Store) -> Result<Inspection, InspectError> {
+    let digest = digest_of(path, store)?;
+    let mut inputs = Inputs::default();
+    inputs.add("format", FORMAT);
+    inputs.add("disk", &digest);
+    let read = |entry: Utf8PathBuf| {
+        let path = entry.join(FOUND);
+        let text = fs::read(&path).map_err(io("read", &path))?;
+        serde_json::from_slice(&text).map_err(|error| io("read", &path)(error.into()))
+    };
+    match store.entry("inspection", &inputs.finish())? {
+        Entry::Ready(entry) => read(entry),
+        Entry::Vacant(vacancy) => {
+            let scratch = vacancy.directory().join("scratch");
+            fs::create_dir(&scratch).map_err(io("create", &scratch))?;
+            let found = look(path, digest, &scratch)?;
+            fs::remove_dir_all(&scratch).map_err(io("remove", &scratch))?;
+            let path = vacancy.directory().join(FOUND);
+            let text = serde_json::to_vec_pretty(&found).map_err(|error| io("write", &path)(error.into()))?;
+            fs::write(&path, text).map_err(io("write", &path))?;
+            read(vacancy.commit()?)
+        }
+    }
+}
+
+/// The SHA-256 of a file in hex. It is kept under the file's place, size and time, so that a large file
+/// is read once.
+///
+/// # Errors
+/// The file cannot be read, or the store not written.
+pub(crate) fn digest_of(path: &Utf8Path, store: &Store) -> Result<String, InspectError> {
+    let real = path.canonicalize_utf8().map_err(io("open", path))?;
+    let metadata = fs::metadata(&real).map_err(io("open", path))?;
+    let mut inputs = Inputs::default();
+    inputs.add("path", real.as_str());
+    for number in [metadata.dev(), metadata.ino(), metadata.size()] {
+        inputs.add("number", number.to_le_bytes());
+    }
+    for number in [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()] {
+        inputs.add("time", number.to_le_bytes());
+    }
+    let read = |entry: Utf8PathBuf| {
+        let path = entry.join("sha256");
+        fs::read_to_string(&path).map_err(io("read", &path))
+    };
+    match store.entry("digest", &inputs.finish())? {
+        Entry::Ready(entry) => read(entry),
+        Entry::Vacant(vacancy) => {
+            let found = digest::of_file(&real).map_err(io("read", path))?;
+            let file = vacancy.directory().join("sha256");
+            fs::write(&file, &found).map_err(io("write", &file))?;
+            vacancy.commit()?;
+            Ok(found)
+        }
+    }
+}
+
+/// Verifies every block of /usr by the hash tree behind it.
+///
+/// # Errors
+/// There is no tree, or a block is not what it was; the first is named.
+pub fn verify_usr(path: &Utf8Path) -> Result<HashTree, InspectError> {
+    let disk = Disk::open(path)?;
+    let table = Table::read(&disk)?;
+    let usr = table.labelled("USR-A").ok_or_else(|| InspectError::NoUsr(path.to_owned()))?;
+    let tree = HashTree::read(&disk, usr)?.ok_or_else(|| InspectError::Damaged {
+        path: path.to_owned(),
+        place: format!("partition {}", usr.number),
+        cause: "there is no hash tree behind /usr".to_owned(),
+    })?;
+    tree.verify(&disk, usr)?;
+    Ok(tree)
+}
+
+fn look(path: &Utf8Path, digest: String, scratch: &Utf8Path) -> Result<Inspection, InspectError> {
+    let disk = Disk::open(path)?;
+    let table = Table::read(&disk)?;
+    let usr_a = table.labelled("USR-A").ok_or_else(|| InspectError::NoUsr(path.to_owned()))?;
+    let (usr_kind, usr) = files(&disk, usr_a, &contents::wanted_of_usr(), scratch)?.ok_or_else(|| InspectError::Damaged {
+        path: path.to_owned(),
+        place: format!("partition {} (USR-A)", usr_a.number),
+        cause: "it holds no file system that is known".to_owned(),
+    })?;
+    let os_release = os_release(path, &usr)?;
+    let esp = match table.of_type("efi") {
+        Some(partition) => Some(read_esp(&disk, partition, scratch)?),
+        None => None,
+    };
+    let mut extensions = vendor_extensions(&usr, EXTENSIONS, "/usr", scratch)?;
+    let mut oem = None;
+    if let Some(partition) = table.labelled("OEM")
+        && let Some((_, tree)) = files(&disk, partition, &WANTED_OF_OEM, scratch)?
+    {
+        let text = tree.text("oem-release")?.unwrap_or_default();
+        oem = OsRelease::parse(&text).ok().and_then(|fields| fields.get("ID").map(str::to_owned));
+        extensions.extend(vendor_extensions(&tree, OEM_EXTENSIONS, "/oem", scratch)?);
+    }
+    let release = os_release.get("VERSION_ID").and_then(|version| version.parse::<Release>().ok());
+    let era = contents::era(&usr).or(release.map(Release::era));
+    let systemd = contents::systemd(&usr).or(release.and_then(Release::systemd));
+    let versions = versions(&usr, &extensions);
+    let version = |name: &str| versions.iter().find(|(package, _)| package == name).map(|(_, version)| version.clone());
+    let usr_b = table.labelled("USR-B").map(|partition| disk.is_empty(partition.offset, partition.size));
+    let mut found = Inspection {
+        format: disk.format(),
+        digest,
+        size: disk.length(),
+        architecture: architecture(&os_release, &usr, esp.as_ref())?
+            .ok_or_else(|| InspectError::NoArchitecture(path.to_owned()))?,
+        era: era.ok_or_else(|| InspectError::NoSystemd(path.to_owned()))?,
+        systemd: systemd.ok_or_else(|| InspectError::NoSystemd(path.to_owned()))?,
+        usr: usr_kind,
+        hash_tree: HashTree::read(&disk, usr_a)?,
+        boots_bios: boots_bios(&disk, &table)?,
+        docker: version("docker"),
+        containerd: version("containerd"),
+        certificates: contents::certificates(&usr),
+        usr_b_is_empty: usr_b.transpose()?,
+        disk_guid: table.disk_guid,
+        partitions: table.partitions,
+        os_release,
+        esp,
+        oem,
+        extensions,
+        warnings: Vec::new(),
+    };
+    found.check();
+    Ok(found)
+}
+
+/// Takes wanted files out of a partition, where it holds a file system.
+fn files(
+    disk: &Disk,
+    partition: &Partition,
+    wanted: &[Wanted],
+    scratch: &Utf8Path,
+) -> Result<Option<(FileSystem, Tree)>, InspectError> {
+    let image = scratch.join(format!("partition-{}", partition.number));
+    disk.extract(partition.offset, partition.size, &image)?;
+    let Some(kind) = FileSystem::identify(&image)? else { return Ok(None) };
+    let target = scratch.join(format!("files-{}", partition.number));
+    kind.collect(&image, wanted, &target)?;
+    fs::remove_file(&image).map_err(io("remove", &image))?;
+    Ok(Some((kind, Tree::at(&target)?)))
+}
+
+fn read_esp(disk: &Disk, partition: &Partition, scratch: &Utf8Path) -> Result<Esp, InspectError> {
+    let image = scratch.join("esp");
+    disk.extract(partition.offset, partition.size, &image)?;
+    let esp = Esp::read(&image, scratch)?;
+    fs::remove_file(&image).map_err(io("remove", &image))?;
+    Ok(esp)
+}
+
+fn os_release(path: &Utf8Path, usr: &Tree) -> Result<OsRelease, InspectError> {
+    let text = usr.text("lib/os-release")?.ok_or_else(|| InspectError::NoOsRelease(path.to_owned()))?;
+    OsRelease::parse(&text).map_err(|error| InspectError::Damaged {
+        path: path.to_owned(),
+        place: "`/usr/lib/os-release`".to_owned(),
+        cause: error.to_string(),
+    })
+}
+
+fn vendor_extensions(
+    tree: &Tree,
+    wanted: Wanted,
+    mount: &str,
+    scratch: &Utf8Path,
+) -> Result<Vec<VendorExtension>, InspectError> {
+    let mut extensions = Vec::new();
+    for file in tree.names(wanted) {
+        let below = format!("{}/{file}", wanted.directory);
+        if let (Some(name), Some(found)) = (file.strip_suffix(".raw"), tree.find(&below)) {
+            extensions.push(VendorExtension::read(name, format!("{mount}/{below}"), &found, scratch)?);
+        }
+    }
+    Ok(extensions)
+}
+
+/// Versions of Docker and containerd that the disk tells by itself.
+fn versions(usr: &Tree, extensions: &[VendorExtension]) -> Vec<(String, String)> {
+    let mut versions = contents::torcx_versions(usr);
+    for extension in extensions {
+        if let (Some(package), Some(version)) = (extension.name.strip_suffix("-flatcar"), extension.version()) {
+            versions.push((package.to_owned(), version.to_owned()));
+        }
+    }
+    versions
+}
+
+/// What the board's name says, or else which architecture there is a boot loader for.
+fn architecture(
+    os_release: &OsRelease,
+    usr: &Tree,
+    esp: Option<&Esp>,
+) -> Result<Option<Architecture>, InspectError> {
+    let board = os_release.get("FLATCAR_BOARD").map(str::to_owned);
+    let board = board.map_or_else(|| contents::board(usr), |board| Ok(Some(board)))?;
+    Ok(match board.as_deref() {
+        Some("amd64-usr") => Some(Architecture::Amd64),
+        Some("arm64-usr") => Some(Architecture::Arm64),
+        _ => esp.and_then(|esp| esp.loaders.first().copied()),
+    })
+}
+
+/// Whether the first sector is GRUB's and leads to something in BIOS-BOOT.
+fn boots_bios(disk: &Disk, table: &Table) -> Result<bool, InspectError> {
+    let Some(partition) = table.of_type("bios") else { return Ok(false) };
+    let mut sector = vec![0; 512];
+    disk.read(0, &mut sector)?;
+    let target = sector[BOOT_SECTOR..BOOT_SECTOR + 8].try_into().map_or(0, u64::from_le_bytes);
+    let offset = target.saturating_mul(SECTOR);
+    let is_there = (partition.offset..partition.offset + partition.size).contains(&offset);
+    let is_bootable = sector.ends_with(&[0x55, 0xaa]) && sector[..64].iter().any(|byte| *byte != 0);
+    Ok(is_bootable && is_there && !disk.is_empty(offset, SECTOR)?)
+}
