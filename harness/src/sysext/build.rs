@@ -15,6 +15,7 @@ use super::debian::{self, DebianError, Groups};
 use super::digest;
 use super::inputs;
 use super::lint;
+use super::mangle::{Environment, MangleError};
 use super::pack::{self, Identity, PackError, Packing};
 use super::recipe::{Recipe, check_name};
 use super::recipe_error::RecipeError;
@@ -72,6 +73,9 @@ pub enum BuildError {
     /// packages cannot be taken in
     #[error(transparent)]
     Debian(#[from] DebianError),
+    /// the recipe's script cannot be run
+    #[error(transparent)]
+    Mangle(#[from] MangleError),
     /// something does not fit into the tree
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -135,6 +139,7 @@ impl BuildError {
             Self::Release { source, .. } => source.hint(),
             Self::Tree(error) => error.hint(),
             Self::Debian(error) => error.hint(),
+            Self::Mangle(error) => error.hint(),
             Self::Pack { source, .. } => source.hint(),
             Self::SecondRelease { .. } => Some("say in [compatible] what it should say".to_owned()),
             Self::Unfit(_) => {
@@ -148,6 +153,7 @@ impl BuildError {
     pub fn is_host(&self) -> bool {
         match self {
             Self::Debian(error) => error.is_host(),
+            Self::Mangle(error) => error.is_host(),
             Self::Pack { .. } | Self::Store(_) => true,
             _ => false,
         }
@@ -260,6 +266,16 @@ impl<'a> Plan<'a> {
             .map_err(|source| BuildError::Release { recipe: self.recipe.path.clone(), source })
     }
 
+    /// What the recipe's script finds.
+    fn environment(&self) -> Environment<'a> {
+        Environment {
+            name: self.recipe.name(),
+            version: self.recipe.version.as_ref().map_or("", |version| version.get_ref()),
+            architecture: self.target.architecture.systemd_name(),
+            epoch: self.epoch,
+        }
+    }
+
     /// Reads what was written about a kept build.
     fn read(&self, path: &Utf8Path) -> Result<Built, BuildError> {
         let file = path.join("built.json");
@@ -283,13 +299,17 @@ impl<'a> Plan<'a> {
     fn make(&self, directory: &Utf8Path) -> Result<Built, BuildError> {
         let mut staged = Staged::new_in(directory)?;
         let (recipe, store) = (self.recipe, self.store);
+        if recipe.finish.etc.is_some() {
+            staged.take_etc();
+        }
         let dropped =
             debian::stage(&mut staged, recipe, &self.groups, self.target.base, store, self.progress)?;
-        assemble::overlay(&mut staged, recipe)?;
-        assemble::finish(&mut staged, recipe)?;
+        let mut opaque = assemble::overlay(&mut staged, recipe)?;
+        opaque.extend(assemble::finish(&mut staged, recipe, &self.environment())?);
         let release = self.release(assemble::has_units(&staged))?;
         assemble::put_release(&mut staged, recipe, &release)?;
-        let warnings = self.judge(&staged)?;
+        let mut warnings = self.judge(&staged)?;
+        warnings.extend(opaque.iter().map(|path| format!("/{path} was marked opaque, which was left out")));
         let write = |name: &str, text: &str| {
             let path = directory.join(name);
             fs::write(&path, text).map_err(BuildError::io("write", &path))

@@ -9,7 +9,7 @@ use tar::{Entry, EntryType};
 
 use super::globs::matches;
 use super::member::{NameError, link_target, member_path, merge_usr};
-use super::stage::{NodeKind, StageError, Staged, is_kept};
+use super::stage::{NodeKind, StageError, Staged};
 
 /// How much is read after the end of a tar, in bytes.
 const MAXIMUM_PADDING: u64 = 16 << 20;
@@ -150,7 +150,7 @@ impl Data<'_> {
         if path.as_str().is_empty() || matches(self.exclude, &path) {
             return Ok(());
         }
-        if !is_kept(&path) {
+        if !self.staged.takes(&path) {
             if kind != EntryType::Directory {
                 self.unpacked.dropped.push(path);
             }

@@ -12,6 +12,7 @@
 //! - [`build()`]: all of it together, kept under the digest of its inputs
 mod apt;
 mod assemble;
+mod attributes;
 /// All steps of a build, and what comes out of it.
 pub mod build;
 /// Whether a system merges an extension.
@@ -20,11 +21,13 @@ mod deb;
 /// Packages from a Debian archive.
 pub mod debian;
 mod digest;
+mod etc;
 mod extension;
 mod globs;
 mod inputs;
 /// What breaks extensions on Flatcar.
 pub mod lint;
+mod mangle;
 mod member;
 pub mod pack;
 /// The file that says how an extension is built.
@@ -32,6 +35,7 @@ pub mod recipe;
 mod recipe_error;
 /// The extension-release file.
 pub mod release_file;
+mod rescan;
 /// The key pair that signs an image.
 pub mod signing;
 /// The tree before it is packed.
@@ -44,8 +48,10 @@ pub use build::{BuildError, Built, build, check_reproducible};
 pub use compatible::{Refusal, compatible};
 pub use deb::{DebCause, DebError};
 pub use extension::{Extension, Format};
+pub use mangle::MangleError;
 pub use member::NameError;
 pub use recipe::Recipe;
 pub use recipe_error::RecipeError;
+pub use rescan::RescanError;
 pub use target::Target;
 pub use tree::TreeError;

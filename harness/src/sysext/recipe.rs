@@ -10,6 +10,7 @@ use super::pack::Packing;
 use super::recipe_error::RecipeError;
 use super::signing::KeyPair;
 use super::stage::is_kept;
+use super::{Format, mangle};
 
 /// A file that says how an extension is built.
 ///
@@ -23,6 +24,12 @@ pub struct Recipe {
     /// what it is about, in a line
     #[serde(default)]
     pub summary: String,
+    /// its version, for people and for systemd-sysupdate
+    pub version: Option<Spanned<String>>,
+    /// where its project is at home
+    pub homepage: Option<String>,
+    /// where mistakes in it are told
+    pub bug_report: Option<String>,
     /// seconds since 1970 that every file gets as its times, where `SOURCE_DATE_EPOCH` says
     /// nothing else
     pub epoch: Option<u32>,
@@ -116,11 +123,19 @@ pub struct DebianSource {
     pub exclude: Vec<Spanned<String>>,
 }
 
-/// What is done to the finished tree, in this order.
+/// What is done to the finished tree, in this order: `mask`, `script`, `etc`, `remove`, `move`,
+/// `upholds`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Finish {
-    /// globs of paths that are removed
+    /// globs of paths that are left out, whether there are any or not, as Portage's `INSTALL_MASK`
+    #[serde(default)]
+    pub mask: Vec<Spanned<String>>,
+    /// a script beside the recipe, which is run in the tree
+    pub script: Option<Spanned<Utf8PathBuf>>,
+    /// what becomes of what belongs in /etc; it is left out when not given
+    pub etc: Option<Etc>,
+    /// globs of paths that are removed, each of which must cover something
     #[serde(default)]
     pub remove: Vec<Spanned<String>>,
     /// directories whose contents move to another, such as `/usr/sbin` to `/usr/bin`
@@ -130,6 +145,14 @@ pub struct Finish {
     /// evaluated for extensions
     #[serde(default)]
     pub upholds: BTreeMap<String, Vec<String>>,
+}
+
+/// What becomes of what belongs in /etc.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Etc {
+    /// it lies in `/usr/share/NAME/etc`, and systemd-tmpfiles copies it
+    Tmpfiles,
 }
 
 impl Recipe {
@@ -172,6 +195,11 @@ impl Recipe {
         recipe
     }
 
+    /// How it is packed: as asked for, else as the recipe says, else as squashfs.
+    pub fn format(&self, asked: Option<Format>) -> Format {
+        asked.or(self.pack.format).unwrap_or(Format::Squashfs)
+    }
+
     /// The extension's name.
     pub fn name(&self) -> &str {
         self.name.get_ref()
@@ -205,6 +233,19 @@ impl Recipe {
         for tree in &self.trees {
             self.check_source(&tree.source)?;
         }
+        if let Some(script) = &self.finish.script {
+            self.check_source(script)?;
+            if !mangle::is_script(&self.beside(script.get_ref())) {
+                let message = format!("`{}` is no script", script.get_ref());
+                return Err(self.error(script, message, "name a file"));
+            }
+        }
+        if let Some(version) = self.version.as_ref().filter(|version| !is_version(version.get_ref())) {
+            let message = format!("`{}` cannot be a version", version.get_ref());
+            let hint =
+                "letters, digits, `.`, `+`, `~` and `^`; systemd compares it and puts it into file names";
+            return Err(self.error(version, message, hint));
+        }
         for source in &self.debian {
             for package in &source.packages {
                 if !is_package_name(package.get_ref()) {
@@ -215,7 +256,7 @@ impl Recipe {
             }
         }
         let excludes = self.debian.iter().flat_map(|source| &source.exclude);
-        for pattern in excludes.chain(&self.finish.remove) {
+        for pattern in excludes.chain(&self.finish.remove).chain(&self.finish.mask) {
             if let Err(error) = globset::Glob::new(pattern.get_ref()) {
                 let hint = "a glob such as \"/usr/share/doc/**\"";
                 return Err(self.error(pattern, error.to_string(), hint));
@@ -248,7 +289,12 @@ impl Recipe {
     }
 
     fn check_file(&self, file: &FileSource) -> Result<(), RecipeError> {
-        self.check_path(&file.path, file.path.get_ref())?;
+        let path = file.path.get_ref();
+        let in_etc = self.finish.etc.is_some().then(|| path.strip_prefix("/etc/")).flatten();
+        match in_etc {
+            Some(rest) => self.check_path(&file.path, &format!("/usr/{rest}"))?,
+            None => self.check_path(&file.path, path)?,
+        }
         let kinds = [file.contents.is_some(), file.source.is_some(), file.link.is_some()];
         if kinds.into_iter().filter(|given| *given).count() != 1 {
             let message = format!("`{}` needs exactly one of contents, source and link", file.path.get_ref());
@@ -272,7 +318,7 @@ impl Recipe {
             return Ok(());
         }
         let hint = "an extension holds absolute paths under /usr and /opt and nothing else; what belongs in \
-                    /etc comes through Ignition";
+                    /etc comes through Ignition, or with [finish] etc = \"tmpfiles\"";
         Err(self.error(at, format!("`{path}` is not a path that an extension can hold"), hint))
     }
 
@@ -305,6 +351,13 @@ pub(super) fn check_name(name: &str) -> Result<(), (String, &'static str)> {
         return Err((format!("`{name}` ends with `.raw`"), "leave `.raw` to the image file"));
     }
     Ok(())
+}
+
+/// What strverscmp and a pattern of systemd-sysupdate both take: no `-`, which parts a name from
+/// its version, and no `_`, behind which an architecture may stand.
+fn is_version(version: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".+~^".contains(&byte);
+    version.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric()) && version.bytes().all(plain)
 }
 
 /// Debian policy 5.6.1.
