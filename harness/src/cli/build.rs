@@ -6,7 +6,7 @@ use loadgauge_images::host::{CommandExt as _, Tool};
 use super::arguments::BuildArguments;
 use super::workshop::Workshop;
 use super::{Exit, Failure, output};
-use crate::sysext::pack::{Inner, Packing};
+use crate::sysext::pack::Inner;
 use crate::sysext::signing::KeyPair;
 use crate::sysext::{self, Built, Format, Recipe, Target};
 
@@ -36,10 +36,11 @@ pub(super) struct PackArguments {
 
 impl PackArguments {
     /// Changes what a recipe says of packing, and tells the format.
-    fn apply(&self, packing: &mut Packing) -> Result<Format, Failure> {
+    fn apply(&self, recipe: &mut Recipe) -> Result<Format, Failure> {
         let usage = |message: String| Failure::words(Exit::Usage, message, None);
+        let format = recipe.format(self.format);
+        let packing = &mut recipe.pack;
         packing.ddi = self.ddi.or(packing.ddi);
-        let format = self.format.or(packing.format).unwrap_or(Format::Squashfs);
         let inner = if format == Format::Ddi { packing.inner().into() } else { format };
         if self.compression.is_some() || self.level.is_some() {
             packing.compress(inner, self.compression.as_deref(), self.level).map_err(usage)?;
@@ -61,7 +62,7 @@ pub(super) fn build(arguments: &BuildArguments) -> Result<Exit, Failure> {
     let workshop = Workshop::open(arguments.scenarios.as_deref(), arguments.image.image.as_deref())?;
     let recipe = Recipe::load(&workshop.catalogue.recipe(&arguments.recipe)?)?;
     let mut recipe = arguments.name.as_deref().map_or_else(|| recipe.clone(), |name| recipe.with_name(name));
-    let format = arguments.pack.apply(&mut recipe.pack)?;
+    let format = arguments.pack.apply(&mut recipe)?;
     let target = Target::of_image(&workshop.image);
     let progress = |text: &str| output::tell(&format!("{}: {text}", recipe.name()));
     let make = if arguments.check_reproducible { sysext::check_reproducible } else { sysext::build };
