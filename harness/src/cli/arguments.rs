@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::num::NonZeroUsize;
-
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::schedule::ScheduleArguments;
 use crate::machine::AccelChoice;
 use crate::sysext::Format;
 
@@ -94,15 +93,12 @@ pub(super) struct RunArguments {
     /// how
     #[command(flatten)]
     pub machine: MachineChoice,
-    /// Machines at a time; chosen by the host's processors and memory when not given
-    #[arg(short, long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    /// in which order, how often, and what comes of it
+    #[command(flatten)]
+    pub schedule: ScheduleArguments,
     /// Where the run's files go; a new directory in `loadgauge-runs` when not given
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<Utf8PathBuf>,
-    /// Start no further scenario once one has failed
-    #[arg(long)]
-    pub fail_fast: bool,
 }
 
 /// How something is printed.

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use camino::Utf8PathBuf;
@@ -9,11 +8,9 @@ use super::arguments::RunArguments;
 use super::report::report_failure;
 use super::workshop::Workshop;
 use super::{Exit, Failure};
-use crate::machine::{MachineSpec, Supervisor};
+use crate::machine::Supervisor;
 use crate::report::{TerminalOptions, consume, standard};
-use crate::runner::{
-    self, Capacity, Events, FlakyPolicy, Interrupt, Machines, Question, Run, RunDirectory, Verdict,
-};
+use crate::runner::{self, Events, Interrupt, Machines, Question, Run, RunDirectory, Timings, Verdict};
 use crate::scenario::Plan;
 
 /// `loadgauge run`
@@ -23,21 +20,29 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
     let plan = workshop.plan(scenarios, &acceleration)?;
     let directory = RunDirectory::create(arguments.output.as_deref())?;
-    let exit = runtime.block_on(execute(&plan, &directory, arguments));
+    let timings = Timings::of(&workshop.store, acceleration.accelerator);
+    let run = arguments.schedule.apply(Run::of_plan(&plan, &directory, arguments.schedule.repeat)?, &timings);
+    let exit = runtime.block_on(execute(&plan, run, &directory, timings));
     // A worker that still waits for a guest's answer is no reason to stay.
     runtime.shutdown_background();
     exit
 }
 
 /// Runs a plan: the machines, the reports, and whoever interrupts them.
-async fn execute(plan: &Plan, directory: &RunDirectory, arguments: &RunArguments) -> Result<Exit, Failure> {
+async fn execute(
+    plan: &Plan,
+    run: Run<Question>,
+    directory: &RunDirectory,
+    timings: Timings,
+) -> Result<Exit, Failure> {
     let supervisor = Supervisor::new()?;
     // Nothing is to be killed by hand: the kernel ends every QEMU with this process.
     let interrupt = Interrupt::listen(|| ()).map_err(|error| Failure::new(Exit::Internal, &error, None))?;
-    let run = assemble(plan, directory, arguments)?;
     let plans = plan.scenarios.iter().map(|planned| planned.machine.clone());
     let machines = Arc::new(Machines::new(plans, own_program()?, supervisor.clone()));
-    let reports = standard(&directory.events(), &directory.junit(), TerminalOptions::of_stderr())?;
+    let terminal = TerminalOptions::of_stderr();
+    let reports = standard(&directory.events(), &directory.junit(), timings, terminal)?;
+    let flaky = run.flaky;
 
     let (events, receiver) = Events::channel();
     let reporting = tokio::spawn(consume(receiver, reports));
@@ -48,23 +53,7 @@ async fn execute(plan: &Plan, directory: &RunDirectory, arguments: &RunArguments
     if let Err(errors) = reported {
         report_failure(errors).print();
     }
-    Ok(Verdict::of(tally.counts, tally.interrupted, broken, FlakyPolicy::default()).into())
-}
-
-/// What the runner is given for a plan.
-fn assemble(
-    plan: &Plan,
-    directory: &RunDirectory,
-    arguments: &RunArguments,
-) -> Result<Run<Question>, Failure> {
-    let specs: Vec<MachineSpec> = plan.scenarios.iter().map(|planned| planned.machine.spec.clone()).collect();
-    let by_host = || runner::default_jobs(Capacity::of_host(), &specs, plan.acceleration.accelerator);
-    let run = Run::of_plan(plan, directory)?;
-    Ok(Run {
-        machines: arguments.jobs.map_or_else(by_host, NonZeroUsize::get),
-        fail_fast: arguments.fail_fast,
-        ..run
-    })
+    Ok(Verdict::of(tally.counts, tally.interrupted, broken, flaky).into())
 }
 
 /// The runtime that machines live in.

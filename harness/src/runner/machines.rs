@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::Facts;
 use tokio::sync::OnceCell;
 
-use super::{Question, Rig, Subject, Trouble, Up};
+use super::{Entrance, Question, Rig, Subject, Trouble, Up};
 use crate::check::{Finding, Outcome, Sweep, judge_within, sweep};
 use crate::guest::{Command, Guest, GuestError, Phase, words};
 use crate::machine::{Fault, Machine, MachinePlan, Supervisor, USER};
@@ -148,6 +148,11 @@ impl Subject for Occupied {
         }
         let stopped = self.machine.stop().await;
         tracing::debug!(?stopped, "the machine is stopped");
+    }
+
+    async fn keep(self, _name: &str) -> Result<Entrance, Trouble> {
+        self.stop().await;
+        Err(Trouble::plain("machines cannot be kept yet"))
     }
 }
 
