@@ -2,7 +2,9 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::keep::KeepArguments;
 use super::schedule::ScheduleArguments;
+use super::stop::StopArguments;
 use crate::machine::AccelChoice;
 use crate::sysext::Format;
 
@@ -43,6 +45,11 @@ pub(super) enum Command {
     },
     /// Make the reports of an earlier run again from its events
     Report(ReportArguments),
+    /// Stop machines that were left running
+    Stop(StopArguments),
+    /// Run something whose machines may outlive it (`run --keep` starts this)
+    #[command(hide = true)]
+    Keep(KeepArguments),
     /// Tie standard input and output to a socket (QEMU starts this for each of the guest's requests)
     #[command(hide = true)]
     Relay {

@@ -9,6 +9,7 @@ mod exit;
 mod failure;
 mod ignition;
 mod image;
+mod keep;
 mod list;
 mod output;
 mod plan;
@@ -16,6 +17,7 @@ mod reasons;
 mod report;
 mod run;
 mod schedule;
+mod stop;
 mod workshop;
 
 use std::io::IsTerminal as _;
@@ -33,7 +35,10 @@ use arguments::{Arguments, Command, ImageCommand};
 /// Parses the arguments, does what they ask and gives the exit status.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log(arguments.verbose);
+    log(match &arguments.command {
+        Command::Keep(keep) => keep.own().verbose,
+        _ => arguments.verbose,
+    });
     match dispatch(arguments.command) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -53,6 +58,8 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Image { command: ImageCommand::Build(arguments) } => image::build(&arguments),
         Command::Image { command: ImageCommand::Show { image, format } } => image::show(&image, format),
         Command::Report(arguments) => report::report(&arguments),
+        Command::Stop(arguments) => stop::stop(&arguments),
+        Command::Keep(arguments) => keep::keep(&arguments),
         Command::Relay { socket } => Ok(relay(&socket)),
     }
 }

@@ -29,6 +29,10 @@ pub(super) struct ScheduleArguments {
     /// What a flaky scenario makes of the exit status
     #[arg(long, value_enum, default_value_t = FlakyPolicy::Pass)]
     pub flaky: FlakyPolicy,
+    /// Which machines are left running when their scenario ends, even after the run has ended; how to
+    /// get into them is printed, and `loadgauge stop` ends them
+    #[arg(long, value_enum, default_value_t = KeepPolicy::Never)]
+    pub keep: KeepPolicy,
 }
 
 impl ScheduleArguments {
@@ -41,7 +45,7 @@ impl ScheduleArguments {
             fail_fast: self.fail_fast,
             retries: self.retries,
             flaky: self.flaky,
-            keep: KeepPolicy::Never,
+            keep: self.keep,
             ..run
         }
     }

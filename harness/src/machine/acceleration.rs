@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::directory::{FileError, at};
+use super::leftovers::{self, PREFIX};
 use super::micro::{Then, boot_sector};
 use super::probe::{self, Probe};
 use super::qemu::{Emulator, EmulatorError};
@@ -161,11 +162,12 @@ fn open_device() -> Result<(), String> {
 
 async fn measure(emulator: &Emulator, device: &Result<(), String>) -> Result<Evidence, AccelerationError> {
     let directory = tempfile::Builder::new()
-        .prefix("loadgauge-")
+        .prefix(PREFIX)
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .map_err(at("create a directory in", std::env::temp_dir().to_string_lossy().as_ref()))?;
     let path = Utf8PathBuf::from(directory.path().to_string_lossy().as_ref());
+    let _claim = leftovers::claim(&path).map_err(at("lock", &path))?;
     let tcg = probe::probe(emulator.path(), Accelerator::Tcg, &path).await?;
     let kvm = match device {
         Ok(()) => probe::probe(emulator.path(), Accelerator::Kvm, &path).await?,

@@ -15,6 +15,7 @@ mod http;
 mod journal;
 mod keeper;
 mod layout;
+mod leftovers;
 mod lines;
 #[expect(clippy::module_inception, reason = "the folder is named after its one noun")]
 mod machine;

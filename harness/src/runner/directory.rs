@@ -149,7 +149,7 @@ impl RunDirectory {
 }
 
 /// A name that neither leaves a directory nor is hidden in it.
-fn plain_name(name: &str) -> String {
+pub(super) fn plain_name(name: &str) -> String {
     let name = name.replace('/', ".");
     let plain = |character: char| character.is_ascii_alphanumeric() || "._-+@".contains(character);
     let name: String = name.chars().map(|character| if plain(character) { character } else { '_' }).collect();
