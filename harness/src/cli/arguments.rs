@@ -2,6 +2,8 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::boot::BootArguments;
+use super::doctor::DoctorArguments;
 use super::keep::KeepArguments;
 use super::schedule::ScheduleArguments;
 use super::stop::StopArguments;
@@ -45,6 +47,10 @@ pub(super) enum Command {
     },
     /// Make the reports of an earlier run again from its events
     Report(ReportArguments),
+    /// Boot an image and open a shell in the guest
+    Boot(BootArguments),
+    /// Say what this host has and lacks, and what to do about it
+    Doctor(DoctorArguments),
     /// Stop machines that were left running
     Stop(StopArguments),
     /// Run something whose machines may outlive it (`run --keep` starts this)

@@ -4,7 +4,9 @@
 //! Arguments are parsed into `arguments`, and each subcommand turns them into what the stages
 //! take. What a program would read goes to standard output, everything else to standard error.
 mod arguments;
+mod boot;
 mod build;
+mod doctor;
 mod exit;
 mod failure;
 mod ignition;
@@ -58,6 +60,8 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Image { command: ImageCommand::Build(arguments) } => image::build(&arguments),
         Command::Image { command: ImageCommand::Show { image, format } } => image::show(&image, format),
         Command::Report(arguments) => report::report(&arguments),
+        Command::Boot(arguments) => boot::boot(&arguments),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Stop(arguments) => stop::stop(&arguments),
         Command::Keep(arguments) => keep::keep(&arguments),
         Command::Relay { socket } => Ok(relay(&socket)),

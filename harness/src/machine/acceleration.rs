@@ -149,7 +149,10 @@ pub async fn prove(choice: AccelChoice, store: &Store) -> Result<Acceleration, A
 }
 
 /// Why the kernel's device cannot be used, if so. Its mode is not asked: only opening it tells.
-fn open_device() -> Result<(), String> {
+///
+/// # Errors
+/// What the kernel says, in words.
+pub fn open_device() -> Result<(), String> {
     match OpenOptions::new().read(true).write(true).open(DEVICE) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!("there is no {DEVICE}")),

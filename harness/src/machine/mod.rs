@@ -36,7 +36,7 @@ mod supervisor;
 mod testing;
 mod units;
 
-pub use acceleration::{AccelChoice, Acceleration, AccelerationError, Accelerator, prove};
+pub use acceleration::{AccelChoice, Acceleration, AccelerationError, Accelerator, open_device, prove};
 pub use arguments::{ORIGIN, arguments};
 pub use directory::FileError;
 pub use events::Ready;
