@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     let (workshop, scenarios) = Workshop::with_scenarios(&arguments.selection, &arguments.image)?;
     let runtime = runtime()?;
     let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
-    let plan = workshop.plan(scenarios, &acceleration)?;
+    let plan = workshop.plan(scenarios, &acceleration, arguments.machine.firmware)?;
     let directory = RunDirectory::create(arguments.output.as_deref())?;
     let exit = runtime.block_on(execute(&plan, &directory, arguments));
     // A worker that still waits for a guest's answer is no reason to stay.

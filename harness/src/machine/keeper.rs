@@ -32,6 +32,7 @@ impl Stopped {
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) child: Child,
+    pub(crate) tpm: Option<Child>,
     pub(crate) directory: RuntimeDirectory,
     pub(crate) layout: Layout,
     /// who writes down what the guest says, to the last of it
@@ -48,7 +49,7 @@ pub(crate) async fn keep(
     symptoms: mpsc::Sender<Symptom>,
     stopped: watch::Sender<Option<Stopped>>,
 ) {
-    let Kept { mut child, directory, layout, readers, supervisor } = kept;
+    let Kept { mut child, tpm, directory, layout, readers, supervisor } = kept;
     let ended = tokio::select! {
         status = child.wait() => {
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -63,6 +64,12 @@ pub(crate) async fn keep(
     for reader in readers {
         if timeout(PATIENCE, reader).await.is_err() {
             tracing::warn!("the end of the guest's console or journal may be missing from its file");
+        }
+    }
+    if let Some(mut tpm) = tpm {
+        // It ends by itself when QEMU is gone.
+        if let Err(error) = process::end(&mut tpm, PATIENCE).await {
+            tracing::error!(%error, "cannot wait for the TPM");
         }
     }
     drop(directory);

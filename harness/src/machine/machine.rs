@@ -74,7 +74,7 @@ impl Machine {
         prepared: Prepared,
         supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
-        let Prepared { child, directory, qmp, qmp_events, port, .. } = prepared;
+        let Prepared { child, tpm, directory, qmp, qmp_events, port, .. } = prepared;
         let token = supervisor.token();
         let console = Console::default();
         let (symptoms_in, symptoms) = mpsc::channel(SYMPTOMS);
@@ -109,6 +109,7 @@ impl Machine {
         let pid = child.id().unwrap_or_default();
         let kept = keeper::Kept {
             child,
+            tpm,
             directory,
             layout: layout.clone(),
             readers,

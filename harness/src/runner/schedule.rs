@@ -194,10 +194,9 @@ impl<R: Rig> Schedule<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Network;
 
     fn jobs(cpus: usize, memory_mib: u64, count: usize, accelerator: Accelerator) -> usize {
-        let spec = MachineSpec { memory_mib: 1536, cpus: Some(2), network: Network::Hermetic };
+        let spec = MachineSpec { memory_mib: 1536, cpus: Some(2), ..MachineSpec::default() };
         default_jobs(Capacity { cpus, memory_mib }, &vec![spec; count], accelerator)
     }
 
