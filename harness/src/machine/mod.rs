@@ -7,7 +7,9 @@
 //! [`Fault`], and is told by [`Machine::fault`] as soon as it is seen.
 mod acceleration;
 mod arguments;
+mod children;
 mod console;
+mod contact;
 mod directory;
 mod events;
 mod fault;
@@ -26,6 +28,7 @@ mod overlay;
 mod plan;
 mod probe;
 mod process;
+mod pulse;
 mod qemu;
 mod qmp;
 mod relay;
@@ -40,6 +43,7 @@ mod units;
 
 pub use acceleration::{AccelChoice, Acceleration, AccelerationError, Accelerator, prove};
 pub use arguments::{ORIGIN, arguments};
+pub use children::ChildRecord;
 pub use directory::FileError;
 pub use events::Ready;
 pub use fault::Fault;

@@ -224,7 +224,7 @@ async fn connect(child: &mut Child, sockets: Sockets, layout: &Layout) -> Result
         streams = accept => streams?,
         status = child.wait() => {
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            return Err(StartError::Ended { status, words: words(layout) });
+            return Err(StartError::Ended { status, words: words(&layout.qemu_log()) });
         }
     };
     for path in
@@ -237,9 +237,9 @@ async fn connect(child: &mut Child, sockets: Sockets, layout: &Layout) -> Result
     Ok((qmp, console, events, journal, http))
 }
 
-/// The end of what QEMU printed.
-pub(crate) fn words(layout: &Layout) -> String {
-    let bytes = std::fs::read(layout.qemu_log()).unwrap_or_default();
+/// The end of what a process printed.
+pub(crate) fn words(log: &Utf8Path) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.trim_end().lines().collect();
     lines[lines.len().saturating_sub(WORDS)..].join("\n")
