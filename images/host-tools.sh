@@ -76,6 +76,7 @@ find_missing() {
     program grub-common grub-mkimage
     file grub-pc-bin /usr/lib/grub/i386-pc/boot.img
     program systemd-container systemd-dissect
+    program swtpm swtpm
     program pkg-config pkg-config
     program zstd zstd
     program gcc cc

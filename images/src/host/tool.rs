@@ -41,6 +41,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("qemu-system-aarch64", "qemu-system-arm"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("sfdisk", "fdisk"),
+    ("swtpm", "swtpm"),
     ("systemd-dissect", "systemd-container"),
     ("unshare", "util-linux"),
     ("unsquashfs", "squashfs-tools"),
