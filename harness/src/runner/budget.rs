@@ -127,7 +127,6 @@ impl Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Network;
 
     fn at_most(cpus: usize, memory_mib: u64, count: usize, accelerator: Accelerator) -> usize {
         let spec = MachineSpec { memory_mib: 1536, cpus: Some(2), ..MachineSpec::default() };
