@@ -21,6 +21,7 @@ mod deb;
 pub mod debian;
 mod digest;
 mod extension;
+pub mod gentoo;
 mod globs;
 mod inputs;
 /// What breaks extensions on Flatcar.
