@@ -248,9 +248,6 @@ fn read_version(operator: Option<Operator>, text: &str) -> Result<Versioned<'_>,
     if split_name(name).is_some() {
         return Err("the name ends like a version");
     }
-    if operator == Operator::AnyRevision && version.without_revision() != version.as_str() {
-        return Err("`~` stands for any revision, so it takes none");
-    }
     Ok((name, Some((operator, version))))
 }
 
@@ -265,7 +262,7 @@ fn is_slot(text: &str) -> bool {
 }
 
 fn is_repository(text: &str) -> bool {
-    is_word(text, b"_-") && split_name(text).is_none()
+    is_word(text, b"_-")
 }
 
 /// Letters, digits, `_`; and behind the first character also others.
@@ -342,7 +339,6 @@ mod tests {
             ">=app-misc/foo",
             "=app-misc/foo-1-1",
             ">app-misc/foo-1*",
-            "~app-misc/foo-1-r1",
             "app-misc/foo:",
             "app-misc/foo:0*",
             "app-misc/foo:-0",

@@ -72,6 +72,7 @@ fn group<'a>(
     let mut items = Vec::new();
     while let Some(word) = words.next() {
         items.push(match word {
+            ")" if items.is_empty() && depth > 0 => return Err(structure("a group is empty", word)),
             ")" if depth > 0 => return Ok(items),
             ")" => return Err(structure("a group ends that was not begun", word)),
             "(" => Dependency::AllOf(group(words, depth + 1)?),
@@ -111,7 +112,8 @@ fn open<'a>(words: &mut impl Iterator<Item = &'a str>, word: &str) -> Result<(),
 }
 
 /// What is left of dependencies for a package that is built with `flags`: conditionals are decided,
-/// and groups that hold one thing only are that thing. An empty `|| ( )` stays.
+/// and groups that hold one thing only are that thing. A group of choices of which none counts
+/// stays, empty: nothing satisfies it.
 pub fn reduce(items: &[Dependency], flags: &BTreeSet<String>) -> Vec<Dependency> {
     let mut reduced = Vec::new();
     for item in items {
@@ -144,7 +146,6 @@ fn any_of(inside: &[Dependency], flags: &BTreeSet<String>) -> Vec<Dependency> {
         }
     }
     match choices.len() {
-        0 if !inside.is_empty() => Vec::new(),
         1 => match choices.remove(0) {
             Dependency::AllOf(all) => all,
             only => vec![only],
@@ -160,7 +161,7 @@ pub fn atoms(items: &[Dependency]) -> Vec<&Atom> {
         match item {
             Dependency::Atom(atom) => found.push(atom),
             Dependency::AnyOf(inside) | Dependency::AllOf(inside) | Dependency::IfFlag { inside, .. } => {
-                found.extend(atoms(inside))
+                found.extend(atoms(inside));
             }
         }
     }
@@ -208,9 +209,8 @@ mod tests {
             ("|| ( a/b ( c/d e/f ) )", &[], "|| ( a/b ( c/d e/f ) )"),
             ("|| ( a/b || ( c/d e/f ) )", &[], "|| ( a/b c/d e/f )"),
             ("|| ( x? ( a/b ) c/d )", &[], "c/d"),
-            ("|| ( x? ( a/b ) )", &[], ""),
-            ("|| ( )", &[], "|| ( )"),
-            ("|| ( ( a/b !c/d ) ( ) )", &[], "a/b !c/d"),
+            ("|| ( x? ( a/b ) )", &[], "|| ( )"),
+            ("|| ( ( a/b !c/d ) )", &[], "a/b !c/d"),
         ] {
             assert_eq!(reduced(text, flags), expected, "{text}");
         }
@@ -219,9 +219,22 @@ mod tests {
     #[test]
     fn what_is_not_a_specification_is_refused() {
         let deep = "( ".repeat(100_000);
-        for text in
-            ["(", ")", "||", "|| a/b", "x?", "x? a/b", "?? ( a/b )", "( a/b ))", "a", "-? ( a/b )", &deep]
-        {
+        for text in [
+            "(",
+            ")",
+            "||",
+            "|| ( )",
+            "( )",
+            "x? ( )",
+            "|| a/b",
+            "x?",
+            "x? a/b",
+            "?? ( a/b )",
+            "( a/b ))",
+            "a",
+            "-? ( a/b )",
+            &deep,
+        ] {
             assert!(parse(text).is_err(), "{text:.20}");
         }
     }

@@ -121,9 +121,11 @@ fn measure(entry: &mut impl Read) -> Result<Measured, GpkgError> {
 /// The one member whose name is `stem`, with the suffix of a compression or without.
 fn one(places: &BTreeMap<String, Place>, stem: &str) -> Result<Place, GpkgError> {
     let mut found = places.iter().filter(|(name, _)| {
-        name.strip_prefix(stem)
-            .is_some_and(|rest| rest.is_empty() || (rest.starts_with('.') && rest != ".sig"))
-            && !name.ends_with(".sig")
+        let rest = name
+            .strip_prefix(stem)
+            .and_then(|rest| if rest.is_empty() { Some("") } else { rest.strip_prefix('.') });
+        // `image.tar.zst.sig` is the signature of it.
+        rest.is_some_and(|rest| rest.split('.').next_back() != Some("sig"))
     });
     match (found.next(), found.next()) {
         (Some((_, place)), None) => Ok(*place),

@@ -5,13 +5,39 @@
 //!   of each other in
 //! - [`index`], [`xpak`], [`gpkg`] with [`manifest`], [`compression`]: the files of a binhost
 //! - [`package`]: a built package, wherever it was read
+//! - [`world`], [`resolve()`] with `attempt` and `choice`, [`refusal`]: which packages are to be added
+/// Which packages are meant.
 pub mod atom;
+mod attempt;
+/// Package files of either format.
+pub mod binary;
+mod choice;
+/// How the tar inside a package is compressed.
 pub mod compression;
+/// Packages that are installed.
+pub mod database;
+/// What a package needs.
 pub mod dependency;
+/// Package files in Gentoo's format.
 pub mod gpkg;
+/// The index of a binhost.
 pub mod index;
+/// Digests inside a gpkg package.
 pub mod manifest;
+/// A built package.
 pub mod package;
+/// Why packages cannot be had.
+pub mod refusal;
+/// Which packages are to be added.
+pub mod resolve;
+/// What is asked of a USE flag.
 pub mod use_dependency;
+/// Versions and their order.
 pub mod version;
+/// All packages that a resolution knows.
+pub mod world;
+/// Package files in Portage's older format, which Flatcar uses.
 pub mod xpak;
+
+pub use refusal::Refusal;
+pub use resolve::{Resolution, Taken, resolve};
