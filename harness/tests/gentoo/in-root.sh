@@ -18,7 +18,8 @@ work=$2
 shift 2
 
 root=$work/root
-mkdir -p "$root" "$work/var/db/pkg" "$work/var/tmp" "$work/var/log" "$work/var/lib/portage" "$work/var/cache/edb" "$work/etc-portage"
+mkdir -p "$root" "$work/var/db" "$work/var/tmp" "$work/var/log" "$work/var/lib/portage" "$work/var/cache/edb" "$work/etc-portage"
+[ -L "$work/var/db/pkg" ] || mkdir -p "$work/var/db/pkg"
 mount -t tmpfs -o mode=755 tmpfs "$root"
 mkdir "$root/etc" "$root/var" "$root/tmp" "$root/proc" "$root/dev" "$root/usr"
 for link in bin sbin lib lib64; do
@@ -55,5 +56,8 @@ export PATH="$portage/bin:/usr/bin:/usr/sbin:/bin:/sbin"
 # Files belong to root: there is no other user here.
 export PORTAGE_USERNAME=root PORTAGE_GRPNAME=root
 export PORTAGE_OVERRIDE_EPREFIX='' HOME=/tmp TMPDIR=/tmp LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=yes
+# In place of Portage's own list, which names Gentoo's repository.
+PORTAGE_REPOSITORIES=$(cat "$work/etc-portage/repos.conf")
+export PORTAGE_REPOSITORIES
 cd "$work"
 exec chroot "$root" "$@"

@@ -119,8 +119,9 @@ def resolve(question):
     plan = re.findall(r"^\[(binary|ebuild|uninstall|blocks)\s*([^]]*)\]\s+(\S+)", text, re.MULTILINE)
     return {
         "status": os.waitstatus_to_exitcode(ended),
-        "merge": [cpv.split("::")[0] for kind, _, cpv in plan if kind in ("binary", "ebuild")],
-        "uninstall": [cpv.split("::")[0] for kind, _, cpv in plan if kind == "uninstall"],
+        # NAME-VERSION-BUILD:SLOT::REPOSITORY
+        "merge": [re.sub("-1$", "", cpv.split(":")[0]) for kind, _, cpv in plan if kind in ("binary", "ebuild")],
+        "uninstall": [cpv.split(":")[0] for kind, _, cpv in plan if kind == "uninstall"],
         "output": text,
     }
 

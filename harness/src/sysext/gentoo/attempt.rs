@@ -70,7 +70,8 @@ impl<'a> Attempt<'a> {
     /// Finds everything. What is decided first counts for what comes later, so plain dependencies
     /// come before groups of choices.
     pub(super) fn run(&mut self) -> Result<(), Stop> {
-        for atom in self.asked {
+        let (world, asked) = (self.world, self.asked);
+        for atom in asked.iter().filter(|atom| !world.is_provided(atom)) {
             let need = Box::new(Need { by: None, atom: atom.clone() });
             match self.select(atom, None) {
                 None => return Err(Stop::Unsatisfied(need)),
@@ -209,6 +210,11 @@ impl<'a> Attempt<'a> {
             (Some(available), Some(_)) if self.is_asked(available) => Some(available),
             (available, installed) => installed.or(available),
         }
+    }
+
+    /// What was asked for.
+    pub(super) fn asked(&self) -> &'a [Atom] {
+        self.asked
     }
 
     /// Whether a package is what one of the asked atoms stands for.

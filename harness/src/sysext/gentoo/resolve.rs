@@ -234,13 +234,19 @@ fn finish(attempt: &Attempt<'_>) -> Resolution {
     Resolution {
         taken: taken.into_iter().map(of).collect(),
         present: present.into_iter().map(of).collect(),
-        warnings: warnings(attempt),
+        warnings: provided(attempt).chain(broken_below(attempt)).collect(),
     }
+}
+
+/// What was asked for and is not taken, since it is said to be there.
+fn provided(attempt: &Attempt<'_>) -> impl Iterator<Item = String> {
+    let asked = attempt.asked().iter().filter(|atom| attempt.world.is_provided(atom));
+    asked.map(|atom| format!("`{atom}` is not taken: `provided` says that it is there"))
 }
 
 /// Packages of the layers below that hidden ones leave without something they need. Portage does
 /// not look at those that nothing asked has to do with; on a running system they break all the same.
-fn warnings(attempt: &Attempt<'_>) -> Vec<String> {
+fn broken_below(attempt: &Attempt<'_>) -> Vec<String> {
     let world = attempt.world;
     let mut warnings = Vec::new();
     for (id, below) in hidden(attempt) {
