@@ -57,15 +57,13 @@ struct Case {
 #[derive(Clone, Copy)]
 struct Shape {
     strict: bool,
-    /// how many of the names are spoken of
-    names: usize,
     blockers: usize,
     flags: usize,
     groups: usize,
 }
 
 fn atom(random: &mut Random, shape: &Shape) -> String {
-    let name = random.pick(&NAMES[..shape.names]);
+    let name = random.pick(&NAMES);
     let mut text = match random.below(if shape.strict { 8 } else { 24 }) {
         0 => format!(">={name}-{}", random.pick(&["1", "1.1", "2"])),
         1 => format!("<{name}-{}", random.pick(&["2", "10", "11"])),
@@ -73,6 +71,10 @@ fn atom(random: &mut Random, shape: &Shape) -> String {
         3 => format!("~{name}-{}", random.pick(&["1", "1.1"])),
         _ => name.to_owned(),
     };
+    // Nobody asks more of a virtual package than a version.
+    if name.starts_with("virtual/") {
+        return text;
+    }
     if random.chance(if shape.strict { 15 } else { 4 }) {
         text.push_str(random.pick(&[":0", ":0", ":1", ":=", ":*", ":0/5="]));
     }
@@ -108,9 +110,9 @@ fn dependencies(random: &mut Random, shape: &Shape) -> String {
 }
 
 fn package(random: &mut Random, shape: &Shape, name: &'static str, version: &'static str) -> Made {
-    // A virtual package that needs a virtual one is something that Portage refuses to look at.
-    let shape =
-        &Shape { names: if name.starts_with("virtual/") { NAMES.len() - 1 } else { NAMES.len() }, ..*shape };
+    if name.starts_with("virtual/") {
+        return made_virtual(random, name, version);
+    }
     let slot = match random.below(8) {
         0 => "1",
         1 => "0/5",
@@ -135,13 +137,22 @@ fn package(random: &mut Random, shape: &Shape, name: &'static str, version: &'st
     Made { name, version, values }
 }
 
+/// A virtual package stands for others and is nothing itself. One that needs a virtual package in
+/// turn, Portage refuses to look at.
+fn made_virtual(random: &mut Random, name: &'static str, version: &'static str) -> Made {
+    let count = 1 + random.below(3);
+    let stands_for: Vec<&str> = (0..count).map(|_| random.pick(&NAMES[..NAMES.len() - 1])).collect();
+    let stands_for =
+        if count == 1 { stands_for[0].to_owned() } else { format!("|| ( {} )", stands_for.join(" ")) };
+    Made { name, version, values: vec![("SLOT", "0".to_owned()), ("RDEPEND", stands_for)] }
+}
+
 fn case(seed: u64) -> Case {
     let mut random = Random(seed);
     let random = &mut random;
     let shape = Shape {
         blockers: random.pick(&[0, 0, 10]),
         strict: random.chance(50),
-        names: NAMES.len(),
         flags: random.pick(&[0, 5, 15]),
         groups: random.pick(&[0, 25, 50]),
     };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::atom::Atom;
 use super::choice;
 use super::dependency::Dependency;
+use super::wish::Wanted;
 use super::world::{Id, World};
 
 /// One try to find all packages that are needed. It stops at the first thing that does not go; the
@@ -107,13 +108,22 @@ impl<'a> Attempt<'a> {
     }
 
     fn need_all(&mut self, by: Id, items: &[Dependency]) -> Result<(), Stop> {
-        let atoms = choice::decide(self, by, items);
-        for (atom, child) in self.children(by, &atoms) {
-            let need = Box::new(Need { by: Some(by), atom: atom.clone() });
-            match child {
-                _ if atom.blocker.is_some() => self.blockers.push((by, atom)),
-                None => return Err(Stop::Unsatisfied(need)),
-                Some(child) => self.take(child, need)?,
+        // What virtual packages on the way need is needed by them.
+        let mut wanted: Vec<(Id, Vec<Atom>)> = vec![(by, Vec::new())];
+        for Wanted { atom, by } in choice::decide(self, by, items, 0) {
+            match wanted.iter_mut().find(|(other, _)| *other == by) {
+                Some((_, atoms)) => atoms.push(atom),
+                None => wanted.push((by, vec![atom])),
+            }
+        }
+        for (by, atoms) in wanted {
+            for (atom, child) in self.children(by, &atoms) {
+                let need = Box::new(Need { by: Some(by), atom: atom.clone() });
+                match child {
+                    _ if atom.blocker.is_some() => self.blockers.push((by, atom)),
+                    None => return Err(Stop::Unsatisfied(need)),
+                    Some(child) => self.take(child, need)?,
+                }
             }
         }
         Ok(())

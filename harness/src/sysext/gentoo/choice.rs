@@ -8,12 +8,9 @@ use std::collections::BTreeMap;
 
 use super::atom::Atom;
 use super::attempt::Attempt;
-use super::dependency::{Dependency, atoms};
+use super::dependency::Dependency;
+use super::wish::{Wanted, Wish, combine_overlapping, wishes};
 use super::world::Id;
-
-/// Choices that are made of overlapping groups. More would take long, and the groups are then
-/// decided one after the other.
-const MAXIMUM_COMBINATIONS: usize = 256;
 
 /// How good a choice is; the least is the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +31,7 @@ enum Rank {
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 struct Choice {
-    atoms: Vec<Atom>,
+    wanted: Vec<Wanted>,
     rank: Rank,
     available: bool,
     installed_slots: bool,
@@ -45,44 +42,79 @@ struct Choice {
     packages: BTreeMap<String, Id>,
 }
 
-/// The atoms that dependencies come down to once every `|| ( ... )` is decided.
-pub(super) fn decide(attempt: &Attempt<'_>, parent: Id, items: &[Dependency]) -> Vec<Atom> {
-    let (items, combined) = combine_overlapping(items);
-    all_of(attempt, parent, &items, combined)
+/// What dependencies come down to once every `|| ( ... )` is decided. `depth` counts the virtual
+/// packages on the way.
+pub(super) fn decide(attempt: &Attempt<'_>, by: Id, items: &[Dependency], depth: usize) -> Vec<Wanted> {
+    let (wishes, combined) = combine_overlapping(wishes(attempt, by, items, depth));
+    Decision { attempt, by, combined }.all_of(&wishes)
 }
 
-fn all_of(attempt: &Attempt<'_>, parent: Id, items: &[Dependency], combined: bool) -> Vec<Atom> {
-    let mut decided = Vec::new();
-    for item in items {
-        match item {
-            Dependency::Atom(atom) if atom.blocker.is_none() && attempt.world.is_provided(atom) => {}
-            Dependency::Atom(atom) => decided.push(atom.clone()),
-            Dependency::AllOf(inside) | Dependency::IfFlag { inside, .. } => {
-                decided.extend(all_of(attempt, parent, inside, combined));
+/// The deciding of one list of dependencies.
+#[derive(Clone, Copy)]
+struct Decision<'a, 'b> {
+    attempt: &'a Attempt<'b>,
+    by: Id,
+    /// whether groups were made of overlapping ones
+    combined: bool,
+}
+
+impl Decision<'_, '_> {
+    fn all_of(self, wishes: &[Wish]) -> Vec<Wanted> {
+        let mut decided = Vec::new();
+        for wish in wishes {
+            match wish {
+                Wish::Atom(_) if self.is_provided(wish) => {}
+                Wish::Atom(wanted) => decided.push((**wanted).clone()),
+                Wish::AllOf(inside) => decided.extend(self.all_of(inside)),
+                Wish::AnyOf(inside) => decided.extend(self.any_of(inside)),
             }
-            Dependency::AnyOf(inside) => decided.extend(any_of(attempt, parent, inside, combined)),
         }
+        decided
     }
-    decided
-}
 
-fn any_of(attempt: &Attempt<'_>, parent: Id, inside: &[Dependency], combined: bool) -> Vec<Atom> {
-    let mut choices = Vec::new();
-    for item in inside {
-        if is_provided(attempt, item) {
-            return Vec::new();
+    fn any_of(self, inside: &[Wish]) -> Vec<Wanted> {
+        let mut choices = Vec::new();
+        for wish in inside {
+            if self.is_provided(wish) {
+                return Vec::new();
+            }
+            choices.push(Choice::judge(self, self.all_of(std::slice::from_ref(wish))));
         }
-        let atoms = all_of(attempt, parent, std::slice::from_ref(item), combined);
-        choices.push(Choice::judge(attempt, parent, atoms));
+        let can_be_had = choices.iter().any(|choice| choice.available);
+        let counts = |choice: &Choice| choice.available || !can_be_had;
+        let Some(rank) = choices.iter().filter(|choice| counts(choice)).map(|choice| choice.rank).min()
+        else {
+            return vec![Wanted { atom: nothing(), by: self.by }];
+        };
+        let equals = choices.into_iter().filter(|choice| choice.rank == rank).collect();
+        let best = self.promote(equals).into_iter().find(counts);
+        best.map(|choice| choice.wanted).unwrap_or_default()
     }
-    let can_be_had = choices.iter().any(|choice| choice.available);
-    let counts = |choice: &Choice| choice.available || !can_be_had;
-    let Some(rank) = choices.iter().filter(|choice| counts(choice)).map(|choice| choice.rank).min() else {
-        return vec![nothing()];
-    };
-    let equals = choices.into_iter().filter(|choice| choice.rank == rank).collect();
-    let best = promote(attempt, equals, combined).into_iter().find(counts);
-    best.map(|choice| choice.atoms).unwrap_or_default()
+
+    fn is_provided(self, wish: &Wish) -> bool {
+        match wish {
+            Wish::Atom(wanted) => {
+                wanted.atom.blocker.is_none() && self.attempt.world.is_provided(&wanted.atom)
+            }
+            Wish::AllOf(inside) => inside.iter().all(|wish| self.is_provided(wish)),
+            Wish::AnyOf(inside) => inside.iter().any(|wish| self.is_provided(wish)),
+        }
+    }
+
+    /// Puts better choices before worse ones of the same rank.
+    fn promote(self, mut choices: Vec<Choice>) -> Vec<Choice> {
+        if self.combined {
+            choices.sort_by_key(|choice| choice.new_slots);
+        }
+        for index in 1..choices.len() {
+            let better = (0..index).find(|other| choices[index].beats(&choices[*other], self.attempt));
+            if let Some(better) = better {
+                let choice = choices.remove(index);
+                choices.insert(better, choice);
+            }
+        }
+        choices
+    }
 }
 
 /// What a group without choices asks for: a name that no package has.
@@ -99,21 +131,14 @@ fn nothing() -> Atom {
     }
 }
 
-fn is_provided(attempt: &Attempt<'_>, item: &Dependency) -> bool {
-    match item {
-        Dependency::Atom(atom) => atom.blocker.is_none() && attempt.world.is_provided(atom),
-        Dependency::AllOf(inside) | Dependency::IfFlag { inside, .. } => {
-            inside.iter().all(|item| is_provided(attempt, item))
-        }
-        Dependency::AnyOf(inside) => inside.iter().any(|item| is_provided(attempt, item)),
-    }
-}
-
 impl Choice {
-    fn judge(attempt: &Attempt<'_>, parent: Id, atoms: Vec<Atom>) -> Self {
-        let wanted: Vec<Atom> = atoms.iter().filter(|atom| atom.blocker.is_none()).cloned().collect();
+    fn judge(decision: Decision<'_, '_>, wanted: Vec<Wanted>) -> Self {
+        let Decision { attempt, by, .. } = decision;
+        let all = wanted;
+        let wanted: Vec<Atom> =
+            all.iter().map(|wanted| &wanted.atom).filter(|atom| atom.blocker.is_none()).cloned().collect();
         let mut choice = Self {
-            atoms,
+            wanted: all,
             rank: Rank::Rest,
             available: true,
             installed_slots: false,
@@ -126,12 +151,12 @@ impl Choice {
         let mut downgrade = false;
         let mut slots: BTreeMap<(String, String), (Id, Vec<&Atom>)> = BTreeMap::new();
         for atom in &wanted {
-            let Some(mut found) = attempt.select(&atom.without_flags(), Some(parent)) else {
+            let Some(mut found) = attempt.select(&atom.without_flags(), Some(by)) else {
                 choice.available = false;
                 break;
             };
             if !atom.flags.is_empty() {
-                match attempt.select(atom, Some(parent)) {
+                match attempt.select(atom, Some(by)) {
                     Some(fitting) => found = fitting,
                     None => flags_fit = false,
                 }
@@ -142,9 +167,9 @@ impl Choice {
         if choice.available {
             choice.asked = slots.values().any(|(id, _)| attempt.is_asked(*id));
             choice.count_slots(attempt, slots.keys());
-            choice.rank = choice.rank_of_available(attempt, parent, &wanted, flags_fit, downgrade);
+            choice.rank = choice.rank_of_available(attempt, by, &wanted, flags_fit, downgrade);
         } else {
-            choice.rank = choice.rank_of_unavailable(attempt, parent, &wanted);
+            choice.rank = choice.rank_of_unavailable(attempt, by, &wanted);
         }
         choice
     }
@@ -191,7 +216,7 @@ impl Choice {
     fn rank_of_available(
         &mut self,
         attempt: &Attempt<'_>,
-        parent: Id,
+        by: Id,
         wanted: &[Atom],
         flags_fit: bool,
         downgrade: bool,
@@ -202,7 +227,7 @@ impl Choice {
         if downgrade {
             return Rank::Rest;
         }
-        self.taken = counted().all(|atom| attempt.takes(atom, parent));
+        self.taken = counted().all(|atom| attempt.takes(atom, by));
         match (flags_fit, self.taken) {
             (true, true) => Rank::There,
             (true, false) if installed => Rank::There,
@@ -213,8 +238,8 @@ impl Choice {
         }
     }
 
-    fn rank_of_unavailable(&mut self, attempt: &Attempt<'_>, parent: Id, wanted: &[Atom]) -> Rank {
-        let installed = |atom: &&Atom| attempt.installed(atom, Some(parent)).is_some();
+    fn rank_of_unavailable(&mut self, attempt: &Attempt<'_>, by: Id, wanted: &[Atom]) -> Rank {
+        let installed = |atom: &&Atom| attempt.installed(atom, Some(by)).is_some();
         let count = wanted.iter().filter(installed).count();
         if count == wanted.len() {
             self.installed_slots = true;
@@ -242,87 +267,4 @@ impl Choice {
         }
         (upgrade && !downgrade) || (self.taken && !other.taken && (upgrade || !downgrade))
     }
-}
-
-/// Puts better choices before worse ones of the same rank.
-fn promote(attempt: &Attempt<'_>, mut choices: Vec<Choice>, combined: bool) -> Vec<Choice> {
-    if combined {
-        choices.sort_by_key(|choice| choice.new_slots);
-    }
-    for index in 1..choices.len() {
-        if let Some(better) = (0..index).find(|other| choices[index].beats(&choices[*other], attempt)) {
-            let choice = choices.remove(index);
-            choices.insert(better, choice);
-        }
-    }
-    choices
-}
-
-/// Makes one group of groups that name the same package: `|| ( a b ) || ( b c )` is better
-/// satisfied by `b` than by `a` and `c`. Tells whether there were any.
-fn combine_overlapping(items: &[Dependency]) -> (Vec<Dependency>, bool) {
-    let mut result: Vec<Dependency> =
-        items.iter().filter(|item| !matches!(item, Dependency::AnyOf(_))).cloned().collect();
-    let mut clusters: Vec<Vec<&Dependency>> = Vec::new();
-    for group in items.iter().filter(|item| matches!(item, Dependency::AnyOf(_))) {
-        let (touching, mut apart): (Vec<_>, Vec<_>) =
-            clusters.into_iter().partition(|cluster| cluster.iter().any(|other| overlap(group, other)));
-        let mut cluster: Vec<&Dependency> = touching.into_iter().flatten().collect();
-        if !cluster.contains(&group) {
-            cluster.push(group);
-        }
-        apart.push(cluster);
-        clusters = apart;
-    }
-    let mut combined = false;
-    for cluster in clusters {
-        let sizes = cluster.iter().map(|group| choices(group).len());
-        let count = sizes.fold(1_usize, usize::saturating_mul);
-        if cluster.len() > 1 && count <= MAXIMUM_COMBINATIONS {
-            combined = true;
-            result.push(combine(&cluster));
-        } else {
-            result.extend(cluster.into_iter().cloned());
-        }
-    }
-    (result, combined)
-}
-
-fn choices(group: &Dependency) -> &[Dependency] {
-    match group {
-        Dependency::AnyOf(inside) => inside,
-        other => std::slice::from_ref(other),
-    }
-}
-
-fn overlap(left: &Dependency, right: &Dependency) -> bool {
-    let names = |group: &Dependency| -> Vec<String> {
-        let found = atoms(std::slice::from_ref(group));
-        found.into_iter().filter(|atom| atom.blocker.is_none()).map(|atom| atom.name.clone()).collect()
-    };
-    let right = names(right);
-    names(left).iter().any(|name| right.contains(name))
-}
-
-/// Every way to take one choice of each group.
-fn combine(groups: &[&Dependency]) -> Dependency {
-    let mut ways: Vec<Vec<Dependency>> = vec![Vec::new()];
-    for group in groups {
-        let longer = ways.iter().flat_map(|way| {
-            choices(group).iter().map(move |choice| {
-                let mut way = way.clone();
-                for item in match choice {
-                    Dependency::AllOf(inside) => inside.as_slice(),
-                    other => std::slice::from_ref(other),
-                } {
-                    if !way.contains(item) {
-                        way.push(item.clone());
-                    }
-                }
-                way
-            })
-        });
-        ways = longer.collect();
-    }
-    Dependency::AnyOf(ways.into_iter().map(Dependency::AllOf).collect())
 }

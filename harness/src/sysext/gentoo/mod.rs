@@ -5,7 +5,7 @@
 //!   of each other in
 //! - [`index`], [`xpak`], [`gpkg`] with [`manifest`], [`compression`]: the files of a binhost
 //! - [`package`]: a built package, wherever it was read
-//! - [`world`], [`resolve()`] with `attempt` and `choice`, [`refusal`]: which packages are to be added
+//! - [`world`], [`resolve()`] with `attempt`, `choice` and `wish`, [`refusal`]: which packages are to be added
 /// Which packages are meant.
 pub mod atom;
 mod attempt;
@@ -34,6 +34,7 @@ pub mod resolve;
 pub mod use_dependency;
 /// Versions and their order.
 pub mod version;
+mod wish;
 /// All packages that a resolution knows.
 pub mod world;
 /// Package files in Portage's older format, which Flatcar uses.
