@@ -68,8 +68,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Finds everything. What is decided first counts for what comes later, so plain dependencies
-    /// come before groups of choices.
+    /// Finds everything. What is decided first counts for what comes later: all that is asked for
+    /// comes before what that needs, and plain dependencies come before groups of choices.
     pub(super) fn run(&mut self) -> Result<(), Stop> {
         let (world, asked) = (self.world, self.asked);
         for atom in asked.iter().filter(|atom| !world.is_provided(atom)) {
@@ -79,12 +79,7 @@ impl<'a> Attempt<'a> {
                 Some(id) if self.world.is_installed(id) => return Err(Stop::OnlyInstalled(need, id)),
                 Some(id) => self.take(id, need)?,
             }
-            self.drain()?;
         }
-        Ok(())
-    }
-
-    fn drain(&mut self) -> Result<(), Stop> {
         loop {
             while let Some(id) = self.stack.pop() {
                 self.look_into(id)?;
@@ -230,11 +225,14 @@ impl<'a> Attempt<'a> {
     /// Whether a package is what one of the asked atoms stands for.
     pub(super) fn is_asked(&self, id: Id) -> bool {
         let package = self.world.package(id);
-        self.asked.iter().any(|atom| {
-            let newest =
-                self.world.available(&atom.name).iter().copied().find(|other| self.fits(*other, atom, None));
-            self.fits(id, atom, None)
-                && newest.is_some_and(|newest| self.world.package(newest).slot == package.slot)
+        self.asked.iter().filter(|atom| self.fits(id, atom, None)).any(|atom| {
+            // What is asked for without a slot is of the highest one.
+            let mut higher = self.world.available(&atom.name).iter().filter(|other| {
+                !self.masked.contains(other)
+                    && self.fits(**other, atom, None)
+                    && self.world.compare(**other, id).is_gt()
+            });
+            higher.all(|other| self.world.package(*other).slot == package.slot)
         })
     }
 

@@ -207,6 +207,10 @@ fn needed<'a>(attempt: &Attempt<'a>, id: Id) -> impl Iterator<Item = &'a Atom> {
 fn broken(attempt: &Attempt<'_>, id: Id, atom: &Atom) -> Option<Stop> {
     let before = attempt.installed(atom, Some(id))?;
     let (name, slot) = attempt.world.package(before).place();
+    // One that replaces what it needs an earlier version of is let through.
+    if attempt.world.package(id).place() == (name, slot) {
+        return None;
+    }
     let there = attempt.at(name, slot)?;
     Some(Stop::Conflict { there, other: before, need: Box::new(Need { by: Some(id), atom: atom.clone() }) })
 }
