@@ -33,7 +33,7 @@ impl Place {
 
     fn target(&self) -> Target<'_> {
         let links = BaseLinks::new();
-        Target { os_release: &self.release, architecture: Architecture::Amd64, base: None, links }
+        Target { os_release: &self.release, architecture: Architecture::Amd64, base: None, portage: None, links }
     }
 
     fn build(&self, recipe: &Recipe, format: Format) -> Result<Built, BuildError> {

@@ -5,12 +5,16 @@
 //!   of each other in
 //! - [`index`], [`xpak`], [`gpkg`] with [`manifest`], [`compression`]: the files of a binhost
 //! - [`package`]: a built package, wherever it was read
+//! - [`binhost`] and `base`, [`binary`], [`source`]: where packages come from, and the `[[gentoo]]` of a recipe
 //! - [`world`], [`resolve()`] with `attempt`, `choice` and `wish`, [`refusal`]: which packages are to be added
 /// Which packages are meant.
 pub mod atom;
 mod attempt;
+mod base;
 /// Package files of either format.
 pub mod binary;
+/// Places with packages.
+pub mod binhost;
 mod choice;
 /// How the tar inside a package is compressed.
 pub mod compression;
@@ -26,10 +30,14 @@ pub mod index;
 pub mod manifest;
 /// A built package.
 pub mod package;
+mod pkginfo;
 /// Why packages cannot be had.
 pub mod refusal;
 /// Which packages are to be added.
 pub mod resolve;
+mod section;
+/// The packages of a recipe.
+pub mod source;
 /// What is asked of a USE flag.
 pub mod use_dependency;
 /// Versions and their order.
@@ -40,5 +48,9 @@ pub mod world;
 /// Package files in Portage's older format, which Flatcar uses.
 pub mod xpak;
 
+pub use base::BaseError;
 pub use refusal::Refusal;
 pub use resolve::{Resolution, Taken, resolve};
+pub use section::GentooSource;
+pub use source::{Chosen, GentooError, Selection};
+pub(super) use source::{key, list, select, stage};

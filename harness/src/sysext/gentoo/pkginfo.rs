@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The package database of what an extension adds, as Portage would have written it.
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
@@ -7,7 +8,7 @@ use std::io;
 use camino::Utf8Path;
 use md5::{Digest as _, Md5};
 
-use super::super::stage::{NodeKind, Staged};
+use super::super::stage::{Node, NodeKind, Staged};
 use super::database;
 use super::source::Chosen;
 use super::xpak::Entries;
@@ -37,16 +38,15 @@ fn is_key(key: &str) -> bool {
 }
 
 fn contents(staged: &Staged, origin: &str) -> String {
-    let mut text = String::new();
-    for (path, node) in staged.nodes() {
-        let within = node.origin.as_ref() == origin;
+    let own = |node: &Node| node.kind != NodeKind::Directory && node.origin.as_ref() == origin;
+    let files: Vec<_> = staged.nodes().filter(|(_, node)| own(node)).collect();
+    let above: BTreeSet<&Utf8Path> =
+        files.iter().flat_map(|(path, _)| path.ancestors().skip(1)).filter(|path| !path.as_str().is_empty()).collect();
+    let mut text: String = above.iter().map(|path| format!("dir /{path}\n")).collect();
+    for (path, node) in files {
         let _ = match &node.kind {
-            NodeKind::Directory => writeln!(text, "dir /{path}"),
-            _ if !within => continue,
-            NodeKind::File { .. } => {
-                writeln!(text, "obj /{path} {} 0", md5_of(&staged.root().join(path)).unwrap_or_default())
-            }
             NodeKind::Link { target } => writeln!(text, "sym /{path} -> {target} 0"),
+            _ => writeln!(text, "obj /{path} {} 0", md5_of(&staged.root().join(path)).unwrap_or_default()),
         };
     }
     text

@@ -12,7 +12,7 @@ use super::super::debian::collect;
 use super::super::explain::{Explained, Explanation, Need};
 use super::super::globs;
 use super::super::member::merge_usr;
-use super::super::recipe::{GentooSource, Recipe};
+use super::super::recipe::Recipe;
 use super::super::recipe_error::RecipeError;
 use super::super::stage::Staged;
 use super::super::target::Target;
@@ -23,8 +23,8 @@ use super::binary::{Binary, BinaryError};
 use super::binhost::{Binhost, BinhostError};
 use super::package::Package;
 use super::pkginfo;
-use super::refusal::Refusal;
-use super::resolve::{Resolution, resolve};
+use super::resolve::{Resolution, Taken, resolve};
+use super::section::GentooSource;
 use super::use_dependency::UseDependency;
 use super::world::{Id, Origin, UseRule, World};
 
@@ -46,14 +46,6 @@ pub enum GentooError {
     /// the binhost does not give what it should
     #[error(transparent)]
     Binhost(#[from] BinhostError),
-    /// the packages do not go together
-    #[error("{place}: {refusal}")]
-    Refused {
-        /// the recipe, its line and column
-        place: String,
-        /// why not
-        refusal: Box<Refusal>,
-    },
     /// a package file cannot be opened
     #[error("cannot open `{path}`")]
     Binary {
@@ -96,7 +88,6 @@ impl GentooError {
             Self::Recipe(error) => error.hint(),
             Self::Base(BaseError::Missing(missing)) => missing.hint(),
             Self::Binhost(error) => error.hint(),
-            Self::Refused { refusal, .. } => Some(refusal.hint()),
             _ => None,
         }
     }
@@ -177,8 +168,8 @@ pub(in crate::sysext) fn select(
             let binhost = binhost(member, section, target);
             let (world, mut warnings) = world(member, section, &binhost, &installed, store, progress)?;
             let resolution = resolve(&world, &asked(section)).map_err(|refusal| {
-                let place = section.packages.first().map_or_else(String::new, |package| member.place(package));
-                GentooError::Refused { place, refusal }
+                let at = section.packages.first().unwrap_or(&member.name);
+                member.error(at, refusal.to_string(), &refusal.hint())
             })?;
             warnings.extend(resolution.warnings.iter().cloned());
             let mut group = Vec::new();
@@ -203,7 +194,7 @@ fn asked(section: &GentooSource) -> Vec<Atom> {
 }
 
 /// Reads a rule such as `app-misc/foo ssl -x`.
-pub(in crate::sysext) fn read_rule(text: &str) -> Option<UseRule> {
+pub(super) fn read_rule(text: &str) -> Option<UseRule> {
     let mut words = text.split_ascii_whitespace();
     let atom = Atom::parse(words.next()?).ok().filter(|atom| atom.blocker.is_none() && atom.flags.is_empty())?;
     let flags = words
@@ -287,7 +278,7 @@ fn bring(
 
 fn explain(world: &World, resolution: &Resolution) -> Explanation {
     let name = |id: Id| world.package(id).to_string();
-    let of = |taken: &super::resolve::Taken| {
+    let of = |taken: &Taken| {
         let needs = taken.needs.iter().map(|(by, atom)| Need { by: by.map(name), how: atom.to_string() });
         let note = match (&world.entry(taken.id).origin, taken.hides) {
             (Origin::Layer(layer), _) => Some(format!("in {layer}")),
