@@ -25,7 +25,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("e2fsck", "e2fsprogs"),
     ("file", "file"),
     ("fsck.erofs", "erofs-utils"),
-    ("grub-mkimage", "grub-common grub-pc-bin"),
+    ("grub-mkimage", "grub-common grub-pc-bin grub-efi-amd64-bin"),
     ("mcopy", "mtools"),
     ("mke2fs", "e2fsprogs"),
     ("mkfs.btrfs", "btrfs-progs"),
