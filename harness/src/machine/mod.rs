@@ -15,6 +15,7 @@ mod http;
 mod journal;
 mod keeper;
 mod layout;
+mod leftovers;
 mod lines;
 #[expect(clippy::module_inception, reason = "the folder is named after its one noun")]
 mod machine;
@@ -35,7 +36,7 @@ mod supervisor;
 mod testing;
 mod units;
 
-pub use acceleration::{AccelChoice, Acceleration, AccelerationError, Accelerator, prove};
+pub use acceleration::{AccelChoice, Acceleration, AccelerationError, Accelerator, open_device, prove};
 pub use arguments::{ORIGIN, arguments};
 pub use directory::FileError;
 pub use events::Ready;

@@ -62,7 +62,8 @@ pub fn packages(base: &Utf8Path, store: &Store) -> Result<Vec<Package>, BaseErro
 fn unpacked(squashfs: &Utf8Path, store: &Store) -> Result<Utf8PathBuf, BaseError> {
     let fail = |source| BaseError::Read { path: squashfs.to_owned(), source };
     let metadata = fs::metadata(squashfs).map_err(fail)?;
-    let changed = metadata.modified().map_err(fail)?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let changed =
+        metadata.modified().map_err(fail)?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     // It is too large to be read whole for its digest each time.
     let key = digest::of_parts([
         squashfs.canonicalize_utf8().map_err(fail)?.as_str(),

@@ -131,7 +131,8 @@ impl Binhost {
         match self {
             Self::Directory(directory) => {
                 let path = directory.join(&file.path);
-                let bytes = fs::read(&path).map_err(|source| BinhostError::Read { path: path.clone(), source })?;
+                let bytes =
+                    fs::read(&path).map_err(|source| BinhostError::Read { path: path.clone(), source })?;
                 check(file, &bytes)?;
                 Ok(Local { path, sha256: hex::encode(Sha256::digest(&bytes)), size: bytes.len() as u64 })
             }

@@ -40,8 +40,11 @@ fn is_key(key: &str) -> bool {
 fn contents(staged: &Staged, origin: &str) -> String {
     let own = |node: &Node| node.kind != NodeKind::Directory && node.origin.as_ref() == origin;
     let files: Vec<_> = staged.nodes().filter(|(_, node)| own(node)).collect();
-    let above: BTreeSet<&Utf8Path> =
-        files.iter().flat_map(|(path, _)| path.ancestors().skip(1)).filter(|path| !path.as_str().is_empty()).collect();
+    let above: BTreeSet<&Utf8Path> = files
+        .iter()
+        .flat_map(|(path, _)| path.ancestors().skip(1))
+        .filter(|path| !path.as_str().is_empty())
+        .collect();
     let mut text: String = above.iter().map(|path| format!("dir /{path}\n")).collect();
     for (path, node) in files {
         let _ = match &node.kind {

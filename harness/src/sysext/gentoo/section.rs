@@ -43,7 +43,8 @@ impl GentooSource {
     pub(in crate::sysext) fn check(&self, recipe: &Recipe) -> Result<(), RecipeError> {
         for package in &self.packages {
             let hint = "such as \"app-misc/foo\" or \">=dev-libs/bar-1.2:0[ssl]\"";
-            let atom = Atom::parse(package.get_ref()).map_err(|error| recipe.error(package, error.to_string(), hint))?;
+            let atom = Atom::parse(package.get_ref())
+                .map_err(|error| recipe.error(package, error.to_string(), hint))?;
             if atom.blocker.is_some() {
                 let message = format!("`{atom}` forbids a package, and a recipe asks for some");
                 return Err(recipe.error(package, message, hint));

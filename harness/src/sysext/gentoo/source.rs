@@ -196,9 +196,13 @@ fn asked(section: &GentooSource) -> Vec<Atom> {
 /// Reads a rule such as `app-misc/foo ssl -x`.
 pub(super) fn read_rule(text: &str) -> Option<UseRule> {
     let mut words = text.split_ascii_whitespace();
-    let atom = Atom::parse(words.next()?).ok().filter(|atom| atom.blocker.is_none() && atom.flags.is_empty())?;
+    let atom =
+        Atom::parse(words.next()?).ok().filter(|atom| atom.blocker.is_none() && atom.flags.is_empty())?;
     let flags = words
-        .map(|word| UseDependency::read(word).filter(|flag| !word.ends_with(['?', '=', ')']) && flag.default.is_none()))
+        .map(|word| {
+            UseDependency::read(word)
+                .filter(|flag| !word.ends_with(['?', '=', ')']) && flag.default.is_none())
+        })
         .collect::<Option<Vec<_>>>()?;
     (!flags.is_empty()).then_some(UseRule { atom, flags })
 }
