@@ -52,7 +52,7 @@ pub enum GentooError {
         /// which
         path: Utf8PathBuf,
         /// why not
-        source: BinaryError,
+        source: Box<BinaryError>,
     },
     /// a package file is of another package
     #[error("`{path}` holds `{found}`, and the index of the binhost says `{expected}`")]
@@ -324,8 +324,10 @@ pub(in crate::sysext) fn stage(
         let exclude = globs::compile(recipe, &section.exclude)?;
         for package in packages {
             progress(&format!("unpacking {} {}", package.name, package.version));
-            let mut binary = Binary::open(&package.path)
-                .map_err(|source| GentooError::Binary { path: package.path.clone(), source })?;
+            let mut binary = Binary::open(&package.path).map_err(|source| GentooError::Binary {
+                path: package.path.clone(),
+                source: Box::new(source),
+            })?;
             check_name(package, &binary)?;
             let archive = package.path.file_name().unwrap_or_default().to_owned();
             let prefix = binary.prefix;
@@ -362,10 +364,16 @@ fn check_name(package: &Chosen, binary: &Binary) -> Result<(), GentooError> {
 pub(in crate::sysext) fn list(selection: &Selection) -> String {
     let mut lines: Vec<String> = selection.packages().map(Chosen::line).collect();
     lines.sort();
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    // Each line ends with a break, the last one too.
+    if !lines.is_empty() {
+        lines.push(String::new());
+    }
+    lines.join("\n")
 }
 
 /// What of a selection decides the bytes of an extension.
 pub(in crate::sysext) fn key(selection: &Selection) -> String {
-    selection.packages().map(|package| format!("{} sha256:{}\n", package.line(), package.sha256)).collect()
+    let lines: Vec<String> =
+        selection.packages().map(|package| format!("{} sha256:{}", package.line(), package.sha256)).collect();
+    lines.join("\n")
 }
