@@ -266,9 +266,6 @@ impl Recipe {
         for tree in &self.trees {
             self.check_source(&tree.source)?;
         }
-        for source in &self.gentoo {
-            source.check(self)?;
-        }
         if let Some(script) = &self.finish.script {
             self.check_source(script)?;
             if !mangle::is_script(&self.beside(script.get_ref())) {
@@ -281,6 +278,9 @@ impl Recipe {
             let hint =
                 "letters, digits, `.`, `+`, `~` and `^`; systemd compares it and puts it into file names";
             return Err(self.error(version, message, hint));
+        }
+        for source in &self.gentoo {
+            source.check(self)?;
         }
         for source in &self.debian {
             for package in &source.packages {
