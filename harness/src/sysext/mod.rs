@@ -9,6 +9,7 @@
 //! - [`release_file`] and [`compatible()`]: what systemd-sysext goes by when it merges or refuses
 //! - [`lint`]: what breaks extensions on Flatcar
 //! - [`pack`]: the image formats, each the same bytes every time
+//! - [`describe`]: what is written about the extension, beside it
 //! - [`build()`]: all of it together, kept under the digest of its inputs
 mod apt;
 mod assemble;
@@ -20,6 +21,8 @@ pub mod compatible;
 mod deb;
 /// Packages from a Debian archive.
 pub mod debian;
+/// What is written about an extension, beside it.
+pub mod describe;
 mod digest;
 mod etc;
 mod extension;
