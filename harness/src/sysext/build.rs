@@ -8,9 +8,10 @@ use loadgauge_images::host::{Entry, Store, StoreError};
 use loadgauge_images::{Architecture, OsRelease};
 use serde::{Deserialize, Serialize};
 
-use super::apt::Package;
+use super::archive::{self, ArchiveError};
 use super::assemble;
 use super::compatible::compatible;
+use super::debian::Package;
 use super::debian::{self, DebianError, Groups};
 use super::describe::{self, Component, DescribeError, Input, Listing, Material, Subject};
 use super::digest;
@@ -81,6 +82,9 @@ pub enum BuildError {
     /// the recipe's script cannot be run
     #[error(transparent)]
     Mangle(#[from] MangleError),
+    /// an archive cannot be taken in
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// something does not fit into the tree
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -153,6 +157,7 @@ impl BuildError {
             Self::Tree(error) => error.hint(),
             Self::Debian(error) => error.hint(),
             Self::Mangle(error) => error.hint(),
+            Self::Archive(error) => error.hint(),
             Self::Pack { source, .. } => source.hint(),
             Self::Describe { source, .. } => source.hint(),
             Self::SecondRelease { .. } => Some("say in [compatible] what it should say".to_owned()),
@@ -168,6 +173,7 @@ impl BuildError {
         match self {
             Self::Debian(error) => error.is_host(),
             Self::Mangle(error) => error.is_host(),
+            Self::Archive(error) => error.is_host(),
             Self::Pack { .. } | Self::Describe { .. } | Self::Store(_) => true,
             _ => false,
         }
@@ -255,7 +261,7 @@ impl<'a> Plan<'a> {
         let pack_error = |source| BuildError::Pack { name: recipe.name().to_owned(), format, source };
         let packing = packing(recipe, format).map_err(pack_error)?;
         let packer = pack::packer(format, &packing).map_err(pack_error)?;
-        let groups = debian::resolve(recipe, target.base, store, progress)?;
+        let groups = debian::resolve_recipe(recipe, target.base, store, progress)?;
         let epoch = epoch(recipe)?;
         let key = String::new();
         let mut plan = Self { recipe, target, format, store, progress, groups, packing, packer, epoch, key };
@@ -333,8 +339,11 @@ impl<'a> Plan<'a> {
         if recipe.finish.etc.is_some() {
             staged.take_etc();
         }
-        let dropped =
+        let mut dropped =
             debian::stage(&mut staged, recipe, &self.groups, self.target.base, store, self.progress)?;
+        for source in &recipe.archives {
+            dropped.extend(archive::stage(&mut staged, recipe, source, store, self.progress)?);
+        }
         let mut opaque = assemble::overlay(&mut staged, recipe)?;
         opaque.extend(assemble::finish(&mut staged, recipe, &self.environment())?);
         let release = self.release(assemble::has_units(&staged))?;

@@ -45,6 +45,12 @@ pub(super) fn list(recipe: &Recipe) -> Result<Vec<Input>, BuildError> {
     for source in files.chain(&recipe.finish.script) {
         inputs.push(input(&recipe.beside(source.get_ref()))?);
     }
+    for archive in &recipe.archives {
+        let local = archive.source.as_ref().map(|source| source.get_ref().to_string());
+        let uri = local.or_else(|| archive.url.as_ref().map(|url| url.get_ref().clone())).unwrap_or_default();
+        let name = uri.rsplit('/').next().unwrap_or_default().to_owned();
+        inputs.push(Input { name, uri, sha256: archive.sha256.get_ref().clone() });
+    }
     for tree in &recipe.trees {
         let root = recipe.beside(tree.source.get_ref());
         for entry in walkdir::WalkDir::new(&root).sort_by_file_name() {

@@ -11,21 +11,24 @@
 //! - [`pack`]: the image formats, each the same bytes every time
 //! - [`describe`]: what is written about the extension, beside it
 //! - [`build()`]: all of it together, kept under the digest of its inputs
-mod apt;
+
+mod archive;
 mod assemble;
 mod attributes;
 /// All steps of a build, and what comes out of it.
 pub mod build;
 /// Whether a system merges an extension.
 pub mod compatible;
-mod deb;
+
 /// Packages from a Debian archive.
 pub mod debian;
 /// What is written about an extension, beside it.
 pub mod describe;
 mod digest;
+pub mod elf;
 mod etc;
 mod extension;
+mod fetch;
 mod globs;
 mod inputs;
 /// What breaks extensions on Flatcar.
@@ -45,12 +48,14 @@ pub mod signing;
 pub mod stage;
 mod target;
 mod tree;
+mod unpack;
 
-pub use apt::{AptError, Package};
+pub use archive::ArchiveError;
 pub use build::{BuildError, Built, build, check_reproducible};
 pub use compatible::{Refusal, compatible};
-pub use deb::{DebCause, DebError};
+pub use debian::{AptError, Package};
 pub use extension::{Extension, Format};
+pub use fetch::FetchError;
 pub use mangle::MangleError;
 pub use member::NameError;
 pub use recipe::Recipe;
@@ -58,3 +63,4 @@ pub use recipe_error::RecipeError;
 pub use rescan::RescanError;
 pub use target::Target;
 pub use tree::TreeError;
+pub use unpack::{UnpackCause, UnpackError};
