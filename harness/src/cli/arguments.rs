@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::num::NonZeroUsize;
-
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::boot::BootArguments;
 use super::build::PackArguments;
-use crate::machine::AccelChoice;
+use super::doctor::DoctorArguments;
+use super::keep::KeepArguments;
+use super::schedule::ScheduleArguments;
+use super::stop::StopArguments;
+use crate::machine::{AccelChoice, FirmwareChoice};
 
 /// Boots Flatcar images under QEMU and checks that their system extensions work
 #[derive(Debug, Parser)]
@@ -44,6 +47,15 @@ pub(super) enum Command {
     },
     /// Make the reports of an earlier run again from its events
     Report(ReportArguments),
+    /// Boot an image and open a shell in the guest
+    Boot(BootArguments),
+    /// Say what this host has and lacks, and what to do about it
+    Doctor(DoctorArguments),
+    /// Stop machines that were left running
+    Stop(StopArguments),
+    /// Run something whose machines may outlive it (`run --keep` starts this)
+    #[command(hide = true)]
+    Keep(KeepArguments),
     /// Tie standard input and output to a socket (QEMU starts this for each of the guest's requests)
     #[command(hide = true)]
     Relay {
@@ -80,6 +92,10 @@ pub(super) struct MachineChoice {
     /// What executes the guest's instructions: `auto` takes KVM where a timed boot proves it
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto, env = "LOADGAUGE_ACCEL")]
     pub accel: AccelChoice,
+
+    /// What machines execute first whose scenario does not say; BIOS on amd64 when not given
+    #[arg(long, value_enum, env = "LOADGAUGE_FIRMWARE")]
+    pub firmware: Option<FirmwareChoice>,
 }
 
 /// `loadgauge run`
@@ -94,15 +110,12 @@ pub(super) struct RunArguments {
     /// how
     #[command(flatten)]
     pub machine: MachineChoice,
-    /// Machines at a time; chosen by the host's processors and memory when not given
-    #[arg(short, long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    /// in which order, how often, and what comes of it
+    #[command(flatten)]
+    pub schedule: ScheduleArguments,
     /// Where the run's files go; a new directory in `loadgauge-runs` when not given
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<Utf8PathBuf>,
-    /// Start no further scenario once one has failed
-    #[arg(long)]
-    pub fail_fast: bool,
 }
 
 /// How something is printed.

@@ -4,17 +4,22 @@
 //! Arguments are parsed into `arguments`, and each subcommand turns them into what the stages
 //! take. What a program would read goes to standard output, everything else to standard error.
 mod arguments;
+mod boot;
 mod build;
+mod doctor;
 mod exit;
 mod failure;
 mod ignition;
 mod image;
+mod keep;
 mod list;
 mod output;
 mod plan;
 mod reasons;
 mod report;
 mod run;
+mod schedule;
+mod stop;
 mod workshop;
 
 use std::io::IsTerminal as _;
@@ -32,7 +37,10 @@ use arguments::{Arguments, Command, ImageCommand};
 /// Parses the arguments, does what they ask and gives the exit status.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log(arguments.verbose);
+    log(match &arguments.command {
+        Command::Keep(keep) => keep.own().verbose,
+        _ => arguments.verbose,
+    });
     match dispatch(arguments.command) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -52,6 +60,10 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Image { command: ImageCommand::Build(arguments) } => image::build(&arguments),
         Command::Image { command: ImageCommand::Show { image, format } } => image::show(&image, format),
         Command::Report(arguments) => report::report(&arguments),
+        Command::Boot(arguments) => boot::boot(&arguments),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
+        Command::Stop(arguments) => stop::stop(&arguments),
+        Command::Keep(arguments) => keep::keep(&arguments),
         Command::Relay { socket } => Ok(relay(&socket)),
     }
 }

@@ -6,7 +6,7 @@ use loadgauge_images::host::Store;
 
 use super::arguments::{ImageChoice, Selection};
 use super::{Exit, Failure, output};
-use crate::machine::{AccelChoice, Acceleration, ORIGIN, prove};
+use crate::machine::{AccelChoice, Acceleration, FirmwareChoice, ORIGIN, prove};
 use crate::scenario::{Catalogue, Plan, Planner, Scenario, builder, select};
 
 /// Name of the link in the store that leads to the image made last.
@@ -51,6 +51,7 @@ impl Workshop {
         &self,
         scenarios: Vec<Scenario>,
         acceleration: &Acceleration,
+        firmware: Option<FirmwareChoice>,
     ) -> Result<Plan, Failure> {
         let build = builder(&self.image, &self.store, &output::tell);
         let planner = Planner {
@@ -58,6 +59,7 @@ impl Workshop {
             acceleration,
             build: &build,
             origin: ORIGIN,
+            firmware,
             inline_limit: INLINE_LIMIT,
         };
         Ok(planner.plan(scenarios)?)
@@ -77,12 +79,16 @@ fn open_image(asked: Option<&Utf8Path>, store: &Store) -> Result<Image, Failure>
     if let Some(path) = asked {
         return Ok(Image::open(path)?);
     }
-    let last = store.root().join(LAST_IMAGE);
-    if !last.exists() {
+    let Some(last) = last_image(store) else {
         let hint = "make the stand-in with `loadgauge image build`, or name a Flatcar disk with --image";
         return Err(Failure::words(Exit::Host, "there is no image to boot", Some(hint)));
-    }
-    Ok(Image::open(&last.canonicalize_utf8().unwrap_or(last))?)
+    };
+    Ok(Image::open(&last)?)
+}
+
+/// The image to boot when none is named.
+pub(super) fn last_image(store: &Store) -> Option<Utf8PathBuf> {
+    store.root().join(LAST_IMAGE).canonicalize_utf8().ok()
 }
 
 /// Remembers an image as the one to boot when none is named.

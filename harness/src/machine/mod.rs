@@ -7,14 +7,19 @@
 //! [`Fault`], and is told by [`Machine::fault`] as soon as it is seen.
 mod acceleration;
 mod arguments;
+mod children;
 mod console;
+mod contact;
 mod directory;
 mod events;
 mod fault;
+mod firmware;
+mod firmware_descriptor;
 mod http;
 mod journal;
 mod keeper;
 mod layout;
+mod leftovers;
 mod lines;
 #[expect(clippy::module_inception, reason = "the folder is named after its one noun")]
 mod machine;
@@ -24,6 +29,7 @@ mod overlay;
 mod plan;
 mod probe;
 mod process;
+mod pulse;
 mod qemu;
 mod qmp;
 mod relay;
@@ -33,13 +39,16 @@ mod start;
 mod supervisor;
 #[cfg(test)]
 mod testing;
+mod tpm;
 mod units;
 
-pub use acceleration::{AccelChoice, Acceleration, AccelerationError, Accelerator, prove};
+pub use acceleration::{AccelChoice, Acceleration, AccelerationError, Accelerator, open_device, prove};
 pub use arguments::{ORIGIN, arguments};
+pub use children::ChildRecord;
 pub use directory::FileError;
 pub use events::Ready;
 pub use fault::Fault;
+pub use firmware::{Firmware, FirmwareChoice, FirmwareError, Flash};
 pub use keeper::Stopped;
 pub use layout::Layout;
 pub use machine::Machine;
@@ -51,7 +60,8 @@ pub use process::Rung;
 pub use qemu::{Emulator, EmulatorError};
 pub use qmp::QmpError;
 pub use relay::relay;
-pub use spec::{MachineSpec, Network};
+pub use spec::{DiskSpec, LONGEST_SERIAL, MachineSpec, Network};
 pub use start::{StartError, command_line, complete_config};
 pub use supervisor::{Supervisor, SupervisorError};
+pub use tpm::TpmError;
 pub use units::{EVENTS_PORT, JOURNAL_PORT, USER, harness_config};

@@ -79,12 +79,12 @@ pub enum BuildError {
     /// packages cannot be taken in
     #[error(transparent)]
     Debian(#[from] DebianError),
-    /// the recipe's script cannot be run
-    #[error(transparent)]
-    Mangle(#[from] MangleError),
     /// an archive cannot be taken in
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// the recipe's script cannot be run
+    #[error(transparent)]
+    Mangle(#[from] MangleError),
     /// something does not fit into the tree
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -156,8 +156,8 @@ impl BuildError {
             Self::Release { source, .. } => source.hint(),
             Self::Tree(error) => error.hint(),
             Self::Debian(error) => error.hint(),
-            Self::Mangle(error) => error.hint(),
             Self::Archive(error) => error.hint(),
+            Self::Mangle(error) => error.hint(),
             Self::Pack { source, .. } => source.hint(),
             Self::Describe { source, .. } => source.hint(),
             Self::SecondRelease { .. } => Some("say in [compatible] what it should say".to_owned()),
@@ -172,8 +172,8 @@ impl BuildError {
     pub fn is_host(&self) -> bool {
         match self {
             Self::Debian(error) => error.is_host(),
-            Self::Mangle(error) => error.is_host(),
             Self::Archive(error) => error.is_host(),
+            Self::Mangle(error) => error.is_host(),
             Self::Pack { .. } | Self::Describe { .. } | Self::Store(_) => true,
             _ => false,
         }
