@@ -268,7 +268,7 @@ impl<'a> Plan<'a> {
         let mut parts = inputs::of_recipe(recipe)?;
         parts.extend([REVISION.to_string(), format.to_string(), plan.packer.clone(), epoch.to_string()]);
         parts.push(plan.packing.key(format));
-        parts.extend(target.links.iter().map(|(path, target)| format!("{path} -> {target}")));
+        parts.push(target.links.key().to_owned());
         // Whether there are units is not known yet, and follows from the rest.
         parts.push(format!("{:?}", plan.release(false)?));
         parts.push(debian::list(&plan.groups));
