@@ -360,17 +360,6 @@ fn check_name(package: &Chosen, binary: &Binary) -> Result<(), GentooError> {
     Err(GentooError::Other { path: package.path.clone(), expected, found })
 }
 
-/// The list of packages that is written beside an extension, one a line.
-pub(in crate::sysext) fn list(selection: &Selection) -> String {
-    let mut lines: Vec<String> = selection.packages().map(Chosen::line).collect();
-    lines.sort();
-    // Each line ends with a break, the last one too.
-    if !lines.is_empty() {
-        lines.push(String::new());
-    }
-    lines.join("\n")
-}
-
 /// What of a selection decides the bytes of an extension.
 pub(in crate::sysext) fn key(selection: &Selection) -> String {
     let lines: Vec<String> =
