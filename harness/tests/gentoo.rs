@@ -13,3 +13,5 @@ mod oracle;
 mod random;
 #[path = "gentoo/resolution.rs"]
 mod resolution;
+#[path = "gentoo/speed.rs"]
+mod speed;

@@ -89,7 +89,7 @@ pub enum BuildError {
     Debian(#[from] DebianError),
     /// Gentoo packages cannot be taken in
     #[error(transparent)]
-    Gentoo(#[from] GentooError),
+    Gentoo(Box<GentooError>),
     /// an archive cannot be taken in
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -156,6 +156,12 @@ pub enum BuildError {
         /// why not
         source: std::io::Error,
     },
+}
+
+impl From<GentooError> for BuildError {
+    fn from(error: GentooError) -> Self {
+        Self::Gentoo(Box::new(error))
+    }
 }
 
 impl BuildError {

@@ -5,14 +5,16 @@ use std::process::Command;
 use std::sync::{LazyLock, Mutex};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge::sysext::gentoo::Chosen;
 use loadgauge::sysext::gentoo::binary::Binary;
 use loadgauge::sysext::lint::BaseLinks;
 use loadgauge::sysext::{BuildError, Built, Format, Recipe, Target, build};
 use loadgauge_images::host::{CommandExt as _, Store};
 use loadgauge_images::{Architecture, OsRelease};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::oracle::{Workplace, copy, files};
+use crate::oracle::{Oracle, Workplace, copy, files};
 
 /// What Portage built: a base with `/var/db/pkg`, and a binhost in each format.
 struct Genuine {
@@ -111,7 +113,7 @@ impl Place {
 }
 
 fn names(built: &Built) -> Vec<String> {
-    let mut names: Vec<String> = built.gentoo.iter().map(|package| package.line()).collect();
+    let mut names: Vec<String> = built.gentoo.iter().map(Chosen::line).collect();
     names.sort();
     names
 }
@@ -241,4 +243,34 @@ fn the_same_packages_give_the_same_bytes() {
     let again = Place::new().build(&recipe).expect("built");
     assert!(!again.cached);
     assert_eq!(first.extension.sha512, again.extension.sha512);
+}
+
+#[test]
+fn portage_takes_the_package_database_of_an_extension_for_its_own() {
+    let place = Place::new();
+    let built = place.build(&place.recipe("engine", &engine("xpak"))).expect("built");
+    let database = built.extension.path.with_file_name("engine_pkginfo.raw");
+    let mut oracle = Oracle::start();
+    let root = oracle.workplace.path("root-of-engine");
+    run(Command::new("unsquashfs").args(["-quiet", "-no-progress", "-dest", root.as_str()]).arg(&database));
+    copy(&GENUINE.workplace.path("xpak"), &oracle.workplace.path("xpak"));
+    let answer = oracle.ask(&json!({
+        "ask": "resolve", "binhost": oracle.workplace.path("xpak"), "database": root.join("var/db/pkg"),
+        "provided": [], "atoms": ["app-misc/plugin"],
+    }));
+    assert_eq!(
+        answer["merge"],
+        json!(["app-misc/plugin-3"]),
+        "{}",
+        answer["output"].as_str().unwrap_or_default()
+    );
+    // And so do we.
+    let plugin = "[[gentoo]]\npackages = [\"app-misc/plugin\"]\nbinhost = \"PLACE/xpak\"\n";
+    let built = place.build_on(&place.recipe("plugin", plugin), database).expect("built");
+    assert_eq!(names(&built), ["app-misc/plugin-3::loadgauge"]);
+    let contents = fs::read_to_string(root.join("var/db/pkg/app-misc/engine-1.0-r2/CONTENTS")).expect("read");
+    assert!(
+        contents.contains("obj /usr/bin/engine ") && contents.contains("sym /usr/bin/engine-link -> engine"),
+        "{contents}"
+    );
 }

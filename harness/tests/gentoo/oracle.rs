@@ -18,11 +18,10 @@ pub(crate) fn files() -> Utf8PathBuf {
 /// # Panics
 /// Nobody says where.
 pub(crate) fn portage() -> Utf8PathBuf {
-    let directory = std::env::var("LOADGAUGE_PORTAGE").map(Utf8PathBuf::from).unwrap_or_else(|_| {
-        panic!(
-            "no Portage: run `harness/tests/gentoo/fetch-portage.sh DIRECTORY`, and set LOADGAUGE_PORTAGE=DIRECTORY"
-        )
-    });
+    let named = std::env::var("LOADGAUGE_PORTAGE").ok();
+    let directory = named.map(Utf8PathBuf::from).expect(
+        "no Portage: run `harness/tests/gentoo/fetch-portage.sh DIRECTORY`, and set LOADGAUGE_PORTAGE=DIRECTORY",
+    );
     directory.canonicalize_utf8().unwrap_or_else(|error| panic!("LOADGAUGE_PORTAGE={directory}: {error}"))
 }
 

@@ -137,7 +137,7 @@ fn package(random: &mut Random, shape: &Shape, name: &'static str, version: &'st
         values.push(("IDEPEND", dependencies(random, shape)));
     }
     if !values[1].1.contains('x') {
-        values[2].1 = values[2].1.replace('x', "").trim().to_owned();
+        values[2].1.retain(|flag| flag != 'x');
     }
     Made { name, version, values }
 }
@@ -174,7 +174,7 @@ fn case(seed: u64) -> Case {
         }
     }
     let provided = if random.chance(20) { vec![format!("{}-2", random.pick(&NAMES))] } else { Vec::new() };
-    let asked = (0..1 + random.below(2))
+    let asked = (0..=random.below(2))
         .map(|_| {
             let made = &available[random.below(available.len())];
             match random.below(5) {
@@ -368,7 +368,7 @@ fn compare(oracle: &mut Oracle, seed: u64) -> Outcome {
         Ok(taken) if accepted && *taken == merge => Outcome::Resolved,
         Err(_) if !accepted => Outcome::Refused,
         _ if is_valid && !text.contains("(backtrack: 0/") => Outcome::AnotherWay,
-        _ => Outcome::Different(format!("seed {seed}: {}ours {taken:?}\ntheirs {text}", describe(&case),)),
+        _ => Outcome::Different(format!("seed {seed}: {}ours {taken:?}\ntheirs {text}", describe(&case))),
     }
 }
 
