@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8Path;
 
+use super::memory::Memory;
 use super::units::{EVENTS_PORT, JOURNAL_PORT};
 use super::{Accelerator, Layout, MachinePlan, Network};
 
@@ -18,14 +19,27 @@ const CONFIG_NAMES: [&str; 2] = ["opt/org.flatcar-linux/config", "opt/com.coreos
 /// The machine starts stopped, so that nothing happens before the harness watches, and connects all
 /// its sockets to the harness, so that nobody waits for a socket to appear.
 pub fn arguments(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
-    [machine(plan), channels(layout), devices(plan, layout), config(layout), network(plan, layout)].concat()
+    arguments_with(plan, layout, &Memory::Own)
 }
 
-fn machine(plan: &MachinePlan) -> Vec<String> {
+/// The same for a machine that a snapshot is made of, or that is restored from one.
+pub(crate) fn arguments_with(plan: &MachinePlan, layout: &Layout, memory: &Memory) -> Vec<String> {
+    [
+        machine(plan, memory),
+        memory.arguments(plan.spec.memory_mib),
+        channels(layout),
+        devices(plan, layout),
+        config(layout),
+        network(plan, layout),
+    ]
+    .concat()
+}
+
+fn machine(plan: &MachinePlan, memory: &Memory) -> Vec<String> {
     let spec = &plan.spec;
     words([
         ("-name", format!("guest={}", value(&plan.name))),
-        ("-machine", "q35".into()),
+        ("-machine", memory.machine("q35")),
         ("-accel", accelerator(plan.acceleration.accelerator).into()),
         ("-cpu", processor(plan.acceleration.accelerator).into()),
         ("-m", format!("{}M", spec.memory_mib)),
@@ -89,6 +103,8 @@ fn devices(_plan: &MachinePlan, layout: &Layout) -> Vec<String> {
         ("-device", "virtio-blk-pci,drive=disk,serial=primary-disk,bootindex=1".into()),
         ("-object", "rng-random,id=random,filename=/dev/urandom".into()),
         ("-device", "virtio-rng-pci,rng=random".into()),
+        // Tells a guest that was restored from a snapshot so, and its kernel draws new random numbers.
+        ("-device", "vmgenid,guid=auto".into()),
         ("-device", "pvpanic-pci".into()),
     ])
 }
@@ -115,12 +131,12 @@ fn network(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
     words([("-netdev", netdev), ("-device", "virtio-net-pci,netdev=network,romfile=".into())])
 }
 
-fn words<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
+pub(crate) fn words<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
     pairs.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect()
 }
 
 /// A value within an option of QEMU: a comma ends it unless it is doubled.
-fn value(text: &str) -> String {
+pub(crate) fn value(text: &str) -> String {
     text.replace(',', ",,")
 }
 

@@ -9,6 +9,7 @@ pub struct Layout {
     kept: Utf8PathBuf,
     runtime: Utf8PathBuf,
     relay: Utf8PathBuf,
+    disk: Option<Utf8PathBuf>,
 }
 
 /// The longest path that a unix socket can have: `sun_path` with its NUL is 108 bytes (unix(7)).
@@ -22,7 +23,13 @@ impl Layout {
         runtime: impl Into<Utf8PathBuf>,
         relay: impl Into<Utf8PathBuf>,
     ) -> Self {
-        Self { kept: kept.into(), runtime: runtime.into(), relay: relay.into() }
+        Self { kept: kept.into(), runtime: runtime.into(), relay: relay.into(), disk: None }
+    }
+
+    /// The same machine with its disk somewhere else, where it outlives the machine.
+    #[must_use]
+    pub fn with_disk(self, disk: impl Into<Utf8PathBuf>) -> Self {
+        Self { disk: Some(disk.into()), ..self }
     }
 
     /// Where the records are kept.
@@ -67,7 +74,7 @@ impl Layout {
 
     /// The disk that the guest writes to.
     pub fn overlay(&self) -> Utf8PathBuf {
-        self.runtime.join("disk.qcow2")
+        self.disk.clone().unwrap_or_else(|| self.runtime.join("disk.qcow2"))
     }
 
     /// QEMU connects its monitor to this socket.
