@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::start::StartArguments;
 use crate::machine::AccelChoice;
 use crate::sysext::Format;
 
@@ -94,6 +95,9 @@ pub(super) struct RunArguments {
     /// how
     #[command(flatten)]
     pub machine: MachineChoice,
+    /// cold or warm
+    #[command(flatten)]
+    pub start: StartArguments,
     /// Machines at a time; chosen by the host's processors and memory when not given
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
@@ -126,6 +130,9 @@ pub(super) struct PlanArguments {
     /// how
     #[command(flatten)]
     pub machine: MachineChoice,
+    /// cold or warm
+    #[command(flatten)]
+    pub start: StartArguments,
     /// How it is printed
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub format: OutputFormat,

@@ -9,7 +9,7 @@ use super::arguments::RunArguments;
 use super::report::report_failure;
 use super::workshop::Workshop;
 use super::{Exit, Failure};
-use crate::machine::{MachineSpec, Supervisor};
+use crate::machine::{Foundry, MachineSpec, Supervisor};
 use crate::report::{TerminalOptions, consume, standard};
 use crate::runner::{
     self, Capacity, Events, FlakyPolicy, Interrupt, Machines, Question, Run, RunDirectory, Verdict,
@@ -23,20 +23,27 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
     let plan = workshop.plan(scenarios, &acceleration)?;
     let directory = RunDirectory::create(arguments.output.as_deref())?;
-    let exit = runtime.block_on(execute(&plan, &directory, arguments));
+    let foundry = arguments.start.foundry(&workshop.store, &acceleration);
+    let exit = runtime.block_on(execute(&plan, &directory, foundry, arguments));
     // A worker that still waits for a guest's answer is no reason to stay.
     runtime.shutdown_background();
     exit
 }
 
 /// Runs a plan: the machines, the reports, and whoever interrupts them.
-async fn execute(plan: &Plan, directory: &RunDirectory, arguments: &RunArguments) -> Result<Exit, Failure> {
+async fn execute(
+    plan: &Plan,
+    directory: &RunDirectory,
+    foundry: Foundry,
+    arguments: &RunArguments,
+) -> Result<Exit, Failure> {
     let supervisor = Supervisor::new()?;
     // Nothing is to be killed by hand: the kernel ends every QEMU with this process.
     let interrupt = Interrupt::listen(|| ()).map_err(|error| Failure::new(Exit::Internal, &error, None))?;
     let run = assemble(plan, directory, arguments)?;
-    let plans = plan.scenarios.iter().map(|planned| planned.machine.clone());
-    let machines = Arc::new(Machines::new(plans, own_program()?, supervisor.clone()));
+    let decisions = arguments.start.decide(&foundry, plan);
+    let plans = plan.scenarios.iter().map(|planned| planned.machine.clone()).zip(decisions);
+    let machines = Arc::new(Machines::new(plans, foundry, own_program()?, supervisor.clone()));
     let reports = standard(&directory.events(), &directory.junit(), TerminalOptions::of_stderr())?;
 
     let (events, receiver) = Events::channel();

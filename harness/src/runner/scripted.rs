@@ -98,7 +98,12 @@ impl Subject for ScriptedSubject {
     async fn up(&self, _after: Option<&str>, _limit: Duration) -> Result<Up, Fault> {
         match &self.boot {
             Boot::Dies(fault) => Err(fault.clone()),
-            _ => Ok(Up { boot_id: self.boot(), state: "running".to_owned(), since: Duration::from_secs(1) }),
+            _ => Ok(Up {
+                boot_id: self.boot(),
+                state: "running".to_owned(),
+                since: Duration::from_secs(1),
+                started: None,
+            }),
         }
     }
 

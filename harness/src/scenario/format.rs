@@ -37,6 +37,17 @@ pub(super) struct RawMachine {
     pub(super) memory: Option<Spanned<String>>,
     pub(super) cpus: Option<Spanned<u32>>,
     pub(super) network: Option<Network>,
+    #[serde(default)]
+    pub(super) start: RawStart,
+}
+
+/// `start = ".."`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawStart {
+    #[default]
+    Auto,
+    Cold,
 }
 
 /// `[[sysext]]`
