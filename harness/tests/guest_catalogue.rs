@@ -33,8 +33,15 @@ fn every_scenario_of_the_catalogue_holds() {
         }
     }
     names.sort();
-    let expected =
-        ["containerd-disabled", "docker-replace", "docker-vendor", "hello", "refused", "refused-name"];
+    let expected = [
+        "containerd-disabled",
+        "docker-replace",
+        "docker-vendor",
+        "hello",
+        "refused",
+        "refused-name",
+        "swap",
+    ];
     assert_eq!(names, expected);
     for name in expected {
         for file in ["console.log", "journal.jsonl", "config.ign", "qemu.txt", "result.json"] {

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::snapshot::SnapshotCommand;
 use super::start::StartArguments;
 use crate::machine::AccelChoice;
 use crate::sysext::Format;
@@ -42,6 +43,12 @@ pub(super) enum Command {
         /// what to do with images
         #[command(subcommand)]
         command: ImageCommand,
+    },
+    /// List and remove snapshots of booted machines
+    Snapshot {
+        /// what to do with them
+        #[command(subcommand)]
+        command: SnapshotCommand,
     },
     /// Make the reports of an earlier run again from its events
     Report(ReportArguments),

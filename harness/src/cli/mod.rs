@@ -15,6 +15,7 @@ mod plan;
 mod reasons;
 mod report;
 mod run;
+mod snapshot;
 mod start;
 mod workshop;
 
@@ -52,6 +53,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Ignition(arguments) => ignition::ignition(&arguments),
         Command::Image { command: ImageCommand::Build(arguments) } => image::build(&arguments),
         Command::Image { command: ImageCommand::Show { image, format } } => image::show(&image, format),
+        Command::Snapshot { command } => snapshot::snapshot(&command),
         Command::Report(arguments) => report::report(&arguments),
         Command::Relay { socket } => Ok(relay(&socket)),
     }

@@ -126,6 +126,7 @@ impl Subject for Occupied {
         };
         match question {
             Question::Check(check) => judge_within(check, guest, &self.facts, within, |_, _| {}).await,
+            Question::Change(change) => (change.make(guest).await, 1),
             Question::Sweep(asked) => (self.sweep(*asked, guest).await, 1),
         }
     }

@@ -61,6 +61,17 @@ pub(super) struct RawSysext {
     pub(super) delivery: Option<Delivery>,
 }
 
+/// `swap = { .. }`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSwap {
+    pub(super) recipe: Option<Spanned<String>>,
+    pub(super) path: Option<Spanned<Utf8PathBuf>>,
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) format: Option<Spanned<Format>>,
+    pub(super) merged: Option<bool>,
+}
+
 /// `[ignition]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -115,12 +115,12 @@ impl Draft {
             }
             "step" => {
                 for value in array(name, value, problems) {
-                    self.steps.extend(step(value, problems));
+                    self.steps.extend(step(value, surroundings, problems));
                 }
             }
             "hold" => {
                 for value in array(name, value, problems) {
-                    self.hold.extend(step(value, problems));
+                    self.hold.extend(step(value, surroundings, problems));
                 }
             }
             _ => {

@@ -290,7 +290,7 @@ fn the_whole_catalogue_can_be_planned() {
     assert_eq!(plan.scenarios.len(), catalogue.names().len());
     for planned in &plan.scenarios {
         let last = planned.steps.last().map(|planned| planned.life);
-        assert_eq!(last, Some(1), "{} is not asked again after a reboot", planned.scenario.name);
+        assert!(last >= Some(1), "{} is asked in one life of the guest only", planned.scenario.name);
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Artefact, Plan, Planned, PlannedStep, Skipped};
-use crate::check::Sweep;
+use crate::check::{Change, Swap, Sweep};
 use crate::machine::{Acceleration, Accelerator, Decision, MachinePlan, MachineSpec, Start};
 
 /// Version of the plan's JSON. It rises when a field changes its meaning or goes.
@@ -75,6 +75,14 @@ struct StepView {
     line: usize,
     summary: String,
     within_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    swap: Option<SwapView>,
+}
+
+#[derive(Debug, Serialize)]
+struct SwapView {
+    name: String,
+    file: String,
 }
 
 impl Plan {
@@ -139,6 +147,12 @@ impl PlannedStep {
             line: self.step.line,
             summary: self.step.title(),
             within_seconds: self.step.within.map(|within| within.as_secs_f64()),
+            swap: match &self.change {
+                Some(Change::Swap(Swap { name, file, .. })) => {
+                    Some(SwapView { name: name.clone(), file: file.to_string() })
+                }
+                _ => None,
+            },
         }
     }
 }
