@@ -5,6 +5,7 @@
 //! - [`image`]: a bootable disk image and what is known of it
 //! - [`base`]: the package database that an extension is built against
 //! - [`release`]: versions of Flatcar and what they carry
+//! - [`signature`]: who signed what
 //! - [`standin`]: an image made from Debian packages that behaves like Flatcar's
 mod architecture;
 /// The package database that an extension is built against.
@@ -16,6 +17,7 @@ pub mod image;
 mod os_release;
 /// Versions of Flatcar and what they carry.
 pub mod release;
+pub mod signature;
 pub mod standin;
 
 pub use architecture::Architecture;

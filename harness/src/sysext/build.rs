@@ -8,9 +8,10 @@ use loadgauge_images::OsRelease;
 use loadgauge_images::host::{Entry, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
-use super::apt::Package;
+use super::archive::{self, ArchiveError};
 use super::assemble;
 use super::compatible::compatible;
+use super::debian::Package;
 use super::debian::{self, DebianError, Groups};
 use super::digest;
 use super::inputs;
@@ -71,6 +72,9 @@ pub enum BuildError {
     /// packages cannot be taken in
     #[error(transparent)]
     Debian(#[from] DebianError),
+    /// an archive cannot be taken in
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// something does not fit into the tree
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -134,6 +138,7 @@ impl BuildError {
             Self::Release { source, .. } => source.hint(),
             Self::Tree(error) => error.hint(),
             Self::Debian(error) => error.hint(),
+            Self::Archive(error) => error.hint(),
             Self::Pack { source, .. } => source.hint(),
             Self::SecondRelease { .. } => Some("say in [compatible] what it should say".to_owned()),
             Self::Unfit(_) => {
@@ -147,6 +152,7 @@ impl BuildError {
     pub fn is_host(&self) -> bool {
         match self {
             Self::Debian(error) => error.is_host(),
+            Self::Archive(error) => error.is_host(),
             Self::Pack { .. } | Self::Store(_) => true,
             _ => false,
         }
@@ -231,7 +237,7 @@ impl<'a> Plan<'a> {
         check_name(recipe.name()).map_err(|(message, hint)| BuildError::Name(message, hint))?;
         let pack_error = |source| BuildError::Pack { name: recipe.name().to_owned(), format, source };
         let packer = pack::packer(format).map_err(pack_error)?;
-        let groups = debian::resolve(recipe, target.base, store, progress)?;
+        let groups = debian::resolve_recipe(recipe, target.base, store, progress)?;
         let epoch = epoch(recipe)?;
         let mut plan = Self { recipe, target, format, store, progress, groups, epoch, key: String::new() };
         let mut parts = inputs::of_recipe(recipe)?;
@@ -278,8 +284,11 @@ impl<'a> Plan<'a> {
     fn make(&self, directory: &Utf8Path) -> Result<Built, BuildError> {
         let mut staged = Staged::new_in(directory)?;
         let (recipe, store) = (self.recipe, self.store);
-        let dropped =
+        let mut dropped =
             debian::stage(&mut staged, recipe, &self.groups, self.target.base, store, self.progress)?;
+        for source in &recipe.archives {
+            dropped.extend(archive::stage(&mut staged, recipe, source, store, self.progress)?);
+        }
         assemble::overlay(&mut staged, recipe)?;
         assemble::finish(&mut staged, recipe)?;
         let release = self.release(assemble::has_units(&staged))?;

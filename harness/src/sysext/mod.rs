@@ -10,17 +10,20 @@
 //! - [`lint`]: what breaks extensions on Flatcar
 //! - [`pack`]: the image formats, each the same bytes every time
 //! - [`build()`]: all of it together, kept under the digest of its inputs
-mod apt;
+
+mod archive;
 mod assemble;
 /// All steps of a build, and what comes out of it.
 pub mod build;
 /// Whether a system merges an extension.
 pub mod compatible;
-mod deb;
+
 /// Packages from a Debian archive.
 pub mod debian;
 mod digest;
+pub mod elf;
 mod extension;
+mod fetch;
 mod globs;
 mod inputs;
 /// What breaks extensions on Flatcar.
@@ -36,14 +39,17 @@ pub mod release_file;
 pub mod stage;
 mod target;
 mod tree;
+mod unpack;
 
-pub use apt::{AptError, Package};
+pub use archive::ArchiveError;
 pub use build::{BuildError, Built, build, check_reproducible};
 pub use compatible::{Refusal, compatible};
-pub use deb::{DebCause, DebError};
+pub use debian::{AptError, Package};
 pub use extension::{Extension, Format};
+pub use fetch::FetchError;
 pub use member::NameError;
 pub use recipe::Recipe;
 pub use recipe_error::RecipeError;
 pub use target::Target;
 pub use tree::TreeError;
+pub use unpack::{UnpackCause, UnpackError};

@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::archive;
 use super::recipe_error::RecipeError;
 use super::stage::is_kept;
 
@@ -33,6 +34,9 @@ pub struct Recipe {
     /// Debian packages, with what they need beyond the base
     #[serde(default)]
     pub debian: Vec<DebianSource>,
+    /// archives that are unpacked
+    #[serde(default, rename = "archive")]
+    pub archives: Vec<ArchiveSource>,
     /// directories beside the recipe
     #[serde(default, rename = "tree")]
     pub trees: Vec<TreeSource>,
@@ -109,6 +113,29 @@ pub struct DebianSource {
     /// whether what they recommend is taken along
     #[serde(default)]
     pub recommends: bool,
+    /// globs of paths that are left out
+    #[serde(default)]
+    pub exclude: Vec<Spanned<String>>,
+}
+
+/// One `[[archive]]`: a tar, alone or compressed, or a zip.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ArchiveSource {
+    /// a file beside the recipe
+    pub source: Option<Spanned<Utf8PathBuf>>,
+    /// where it is fetched from: `https`, `http` or `file`
+    pub url: Option<Spanned<String>>,
+    /// SHA-256 of the archive, in hex
+    pub sha256: Spanned<String>,
+    /// how many leading parts of each name fall away
+    #[serde(default)]
+    pub strip: usize,
+    /// the directory that the rest goes to; the root when not given
+    pub into: Option<Spanned<String>>,
+    /// globs of paths that are taken; all when not given
+    #[serde(default)]
+    pub include: Vec<Spanned<String>>,
     /// globs of paths that are left out
     #[serde(default)]
     pub exclude: Vec<Spanned<String>>,
@@ -195,8 +222,9 @@ impl Recipe {
 
     fn check(&self) -> Result<(), RecipeError> {
         check_name(self.name()).map_err(|(message, hint)| self.error(&self.name, message, hint))?;
-        if self.files.is_empty() && self.trees.is_empty() && self.debian.is_empty() {
-            let hint = "add [[file]], [[tree]] or [[debian]]";
+        let empty = self.files.is_empty() && self.trees.is_empty();
+        if empty && self.debian.is_empty() && self.archives.is_empty() {
+            let hint = "add [[file]], [[tree]], [[archive]] or [[debian]]";
             return Err(self.error(&self.name, "the recipe puts nothing into the extension", hint));
         }
         for file in &self.files {
@@ -214,7 +242,17 @@ impl Recipe {
                 }
             }
         }
-        let excludes = self.debian.iter().flat_map(|source| &source.exclude);
+        for source in &self.archives {
+            archive::check(self, source)?;
+            if let Some(file) = &source.source {
+                self.check_source(file)?;
+            }
+            if let Some(into) = source.into.as_ref().filter(|into| into.get_ref() != "/") {
+                self.check_path(into, into.get_ref())?;
+            }
+        }
+        let archives = self.archives.iter().flat_map(|source| source.include.iter().chain(&source.exclude));
+        let excludes = self.debian.iter().flat_map(|source| &source.exclude).chain(archives);
         for pattern in excludes.chain(&self.finish.remove) {
             if let Err(error) = globset::Glob::new(pattern.get_ref()) {
                 let hint = "a glob such as \"/usr/share/doc/**\"";

@@ -1,57 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::sync::Arc;
+use std::io::{BufReader, Read};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use globset::GlobSet;
-use tar::{Entry, EntryType};
 
-use super::globs::matches;
-use super::member::{NameError, link_target, member_path, merge_usr};
-use super::stage::{NodeKind, StageError, Staged, is_kept};
-
-/// How much is read after the end of a tar, in bytes.
-const MAXIMUM_PADDING: u64 = 16 << 20;
-
-/// A package that cannot be unpacked: which one, and at which member.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot unpack `{package}`{}", member.as_ref().map(|member| format!(" at `{member}`")).unwrap_or_default())]
-pub struct DebError {
-    /// its file name
-    pub package: String,
-    /// the member of the archive, where it is known
-    pub member: Option<String>,
-    /// why not
-    #[source]
-    pub cause: DebCause,
-}
-
-/// Why a package cannot be unpacked.
-#[derive(Debug, thiserror::Error)]
-pub enum DebCause {
-    /// the file cannot be read, or its compression is broken
-    #[error("its bytes cannot be read")]
-    Read(#[source] io::Error),
-    /// deb(5) demands another layout
-    #[error("it is not a Debian package: {0}")]
-    Layout(String),
-    /// a name that cannot be used
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// what an extension must not hold
-    #[error("it is {0}, which an extension must not hold")]
-    Forbidden(&'static str),
-    /// a hard link to something that the package did not bring before
-    #[error("it is a hard link to `{0}`, which the package did not bring before")]
-    HardLink(Utf8PathBuf),
-    /// another package brought it
-    #[error("{0} brings it too")]
-    Clash(Arc<str>),
-    /// it does not fit into the tree
-    #[error(transparent)]
-    Stage(#[from] StageError),
-}
+use super::super::globs::matches;
+use super::super::member::merge_usr;
+use super::super::stage::Staged;
+use super::super::unpack::{Place, UnpackCause, UnpackError, Unpacking, decoder};
 
 /// What of a package did not go into the extension.
 #[derive(Debug, Default)]
@@ -67,142 +24,49 @@ pub(super) struct Unpacked {
 /// device is made, and nothing is written through a link.
 ///
 /// # Errors
-/// See [`DebCause`].
+/// See [`UnpackCause`].
 pub(super) fn unpack(
     staged: &mut Staged,
     deb: &Utf8Path,
     package: &str,
     exclude: &GlobSet,
-) -> Result<Unpacked, DebError> {
-    let fail = |cause| DebError { package: package.to_owned(), member: None, cause };
-    let file = File::open(deb).map_err(|error| fail(DebCause::Read(error)))?;
+) -> Result<Unpacked, UnpackError> {
+    let fail = |cause: UnpackCause| cause.of(package, None);
+    let file = File::open(deb).map_err(|error| fail(UnpackCause::Read(error)))?;
     let mut archive = ar::Archive::new(BufReader::with_capacity(1 << 20, file));
     let mut first = true;
     while let Some(entry) = archive.next_entry() {
-        let mut entry = entry.map_err(|error| fail(DebCause::Layout(error.to_string())))?;
+        let mut entry = entry.map_err(|error| fail(layout(error.to_string())))?;
         let name = String::from_utf8_lossy(entry.header().identifier()).into_owned();
         if first {
             check_version(&name, &mut entry).map_err(fail)?;
             first = false;
         } else if let Some(suffix) = name.strip_prefix("data.tar") {
-            let origin: Arc<str> = Arc::from(package);
             let reader = decoder(suffix, entry).map_err(fail)?;
-            return Data { staged, package, exclude, origin, unpacked: Unpacked::default() }.unpack(reader);
+            let place = |path: &Utf8Path| match merge_usr(path) {
+                path if matches(exclude, &path) => Place::Nowhere,
+                path => Place::At(path),
+            };
+            return Unpacking::new(staged, package, &place).tar(reader).map(|dropped| Unpacked { dropped });
         }
     }
-    Err(fail(DebCause::Layout("there is no member `data.tar`".to_owned())))
+    Err(fail(layout("there is no member `data.tar`".to_owned())))
 }
 
-fn check_version(name: &str, entry: &mut impl Read) -> Result<(), DebCause> {
+fn layout(why: String) -> UnpackCause {
+    UnpackCause::Layout { what: "a Debian package", why }
+}
+
+fn check_version(name: &str, entry: &mut impl Read) -> Result<(), UnpackCause> {
     let mut version = String::new();
     if name != "debian-binary" {
-        return Err(DebCause::Layout(format!("its first member is `{name}`")));
+        return Err(layout(format!("its first member is `{name}`")));
     }
-    entry.take(64).read_to_string(&mut version).map_err(DebCause::Read)?;
+    entry.take(64).read_to_string(&mut version).map_err(UnpackCause::Read)?;
     if version.starts_with("2.") {
         return Ok(());
     }
-    Err(DebCause::Layout(format!("its format is `{}`, known is 2.0", version.trim())))
-}
-
-/// The decoder for a suffix. Streams may be concatenated in all of these formats.
-fn decoder<'a>(suffix: &str, reader: impl Read + 'a) -> Result<Box<dyn Read + 'a>, DebCause> {
-    Ok(match suffix {
-        "" => Box::new(reader),
-        ".gz" => Box::new(flate2::read::MultiGzDecoder::new(reader)),
-        ".xz" => Box::new(liblzma::read::XzDecoder::new_multi_decoder(reader)),
-        ".zst" => Box::new(zstd::Decoder::new(reader).map_err(DebCause::Read)?),
-        ".bz2" => Box::new(bzip2::read::MultiBzDecoder::new(reader)),
-        other => return Err(DebCause::Layout(format!("its data are compressed as `{other}`"))),
-    })
-}
-
-/// The unpacking of one `data.tar`.
-struct Data<'a> {
-    staged: &'a mut Staged,
-    package: &'a str,
-    exclude: &'a GlobSet,
-    origin: Arc<str>,
-    unpacked: Unpacked,
-}
-
-impl Data<'_> {
-    fn unpack(mut self, reader: impl Read) -> Result<Unpacked, DebError> {
-        let mut archive = tar::Archive::new(reader);
-        let package = self.package.to_owned();
-        let fail = |member, cause| DebError { package: package.clone(), member, cause };
-        let entries = archive.entries().map_err(|error| fail(None, DebCause::Read(error)))?;
-        for entry in entries {
-            let entry = entry.map_err(|error| fail(None, DebCause::Read(error)))?;
-            let name = String::from_utf8_lossy(&entry.path_bytes()).escape_debug().to_string();
-            self.member(entry).map_err(|cause| fail(Some(name), cause))?;
-        }
-        // The tar may end before its compressed stream does, whose checksum comes last.
-        let mut rest = archive.into_inner().take(MAXIMUM_PADDING);
-        io::copy(&mut rest, &mut io::sink()).map_err(|error| fail(None, DebCause::Read(error)))?;
-        Ok(self.unpacked)
-    }
-
-    fn member<R: Read>(&mut self, mut entry: Entry<'_, R>) -> Result<(), DebCause> {
-        let path = merge_usr(&member_path(&entry.path_bytes())?);
-        let kind = entry.header().entry_type();
-        let mode = entry.header().mode().map_err(DebCause::Read)? & 0o7777;
-        if path.as_str().is_empty() || matches(self.exclude, &path) {
-            return Ok(());
-        }
-        if !is_kept(&path) {
-            if kind != EntryType::Directory {
-                self.unpacked.dropped.push(path);
-            }
-            return Ok(());
-        }
-        if kind != EntryType::Directory {
-            self.refuse_clash(&path)?;
-        }
-        match kind {
-            EntryType::Directory => self.directory(&path, mode)?,
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                self.staged.put_file(&path, mode, &mut entry, &self.origin)?;
-            }
-            EntryType::Symlink => {
-                let bytes = entry.link_name_bytes().unwrap_or_default();
-                let target = link_target(&path, &bytes)?;
-                self.staged.put_link(&path, &target, &self.origin)?;
-            }
-            EntryType::Link => self.hard_link(&path, &entry.link_name_bytes().unwrap_or_default())?,
-            EntryType::Char | EntryType::Block => return Err(DebCause::Forbidden("a device node")),
-            EntryType::Fifo => return Err(DebCause::Forbidden("a pipe")),
-            _ => return Err(DebCause::Forbidden("neither a file, a directory nor a link")),
-        }
-        Ok(())
-    }
-
-    fn directory(&mut self, path: &Utf8Path, mode: u32) -> Result<(), DebCause> {
-        match self.staged.get(path) {
-            // Two packages share it; what the first says stays.
-            Some(node) if node.kind == NodeKind::Directory => Ok(()),
-            _ => Ok(self.staged.put_directory(path, mode, &self.origin)?),
-        }
-    }
-
-    fn hard_link(&mut self, path: &Utf8Path, target: &[u8]) -> Result<(), DebCause> {
-        let target = merge_usr(&member_path(target)?);
-        match self.staged.get(&target) {
-            Some(node) if node.origin == self.origin && matches!(node.kind, NodeKind::File { .. }) => {
-                Ok(self.staged.put_hard_link(path, &target, &self.origin)?)
-            }
-            _ => Err(DebCause::HardLink(target)),
-        }
-    }
-
-    fn refuse_clash(&self, path: &Utf8Path) -> Result<(), DebCause> {
-        match self.staged.get(path) {
-            Some(node) if node.kind != NodeKind::Directory && node.origin != self.origin => {
-                Err(DebCause::Clash(Arc::clone(&node.origin)))
-            }
-            _ => Ok(()),
-        }
-    }
+    Err(layout(format!("its format is `{}`, known is 2.0", version.trim())))
 }
 
 #[cfg(test)]
@@ -210,6 +74,8 @@ mod tests {
     use std::error::Error as _;
     use std::fs;
     use std::io::Write as _;
+
+    use tar::EntryType;
 
     use super::*;
 

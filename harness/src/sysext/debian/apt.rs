@@ -9,7 +9,7 @@ use loadgauge_images::host::{CommandError, CommandExt as _, Entry, MissingTool, 
 use loadgauge_images::{Architecture, Base};
 use serde::{Deserialize, Serialize};
 
-use super::digest;
+use super::super::digest;
 
 /// After this the lists of an archive are fetched again when packages are looked up.
 const LISTS_FRESH_FOR: Duration = Duration::from_hours(24);

@@ -7,13 +7,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::Base;
 use loadgauge_images::host::{Entry, Store, StoreError};
 
+use super::super::digest;
+use super::super::globs;
+use super::super::recipe::Recipe;
+use super::super::recipe_error::RecipeError;
+use super::super::stage::Staged;
+use super::super::unpack::UnpackError;
 use super::apt::{Apt, AptError, Package};
-use super::deb::{self, DebError};
-use super::digest;
-use super::globs;
-use super::recipe::Recipe;
-use super::recipe_error::RecipeError;
-use super::stage::Staged;
+use super::deb;
 
 /// What keeps Debian packages out of an extension.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +33,7 @@ pub enum DebianError {
     Apt(#[from] AptError),
     /// one cannot be unpacked
     #[error(transparent)]
-    Deb(#[from] DebError),
+    Deb(#[from] UnpackError),
     /// the cache cannot be used
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -80,7 +81,7 @@ pub type Groups = Vec<Vec<Package>>;
 ///
 /// # Errors
 /// See [`DebianError`].
-pub fn resolve(
+pub(in crate::sysext) fn resolve_recipe(
     recipe: &Recipe,
     base: Option<&Base>,
     store: &Store,
@@ -127,7 +128,7 @@ pub fn resolve(
 ///
 /// # Errors
 /// See [`DebianError`].
-pub fn stage(
+pub(in crate::sysext) fn stage(
     staged: &mut Staged,
     recipe: &Recipe,
     groups: &Groups,
@@ -157,7 +158,7 @@ pub fn stage(
 }
 
 /// The list of packages that is written beside an extension.
-pub fn list(groups: &Groups) -> String {
+pub(in crate::sysext) fn list(groups: &Groups) -> String {
     let mut packages: Vec<&Package> = groups.iter().flatten().collect();
     packages.sort_by(|left, right| left.name.cmp(&right.name));
     let mut text = String::new();

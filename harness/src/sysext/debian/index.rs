@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::collections::HashMap;
+use std::ops::Range;
+
+use memchr::memmem;
+
+use super::control::{Paragraph, paragraphs};
+use super::record::{Record, RecordError, is_installed};
+
+/// Packages by their names: those of a base, or those that an archive has.
+///
+/// An archive has some seventy thousand. Only names are read at once, and a record when it is
+/// asked for.
+#[derive(Debug, Default)]
+pub struct Index {
+    text: Vec<u8>,
+    by_name: HashMap<String, Vec<Range<usize>>>,
+    providers: HashMap<String, Vec<Range<usize>>>,
+}
+
+/// A record of an index that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use what the index says of `{package}`")]
+pub struct IndexError {
+    /// the package
+    pub package: String,
+    /// why not
+    pub source: RecordError,
+}
+
+impl Index {
+    /// The packages of an archive's `Packages`, of every version in it.
+    pub fn of_archive(text: Vec<u8>) -> Self {
+        Self::with(text, |_| true)
+    }
+
+    /// The packages that dpkg's status file says are installed.
+    pub fn of_status(text: Vec<u8>) -> Self {
+        Self::with(text, is_installed)
+    }
+
+    fn with(text: Vec<u8>, wanted: impl Fn(Paragraph<'_>) -> bool) -> Self {
+        let mut by_name: HashMap<String, Vec<Range<usize>>> = HashMap::new();
+        let mut providers: HashMap<String, Vec<Range<usize>>> = HashMap::new();
+        let finder = memmem::Finder::new(b"\nProvides:");
+        for (range, bytes) in places(&text) {
+            let paragraph = Paragraph::new(bytes);
+            let Some(name) = paragraph.field("Package") else { continue };
+            if !wanted(paragraph) {
+                continue;
+            }
+            if finder.find(bytes).is_some() {
+                let field = paragraph.field("Provides").unwrap_or_default();
+                // What cannot be read is told when the record itself is asked for.
+                for one in super::relation::parse_relations(&field).unwrap_or_default() {
+                    providers.entry(one.name).or_default().push(range.clone());
+                }
+            }
+            by_name.entry(name).or_default().push(range);
+        }
+        Self { text, by_name, providers }
+    }
+
+    /// All versions of a package.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn named(&self, name: &str) -> Result<Vec<Record>, IndexError> {
+        self.read(self.by_name.get(name))
+    }
+
+    /// The packages that provide a name, apart from those that have it.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn providing(&self, name: &str) -> Result<Vec<Record>, IndexError> {
+        self.read(self.providers.get(name))
+    }
+
+    /// Every name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
+    fn read(&self, ranges: Option<&Vec<Range<usize>>>) -> Result<Vec<Record>, IndexError> {
+        let ranges = ranges.map(Vec::as_slice).unwrap_or_default();
+        let record = |range: &Range<usize>| {
+            let paragraph = Paragraph::new(&self.text[range.clone()]);
+            Record::read(paragraph).map_err(|source| {
+                let package = paragraph.field("Package").unwrap_or_default();
+                IndexError { package, source }
+            })
+        };
+        ranges.iter().map(record).collect()
+    }
+}
+
+/// Paragraphs with where they stand.
+fn places(text: &[u8]) -> impl Iterator<Item = (Range<usize>, &[u8])> {
+    let start = text.as_ptr() as usize;
+    paragraphs(text).map(move |paragraph| {
+        let bytes = paragraph.bytes();
+        let at = bytes.as_ptr() as usize - start;
+        (at..at + bytes.len(), bytes)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &[u8] = b"Package: a\nVersion: 1\nArchitecture: all\nProvides: v, w (= 2)\n\n\
+        Package: a\nVersion: 2\nArchitecture: all\n\nPackage: v\nVersion: 1\nArchitecture: all\n";
+
+    #[test]
+    fn packages_are_found_by_name_and_by_what_they_provide() {
+        let index = Index::of_archive(TEXT.to_vec());
+        let versions = |records: Vec<Record>| -> Vec<String> {
+            records.iter().map(|record| format!("{} {}", record.name, record.version)).collect()
+        };
+        assert_eq!(versions(index.named("a").expect("read")), ["a 1", "a 2"]);
+        assert_eq!(versions(index.providing("w").expect("read")), ["a 1"]);
+        assert_eq!(versions(index.named("nobody").expect("read")), [""; 0]);
+        let mut names: Vec<&str> = index.names().collect();
+        names.sort_unstable();
+        assert_eq!(names, ["a", "v"]);
+    }
+
+    #[test]
+    fn a_broken_record_is_named_when_it_is_asked_for() {
+        let index = Index::of_archive(b"Package: a\nVersion: _\nArchitecture: all\n".to_vec());
+        let error = index.named("a").expect_err("broken");
+        assert_eq!(error.to_string(), "cannot use what the index says of `a`");
+    }
+}

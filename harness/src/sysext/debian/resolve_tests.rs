@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Ours against apt-get's, on archives that are made up.
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+
+use camino::Utf8Path;
+use proptest::prelude::*;
+
+use super::*;
+
+/// A package of an archive that was made up.
+#[derive(Debug, Clone)]
+struct Made {
+    name: String,
+    version: u32,
+    depends: Vec<String>,
+    conflicts: Vec<String>,
+    breaks: Vec<String>,
+    provides: Vec<String>,
+    recommends: Vec<String>,
+}
+
+impl Made {
+    fn paragraph(&self, status: bool) -> String {
+        let Self { name, version, .. } = self;
+        let mut text = format!("Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: x\n");
+        if let Some(at) = NAMES.iter().position(|one| one == name).filter(|at| *at < PRIORITIES.len()) {
+            let _ = writeln!(text, "Priority: {}", PRIORITIES[at]);
+        }
+        for (field, values) in [
+            ("Depends", &self.depends),
+            ("Conflicts", &self.conflicts),
+            ("Breaks", &self.breaks),
+            ("Provides", &self.provides),
+            ("Recommends", &self.recommends),
+        ] {
+            if !values.is_empty() {
+                let _ = writeln!(text, "{field}: {}", values.join(", "));
+            }
+        }
+        text.push_str(if status {
+            "Status: install ok installed\nDescription: x\n\n"
+        } else {
+            "Filename: pool/x.deb\nSize: 1\nSHA256: 0000000000000000000000000000000000000000000000000000000000000000\n\
+             Description: x\n\n"
+        });
+        text
+    }
+}
+
+fn archive(packages: &[Made]) -> String {
+    packages.iter().map(|package| package.paragraph(false)).collect()
+}
+
+fn status(packages: &[Made]) -> String {
+    packages.iter().map(|package| package.paragraph(true)).collect()
+}
+
+type Found = Result<BTreeMap<String, String>, String>;
+
+fn ours(archive: &str, status: &str, names: &[&str], recommends: bool) -> Found {
+    search(archive, status, names, recommends).1
+}
+
+/// What was found, and whether it was what comes first.
+fn search(archive: &str, status: &str, names: &[&str], recommends: bool) -> (bool, Found) {
+    let (archive, installed) = (Index::of_archive(archive.into()), Index::of_status(status.into()));
+    let universe = Universe { installed: &installed, archive: &archive };
+    let solution = match resolve(universe, names, recommends) {
+        Ok(solution) => solution,
+        Err(error) => return (true, Err(error.to_string())),
+    };
+    let pairs =
+        solution.added.iter().map(|added| (added.record.name.clone(), added.record.version.to_string()));
+    (!solution.second_choice, Ok(pairs.collect()))
+}
+
+/// apt-get in a directory of its own.
+struct Apt(tempfile::TempDir);
+
+impl Apt {
+    fn new(archive: &str, status: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Utf8Path::from_path(directory.path()).expect("UTF-8");
+        for name in ["lists/partial", "archives/partial", "log", "preferences.d", "repo"] {
+            fs::create_dir_all(root.join(name)).expect("made");
+        }
+        fs::write(root.join("repo/Packages"), archive).expect("written");
+        fs::write(root.join("status"), status).expect("written");
+        fs::write(root.join("sources.list"), format!("deb [trusted=yes] file:{root}/repo ./\n"))
+            .expect("written");
+        let configuration = format!(
+            "Dir \"{root}\";\nDir::Etc \"{root}\";\nDir::Etc::SourceList \"{root}/sources.list\";\n\
+             Dir::Etc::SourceParts \"/dev/null\";\nDir::Etc::Parts \"/dev/null\";\nDir::State \"{root}\";\n\
+             Dir::State::status \"{root}/status\";\nDir::State::Lists \"{root}/lists\";\nDir::Cache \"{root}\";\n\
+             Dir::Log \"{root}/log\";\nAPT::Architecture \"amd64\";\nAPT::Architectures {{ \"amd64\"; }};\n\
+             Debug::NoLocking \"true\";\nAPT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\n"
+        );
+        fs::write(root.join("apt.conf"), configuration).expect("written");
+        let apt = Self(directory);
+        let output = apt.command().args(["update", "-q"]).output().expect("apt-get runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        apt
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("apt-get");
+        command.env("APT_CONFIG", self.0.path().join("apt.conf")).env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    /// What it would install, or its words.
+    fn simulate(&self, names: &[&str], recommends: bool) -> Result<BTreeMap<String, String>, String> {
+        let recommend = if recommends { "--install-recommends" } else { "--no-install-recommends" };
+        let mut command = self.command();
+        command.args(["-s", "--no-remove", "-y", recommend, "install", "--"]).args(names);
+        let output = command.output().expect("apt-get runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() {
+            return Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)));
+        }
+        let line = |line: &str| {
+            let mut words = line.strip_prefix("Inst ")?.split_whitespace();
+            let name = words.next()?.to_owned();
+            let version = words.find_map(|word| word.strip_prefix('('))?;
+            Some((name, version.to_owned()))
+        };
+        Ok(text.lines().filter_map(line).collect())
+    }
+
+    /// Whether what is installed goes together.
+    fn is_whole(&self) -> bool {
+        self.command().args(["check", "-q"]).output().expect("apt-get runs").status.success()
+    }
+}
+
+fn made(name: &str, version: u32, depends: &[&str]) -> Made {
+    let none = Vec::new;
+    let depends = depends.iter().map(|one| (*one).to_owned()).collect();
+    let name = name.to_owned();
+    Made { name, version, depends, conflicts: none(), breaks: none(), provides: none(), recommends: none() }
+}
+
+#[test]
+fn what_is_there_is_kept_and_the_rest_comes_with_a_reason() {
+    let packages =
+        [made("a", 1, &["b (>= 2)", "c | d"]), made("b", 2, &[]), made("c", 1, &[]), made("d", 1, &[])];
+    let status = status(&[made("d", 1, &[])]);
+    let (archive, installed) =
+        (Index::of_archive(archive(&packages).into()), Index::of_status(status.into()));
+    let solution =
+        resolve(Universe { installed: &installed, archive: &archive }, &["a"], false).expect("solved");
+    let shown: Vec<String> =
+        solution.added.iter().map(|added| format!("{}: {}", added.record.name, added.reason)).collect();
+    assert_eq!(shown, ["a: the recipe asks for it", "b: a needs b (>= 2)"]);
+    assert_eq!(solution.present.len(), 1);
+    assert_eq!((solution.present[0].name.as_str(), solution.present[0].needed_by.as_str()), ("d", "a"));
+}
+
+#[test]
+fn what_cannot_be_had_is_told_with_the_way_to_it() {
+    let packages = [
+        made("app", 1, &["middle"]),
+        made("middle", 3, &["lib (>= 2)"]),
+        made("lib", 1, &[]),
+        made("other", 1, &["nothing"]),
+        Made { conflicts: vec!["lib".to_owned()], ..made("eager", 1, &["lib"]) },
+    ];
+    let archive = archive(&packages);
+    let refuse = |name: &str| ours(&archive, "", &[name], false).expect_err("refused");
+    assert_eq!(
+        refuse("app"),
+        "app 1 needs middle; middle 3 needs lib (>= 2); `lib (>= 2)` is not to be had: there is lib 1 in the archive"
+    );
+    assert_eq!(refuse("other"), "other 1 needs nothing; the archive has no package `nothing`");
+    assert_eq!(refuse("eager"), "eager 1 needs lib; eager 1 does not go with lib 1: it declares `lib`");
+    let base = status(&[made("lib", 1, &[])]);
+    let error = ours(&archive, &base, &["eager"], false).expect_err("refused");
+    assert_eq!(error, "eager 1 does not go with lib 1 of the base: it declares `lib`");
+}
+
+#[test]
+fn a_part_of_the_base_is_covered_only_where_it_must_be() {
+    let packages = [
+        made("app", 1, &["lib (>= 2)", "tool"]),
+        made("lib", 2, &[]),
+        made("tool", 2, &[]),
+        made("lib-dev", 2, &["lib (= 2)"]),
+    ];
+    let base = status(&[made("lib", 1, &[]), made("tool", 1, &[]), made("lib-dev", 1, &["lib (= 1)"])]);
+    let found = ours(&archive(&packages), &base, &["app"], false).expect("solved");
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["app", "lib", "lib-dev"]);
+}
+
+#[test]
+fn another_alternative_is_tried_where_the_first_leads_into_a_conflict() {
+    let packages = [
+        made("app", 1, &["one | two"]),
+        Made { conflicts: vec!["kept".to_owned()], ..made("one", 1, &[]) },
+        made("two", 1, &[]),
+        made("kept", 1, &[]),
+    ];
+    let found = ours(&archive(&packages), &status(&[made("kept", 1, &[])]), &["app"], false).expect("solved");
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["app", "two"]);
+}
+
+const NAMES: [&str; 8] = ["pa", "pb", "pc", "pd", "pe", "pf", "pg", "ph"];
+/// Of the first of them, which alone provide others: between equals apt goes by its hash table.
+const PRIORITIES: [&str; 5] = ["optional", "required", "extra", "standard", "important"];
+
+fn relation() -> impl Strategy<Value = String> {
+    let name = prop_oneof![6 => proptest::sample::select(&NAMES[..]), 1 => Just("va"), 1 => Just("vb")];
+    let bound = prop_oneof![
+        4 => Just(String::new()),
+        1 => (proptest::sample::select(&[">=", "<<", "=", "<="][..]), 1..4_u32).prop_map(|(operator, version)| format!(" ({operator} {version})")),
+    ];
+    (name, bound).prop_map(|(name, bound)| format!("{name}{bound}"))
+}
+
+fn group() -> impl Strategy<Value = String> {
+    proptest::collection::vec(relation(), 1..3).prop_map(|group| group.join(" | "))
+}
+
+fn package(name: &'static str) -> impl Strategy<Value = Vec<Made>> {
+    let few = |chance: f64| {
+        proptest::option::weighted(chance, relation()).prop_map(|one| one.into_iter().collect::<Vec<_>>())
+    };
+    let may_provide = NAMES.iter().position(|one| *one == name).is_some_and(|at| at < PRIORITIES.len());
+    let provides = proptest::option::weighted(0.4, proptest::sample::select(&["va", "vb", "va (= 2)"][..]));
+    let version = 1..4_u32;
+    (version, proptest::collection::vec(group(), 0..3), few(0.15), few(0.15), provides, few(0.2)).prop_map(
+        move |(version, depends, conflicts, breaks, provides, recommends)| {
+            let provides = provides.into_iter().filter(|_| may_provide).map(str::to_owned).collect();
+            vec![Made { name: name.to_owned(), version, depends, conflicts, breaks, provides, recommends }]
+        },
+    )
+}
+
+/// An archive, and what is asked for at first (which becomes the base) and then.
+fn world() -> impl Strategy<Value = (Vec<Made>, &'static str, &'static str, bool)> {
+    let all: Vec<_> = NAMES.into_iter().map(package).collect();
+    let name = || proptest::sample::select(&NAMES[..]);
+    (all, name(), name(), any::<bool>())
+        .prop_map(|(packages, first, then, recommends)| (packages.concat(), first, then, recommends))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    /// Where apt finds a solution, ours is the same; where apt finds none, ours is none, or one that
+    /// apt finds whole.
+    #[test]
+    fn apt_finds_the_same((packages, first, then, recommends) in world()) {
+        let archive = archive(&packages);
+        let Ok(base) = ours(&archive, "", &[first], false) else {
+            let theirs = Apt::new(&archive, "").simulate(&[first], false);
+            prop_assert!(theirs.is_err(), "ours: none\napt: {theirs:?}\n{archive}");
+            return Ok(());
+        };
+        let installed: Vec<Made> =
+            packages.iter().filter(|package| base.contains_key(&package.name)).cloned().collect();
+        let status = status(&installed);
+        let apt = Apt::new(&archive, &status);
+        prop_assert!(apt.is_whole(), "what was resolved against nothing does not go together:\n{status}");
+        let ((straight, mine), theirs) = (search(&archive, &status, &[then], recommends), apt.simulate(&[then], recommends));
+        match (mine, theirs) {
+            (Ok(mine), Ok(theirs)) if straight => prop_assert_eq!(mine, theirs, "{}\n{}", archive, status),
+            (Err(mine), Ok(theirs)) => prop_assert!(false, "ours: {mine}\napt: {theirs:?}\n{archive}\n{status}"),
+            (Ok(mine), _) => {
+                let all: Vec<Made> = packages
+                    .iter()
+                    .filter(|package| mine.contains_key(&package.name) || base.contains_key(&package.name))
+                    .cloned()
+                    .collect();
+                prop_assert!(Apt::new(&archive, &super::tests::status(&all)).is_whole());
+            }
+            (Err(_), Err(_)) => {}
+        }
+    }
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::io::BufReader;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use camino::Utf8Path;
+use pgp::composed::{
+    CleartextSignedMessage, Deserializable as _, DetachedSignature, SignedPublicKey, SignedPublicSubKey,
+};
+use pgp::packet::Signature;
+use pgp::types::KeyDetails as _;
+
+use super::error::SignatureError;
+use super::policy;
+
+/// Keys that are trusted.
+#[derive(Debug, Clone)]
+pub struct Keyring {
+    certificates: Vec<SignedPublicKey>,
+}
+
+/// What a signature shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// fingerprint of the primary key, in hex
+    pub key: String,
+    /// when it was signed, in seconds since 1970
+    pub time: u32,
+}
+
+/// The outcome for one key.
+enum Tried {
+    /// the signature names another one
+    Other,
+    /// it is named and did not sign this
+    Changed,
+    /// it signed this and does not count
+    Objection(String),
+    /// it signed this
+    Good,
+}
+
+impl Keyring {
+    /// Reads keys, in armour or without; a file may hold many.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no key.
+    pub fn read(path: &Utf8Path) -> Result<Self, SignatureError> {
+        let fail = |source| SignatureError::Keys { path: path.to_owned(), source };
+        let bytes = std::fs::read(path).map_err(|error| fail(error.into()))?;
+        let keyring = Self::parse(&bytes).map_err(|error| fail(error.into()))?;
+        if keyring.certificates.is_empty() {
+            Err(SignatureError::NoKeys(path.to_owned()))
+        } else {
+            Ok(keyring)
+        }
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, pgp::errors::Error> {
+        let armoured = bytes.trim_ascii_start().starts_with(b"-----BEGIN PGP");
+        let keys: Box<dyn Iterator<Item = Result<SignedPublicKey, pgp::errors::Error>>> = if armoured {
+            SignedPublicKey::from_armor_many(bytes)?.0
+        } else {
+            SignedPublicKey::from_bytes_many(BufReader::new(bytes))?
+        };
+        // A keyring may have keys of kinds that are too old or too new to be read.
+        Ok(Self { certificates: keys.filter_map(Result::ok).collect() })
+    }
+
+    /// Fingerprints of the primary keys, in hex.
+    pub fn fingerprints(&self) -> Vec<String> {
+        self.certificates.iter().map(|certificate| hex(certificate)).collect()
+    }
+
+    /// Verifies a text that holds its own signature, and gives the text without it.
+    ///
+    /// # Errors
+    /// See [`SignatureError`].
+    pub fn verify_clearsigned(&self, text: &str) -> Result<(String, Verified), SignatureError> {
+        let (message, _) = CleartextSignedMessage::from_string(text).map_err(form)?;
+        let signed = message.signed_text();
+        let verified = self.verify(message.signatures(), signed.as_bytes())?;
+        Ok((signed.replace("\r\n", "\n"), verified))
+    }
+
+    /// Verifies content by a signature of its own, in armour or without.
+    ///
+    /// # Errors
+    /// See [`SignatureError`].
+    pub fn verify_detached(&self, content: &[u8], signature: &[u8]) -> Result<Verified, SignatureError> {
+        let armoured = signature.trim_ascii_start().starts_with(b"-----BEGIN PGP");
+        let signatures: Result<Vec<DetachedSignature>, _> = if armoured {
+            DetachedSignature::from_armor_many(signature).and_then(|(many, _)| many.collect())
+        } else {
+            DetachedSignature::from_bytes_many(BufReader::new(signature)).and_then(Iterator::collect)
+        };
+        let signatures: Vec<Signature> =
+            signatures.map_err(form)?.into_iter().map(|one| one.signature).collect();
+        self.verify(&signatures, content)
+    }
+
+    /// One good signature is enough: archives are signed with their old and new keys at once.
+    fn verify(&self, signatures: &[Signature], content: &[u8]) -> Result<Verified, SignatureError> {
+        let mut worst = None;
+        for signature in signatures {
+            for certificate in &self.certificates {
+                match try_certificate(certificate, signature, content) {
+                    Tried::Other => {}
+                    Tried::Good => {
+                        let time = signature.created().map_or(0, pgp::types::Timestamp::as_secs);
+                        return Ok(Verified { key: hex(certificate), time });
+                    }
+                    Tried::Changed => {
+                        worst = worst.or(Some(SignatureError::Changed { key: hex(certificate) }));
+                    }
+                    Tried::Objection(why) => {
+                        worst = worst.or(Some(SignatureError::Policy { key: hex(certificate), why }));
+                    }
+                }
+            }
+        }
+        Err(worst.unwrap_or_else(|| SignatureError::UnknownKey { issuers: issuers(signatures) }))
+    }
+}
+
+fn try_certificate(certificate: &SignedPublicKey, signature: &Signature, content: &[u8]) -> Tried {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = u32::try_from(now).unwrap_or(u32::MAX);
+    let judge = |verified: bool, subkey: Option<&SignedPublicSubKey>| {
+        if !verified {
+            return Tried::Changed;
+        }
+        policy::objection(certificate, subkey, signature, now).map_or(Tried::Good, Tried::Objection)
+    };
+    let primary = &certificate.primary_key;
+    if is_named(signature, primary) {
+        return judge(signature.verify(primary, content).is_ok(), None);
+    }
+    let subkey = certificate.public_subkeys.iter().find(|subkey| is_named(signature, &subkey.key));
+    subkey.map_or(Tried::Other, |subkey| judge(signature.verify(&subkey.key, content).is_ok(), Some(subkey)))
+}
+
+/// Whether a signature says that it is this key's.
+fn is_named(signature: &Signature, key: &impl pgp::types::KeyDetails) -> bool {
+    let by_fingerprint = signature.issuer_fingerprint();
+    if by_fingerprint.is_empty() {
+        return signature.issuer_key_id().contains(&&key.legacy_key_id());
+    }
+    by_fingerprint.contains(&&key.fingerprint())
+}
+
+fn issuers(signatures: &[Signature]) -> String {
+    let names = signatures.iter().map(|signature| {
+        let fingerprint = signature.issuer_fingerprint().first().map(|one| format!("{one:X}"));
+        let key_id = || signature.issuer_key_id().first().map(|one| one.to_string().to_uppercase());
+        fingerprint.or_else(key_id).unwrap_or_else(|| "none".to_owned())
+    });
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn hex(certificate: &SignedPublicKey) -> String {
+    format!("{:X}", certificate.primary_key.fingerprint())
+}
+
+fn form(error: pgp::errors::Error) -> SignatureError {
+    SignatureError::Form(error.to_string())
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+use pgp::composed::{SignedPublicKey, SignedPublicSubKey};
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{RevocationCode, Signature, SignatureType};
+use pgp::types::KeyDetails as _;
+
+/// Why a key that made a signature does not count, if it does not.
+///
+/// A signature is judged at its own time: a key that has expired since has not unsigned what it
+/// signed. Keys are extended by signing them anew, so the newest of a key's own signatures is the one
+/// that says when it ends (RFC 9580, 5.2.3.10). A key that was compromised never counts.
+pub(super) fn objection(
+    certificate: &SignedPublicKey,
+    subkey: Option<&SignedPublicSubKey>,
+    signature: &Signature,
+    now: u32,
+) -> Option<String> {
+    let Some(time) = signature.created().map(pgp::types::Timestamp::as_secs) else {
+        return Some("it does not say when".to_owned());
+    };
+    const DAY: u32 = 24 * 60 * 60;
+    if time > now.saturating_add(DAY) {
+        return Some("it is dated in the future".to_owned());
+    }
+    if let Some(weak) = signature.hash_alg().filter(|hash| is_weak(*hash)) {
+        return Some(format!("it is made with {weak}, which can be forged"));
+    }
+    objection_to_primary(certificate, time, subkey.is_none())
+        .or_else(|| subkey.and_then(|subkey| objection_to_subkey(certificate, subkey, time)))
+}
+
+fn objection_to_primary(certificate: &SignedPublicKey, time: u32, signs: bool) -> Option<String> {
+    let primary = &certificate.primary_key;
+    let revocations = certificate.details.revocation_signatures.iter();
+    let revocations = revocations.filter(|revocation| revocation.verify_key(primary).is_ok());
+    if revoked(revocations, time) {
+        return Some("the key was revoked".to_owned());
+    }
+    let direct = certificate.details.direct_signatures.iter();
+    let direct =
+        direct.filter(|own| own.typ() == Some(SignatureType::Key) && own.verify_key(primary).is_ok());
+    let users = certificate.details.users.iter().flat_map(|user| {
+        let valid = move |own: &&Signature| {
+            own.is_certification()
+                && own.verify_certification(primary, pgp::types::Tag::UserId, &user.id).is_ok()
+        };
+        user.signatures.iter().filter(valid)
+    });
+    let Some(own) = newest(direct.chain(users)) else {
+        return Some("the key does not vouch for itself".to_owned());
+    };
+    let created = primary.created_at().as_secs();
+    if signs && !own.key_flags().sign() {
+        return Some("the key is not one for signing".to_owned());
+    }
+    lifetime(created, own, time)
+}
+
+fn objection_to_subkey(
+    certificate: &SignedPublicKey,
+    subkey: &SignedPublicSubKey,
+    time: u32,
+) -> Option<String> {
+    let primary = &certificate.primary_key;
+    let of_type = |kind: SignatureType| {
+        subkey.signatures.iter().filter(move |one| {
+            one.typ() == Some(kind) && one.verify_subkey_binding(primary, &subkey.key).is_ok()
+        })
+    };
+    if revoked(of_type(SignatureType::SubkeyRevocation), time) {
+        return Some("the subkey was revoked".to_owned());
+    }
+    let Some(own) = newest(of_type(SignatureType::SubkeyBinding)) else {
+        return Some("the subkey is not bound to its key".to_owned());
+    };
+    if !own.key_flags().sign() {
+        return Some("the subkey is not one for signing".to_owned());
+    }
+    // Without the subkey's own consent anybody could bind it to a key of his.
+    let consents = own
+        .embedded_signature()
+        .is_some_and(|consent| consent.verify_primary_key_binding(&subkey.key, primary).is_ok());
+    if !consents {
+        return Some("the subkey did not consent to belong to its key".to_owned());
+    }
+    lifetime(subkey.key.created_at().as_secs(), own, time)
+}
+
+/// Whether a time lies within a key's life.
+fn lifetime(created: u32, own: &Signature, time: u32) -> Option<String> {
+    if time < created {
+        return Some("it is dated before the key was made".to_owned());
+    }
+    let lifetime = own.key_expiration_time().map_or(0, pgp::types::Duration::as_secs);
+    // No lifetime, or none in seconds, is one without end.
+    if lifetime != 0 && u64::from(time) >= u64::from(created) + u64::from(lifetime) {
+        return Some("the key had expired by then".to_owned());
+    }
+    None
+}
+
+/// The newest signature, if there is one.
+fn newest<'a>(signatures: impl Iterator<Item = &'a Signature>) -> Option<&'a Signature> {
+    signatures.max_by_key(|one| one.created())
+}
+
+/// Whether a key was revoked at a time: from the start where it may have been in other hands, and from
+/// the revocation on where it was only given up.
+fn revoked<'a>(mut revocations: impl Iterator<Item = &'a Signature>, time: u32) -> bool {
+    revocations.any(|revocation| match revocation.revocation_reason_code() {
+        Some(RevocationCode::KeySuperseded | RevocationCode::KeyRetired) => {
+            revocation.created().is_none_or(|created| created.as_secs() <= time)
+        }
+        _ => true,
+    })
+}
+
+fn is_weak(hash: HashAlgorithm) -> bool {
+    matches!(hash, HashAlgorithm::Md5 | HashAlgorithm::Sha1 | HashAlgorithm::Ripemd160)
+}
