@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::num::NonZeroUsize;
-
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::boot::BootArguments;
+use super::doctor::DoctorArguments;
+use super::keep::KeepArguments;
+use super::schedule::ScheduleArguments;
 use super::snapshot::SnapshotCommand;
 use super::start::StartArguments;
+use super::stop::StopArguments;
 use crate::machine::AccelChoice;
 use crate::sysext::Format;
 
@@ -52,6 +55,15 @@ pub(super) enum Command {
     },
     /// Make the reports of an earlier run again from its events
     Report(ReportArguments),
+    /// Boot an image and open a shell in the guest
+    Boot(BootArguments),
+    /// Say what this host has and lacks, and what to do about it
+    Doctor(DoctorArguments),
+    /// Stop machines that were left running
+    Stop(StopArguments),
+    /// Run something whose machines may outlive it (`run --keep` starts this)
+    #[command(hide = true)]
+    Keep(KeepArguments),
     /// Tie standard input and output to a socket (QEMU starts this for each of the guest's requests)
     #[command(hide = true)]
     Relay {
@@ -105,15 +117,12 @@ pub(super) struct RunArguments {
     /// cold or warm
     #[command(flatten)]
     pub start: StartArguments,
-    /// Machines at a time; chosen by the host's processors and memory when not given
-    #[arg(short, long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    /// in which order, how often, and what comes of it
+    #[command(flatten)]
+    pub schedule: ScheduleArguments,
     /// Where the run's files go; a new directory in `loadgauge-runs` when not given
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<Utf8PathBuf>,
-    /// Start no further scenario once one has failed
-    #[arg(long)]
-    pub fail_fast: bool,
 }
 
 /// How something is printed.

@@ -4,19 +4,24 @@
 //! Arguments are parsed into `arguments`, and each subcommand turns them into what the stages
 //! take. What a program would read goes to standard output, everything else to standard error.
 mod arguments;
+mod boot;
 mod build;
+mod doctor;
 mod exit;
 mod failure;
 mod ignition;
 mod image;
+mod keep;
 mod list;
 mod output;
 mod plan;
 mod reasons;
 mod report;
 mod run;
+mod schedule;
 mod snapshot;
 mod start;
+mod stop;
 mod workshop;
 
 use std::io::IsTerminal as _;
@@ -34,7 +39,10 @@ use arguments::{Arguments, Command, ImageCommand};
 /// Parses the arguments, does what they ask and gives the exit status.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log(arguments.verbose);
+    log(match &arguments.command {
+        Command::Keep(keep) => keep.own().verbose,
+        _ => arguments.verbose,
+    });
     match dispatch(arguments.command) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -55,6 +63,10 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Image { command: ImageCommand::Show { image, format } } => image::show(&image, format),
         Command::Snapshot { command } => snapshot::snapshot(&command),
         Command::Report(arguments) => report::report(&arguments),
+        Command::Boot(arguments) => boot::boot(&arguments),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
+        Command::Stop(arguments) => stop::stop(&arguments),
+        Command::Keep(arguments) => keep::keep(&arguments),
         Command::Relay { socket } => Ok(relay(&socket)),
     }
 }

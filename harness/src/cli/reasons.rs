@@ -9,7 +9,7 @@ use super::{Exit, Failure};
 use crate::machine::{AccelerationError, EmulatorError, FileError, SupervisorError};
 use crate::report::ReportError;
 use crate::report::json_lines::ReadError;
-use crate::runner::DirectoryError;
+use crate::runner::{DirectoryError, KeptError, RegistryError};
 use crate::scenario::{CatalogueError, PlanError, SelectError};
 use crate::sysext::{BuildError, RecipeError};
 
@@ -30,6 +30,7 @@ reasons! {
     EmulatorError => Exit::Host,
     ImageError => Exit::Host,
     ReadError => Exit::Usage,
+    RegistryError => Exit::Usage,
     RecipeError => Exit::Usage,
     ReportError => Exit::Internal,
     StandinError => Exit::Host,
@@ -45,6 +46,12 @@ impl From<StoreError> for Failure {
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
+        Self::new(Exit::Host, &error, None)
+    }
+}
+
+impl From<KeptError> for Failure {
+    fn from(error: KeptError) -> Self {
         Self::new(Exit::Host, &error, None)
     }
 }

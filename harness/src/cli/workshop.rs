@@ -77,12 +77,16 @@ fn open_image(asked: Option<&Utf8Path>, store: &Store) -> Result<Image, Failure>
     if let Some(path) = asked {
         return Ok(Image::open(path)?);
     }
-    let last = store.root().join(LAST_IMAGE);
-    if !last.exists() {
+    let Some(last) = last_image(store) else {
         let hint = "make the stand-in with `loadgauge image build`, or name a Flatcar disk with --image";
         return Err(Failure::words(Exit::Host, "there is no image to boot", Some(hint)));
-    }
-    Ok(Image::open(&last.canonicalize_utf8().unwrap_or(last))?)
+    };
+    Ok(Image::open(&last)?)
+}
+
+/// The image to boot when none is named.
+pub(super) fn last_image(store: &Store) -> Option<Utf8PathBuf> {
+    store.root().join(LAST_IMAGE).canonicalize_utf8().ok()
 }
 
 /// Remembers an image as the one to boot when none is named.

@@ -20,6 +20,7 @@ mod journal;
 mod keeper;
 mod key;
 mod layout;
+mod leftovers;
 mod lines;
 #[expect(clippy::module_inception, reason = "the folder is named after its one noun")]
 mod machine;
@@ -46,7 +47,7 @@ mod testing;
 mod units;
 
 pub use abilities::{AbilitiesError, Way};
-pub use acceleration::{AccelChoice, Acceleration, AccelerationError, Accelerator, prove};
+pub use acceleration::{AccelChoice, Acceleration, AccelerationError, Accelerator, open_device, prove};
 pub use arguments::{ORIGIN, arguments};
 pub use directory::FileError;
 pub use events::Ready;

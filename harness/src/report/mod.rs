@@ -23,13 +23,15 @@ mod terminal;
 #[cfg(test)]
 mod testing;
 mod text;
+mod timings;
 
 pub use consume::{Report, consume, replay};
 pub use error::ReportError;
 pub use json_lines::JsonLines;
 pub use junit::JUnit;
-pub use record::{RunRecord, RunStart, ScenarioRecord, StepRecord};
+pub use record::{AttemptRecord, KeptRecord, RunRecord, RunStart, ScenarioRecord, StepRecord};
 pub use scenario_files::{ScenarioFiles, commands_file};
 pub use standard::standard;
 pub use style::Styles;
 pub use terminal::{Terminal, TerminalOptions};
+pub use timings::TimingsReport;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8Path;
 
-use super::{JUnit, JsonLines, Report, ReportError, ScenarioFiles, Terminal, TerminalOptions};
+use super::{JUnit, JsonLines, Report, ReportError, ScenarioFiles, Terminal, TerminalOptions, TimingsReport};
+use crate::runner::Timings;
 
 /// The reports of every run, in the order in which they are to be given to [`super::consume`]: the
 /// events first, from which the others can be made again, and the terminal last.
@@ -11,6 +12,7 @@ use super::{JUnit, JsonLines, Report, ReportError, ScenarioFiles, Terminal, Term
 pub fn standard(
     events: &Utf8Path,
     junit: &Utf8Path,
+    timings: Timings,
     mut terminal: TerminalOptions,
 ) -> Result<Vec<Box<dyn Report>>, ReportError> {
     terminal.reports = vec![events.to_owned(), junit.to_owned()];
@@ -18,6 +20,7 @@ pub fn standard(
         Box::new(JsonLines::create(events)?),
         Box::new(ScenarioFiles::new()),
         Box::new(JUnit::new(junit)),
+        Box::new(TimingsReport::new(timings)),
         Box::new(Terminal::on_stderr(terminal)),
     ])
 }

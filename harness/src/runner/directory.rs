@@ -149,9 +149,9 @@ impl RunDirectory {
 }
 
 /// A name that neither leaves a directory nor is hidden in it.
-fn plain_name(name: &str) -> String {
+pub(super) fn plain_name(name: &str) -> String {
     let name = name.replace('/', ".");
-    let plain = |character: char| character.is_ascii_alphanumeric() || "._-+".contains(character);
+    let plain = |character: char| character.is_ascii_alphanumeric() || "._-+@".contains(character);
     let name: String = name.chars().map(|character| if plain(character) { character } else { '_' }).collect();
     match name.strip_prefix('.') {
         Some(rest) => format!("_{rest}"),
@@ -228,6 +228,7 @@ mod tests {
     #[test]
     fn a_scenario_stays_in_the_runs_directory() {
         assert_eq!(plain_name("docker/vendor"), "docker.vendor");
+        assert_eq!(plain_name("hello@2"), "hello@2");
         assert_eq!(plain_name("../../etc"), "_.....etc");
         assert_eq!(plain_name(".."), "_.");
     }

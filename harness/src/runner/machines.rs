@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::Facts;
 use tokio::sync::OnceCell;
 
-use super::{Question, Rig, Subject, Trouble, Up};
+use super::{Entrance, Kept, Question, Rig, Subject, Trouble, Up};
 use crate::check::{Finding, Outcome, Sweep, judge_within, sweep};
 use crate::guest::{Command, Guest, GuestError, Phase, words};
 use crate::machine::{
@@ -29,6 +29,7 @@ pub struct Machines {
     foundry: Foundry,
     relay_program: Utf8PathBuf,
     supervisor: Supervisor,
+    kept: Option<Arc<Kept>>,
 }
 
 /// A machine of QEMU, and the connection to its guest once there is one.
@@ -36,6 +37,7 @@ pub struct Machines {
 pub struct Occupied {
     machine: Machine,
     started: Started,
+    kept: Option<Arc<Kept>>,
     facts: Facts,
     factor: f64,
     guest: OnceLock<Guest>,
@@ -53,7 +55,13 @@ impl Machines {
         supervisor: Supervisor,
     ) -> Self {
         let plans = plans.into_iter().map(|planned| (planned.0.name.clone(), planned)).collect();
-        Self { plans, foundry, relay_program, supervisor }
+        Self { plans, foundry, relay_program, supervisor, kept: None }
+    }
+
+    /// The same, which hands machines that are to be left running to a keeper.
+    #[must_use]
+    pub fn keeping(self, kept: Arc<Kept>) -> Self {
+        Self { kept: Some(kept), ..self }
     }
 }
 
@@ -72,7 +80,8 @@ impl Rig for Machines {
             BeginError::Start(error) => trouble(&error, error.hint()),
             BeginError::Fault(fault) => fault.into(),
         })?;
-        Ok(Occupied { machine, started, facts, factor, guest: OnceLock::new(), swept: OnceCell::new() })
+        let kept = self.kept.clone();
+        Ok(Occupied { machine, started, kept, facts, factor, guest: OnceLock::new(), swept: OnceCell::new() })
     }
 }
 
@@ -160,6 +169,17 @@ impl Subject for Occupied {
         }
         let stopped = self.machine.stop().await;
         tracing::debug!(?stopped, "the machine is stopped");
+    }
+
+    async fn keep(self, name: &str) -> Result<Entrance, Trouble> {
+        let Some(kept) = self.kept.clone() else {
+            self.stop().await;
+            return Err(Trouble::plain("nobody keeps machines in this run"));
+        };
+        if let Some(guest) = self.guest.get() {
+            guest.close().await;
+        }
+        kept.take(name, self.machine).map_err(|error| trouble(&error, None))
     }
 }
 

@@ -16,7 +16,8 @@ pub trait Rig: Send + Sync + 'static {
     /// A machine of this rig.
     type Subject: Subject<Check = Self::Check>;
 
-    /// Powers the machine of a scenario on. Its files are written into `directory`, which exists.
+    /// Powers the machine of a scenario on. Its files are written into `directory`, which is made
+    /// where it does not exist.
     ///
     /// Dropping the future ends whatever was started.
     fn start(
@@ -61,6 +62,21 @@ pub trait Subject: Send + Sync + Sized + 'static {
 
     /// Stops the machine and returns when nothing is left of it and its files are complete.
     fn stop(self) -> impl Future<Output = ()> + Send;
+
+    /// Leaves the machine running, under a name like `name`, and says how to get into its guest.
+    ///
+    /// # Errors
+    /// It cannot be left running, and was stopped.
+    fn keep(self, name: &str) -> impl Future<Output = Result<Entrance, Trouble>> + Send;
+}
+
+/// How to get into a guest whose machine is left running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrance {
+    /// what `loadgauge stop` knows the machine by
+    pub name: String,
+    /// the command line that leads in
+    pub ssh: String,
 }
 
 /// A guest that is up.
