@@ -14,7 +14,6 @@ use super::{
 };
 use crate::check::Sweep;
 use crate::machine::MachineSpec;
-use crate::sysext::Format;
 
 /// The most processors that QEMU's machine `q35` takes (`MachineClass::max_cpus` before 9.0).
 const MOST_CPUS: u32 = 288;
@@ -131,7 +130,7 @@ fn sysext_of(
     Some(SysextRequest {
         source,
         name: raw.name.map(Spanned::into_inner),
-        format: raw.format.map_or(Format::Squashfs, Spanned::into_inner),
+        format: raw.format.map(Spanned::into_inner),
         delivery: raw.delivery.unwrap_or_default(),
         line: problems.line(span.start),
     })

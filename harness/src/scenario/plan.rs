@@ -54,8 +54,8 @@ pub struct Order<'a> {
     pub recipe: &'a Utf8Path,
     /// what to call it instead of what the recipe says
     pub name: Option<&'a str>,
-    /// how to pack it
-    pub format: Format,
+    /// how to pack it, where that is not left to the recipe
+    pub format: Option<Format>,
 }
 
 /// The builder's refusal; it speaks with the words of the error in it.

@@ -13,6 +13,7 @@
 
 mod archive;
 mod assemble;
+mod attributes;
 /// All steps of a build, and what comes out of it.
 pub mod build;
 /// Whether a system merges an extension.
@@ -22,12 +23,14 @@ pub mod compatible;
 pub mod debian;
 mod digest;
 pub mod elf;
+mod etc;
 mod extension;
 mod fetch;
 mod globs;
 mod inputs;
 /// What breaks extensions on Flatcar.
 pub mod lint;
+mod mangle;
 mod member;
 pub mod pack;
 /// The file that says how an extension is built.
@@ -35,6 +38,9 @@ pub mod recipe;
 mod recipe_error;
 /// The extension-release file.
 pub mod release_file;
+mod rescan;
+/// The key pair that signs an image.
+pub mod signing;
 /// The tree before it is packed.
 pub mod stage;
 mod target;
@@ -47,9 +53,11 @@ pub use compatible::{Refusal, compatible};
 pub use debian::{AptError, Package};
 pub use extension::{Extension, Format};
 pub use fetch::FetchError;
+pub use mangle::MangleError;
 pub use member::NameError;
 pub use recipe::Recipe;
 pub use recipe_error::RecipeError;
+pub use rescan::RescanError;
 pub use target::Target;
 pub use tree::TreeError;
 pub use unpack::{UnpackCause, UnpackError};

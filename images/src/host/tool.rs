@@ -23,6 +23,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("btrfs", "btrfs-progs"),
     ("debugfs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
+    ("file", "file"),
     ("fsck.erofs", "erofs-utils"),
     ("grub-mkimage", "grub-common grub-pc-bin"),
     ("mcopy", "mtools"),
@@ -35,6 +36,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("mmd", "mtools"),
     ("newuidmap", "uidmap"),
+    ("openssl", "openssl"),
     ("qemu-img", "qemu-utils"),
     ("qemu-system-aarch64", "qemu-system-arm"),
     ("qemu-system-x86_64", "qemu-system-x86"),
@@ -42,6 +44,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("systemd-dissect", "systemd-container"),
     ("unshare", "util-linux"),
     ("unsquashfs", "squashfs-tools"),
+    ("veritysetup", "cryptsetup-bin"),
 ];
 
 impl Tool {
