@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Changes of what is merged while the guest runs, and whether each did what it should.
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use loadgauge_images::host::quote;
@@ -19,6 +19,10 @@ const PLACE: &str = "/var/lib/loadgauge/extensions";
 const RELOAD: &str = "systemctl daemon-reload";
 /// Bytes a second of a slow connection to a guest under KVM; under TCG every time-out is longer.
 const SLOW: u64 = 4 << 20;
+
+/// For units to become active that an extension upholds, and between two looks at them.
+const UPHELD: Duration = Duration::from_mins(1);
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// A change of what is merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +120,50 @@ impl Swap {
         let command = Command::as_root(&self.script()).with_timeout(timeout);
         inquiry.demand(command.with_input(image)).await?;
         systemd_sysext(inquiry, "refresh").await?;
-        Ok(self.judge(&merged(inquiry).await?))
+        let mut judgement = self.judge(&merged(inquiry).await?);
+        if self.merged && judgement.holds() {
+            judgement.join(self.examine_units(inquiry).await?);
+        }
+        Ok(judgement)
+    }
+
+    /// Whether the units that the extension has systemd uphold become active: nothing else starts them
+    /// after a merge.
+    async fn examine_units(&self, inquiry: &mut Inquiry<'_>) -> Result<Judgement, Halt> {
+        let list = inquiry.demand(Command::as_root(&self.list_upheld())).await?;
+        let text = list.text().into_owned();
+        let units: Vec<&str> = text.split_whitespace().collect();
+        let deadline = Instant::now() + UPHELD;
+        loop {
+            let states = match units.as_slice() {
+                [] => String::new(),
+                units => {
+                    let words: Vec<String> = units.iter().map(|unit| quote(unit)).collect();
+                    let line = format!("systemctl is-active -- {}", words.join(" "));
+                    inquiry.ask(Command::new(line)).await?.text().into_owned()
+                }
+            };
+            let judgement = judge_upheld(&units, &states);
+            if judgement.holds() || Instant::now() >= deadline {
+                return Ok(judgement);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Prints the names of the units that the image upholds: by links in `UNIT.upholds/` and by
+    /// `Upholds=` in drop-ins and units (systemd.unit(5)). The image itself is looked into, because
+    /// nothing on /usr tells which extension a file is from.
+    fn list_upheld(&self) -> String {
+        let file = quote(&format!("{PLACE}/{}.raw", self.name));
+        format!(
+            "set -e; root=$(mktemp -d /run/loadgauge-XXXXXX)
+             mount -o loop,ro {file} $root 2>/dev/null || systemd-dissect --mount --read-only {file} $root
+             (cd $root/usr/lib/systemd/system 2>/dev/null || exit 0
+              for link in *.upholds/*; do [ ! -L \"$link\" ] || echo \"${{link##*/}}\"; done
+              cat /dev/null *.d/*.conf *.service *.target 2>/dev/null | sed -n 's/^Upholds=//p')
+             umount $root; rmdir $root"
+        )
     }
 
     /// Takes the image from standard input. Whoever uses the old one keeps it: a file is replaced and
@@ -146,6 +193,22 @@ impl Swap {
         }
         judgement
     }
+}
+
+/// Judges the states of units as `systemctl is-active` prints them, one a line.
+fn judge_upheld(units: &[&str], states: &str) -> Judgement {
+    let mut judgement = Judgement::default();
+    if units.is_empty() {
+        judgement.hold("it upholds no unit");
+    }
+    let mut states = states.lines();
+    for unit in units {
+        let state = states.next().unwrap_or("unknown");
+        let found = (state != "active").then(|| format!("`{unit}` is {state}"));
+        judgement.claim(format!("`{unit}`, which it upholds, is active"), found);
+    }
+    judgement.advise("`systemctl status` and the journal of the guest say why the unit does not start");
+    judgement
 }
 
 /// Runs an operation of systemd-sysext, and has the manager read its units again once something is
@@ -202,6 +265,15 @@ mod tests {
         assert!(swap(true).judge(&set(&["hello-2"])).found().contains("`hello-2`"));
         assert!(swap(false).judge(&set(&["b"])).holds());
         assert!(!swap(false).judge(&set(&["hello"])).holds());
+    }
+
+    #[test]
+    fn upheld_units_must_be_active() {
+        assert!(judge_upheld(&[], "").holds());
+        assert!(judge_upheld(&["a.service", "b.socket"], "active\nactive\n").holds());
+        let failed = judge_upheld(&["a.service", "b.socket"], "active\nfailed\n");
+        assert_eq!(failed.found(), "`b.socket` is failed");
+        assert!(!judge_upheld(&["a.service"], "").holds(), "no word of it");
     }
 
     /// The shell itself is the oracle.

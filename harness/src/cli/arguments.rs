@@ -2,14 +2,15 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::build::PackArguments;
 use super::boot::BootArguments;
+use super::build::PackArguments;
 use super::doctor::DoctorArguments;
 use super::keep::KeepArguments;
 use super::schedule::ScheduleArguments;
 use super::snapshot::SnapshotCommand;
 use super::start::StartArguments;
 use super::stop::StopArguments;
+use super::trial::TrialArguments;
 use crate::machine::AccelChoice;
 
 /// Boots Flatcar images under QEMU and checks that their system extensions work
@@ -57,6 +58,8 @@ pub(super) enum Command {
     Report(ReportArguments),
     /// Boot an image and open a shell in the guest
     Boot(BootArguments),
+    /// Bring an extension into a running guest and judge it, in seconds
+    Try(TrialArguments),
     /// Say what this host has and lacks, and what to do about it
     Doctor(DoctorArguments),
     /// Stop machines that were left running
@@ -117,6 +120,9 @@ pub(super) struct RunArguments {
     /// cold or warm
     #[command(flatten)]
     pub start: StartArguments,
+    /// Run each scenario that can start warm cold as well, and fail where the outcomes differ
+    #[arg(long)]
+    pub verify_warm: bool,
     /// in which order, how often, and what comes of it
     #[command(flatten)]
     pub schedule: ScheduleArguments,

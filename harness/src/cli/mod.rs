@@ -22,6 +22,8 @@ mod schedule;
 mod snapshot;
 mod start;
 mod stop;
+mod trial;
+mod verify;
 mod workshop;
 
 use std::io::IsTerminal as _;
@@ -64,6 +66,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Snapshot { command } => snapshot::snapshot(&command),
         Command::Report(arguments) => report::report(&arguments),
         Command::Boot(arguments) => boot::boot(&arguments),
+        Command::Try(arguments) => trial::trial(&arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Stop(arguments) => stop::stop(&arguments),
         Command::Keep(arguments) => keep::keep(&arguments),

@@ -27,7 +27,12 @@ pub(super) struct StartArguments {
 impl StartArguments {
     /// Makes and finds the snapshots of this user.
     pub(super) fn foundry(&self, store: &Store, acceleration: &Acceleration) -> Foundry {
-        Foundry::new(store, self.snapshots_size, acceleration, Limits::under(acceleration).boot)
+        Foundry::new(
+            store,
+            self.snapshots_size,
+            acceleration,
+            Limits::under(acceleration).boot * Limits::GIVE_UP,
+        )
     }
 
     /// How each machine of a plan is to start, in the plan's order.

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::check::Sweep;
 use crate::machine::MachineSpec;
+use crate::sysext::Format;
 
 /// The most processors that QEMU's machine `q35` takes (`MachineClass::max_cpus` before 9.0).
 const MOST_CPUS: u32 = 288;
