@@ -11,7 +11,7 @@ use super::snapshot::SnapshotCommand;
 use super::start::StartArguments;
 use super::stop::StopArguments;
 use super::trial::TrialArguments;
-use crate::machine::AccelChoice;
+use crate::machine::{AccelChoice, FirmwareChoice};
 
 /// Boots Flatcar images under QEMU and checks that their system extensions work
 #[derive(Debug, Parser)]
@@ -103,6 +103,10 @@ pub(super) struct MachineChoice {
     /// What executes the guest's instructions: `auto` takes KVM where a timed boot proves it
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto, env = "LOADGAUGE_ACCEL")]
     pub accel: AccelChoice,
+
+    /// What machines execute first whose scenario does not say; BIOS on amd64 when not given
+    #[arg(long, value_enum, env = "LOADGAUGE_FIRMWARE")]
+    pub firmware: Option<FirmwareChoice>,
 }
 
 /// `loadgauge run`

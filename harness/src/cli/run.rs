@@ -34,7 +34,7 @@ pub(super) fn run_here(arguments: &RunArguments, patron: Option<&Patron>) -> Res
     let (workshop, scenarios) = Workshop::with_scenarios(&arguments.selection, &arguments.image)?;
     let runtime = runtime()?;
     let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
-    let plan = workshop.plan(scenarios, &acceleration)?;
+    let plan = workshop.plan(scenarios, &acceleration, arguments.machine.firmware)?;
     let course = Course {
         output: arguments.output.as_deref(),
         start: &arguments.start,
@@ -65,7 +65,7 @@ pub(super) fn carry_out(
     course: &Course<'_>,
     patron: Option<&Patron>,
 ) -> Result<Exit, Failure> {
-    let foundry = course.start.foundry(&workshop.store, &plan.acceleration);
+    let foundry = course.start.foundry(&workshop.store, &plan.image, &plan.acceleration);
     let decisions = course.start.decide(&foundry, &plan);
     let (plan, decisions) =
         if course.verify_warm { verify::doubled(plan, decisions)? } else { (plan, decisions) };

@@ -4,6 +4,7 @@ use clap::Args;
 use crate::machine::{Acceleration, Decision, Foundry, StartChoice};
 use crate::runner::Limits;
 use crate::scenario::Plan;
+use loadgauge_images::Image;
 use loadgauge_images::host::Store;
 
 /// How machines come to run, and what may be kept for it.
@@ -26,10 +27,11 @@ pub(super) struct StartArguments {
 
 impl StartArguments {
     /// Makes and finds the snapshots of this user.
-    pub(super) fn foundry(&self, store: &Store, acceleration: &Acceleration) -> Foundry {
+    pub(super) fn foundry(&self, store: &Store, image: &Image, acceleration: &Acceleration) -> Foundry {
         Foundry::new(
             store,
             self.snapshots_size,
+            image.facts.architecture,
             acceleration,
             Limits::under(acceleration).boot * Limits::GIVE_UP,
         )

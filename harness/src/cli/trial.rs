@@ -80,7 +80,7 @@ fn attempt(arguments: &TrialArguments) -> Result<Exit, Failure> {
     let scenario = arguments.scenario(&workshop)?;
     let runtime = runtime()?;
     let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
-    let mut plan = workshop.plan(vec![scenario], &acceleration)?;
+    let mut plan = workshop.plan(vec![scenario], &acceleration, arguments.machine.firmware)?;
     for planned in &mut plan.scenarios {
         // What must hold is asked once the extension is there, and not before.
         planned.steps.retain(|step| !step.hold || step.life > 0);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use camino::Utf8Path;
 use loadgauge_images::image::DiskFormat;
 
 use super::abilities::Way;
@@ -43,13 +44,30 @@ impl Beginning<'_> {
         }
     }
 
-    /// Makes the disk that the guest writes to: over the image, or over what was written when the
-    /// machine was saved.
-    pub(crate) fn make_disk(&self, plan: &MachinePlan, layout: &Layout) -> Result<(), StartError> {
+    /// Makes the disks that the guest writes to and the variables of its firmware: new ones, or those of
+    /// the machine that was saved.
+    pub(crate) fn make_disks(&self, plan: &MachinePlan, layout: &Layout) -> Result<(), StartError> {
+        let extra = 0..plan.spec.disks.len();
         match self {
-            Self::PowerOn { .. } => overlay::create(&plan.image, &layout.overlay())?,
+            Self::PowerOn { .. } => {
+                overlay::create(&plan.image, &layout.overlay())?;
+                for (number, disk) in extra.zip(&plan.spec.disks) {
+                    overlay::create_empty(disk.size_mib, &layout.extra_disk(number))?;
+                }
+                plan.firmware.prepare(layout)?;
+            }
             Self::Restore(Held { files, .. }) => {
-                overlay::create_over(&files.disk(), DiskFormat::Qcow2, &layout.overlay())?;
+                let saved = files.machine();
+                let over =
+                    |saved: &Utf8Path, own: &Utf8Path| overlay::create_over(saved, DiskFormat::Qcow2, own);
+                over(&saved.overlay(), &layout.overlay())?;
+                for number in extra {
+                    over(&saved.extra_disk(number), &layout.extra_disk(number))?;
+                }
+                let variables = saved.firmware_variables();
+                if variables.exists() {
+                    std::fs::copy(&variables, layout.firmware_variables()).map_err(at("copy", &variables))?;
+                }
             }
         }
         Ok(())

@@ -70,7 +70,7 @@ impl Founding<'_> {
     /// The guest does not come up, or the host is in the way. Nothing is left behind.
     pub(crate) async fn found(self, vacancy: Vacancy) -> Result<Arc<Held>, FoundError> {
         let files = vacancy.files.clone();
-        let layout = self.supervisor.layout(self.directory, self.relay).with_disk(files.disk());
+        let layout = self.supervisor.layout(self.directory, self.relay).with_state(files.directory());
         let public_key =
             fresh_key().and_then(|key| key.public_key().to_openssh()).map_err(StartError::Key)?;
         let file = (self.host.way == Way::Shared).then(|| files.memory());

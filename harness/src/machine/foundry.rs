@@ -113,12 +113,18 @@ pub struct Place<'a> {
 }
 
 impl Foundry {
-    /// A foundry that keeps its snapshots in a store, where they shall take `limit` bytes at most. A
-    /// guest may take `boot` to come up.
-    pub fn new(store: &Store, limit: u64, acceleration: &Acceleration, boot: Duration) -> Self {
+    /// A foundry for guests of an architecture that keeps its snapshots in a store, where they shall take
+    /// `limit` bytes at most. A guest may take `boot` to come up.
+    pub fn new(
+        store: &Store,
+        limit: u64,
+        architecture: Architecture,
+        acceleration: &Acceleration,
+        boot: Duration,
+    ) -> Self {
         Self {
             snapshots: Snapshots::in_store(store, limit),
-            host: ask_host(store),
+            host: ask_host(architecture, store),
             factor: acceleration.factor.max(1.0),
             boot,
         }
@@ -317,11 +323,17 @@ impl fmt::Display for Start {
 }
 
 /// What a key takes from this host, or why no snapshot can be made on it.
-fn ask_host(store: &Store) -> Result<Host, String> {
-    let emulator = Emulator::find(Architecture::Amd64).map_err(|error| error.to_string())?;
+fn ask_host(architecture: Architecture, store: &Store) -> Result<Host, String> {
+    let emulator = Emulator::find(architecture).map_err(|error| error.to_string())?;
     let abilities = Abilities::of(&emulator, store).map_err(|error| chain(&error))?;
     let way = abilities.way(emulator.version())?;
-    let machine = abilities.machine("q35").ok_or("QEMU does not say which version its machine `q35` has")?;
+    let alias = match architecture {
+        Architecture::Amd64 => "q35",
+        Architecture::Arm64 => "virt",
+    };
+    let machine = abilities.machine(alias);
+    let machine =
+        machine.ok_or_else(|| format!("QEMU does not say which version its machine `{alias}` has"))?;
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     Ok(Host {
         emulator: emulator.identity(),

@@ -5,7 +5,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::abilities::Way;
 use super::memory::{Backing, Memory};
-use super::{Accelerator, Layout, MachinePlan, StartError, arguments, complete_config};
+use super::snapshot::seconds;
+use super::{Accelerator, Firmware, Flash, Layout, MachinePlan, StartError, arguments, complete_config};
 
 /// Of what lies in the store. It rises when an older snapshot cannot be used any more.
 const FORMAT: u32 = 1;
@@ -54,6 +55,7 @@ impl SnapshotKey {
             ("config", hex::encode(Sha256::digest(&config))),
             ("served", served.join("\n")),
             ("machine", spec),
+            ("firmware", firmware(&plan.firmware)),
             ("emulator", host.emulator.clone()),
             ("way", host.way.capability().to_owned()),
             ("command", command.join("\n")),
@@ -74,6 +76,17 @@ impl SnapshotKey {
     pub fn parts(&self) -> &BTreeMap<String, String> {
         &self.parts
     }
+}
+
+/// The files of a firmware as they are on the host; a copy of one is what the guest gets.
+fn firmware(firmware: &Firmware) -> String {
+    let Firmware::Uefi { code, variables, .. } = firmware else { return firmware.name().to_owned() };
+    let identity = |flash: &Flash| {
+        let file = flash.path.metadata().ok();
+        let changed = file.as_ref().and_then(|file| file.modified().ok()).map_or(0, seconds);
+        format!("{} {} {changed}", flash.path, file.map_or(0, |file| file.len()))
+    };
+    format!("{}\n{}\n{}", firmware.name(), identity(code), identity(variables))
 }
 
 fn digest(parts: &BTreeMap<String, String>) -> String {
@@ -97,6 +110,7 @@ pub(crate) fn host_processor(cpuinfo: &str) -> String {
 #[cfg(test)]
 mod tests {
     use loadgauge_ignition::delivery::Served;
+    use loadgauge_images::image::DiskFormat;
 
     use super::*;
     use crate::machine::testing;
@@ -143,6 +157,17 @@ mod tests {
             ("memory", |plan, _| plan.spec.memory_mib = 2048),
             ("processors", |plan, _| plan.spec.cpus = Some(4)),
             ("network", |plan, _| plan.spec.network = crate::machine::Network::Internet),
+            ("firmware", |plan, _| {
+                let flash = |path: &str| Flash { path: path.into(), format: DiskFormat::Raw };
+                let (code, variables) = (flash("/code"), flash("/variables"));
+                plan.firmware = Firmware::Uefi { code, variables, secure: false };
+            }),
+            ("firmware's variables", |plan, _| {
+                let flash = |path: &str| Flash { path: path.into(), format: DiskFormat::Raw };
+                let (code, variables) = (flash("/code"), flash("/other"));
+                plan.firmware = Firmware::Uefi { code, variables, secure: false };
+            }),
+            ("TPM", |plan, _| plan.spec.tpm = true),
             ("acceleration", |plan, _| plan.acceleration.accelerator = Accelerator::Kvm),
             ("QEMU", |_, host| host.emulator.push_str("+1")),
             ("machine", |_, host| host.machine = "pc-q35-10.1".to_owned()),

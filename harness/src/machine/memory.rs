@@ -24,17 +24,12 @@ pub(crate) struct Backing {
 }
 
 impl Memory {
-    /// What `-machine` takes; `alias` is the name without a version.
-    pub(crate) fn machine(&self, alias: &str) -> String {
-        match self {
-            Self::Own => alias.to_owned(),
-            Self::Kept(Backing { machine, file: None }) | Self::Restored(Backing { machine, file: None }) => {
-                machine.clone()
-            }
-            Self::Kept(Backing { machine, .. }) | Self::Restored(Backing { machine, .. }) => {
-                format!("{machine},memory-backend=memory")
-            }
-        }
+    /// What `-machine` takes; `board` is the machine by its name without a version, with its options.
+    pub(crate) fn machine(&self, board: &str) -> String {
+        let (Self::Kept(backing) | Self::Restored(backing)) = self else { return board.to_owned() };
+        let options = board.find(',').map_or("", |comma| &board[comma..]);
+        let memory = if backing.file.is_some() { ",memory-backend=memory" } else { "" };
+        format!("{}{options}{memory}", backing.machine)
     }
 
     /// The options beside it. A file that is shared takes what the guest writes; one that is not is
@@ -67,6 +62,7 @@ mod tests {
         let (kept, restored) = (Memory::Kept(backing.clone()), Memory::Restored(backing));
         assert_eq!(kept.machine("q35"), "pc-q35-10.0,memory-backend=memory");
         assert_eq!(restored.machine("q35"), kept.machine("q35"));
+        assert_eq!(kept.machine("q35,smm=on"), "pc-q35-10.0,smm=on,memory-backend=memory");
         let object = "memory-backend-file,id=memory,size=512M,mem-path=/store/a,,b/memory,share=";
         assert_eq!(kept.arguments(512), ["-object".to_owned(), format!("{object}on")]);
         let expected = ["-object".to_owned(), format!("{object}off"), "-incoming".into(), "defer".into()];

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::Layout;
 use super::abilities::Way;
 
 /// What a snapshot is, beside its files. It stands in `snapshot.json`.
@@ -56,9 +57,15 @@ impl SnapshotFiles {
         self.0.join("state")
     }
 
-    /// What the guest wrote to its disk.
-    pub(crate) fn disk(&self) -> Utf8PathBuf {
-        self.0.join("disk.qcow2")
+    /// Where they lie.
+    pub(crate) fn directory(&self) -> &Utf8Path {
+        &self.0
+    }
+
+    /// Disks, variables and TPM as they were, where a machine would have them. A TPM's state lies with
+    /// that of the other devices as well, and is taken from there.
+    pub(crate) fn machine(&self) -> Layout {
+        Layout::new(&self.0, &self.0, "")
     }
 
     /// Ignition's config, as the guest got it.

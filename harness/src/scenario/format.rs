@@ -13,7 +13,7 @@ use toml::de::{DeValue, ValueDeserializer};
 
 use super::problem::Problems;
 use super::{LinkRequest, UnitRequest, suggest};
-use crate::machine::Network;
+use crate::machine::{FirmwareChoice, Network};
 use crate::sysext::Format;
 
 /// `requires = { .. }`
@@ -39,6 +39,13 @@ pub(super) struct RawMachine {
     pub(super) network: Option<Network>,
     #[serde(default)]
     pub(super) start: RawStart,
+    pub(super) firmware: Option<FirmwareChoice>,
+    #[serde(default)]
+    pub(super) disk: Vec<RawDisk>,
+    #[serde(default)]
+    pub(super) tpm: bool,
+    #[serde(default, rename = "kernel-words")]
+    pub(super) kernel_words: Vec<Spanned<String>>,
 }
 
 /// `start = ".."`
@@ -48,6 +55,14 @@ pub(super) enum RawStart {
     #[default]
     Auto,
     Cold,
+}
+
+/// `[[machine.disk]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDisk {
+    pub(super) size: Spanned<String>,
+    pub(super) serial: Spanned<String>,
 }
 
 /// `[[sysext]]`

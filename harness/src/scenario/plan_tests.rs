@@ -95,6 +95,7 @@ impl Bench {
             acceleration: &acceleration(),
             build: &build,
             origin: "http://10.0.2.100",
+            firmware: None,
             inline_limit: 1000,
         };
         planner.plan(scenarios)
@@ -308,6 +309,7 @@ fn the_hello_scenario_is_really_built() {
         acceleration: &acceleration(),
         build: &builder(&image, &store, &silent),
         origin: "http://10.0.2.100",
+        firmware: None,
         inline_limit: INLINE_LIMIT,
     };
     let plan = planner.plan(scenarios).unwrap_or_else(|error| panic!("{error:?}"));

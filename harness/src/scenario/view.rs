@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Artefact, Plan, Planned, PlannedStep, Skipped};
 use crate::check::{Change, Swap, Sweep};
-use crate::machine::{Acceleration, Accelerator, Decision, MachinePlan, MachineSpec, Start};
+use crate::machine::{Acceleration, Accelerator, Decision, Firmware, MachinePlan, MachineSpec, Start};
 
 /// Version of the plan's JSON. It rises when a field changes its meaning or goes.
 const FORMAT: u32 = 1;
@@ -191,7 +191,17 @@ impl Planned {
         let spec = &self.machine.spec;
         writeln!(formatter, "{}: {}", self.scenario.name, self.scenario.summary)?;
         let processors = spec.processors(self.machine.acceleration.accelerator);
-        writeln!(formatter, "  machine    {} MiB, {} processors", spec.memory_mib, processors)?;
+        write!(formatter, "  machine    {} MiB, {} processors", spec.memory_mib, processors)?;
+        if self.machine.firmware != Firmware::Bios {
+            write!(formatter, ", {}", self.machine.firmware.name())?;
+        }
+        if spec.tpm {
+            write!(formatter, ", TPM")?;
+        }
+        for disk in &spec.disks {
+            write!(formatter, ", disk `{}` of {} MiB", disk.serial, disk.size_mib)?;
+        }
+        writeln!(formatter)?;
         writeln!(formatter, "  start      {}: {}", decision.start, decision.reason)?;
         for artefact in &self.extensions {
             let mut line = format!("  extension  {}", artefact.name);

@@ -4,7 +4,7 @@
 //! `recipe -> sources -> stage -> finish -> image`, with one file for each:
 //!
 //! - [`recipe`]: the file format
-//! - [`debian`] with `apt` and `deb`, and `tree`: where the contents come from
+//! - [`debian`] and [`gentoo`] with `apt` and `deb`, and `tree`: where the contents come from
 //! - [`stage`]: the tree before it is packed, which belongs to root whoever builds it
 //! - [`release_file`] and [`compatible()`]: what systemd-sysext goes by when it merges or refuses
 //! - [`lint`]: what breaks extensions on Flatcar
@@ -24,8 +24,12 @@ pub mod debian;
 mod digest;
 pub mod elf;
 mod etc;
+/// Why an extension holds what it holds.
+pub mod explain;
 mod extension;
 mod fetch;
+/// Gentoo's binary packages.
+pub mod gentoo;
 mod globs;
 mod inputs;
 /// What breaks extensions on Flatcar.

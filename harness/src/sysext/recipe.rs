@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::archive;
+use super::gentoo::GentooSource;
 use super::pack::Packing;
 use super::recipe_error::RecipeError;
 use super::signing::KeyPair;
@@ -43,6 +44,9 @@ pub struct Recipe {
     /// Debian packages, with what they need beyond the base
     #[serde(default)]
     pub debian: Vec<DebianSource>,
+    /// Gentoo's binary packages, with what they need beyond the base
+    #[serde(default)]
+    pub gentoo: Vec<GentooSource>,
     /// archives that are unpacked
     #[serde(default, rename = "archive")]
     pub archives: Vec<ArchiveSource>,
@@ -252,8 +256,8 @@ impl Recipe {
     fn check(&self) -> Result<(), RecipeError> {
         check_name(self.name()).map_err(|(message, hint)| self.error(&self.name, message, hint))?;
         let empty = self.files.is_empty() && self.trees.is_empty();
-        if empty && self.debian.is_empty() && self.archives.is_empty() {
-            let hint = "add [[file]], [[tree]], [[archive]] or [[debian]]";
+        if empty && self.debian.is_empty() && self.gentoo.is_empty() && self.archives.is_empty() {
+            let hint = "add [[file]], [[tree]], [[archive]], [[debian]] or [[gentoo]]";
             return Err(self.error(&self.name, "the recipe puts nothing into the extension", hint));
         }
         for file in &self.files {
@@ -275,6 +279,9 @@ impl Recipe {
                 "letters, digits, `.`, `+`, `~` and `^`; systemd compares it and puts it into file names";
             return Err(self.error(version, message, hint));
         }
+        for source in &self.gentoo {
+            source.check(self)?;
+        }
         for source in &self.debian {
             for package in &source.packages {
                 if !is_package_name(package.get_ref()) {
@@ -294,7 +301,8 @@ impl Recipe {
             }
         }
         let archives = self.archives.iter().flat_map(|source| source.include.iter().chain(&source.exclude));
-        let excludes = self.debian.iter().flat_map(|source| &source.exclude).chain(archives);
+        let gentoo = self.gentoo.iter().flat_map(|source| &source.exclude);
+        let excludes = self.debian.iter().flat_map(|source| &source.exclude).chain(archives).chain(gentoo);
         for pattern in excludes.chain(&self.finish.remove).chain(&self.finish.mask) {
             if let Err(error) = globset::Glob::new(pattern.get_ref()) {
                 let hint = "a glob such as \"/usr/share/doc/**\"";

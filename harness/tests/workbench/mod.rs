@@ -32,7 +32,13 @@ impl Place {
 
     pub(crate) fn target(&self) -> Target<'_> {
         let links = BaseLinks::new();
-        Target { os_release: &self.release, architecture: Architecture::Amd64, base: None, links }
+        Target {
+            os_release: &self.release,
+            architecture: Architecture::Amd64,
+            base: None,
+            portage: None,
+            links,
+        }
     }
 
     pub(crate) fn build(&self, recipe: &Recipe, format: Format) -> Result<Built, BuildError> {
