@@ -16,7 +16,8 @@ use super::migrate::{self, MigrateError};
 use super::qmp::QmpError;
 use super::snapshot::{Snapshot, host_boot, seconds};
 use super::snapshots::{Held, Vacancy};
-use super::{Fault, Machine, MachinePlan, StartError, Supervisor};
+use super::{Fault, Machine, MachinePlan, StartError, Supervisor, USER};
+use crate::guest::{Command, Guest, GuestError};
 
 /// No snapshot can be made.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +40,20 @@ pub enum FoundError {
     /// QEMU cannot save it
     #[error(transparent)]
     Save(#[from] MigrateError),
+    /// its guest cannot be asked anything
+    #[error(transparent)]
+    Guest(#[from] GuestError),
     /// a file cannot be kept
     #[error(transparent)]
     File(#[from] FileError),
 }
+
+/// What checks and sweeps run.
+const WARM_UP: &str = "systemctl list-units --state=failed; systemctl show -p Id sshd.socket; \
+    systemd-sysext status --json=short; journalctl -b -n 1 -o cat; \
+    sort /proc/self/mountinfo | grep -c / | sed p | cut -c1; stat /; cat /proc/uptime";
+/// By how much that may take longer than an answer to an order.
+const WARMING: u32 = 6;
 
 /// What a snapshot is made with.
 #[derive(Debug, Clone, Copy)]
@@ -63,23 +74,26 @@ pub(crate) struct Founding<'a> {
 impl Founding<'_> {
     /// Boots the machine, has it remember a word, stops it where it stands, and keeps it.
     ///
-    /// Nobody can log in to it: the private key to the public one in its config is thrown away, and each
-    /// copy gets one of its own. So no secret lies in the store.
+    /// Nobody can log in to what is kept: the key that lets this machine's owner in is thrown away with
+    /// it, and each copy gets one of its own. So no secret lies in the store that opens anything.
     ///
     /// # Errors
     /// The guest does not come up, or the host is in the way. Nothing is left behind.
     pub(crate) async fn found(self, vacancy: Vacancy) -> Result<Arc<Held>, FoundError> {
         let files = vacancy.files.clone();
         let layout = self.supervisor.layout(self.directory, self.relay).with_state(files.directory());
-        let public_key =
-            fresh_key().and_then(|key| key.public_key().to_openssh()).map_err(StartError::Key)?;
+        let key = fresh_key().map_err(StartError::Key)?;
+        let public_key = key.public_key().to_openssh().map_err(StartError::Key)?;
         let file = (self.host.way == Way::Shared).then(|| files.memory());
         let memory = Memory::Kept(Backing { machine: self.host.machine.clone(), file });
         let beginning = Beginning::PowerOn { public_key: &public_key, memory };
-        let unused = fresh_key().map_err(StartError::Key)?;
         let mut machine =
-            Machine::begin(self.plan.clone(), layout.clone(), unused, &beginning, self.supervisor).await?;
+            Machine::begin(self.plan.clone(), layout.clone(), key, &beginning, self.supervisor).await?;
         let ready = machine.ready(None, self.boot).await?;
+        tokio::select! {
+            fault = machine.fault() => return Err(fault.into()),
+            warmed = self.warm_up(&machine) => warmed?,
+        }
         let nonce = nonce();
         match machine.order(&format!("hold {nonce}"), self.answer).await? {
             Answer::Holding { nonce: held } if held == nonce => {}
@@ -96,6 +110,16 @@ impl Founding<'_> {
             keep(&from, to)?;
         }
         Ok(vacancy.commit(self.describe(nonce, ready))?)
+    }
+
+    /// Logs in once and asks what checks ask, so that each copy finds the programs for it in memory, and
+    /// need not read them from the disk again.
+    async fn warm_up(&self, machine: &Machine) -> Result<(), GuestError> {
+        let limit = self.answer * WARMING;
+        let guest = Guest::connect(machine.ssh_address(), USER, machine.key(), limit).await?;
+        guest.run(Command::as_root(WARM_UP).with_timeout(limit)).await?;
+        guest.close().await;
+        Ok(())
     }
 
     fn describe(&self, nonce: String, ready: Ready) -> Snapshot {
