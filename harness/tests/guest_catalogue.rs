@@ -4,6 +4,7 @@ mod guest_run;
 
 use guest_run::GuestRun;
 use loadgauge::check::Outcome;
+use loadgauge::machine::Start;
 use loadgauge::runner::EventKind;
 
 /// The only steps that a scenario of the catalogue does without, and says why.
@@ -24,6 +25,12 @@ fn every_scenario_of_the_catalogue_holds() {
                     Outcome::Passed
                 };
                 assert_eq!(outcome, expected, "`{scenario}`, {summary}");
+            }
+            EventKind::MachineReady { scenario, start: Some(started), .. } => {
+                // These two have the same machine, without any extension of their own.
+                let shared = ["docker-vendor", "swap"].contains(&scenario.as_str());
+                let expected = if shared { Start::Warm } else { Start::Cold };
+                assert_eq!(started.start, expected, "`{scenario}`: {}", started.reason);
             }
             EventKind::ScenarioFinished { scenario, outcome, .. } => {
                 assert_eq!(outcome, Outcome::Passed, "`{scenario}`");

@@ -11,7 +11,7 @@ use loadgauge_images::host::Store;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::abilities::Abilities;
+use super::abilities::{Abilities, Way};
 use super::found::{FoundError, Founding};
 use super::key::{Host, SnapshotKey, host_processor};
 use super::snapshots::{Held, Snapshots, Taken};
@@ -128,6 +128,17 @@ impl Foundry {
             factor: acceleration.factor.max(1.0),
             boot,
         }
+    }
+
+    /// The same foundry with another way to save machines than the best one.
+    #[must_use]
+    pub fn saving(self, way: Way) -> Self {
+        Self { host: self.host.map(|host| Host { way, ..host }), ..self }
+    }
+
+    /// The snapshots that it keeps.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
     }
 
     /// Decides for machines that are to run, each with whether its scenario wants it cold.
