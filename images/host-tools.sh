@@ -75,7 +75,10 @@ find_missing() {
     program uidmap newuidmap
     program grub-common grub-mkimage
     file grub-pc-bin /usr/lib/grub/i386-pc/boot.img
+    file grub-efi-amd64-bin /usr/lib/grub/x86_64-efi/modinfo.sh
+    program cryptsetup-bin veritysetup
     program systemd-container systemd-dissect
+    program swtpm swtpm
     program pkg-config pkg-config
     program zstd zstd
     program gcc cc
@@ -87,6 +90,9 @@ find_missing() {
 
 # What tests compare with, and the real servers and archives that they make.
 find_missing_of_tests() {
+    program cryptsetup-bin veritysetup
+    program openssl openssl
+    program file file
     program openssh-server sshd
     program openssh-client ssh-keygen
     program binutils readelf

@@ -1,8 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Runs inside the new root after the packages and the tree `root/` are in place.
-# It makes the packages' defaults into Flatcar's, builds the initrd, and takes off what only the
-# building needed.
+# It makes the packages' defaults into Flatcar's.
 set -eu
 export LC_ALL=C.UTF-8
 
@@ -76,18 +75,3 @@ rm -f /etc/machine-id
 sed -i 's/^hosts:.*/hosts: files myhostname resolve [!UNAVAIL=return] dns/' /etc/nsswitch.conf
 ln -sfn ../run/systemd/resolve/resolv.conf /etc/resolv.conf
 : > /etc/fstab
-
-# --- the initrd ---
-version=$(ls /usr/lib/modules)
-dracut --force --no-hostonly --no-hostonly-cmdline --no-hostonly-default-device --no-early-microcode \
-    --reproducible --no-machineid --modules standin --kver "$version" --compress "zstd -3" /boot/initrd
-cp /boot/vmlinuz-"$version" /boot/vmlinuz
-# Its packages stay in the database: a base that misses what its kernel package needs is one that
-# apt refuses to resolve anything against.
-rm -rf /boot/*-"$version" /vmlinuz* /initrd.img* /usr/lib/dracut /etc/dracut* /etc/kernel
-
-# --- what nobody reads ---
-rm -rf /var/cache/* /var/log/*.log /var/log/apt /var/lib/apt /usr/share/doc/* /usr/share/man/* /usr/share/locale/* \
-    /usr/share/lintian /usr/share/bash-completion /etc/dpkg/dpkg.cfg.d/99mmdebstrap
-# What was made last is newer than /usr, so that no unit with ConditionNeedsUpdate= runs at first boot.
-touch /etc/.updated /var/.updated

@@ -3,12 +3,12 @@ use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::boot::BootArguments;
+use super::build::PackArguments;
 use super::doctor::DoctorArguments;
 use super::keep::KeepArguments;
 use super::schedule::ScheduleArguments;
 use super::stop::StopArguments;
-use crate::machine::AccelChoice;
-use crate::sysext::Format;
+use crate::machine::{AccelChoice, FirmwareChoice};
 
 /// Boots Flatcar images under QEMU and checks that their system extensions work
 #[derive(Debug, Parser)]
@@ -92,6 +92,10 @@ pub(super) struct MachineChoice {
     /// What executes the guest's instructions: `auto` takes KVM where a timed boot proves it
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto, env = "LOADGAUGE_ACCEL")]
     pub accel: AccelChoice,
+
+    /// What machines execute first whose scenario does not say; BIOS on amd64 when not given
+    #[arg(long, value_enum, env = "LOADGAUGE_FIRMWARE")]
+    pub firmware: Option<FirmwareChoice>,
 }
 
 /// `loadgauge run`
@@ -172,9 +176,9 @@ pub(super) struct BuildArguments {
     /// for which image
     #[command(flatten)]
     pub image: ImageChoice,
-    /// How it is packed
-    #[arg(long, value_enum, default_value_t = Format::Squashfs)]
-    pub format: Format,
+    /// how it is packed
+    #[command(flatten)]
+    pub pack: PackArguments,
     /// Call the extension this instead of what the recipe says
     #[arg(long)]
     pub name: Option<String>,

@@ -27,7 +27,7 @@ pub(super) fn build(arguments: &ImageBuildArguments) -> Result<Exit, Failure> {
         .map(|name| vendor_extension(name, &base, &catalogue, &store))
         .collect::<Result<Vec<_>, Failure>>()?;
     let progress = |text: &str| output::tell(&format!("image: {text}"));
-    let image = standin::build_image(&store, &base, &directory, &extensions, &progress)?;
+    let image = standin::build_image(&store, &options, (&base, &directory), &extensions, &progress)?;
     remember_image(&image, &store)?;
     output::print(&format!("{}\n", image.disk.parent().unwrap_or(Utf8Path::new("/"))))?;
     Ok(Exit::Passed)

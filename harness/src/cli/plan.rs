@@ -10,7 +10,7 @@ use crate::machine::{Layout, MachinePlan, arguments as qemu_arguments};
 pub(super) fn plan(arguments: &PlanArguments) -> Result<Exit, Failure> {
     let (workshop, scenarios) = Workshop::with_scenarios(&arguments.selection, &arguments.image)?;
     let acceleration = super::run::runtime()?.block_on(workshop.prove(arguments.machine.accel))?;
-    let plan = workshop.plan(scenarios, &acceleration)?;
+    let plan = workshop.plan(scenarios, &acceleration, arguments.machine.firmware)?;
     let program = super::run::own_program()?;
     let command = |machine: &MachinePlan| qemu_arguments(machine, &future_layout(machine, &program));
     match arguments.format {

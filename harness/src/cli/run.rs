@@ -32,7 +32,7 @@ pub(super) fn run_here(arguments: &RunArguments, patron: Option<&Patron>) -> Res
     let (workshop, scenarios) = Workshop::with_scenarios(&arguments.selection, &arguments.image)?;
     let runtime = runtime()?;
     let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
-    let plan = workshop.plan(scenarios, &acceleration)?;
+    let plan = workshop.plan(scenarios, &acceleration, arguments.machine.firmware)?;
     let directory = RunDirectory::create(arguments.output.as_deref())?;
     let timings = Timings::of(&workshop.store, acceleration.accelerator);
     let run = arguments.schedule.apply(Run::of_plan(&plan, &directory, arguments.schedule.repeat)?, &timings);

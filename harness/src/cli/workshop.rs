@@ -6,7 +6,7 @@ use loadgauge_images::host::Store;
 
 use super::arguments::{ImageChoice, Selection};
 use super::{Exit, Failure, output};
-use crate::machine::{AccelChoice, Acceleration, ORIGIN, prove};
+use crate::machine::{AccelChoice, Acceleration, FirmwareChoice, ORIGIN, prove};
 use crate::scenario::{Catalogue, Plan, Planner, Scenario, builder, select};
 
 /// Name of the link in the store that leads to the image made last.
@@ -51,6 +51,7 @@ impl Workshop {
         &self,
         scenarios: Vec<Scenario>,
         acceleration: &Acceleration,
+        firmware: Option<FirmwareChoice>,
     ) -> Result<Plan, Failure> {
         let build = builder(&self.image, &self.store, &output::tell);
         let planner = Planner {
@@ -58,6 +59,7 @@ impl Workshop {
             acceleration,
             build: &build,
             origin: ORIGIN,
+            firmware,
             inline_limit: INLINE_LIMIT,
         };
         Ok(planner.plan(scenarios)?)

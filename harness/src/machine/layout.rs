@@ -70,6 +70,31 @@ impl Layout {
         self.runtime.join("disk.qcow2")
     }
 
+    /// An empty disk of the machine, counted from 0.
+    pub fn extra_disk(&self, number: usize) -> Utf8PathBuf {
+        self.runtime.join(format!("disk{number}.qcow2"))
+    }
+
+    /// The machine's own copy of its firmware's variables.
+    pub fn firmware_variables(&self) -> Utf8PathBuf {
+        self.runtime.join("variables")
+    }
+
+    /// The directory with the state of its TPM.
+    pub fn tpm_state(&self) -> Utf8PathBuf {
+        self.runtime.join("tpm-state")
+    }
+
+    /// QEMU connects to the TPM through this socket.
+    pub fn tpm_socket(&self) -> Utf8PathBuf {
+        self.runtime.join("tpm")
+    }
+
+    /// Kept: what the TPM itself printed.
+    pub fn tpm_log(&self) -> Utf8PathBuf {
+        self.kept.join("tpm.log")
+    }
+
     /// QEMU connects its monitor to this socket.
     pub fn qmp_socket(&self) -> Utf8PathBuf {
         self.runtime.join("qmp")

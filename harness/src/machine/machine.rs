@@ -12,12 +12,16 @@ use tokio_util::sync::DropGuard;
 use super::console::Console;
 use super::events::{self, Ready};
 use super::keeper::{self, Stopped};
+use super::monitor::Symptom;
 use super::qmp::Qmp;
 use super::start::{Prepared, StartError, prepare};
-use super::{Fault, Layout, MachinePlan, Supervisor, http, journal, monitor};
+use super::{Fault, Layout, MachinePlan, Supervisor, contact, http, journal, monitor, pulse};
 
 /// How many lines of the console are shown when what was waited for did not come.
 const TAIL: usize = 20;
+/// Which part of the time that a guest has to be up it may spend without a word: the firmware's, the
+/// boot loader's or the kernel's first comes after a few seconds.
+const SILENT_SHARE: u32 = 6;
 /// How many symptoms may wait to be read; the tasks that see them can wait as well.
 const SYMPTOMS: usize = 16;
 
@@ -33,6 +37,7 @@ pub struct Machine {
     pid: u32,
     qmp: Qmp,
     console: Console,
+    symptoms: mpsc::Sender<Symptom>,
     ready: watch::Receiver<Option<Ready>>,
     fault: watch::Receiver<Option<Fault>>,
     stopped: watch::Receiver<Option<Stopped>>,
@@ -74,7 +79,7 @@ impl Machine {
         prepared: Prepared,
         supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
-        let Prepared { child, directory, qmp, qmp_events, port, .. } = prepared;
+        let Prepared { child, tpm, directory, qmp, qmp_events, port, .. } = prepared;
         let token = supervisor.token();
         let console = Console::default();
         let (symptoms_in, symptoms) = mpsc::channel(SYMPTOMS);
@@ -107,14 +112,23 @@ impl Machine {
             tokio::select! { () = diagnosis => {} () = end => {} }
         });
         let pid = child.id().unwrap_or_default();
+        let registry = supervisor.registry();
+        let entered = registry.enter(pid, "qemu", &plan.name);
+        let entered_tpm =
+            tpm.as_ref().map(|tpm| registry.enter(tpm.id().unwrap_or_default(), "swtpm", &plan.name));
+        let patient = pulse::Patient { qmp: qmp.clone(), pid, architecture: plan.image.facts.architecture };
+        tasks.spawn(pulse::feel(patient, symptoms_in.clone(), token.clone()));
         let kept = keeper::Kept {
             child,
+            tpm,
+            entered,
+            entered_tpm,
             directory,
             layout: layout.clone(),
             readers,
             supervisor: supervisor.clone(),
         };
-        tasks.spawn(keeper::keep(kept, qmp.clone(), token.clone(), symptoms_in, stopped_in));
+        tasks.spawn(keeper::keep(kept, qmp.clone(), token.clone(), symptoms_in.clone(), stopped_in));
 
         let machine = Self {
             name: plan.name,
@@ -124,6 +138,7 @@ impl Machine {
             pid,
             qmp,
             console,
+            symptoms: symptoms_in,
             ready,
             fault,
             stopped,
@@ -182,15 +197,25 @@ impl Machine {
                 _ => std::future::pending().await,
             }
         };
+        let silence = limit / SILENT_SHARE;
         tokio::select! {
             biased;
             fault = self.fault() => Err(fault),
             ready = wanted => Ok(ready),
+            () = self.stays_silent(silence) => Err(Fault::Silent { seconds: silence.as_secs() }),
             () = sleep(limit) => Err(Fault::TimedOut {
                 what: if after.is_some() { "the guest's readiness after a reboot" } else { "the guest's readiness" }.into(),
                 seconds: limit.as_secs(),
                 console: self.console_tail(TAIL),
             }),
+        }
+    }
+
+    /// Resolves when the console has had nothing after this long, and never if it has.
+    async fn stays_silent(&self, limit: Duration) {
+        sleep(limit).await;
+        if !self.console.is_silent() {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -202,6 +227,26 @@ impl Machine {
             Ok(Some(fault)) => fault,
             _ => std::future::pending().await,
         }
+    }
+
+    /// Looks whether the guest still speaks SSH, for as long as `limit`. If not, that is a [`Fault`] from
+    /// then on, unless the machine shows a better cause at the same time.
+    ///
+    /// For a guest that is up and was asked something which it has not answered, or no longer can.
+    pub async fn look_for_ssh(&self, context: &str, limit: Duration) -> bool {
+        match contact::answers(self.address, limit).await {
+            Ok(()) => true,
+            Err(why) => {
+                self.report_ssh(format!("{context}, and {why}")).await;
+                false
+            }
+        }
+    }
+
+    /// Makes a [`Fault`] of what went wrong with the guest's SSH.
+    pub async fn report_ssh(&self, what: String) {
+        // Nobody reads any more where there is a fault already.
+        let _ = self.symptoms.send(Symptom::Ssh { what }).await;
     }
 
     /// The last lines of the console, as plain text.

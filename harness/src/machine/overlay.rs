@@ -49,3 +49,14 @@ pub(crate) fn create(image: &Image, overlay: &Utf8Path) -> Result<(), OverlayErr
     command.run()?;
     Ok(())
 }
+
+/// Makes an empty disk, which takes room only for what is written to it.
+///
+/// # Errors
+/// `qemu-img` is missing or refuses.
+pub(crate) fn create_empty(size_mib: u32, path: &Utf8Path) -> Result<(), OverlayError> {
+    let mut command = Tool::find("qemu-img")?.command();
+    command.args(["create", "-q", "-f", "qcow2"]).arg(path).arg(format!("{size_mib}M"));
+    command.run()?;
+    Ok(())
+}

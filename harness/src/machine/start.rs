@@ -14,7 +14,7 @@ use super::directory::{FileError, RuntimeDirectory, Sockets, at};
 use super::overlay::{self, OverlayError};
 use super::qemu::{Emulator, EmulatorError};
 use super::qmp::{Qmp, QmpError, QmpEvent, forwarded_port};
-use super::{Layout, MachinePlan, arguments, process, units};
+use super::{Layout, MachinePlan, TpmError, arguments, process, tpm, units};
 
 /// How long QEMU may take to connect its sockets; it does so before it allocates anything large.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -66,6 +66,9 @@ pub enum StartError {
     /// QEMU does not do what it is told
     #[error(transparent)]
     Qmp(#[from] QmpError),
+    /// its TPM does not start
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
     /// all machines are being stopped
     #[error("the machine was not started: the run is being ended")]
     Cancelled,
@@ -83,6 +86,7 @@ impl StartError {
         match self {
             Self::Overlay(error) => error.hint(),
             Self::Emulator(error) => error.hint(),
+            Self::Tpm(error) => error.hint(),
             Self::Conflict(error) => error.hint(),
             Self::Ended { words, .. } if words.contains("kvm") || words.contains("KVM") => {
                 Some("run without KVM: --accel tcg".to_owned())
@@ -113,6 +117,7 @@ pub fn command_line(emulator: &Utf8Path, plan: &MachinePlan, layout: &Layout) ->
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) child: Child,
+    pub(crate) tpm: Option<Child>,
     pub(crate) directory: RuntimeDirectory,
     pub(crate) qmp: Qmp,
     pub(crate) qmp_events: tokio::sync::mpsc::UnboundedReceiver<QmpEvent>,
@@ -141,10 +146,15 @@ pub(crate) async fn prepare(
     write(layout.ignition(), config)?;
     write(layout.command_line(), command_line(emulator.path(), plan, layout) + "\n")?;
     overlay::create(&plan.image, &layout.overlay())?;
+    for (number, disk) in plan.spec.disks.iter().enumerate() {
+        overlay::create_empty(disk.size_mib, &layout.extra_disk(number))?;
+    }
+    plan.firmware.prepare(layout)?;
     let console_file = create(&layout.console_log()).await?;
     let journal_file = create(&layout.journal_log()).await?;
 
     let sockets = Sockets::bind(layout)?;
+    let tpm = if plan.spec.tpm { Some(tpm::start(layout).await?) } else { None };
     let mut child = spawn(emulator.path(), plan, layout).await?;
     let connected = connect(&mut child, sockets, layout).await;
     let (qmp_stream, console, events, journal, http) = match connected {
@@ -160,6 +170,7 @@ pub(crate) async fn prepare(
     let port = forwarded_port(&table).ok_or(StartError::NoPort { found: table })?;
     Ok(Prepared {
         child,
+        tpm,
         directory,
         qmp,
         qmp_events,
@@ -213,7 +224,7 @@ async fn connect(child: &mut Child, sockets: Sockets, layout: &Layout) -> Result
         streams = accept => streams?,
         status = child.wait() => {
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            return Err(StartError::Ended { status, words: words(layout) });
+            return Err(StartError::Ended { status, words: words(&layout.qemu_log()) });
         }
     };
     for path in
@@ -226,9 +237,9 @@ async fn connect(child: &mut Child, sockets: Sockets, layout: &Layout) -> Result
     Ok((qmp, console, events, journal, http))
 }
 
-/// The end of what QEMU printed.
-pub(crate) fn words(layout: &Layout) -> String {
-    let bytes = std::fs::read(layout.qemu_log()).unwrap_or_default();
+/// The end of what a process printed.
+pub(crate) fn words(log: &Utf8Path) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.trim_end().lines().collect();
     lines[lines.len().saturating_sub(WORDS)..].join("\n")

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::children::{ChildRecord, Children};
 use super::layout::{LONGEST_SOCKET, Layout};
 use super::leftovers::{self, PREFIX};
 
@@ -25,6 +26,7 @@ use super::leftovers::{self, PREFIX};
 pub struct Supervisor {
     token: CancellationToken,
     tasks: TaskTracker,
+    children: Children,
     runtime: Arc<Runtime>,
 }
 
@@ -81,7 +83,12 @@ impl Supervisor {
     /// The directory cannot be made.
     pub fn new() -> Result<Self, SupervisorError> {
         let runtime = Arc::new(Runtime::create()?);
-        Ok(Self { token: CancellationToken::new(), tasks: TaskTracker::new(), runtime })
+        Ok(Self {
+            token: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            children: Children::default(),
+            runtime,
+        })
     }
 
     /// Stops all machines and waits until nothing is left of them. Machines that are started
@@ -90,6 +97,17 @@ impl Supervisor {
         self.token.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.children.kill();
+    }
+
+    /// The processes of its machines that run at the moment.
+    pub fn children(&self) -> Vec<ChildRecord> {
+        self.children.all()
+    }
+
+    /// Where processes are entered.
+    pub(crate) fn registry(&self) -> &Children {
+        &self.children
     }
 
     /// Where the sockets and disks of its machines lie.

@@ -127,10 +127,9 @@ impl Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Network;
 
     fn at_most(cpus: usize, memory_mib: u64, count: usize, accelerator: Accelerator) -> usize {
-        let spec = MachineSpec { memory_mib: 1536, cpus: Some(2), network: Network::Hermetic };
+        let spec = MachineSpec { memory_mib: 1536, cpus: Some(2), ..MachineSpec::default() };
         let needs = vec![Needs::of(&spec, accelerator); count];
         Budget::of(Capacity { cpus, memory_mib }, accelerator, None).at_most(&needs)
     }

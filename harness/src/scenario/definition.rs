@@ -48,8 +48,8 @@ pub struct SysextRequest {
     pub source: Source,
     /// what it is called instead of what its recipe or its file says
     pub name: Option<String>,
-    /// how it is packed; of no meaning to an image that was built before
-    pub format: Format,
+    /// how it is packed, where that is not left to its recipe
+    pub format: Option<Format>,
     /// how it comes into the guest
     #[serde(skip)]
     pub delivery: Delivery,

@@ -13,7 +13,7 @@ use toml::de::{DeValue, ValueDeserializer};
 
 use super::problem::Problems;
 use super::{LinkRequest, UnitRequest, suggest};
-use crate::machine::Network;
+use crate::machine::{FirmwareChoice, Network};
 use crate::sysext::Format;
 
 /// `requires = { .. }`
@@ -37,6 +37,21 @@ pub(super) struct RawMachine {
     pub(super) memory: Option<Spanned<String>>,
     pub(super) cpus: Option<Spanned<u32>>,
     pub(super) network: Option<Network>,
+    pub(super) firmware: Option<FirmwareChoice>,
+    #[serde(default)]
+    pub(super) disk: Vec<RawDisk>,
+    #[serde(default)]
+    pub(super) tpm: bool,
+    #[serde(default, rename = "kernel-words")]
+    pub(super) kernel_words: Vec<Spanned<String>>,
+}
+
+/// `[[machine.disk]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDisk {
+    pub(super) size: Spanned<String>,
+    pub(super) serial: Spanned<String>,
 }
 
 /// `[[sysext]]`

@@ -8,6 +8,7 @@ mod compose;
 mod definition;
 mod format;
 mod parse;
+mod parse_machine;
 mod parse_parts;
 mod parse_step;
 mod plan;

@@ -8,7 +8,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::format::{RawMachine, RawRequires, read, type_of};
-use super::parse_parts::{ignition, machine, requires, sysext, without};
+use super::parse_machine::machine;
+use super::parse_parts::{ignition, requires, sysext, without};
 use super::parse_step::{read_duration, step};
 use super::problem::{ParseError, Problems};
 use super::{IgnitionRequest, Requires, Scenario, Step, SysextRequest, format, suggest};

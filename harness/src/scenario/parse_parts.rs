@@ -5,18 +5,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::format::{RawFile, RawIgnition, RawMachine, RawRequires, RawSysext, read};
+use super::format::{RawFile, RawIgnition, RawRequires, RawSysext, read};
 use super::problem::{Problems, Told};
 use super::{
     AuthorConfig, FileRequest, IgnitionRequest, Requires, Source, Surroundings, SysextRequest, VersionRange,
-    quantity, suggest,
+    suggest,
 };
 use crate::check::Sweep;
-use crate::machine::MachineSpec;
-use crate::sysext::Format;
-
-/// The most processors that QEMU's machine `q35` takes (`MachineClass::max_cpus` before 9.0).
-const MOST_CPUS: u32 = 288;
 
 pub(super) fn requires(raw: RawRequires, problems: &mut Problems<'_>) -> Option<Requires> {
     Some(Requires {
@@ -44,29 +39,6 @@ pub(super) fn without(value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) 
         problems.add(reason.span(), "a sweep is waived without a reason", hint);
     }
     waived.into_iter().map(|(sweep, reason)| (sweep, reason.into_inner())).collect()
-}
-
-pub(super) fn machine(raw: RawMachine, problems: &mut Problems<'_>) -> Option<MachineSpec> {
-    let mut machine = MachineSpec::default();
-    if let Some(memory) = raw.memory {
-        match quantity::mebibytes(memory.get_ref()) {
-            Ok(mebibytes) => machine.memory_mib = mebibytes,
-            Err(cause) => {
-                problems.add(memory.span(), cause, Some("write it like `512MiB` or `2GiB`".to_owned()));
-                return None;
-            }
-        }
-    }
-    if let Some(cpus) = raw.cpus {
-        if !(1..=MOST_CPUS).contains(cpus.get_ref()) {
-            let cause = format!("a machine has between 1 and {MOST_CPUS} processors");
-            problems.add(cpus.span(), cause, None);
-            return None;
-        }
-        machine.cpus = Some(*cpus.get_ref());
-    }
-    machine.network = raw.network.unwrap_or(machine.network);
-    Some(machine)
 }
 
 pub(super) fn sysext(
@@ -103,7 +75,7 @@ pub(super) fn sysext(
     Some(SysextRequest {
         source,
         name: raw.name.map(Spanned::into_inner),
-        format: raw.format.map_or(Format::Squashfs, Spanned::into_inner),
+        format: raw.format.map(Spanned::into_inner),
         delivery: raw.delivery.unwrap_or_default(),
         line: problems.line(span.start),
     })

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Artefact, Plan, Planned, PlannedStep, Skipped};
 use crate::check::Sweep;
-use crate::machine::{Acceleration, Accelerator, MachinePlan, MachineSpec};
+use crate::machine::{Acceleration, Accelerator, Firmware, MachinePlan, MachineSpec};
 
 /// Version of the plan's JSON. It rises when a field changes its meaning or goes.
 const FORMAT: u32 = 1;
@@ -154,7 +154,17 @@ impl fmt::Display for Planned {
         let spec = &self.machine.spec;
         writeln!(formatter, "{}: {}", self.scenario.name, self.scenario.summary)?;
         let processors = spec.processors(self.machine.acceleration.accelerator);
-        writeln!(formatter, "  machine    {} MiB, {} processors", spec.memory_mib, processors)?;
+        write!(formatter, "  machine    {} MiB, {} processors", spec.memory_mib, processors)?;
+        if self.machine.firmware != Firmware::Bios {
+            write!(formatter, ", {}", self.machine.firmware.name())?;
+        }
+        if spec.tpm {
+            write!(formatter, ", TPM")?;
+        }
+        for disk in &spec.disks {
+            write!(formatter, ", disk `{}` of {} MiB", disk.serial, disk.size_mib)?;
+        }
+        writeln!(formatter)?;
         for artefact in &self.extensions {
             let mut line = format!("  extension  {}", artefact.name);
             if let Some(format) = artefact.format {

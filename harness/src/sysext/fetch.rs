@@ -103,7 +103,7 @@ impl FetchError {
 ///
 /// # Errors
 /// See [`FetchError`]. Nothing is kept that is not what was asked for.
-pub fn fetch(url: &str, sha256: &str, limit: u64, store: &Store) -> Result<Utf8PathBuf, FetchError> {
+pub(super) fn fetch(url: &str, sha256: &str, limit: u64, store: &Store) -> Result<Utf8PathBuf, FetchError> {
     let name = "file";
     let vacancy = match store.entry(KIND, sha256)? {
         Entry::Ready(directory) => return Ok(directory.join(name)),
@@ -123,7 +123,7 @@ pub fn fetch(url: &str, sha256: &str, limit: u64, store: &Store) -> Result<Utf8P
 ///
 /// # Errors
 /// See [`FetchError`].
-pub fn read(url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+pub(super) fn read(url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
     again(|| {
         let mut bytes = Vec::new();
         let mut reader = open(url)?.take(limit + 1);

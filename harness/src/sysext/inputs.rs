@@ -18,6 +18,10 @@ pub(super) fn of_recipe(recipe: &Recipe) -> Result<Vec<String>, BuildError> {
         let path = recipe.beside(source.get_ref());
         parts.push(digest::sha256_of_file(&path).map_err(BuildError::io("read", &path))?);
     }
+    if let Some(script) = &recipe.finish.script {
+        let path = recipe.beside(script.get_ref());
+        parts.push(digest::sha256_of_file(&path).map_err(BuildError::io("read", &path))?);
+    }
     for tree in &recipe.trees {
         parts.extend(listing(&recipe.beside(tree.source.get_ref()))?);
     }

@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tar::{Entry, EntryType};
 
 use super::member::{NameError, link_target, member_path};
-use super::stage::{NodeKind, StageError, Staged, is_kept};
+use super::stage::{NodeKind, StageError, Staged};
 
 /// How much is read after the end of a tar, in bytes.
 const MAXIMUM_PADDING: u64 = 16 << 20;
@@ -210,7 +210,7 @@ impl<'a> Unpacking<'a> {
         if path.as_str().is_empty() {
             return Ok(None);
         }
-        if !is_kept(&path) {
+        if !self.staged.takes(&path) {
             if !is_directory {
                 self.dropped.push(path);
             }

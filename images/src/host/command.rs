@@ -35,16 +35,26 @@ pub trait CommandExt {
     /// The command cannot be started or ends with another status than 0.
     fn run(&mut self) -> Result<Output, CommandError>;
 
+    /// The same with something to read.
+    ///
+    /// # Errors
+    /// As [`CommandExt::run`].
+    fn run_with(&mut self, input: Stdio) -> Result<Output, CommandError>;
+
     /// The command line as one would type it.
     fn line(&self) -> String;
 }
 
 impl CommandExt for Command {
     fn run(&mut self) -> Result<Output, CommandError> {
+        self.run_with(Stdio::null())
+    }
+
+    fn run_with(&mut self, input: Stdio) -> Result<Output, CommandError> {
         let line = self.line();
         tracing::debug!(command = %line, "run");
         let output = self
-            .stdin(Stdio::null())
+            .stdin(input)
             .output()
             .map_err(|source| CommandError::Start { command: line.clone(), source })?;
         if output.status.success() {

@@ -23,8 +23,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("btrfs", "btrfs-progs"),
     ("debugfs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
+    ("file", "file"),
     ("fsck.erofs", "erofs-utils"),
-    ("grub-mkimage", "grub-common grub-pc-bin"),
+    ("grub-mkimage", "grub-common grub-pc-bin grub-efi-amd64-bin"),
     ("mcopy", "mtools"),
     ("mke2fs", "e2fsprogs"),
     ("mkfs.btrfs", "btrfs-progs"),
@@ -35,13 +36,16 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("mmd", "mtools"),
     ("newuidmap", "uidmap"),
+    ("openssl", "openssl"),
     ("qemu-img", "qemu-utils"),
     ("qemu-system-aarch64", "qemu-system-arm"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("sfdisk", "fdisk"),
+    ("swtpm", "swtpm"),
     ("systemd-dissect", "systemd-container"),
     ("unshare", "util-linux"),
     ("unsquashfs", "squashfs-tools"),
+    ("veritysetup", "cryptsetup-bin"),
 ];
 
 impl Tool {

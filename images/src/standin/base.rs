@@ -8,35 +8,41 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::error::{StandinError, io};
 use super::namespace::is_root;
 use super::options::Options;
-use super::tree;
+use super::tree::{self, TreeFile};
 use crate::base::{Archive, Base};
 use crate::digest::{self, Inputs};
 use crate::host::{CommandError, CommandExt as _, Entry, Store, Tool};
 use crate::{Architecture, OsRelease};
 
 /// Counts up when the layout of an entry changes in a way that its inputs do not show.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 /// The keyring that Debian's archive is signed by.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// No file is newer than this, so that equal packages give an equal tree: 2025-01-01.
 pub(super) const TIME: u64 = 1_735_689_600;
-const PACKAGES: &str = include_str!("../../standin/packages.txt");
-const CUSTOMIZE: &str = include_str!("../../standin/customize.sh");
+/// What runs in the new root, in this order; the second is the era's own.
+const SCRIPTS: [&str; 3] = ["customize.sh", "era.sh", "initrd.sh"];
+/// What mmdebstrap calls for a suite whose packages leave it to the installer.
+const MERGED_USR: &str = "/usr/share/mmdebstrap/hooks/merged-usr";
 
 /// Files of an entry.
 pub(super) const ROOT_ARCHIVE: &str = "root.tar";
 pub(super) const KERNEL: &str = "vmlinuz";
 pub(super) const INITRD: &str = "initrd.img";
 pub(super) const DPKG_STATUS: &str = "dpkg-status";
+/// The root tree with its package database, by its name on a release server.
+pub(super) const BASE_SQUASHFS: &str = "flatcar_production_image_sysext.squashfs";
 const OS_RELEASE: &str = "os-release";
+/// Where the root tree says which archive its packages are from.
+const ARCHIVE_DESCRIPTION: &str = "usr/share/loadgauge/archive.json";
 /// What the archive had when the base was made: name, architecture, version and SHA-256 of each.
 pub(super) const ARCHIVE_INDEX: &str = "archive-index";
 
 /// Makes the stand-in's base, or finds it in the store, and says in which directory it lies.
 ///
 /// The directory holds `base.json`, the package database `dpkg-status`, `os-release`, the kernel
-/// `vmlinuz`, `initrd.img`, what the archive had, and the file system without extensions as `root.tar`. The store's key
-/// covers everything but the state of the mirror: a base is made anew when it is removed there.
+/// `vmlinuz`, `initrd.img`, what the archive had, and the file system without extensions as
+/// `root.tar` and as `flatcar_production_image_sysext.squashfs`. The store's key covers everything but the state of the mirror: a base is made anew when it is removed there.
 ///
 /// `progress` is told what is being done, in short phrases.
 ///
@@ -56,6 +62,8 @@ pub fn build_base(
         Entry::Ready(directory) => directory,
         Entry::Vacant(vacancy) => {
             bootstrap(vacancy.directory(), options, progress)?;
+            progress("packing the base");
+            pack(vacancy.directory())?;
             describe(vacancy.directory(), options, &key)?;
             vacancy.commit()?
         }
@@ -68,35 +76,74 @@ fn key(options: &Options) -> String {
     let mut inputs = Inputs::default();
     inputs.add("format", FORMAT);
     inputs.add("mirror", &options.mirror);
-    inputs.add("suite", &options.suite);
+    inputs.add("suite", options.blueprint.suite);
     inputs.add("architecture", options.architecture.debian_name());
-    inputs.add("packages", PACKAGES);
-    inputs.add("customize", tree::fill(CUSTOMIZE, options));
+    inputs.add("packages", tree::packages(options).join(" "));
+    for (name, script) in scripts(options) {
+        inputs.add(name, script);
+    }
     for file in tree::files(options) {
         inputs.add(&format!("{:o} {}", file.mode, file.path), &file.content);
     }
     inputs.finish()
 }
 
-/// The names in the list of packages.
-fn packages() -> Vec<&'static str> {
-    PACKAGES.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+/// The scripts that run in the new root.
+fn scripts(options: &Options) -> Vec<(&'static str, String)> {
+    let era = format!("eras/{}/customize.sh", options.blueprint.era());
+    let text = |name: &str| tree::text(if name == "era.sh" { &era } else { name }, options);
+    SCRIPTS.into_iter().filter_map(|name| Some((name, text(name)?))).collect()
 }
 
 /// Has mmdebstrap make the root file system, and takes out what is wanted beside it.
 fn bootstrap(directory: &Utf8Path, options: &Options, progress: &dyn Fn(&str)) -> Result<(), StandinError> {
     let overlay = directory.join("overlay.tar");
-    let archive = tree::archive(&tree::files(options), TIME).map_err(io("write", &overlay))?;
+    let mut files = tree::files(options);
+    files.push(TreeFile {
+        path: ARCHIVE_DESCRIPTION.to_owned(),
+        content: serde_json::to_vec_pretty(&archive(options))
+            .map_err(|error| io("write", &overlay)(error.into()))?,
+        mode: 0o644,
+    });
+    let archive = tree::archive(&files, TIME).map_err(io("write", &overlay))?;
     fs::write(&overlay, archive).map_err(io("write", &overlay))?;
-    let customize = directory.join("customize.sh");
-    fs::write(&customize, tree::fill(CUSTOMIZE, options)).map_err(io("write", &customize))?;
-
-    let mut command = mmdebstrap(directory, options)?;
-    progress(&format!("installing {} packages of Debian {}", packages().len(), options.suite));
-    run_reporting(&mut command, progress)?;
-    for scratch in [overlay, customize] {
-        fs::remove_file(&scratch).map_err(io("remove", &scratch))?;
+    let mut scratch = vec![overlay];
+    for (name, script) in scripts(options) {
+        let path = directory.join(name);
+        fs::write(&path, script).map_err(io("write", &path))?;
+        scratch.push(path);
     }
+    let mut command = mmdebstrap(directory, options)?;
+    let count = tree::packages(options).len();
+    progress(&format!("installing {count} packages of Debian's suite {}", options.blueprint.suite));
+    run_reporting(&mut command, progress)?;
+    for path in scratch {
+        fs::remove_file(&path).map_err(io("remove", &path))?;
+    }
+    Ok(())
+}
+
+/// Where the packages of the base are from.
+fn archive(options: &Options) -> Archive {
+    Archive {
+        mirror: options.mirror.clone(),
+        suite: options.blueprint.suite.to_owned(),
+        components: vec!["main".to_owned()],
+        keyring: Utf8PathBuf::from(KEYRING),
+    }
+}
+
+/// Packs the root tree as a release server has it.
+fn pack(directory: &Utf8Path) -> Result<(), StandinError> {
+    let path = directory.join(ROOT_ARCHIVE);
+    let archive = fs::File::open(&path).map_err(io("open", &path))?;
+    // sqfstar(1) of squashfs-tools 4.5 takes no compression level.
+    let mut command = Tool::find("mksquashfs")?.command();
+    command
+        .args(["-", directory.join(BASE_SQUASHFS).as_str(), "-tar", "-quiet", "-no-progress"])
+        .args(["-comp", "zstd", "-Xcompression-level", "3"])
+        .env("SOURCE_DATE_EPOCH", TIME.to_string());
+    command.run_with(archive.into())?;
     Ok(())
 }
 
@@ -112,32 +159,41 @@ fn mmdebstrap(directory: &Utf8Path, options: &Options) -> Result<Command, Standi
         .arg("--variant=essential")
         .arg(format!("--architectures={}", options.architecture.debian_name()))
         .arg(format!("--keyring={KEYRING}"))
-        .arg(format!("--include={}", packages().join(",")))
+        .arg(format!("--include={}", tree::packages(options).join(",")))
         .arg("--aptopt=APT::Install-Recommends \"false\"");
     for path in ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"] {
         command.arg(format!("--dpkgopt=path-exclude={path}"));
     }
+    if options.blueprint.merged_by_installer {
+        command.arg(format!("--hook-dir={MERGED_USR}"));
+    }
     let quoted = |name: &str| format!("'{}'", directory.join(name).as_str().replace('\'', r"'\''"));
-    let hooks = [
+    let mut hooks = vec![
         format!("tar-in {} /", quoted("overlay.tar")),
-        format!("upload {} /customize.sh", quoted("customize.sh")),
         "APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" apt-cache dumpavail | \
          grep -E '^((Package|Architecture|Version|SHA256): |$)' >\"$1/archive-index\""
             .to_owned(),
         format!("download /archive-index {}", quoted(ARCHIVE_INDEX)),
         "rm \"$1/archive-index\"".to_owned(),
-        "chroot \"$1\" sh /customize.sh".to_owned(),
-        "rm \"$1/customize.sh\"".to_owned(),
-        format!("download /boot/vmlinuz {}", quoted(KERNEL)),
-        format!("download /boot/initrd {}", quoted(INITRD)),
-        format!("download /var/lib/dpkg/status {}", quoted(DPKG_STATUS)),
-        format!("download /usr/lib/os-release {}", quoted(OS_RELEASE)),
-        "rm -r \"$1/boot\"/*".to_owned(),
     ];
+    for (name, _) in scripts(options) {
+        hooks.push(format!("upload {} /{name}", quoted(name)));
+        hooks.push(format!("chroot \"$1\" sh /{name}"));
+        hooks.push(format!("rm \"$1/{name}\""));
+    }
+    for (from, to) in [
+        ("/boot/vmlinuz", KERNEL),
+        ("/boot/initrd", INITRD),
+        ("/var/lib/dpkg/status", DPKG_STATUS),
+        ("/usr/lib/os-release", OS_RELEASE),
+    ] {
+        hooks.push(format!("download {from} {}", quoted(to)));
+    }
+    hooks.push("rm -r \"$1/boot\"/*".to_owned());
     for hook in hooks {
         command.arg(format!("--customize-hook={hook}"));
     }
-    command.arg(&options.suite).arg(directory.join(ROOT_ARCHIVE)).arg(&options.mirror);
+    command.arg(options.blueprint.suite).arg(directory.join(ROOT_ARCHIVE)).arg(&options.mirror);
     Ok(command)
 }
 
@@ -185,12 +241,7 @@ fn describe(directory: &Utf8Path, options: &Options, key: &str) -> Result<(), St
         })?,
         architecture: options.architecture,
         dpkg_status: Utf8PathBuf::from(DPKG_STATUS),
-        archive: Archive {
-            mirror: options.mirror.clone(),
-            suite: options.suite.clone(),
-            components: vec!["main".to_owned()],
-            keyring: Utf8PathBuf::from(KEYRING),
-        },
+        archive: archive(options),
     };
     Ok(base.write(directory)?)
 }
@@ -200,21 +251,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn docker_is_not_in_the_base() {
-        let names = packages();
-        assert!(names.contains(&"systemd") && names.contains(&"ignition"));
-        for absent in ["docker.io", "docker-cli", "containerd", "runc", "tini", "apt"] {
-            assert!(!names.contains(&absent), "{absent}");
-        }
-    }
-
-    #[test]
     fn every_option_changes_the_key() {
         let plain = Options { mirror: "http://a".to_owned(), ..Options::default() };
         let mut others = vec![plain.clone(); 3];
         others[0].mirror.push('b');
-        others[1].suite.push('b');
-        others[2].release.patch += 1;
+        others[1].blueprint.suite = "sid";
+        others[2].blueprint.release.patch += 1;
         for other in others {
             assert_ne!(key(&plain), key(&other), "{other:?}");
         }

@@ -3,10 +3,12 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::blueprint::BLUEPRINTS;
 use crate::Architecture;
 use crate::base::BaseError;
 use crate::host::{CommandError, MissingTool, StoreError};
 use crate::image::ImageError;
+use crate::release::Release;
 
 /// The stand-in could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +41,20 @@ pub enum StandinError {
     /// there is no stand-in for it yet
     #[error("there is no stand-in for {0}")]
     Architecture(Architecture),
-    /// the release is older than any that is known
-    #[error("no facts are known of release `{0}`")]
-    Release(String),
+    /// a release without a stand-in
+    #[error("there is no stand-in for release `{0}`")]
+    NoBlueprint(Release),
     /// one of GRUB's files does not look as expected
     #[error("`{path}` is not what GRUB 2 for BIOS consists of: {cause}")]
     Grub {
+        /// the file
+        path: Utf8PathBuf,
+        /// what is wrong with it
+        cause: &'static str,
+    },
+    /// the kernel cannot carry the hash that /usr is verified by
+    #[error("the root hash cannot be written into `{path}`: {cause}")]
+    Kernel {
         /// the file
         path: Utf8PathBuf,
         /// what is wrong with it
@@ -70,14 +80,20 @@ impl StandinError {
             Self::Tool(error) => error.hint(),
             Self::Image(error) => error.hint(),
             Self::Command(error) => command_hint(&error.to_string()),
-            Self::Grub { .. } => Some("install it: sudo apt-get install grub-pc-bin".to_owned()),
+            Self::Grub { .. } => {
+                Some("install it: sudo apt-get install grub-pc-bin grub-efi-amd64-bin".to_owned())
+            }
             Self::Architecture(_) => Some("use a downloaded image for this architecture".to_owned()),
             Self::ExtensionName(_) => Some("use letters, digits and `-._+`".to_owned()),
             Self::NoDigest { index, .. } => {
                 let entry = index.parent().unwrap_or(index);
                 Some(format!("make the base again: remove {entry}"))
             }
-            Self::Store(_) | Self::Base(_) | Self::Io { .. } | Self::Release(_) => None,
+            Self::NoBlueprint(_) => {
+                let releases = BLUEPRINTS.map(|blueprint| format!("`{}`", blueprint.release));
+                Some(format!("there are stand-ins for {}", releases.join(", ")))
+            }
+            Self::Store(_) | Self::Base(_) | Self::Io { .. } | Self::Kernel { .. } => None,
         }
     }
 }

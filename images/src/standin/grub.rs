@@ -13,10 +13,19 @@ const BOOT_CODE: usize = 440;
 /// its length in sectors, and the segment that it is loaded to.
 const BLOCK_LIST: usize = 0x1f4;
 
-/// GRUB's words for the modules that the boot menu needs.
-pub(super) const MODULES: &[&str] = &[
-    "biosdisk",
+/// A kind of firmware that GRUB is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Firmware {
+    /// BIOS
+    Bios,
+    /// UEFI, 64 bits
+    Uefi,
+}
+
+/// GRUB's modules that the boot menu needs.
+const MODULES: &[&str] = &[
     "boot",
+    "btrfs",
     "configfile",
     "echo",
     "fat",
@@ -33,7 +42,31 @@ pub(super) const MODULES: &[&str] = &[
     "test",
 ];
 
-/// Where GRUB finds its configuration: in the disk in memory that is part of core.img.
+impl Firmware {
+    /// In the words of grub-mkimage(1).
+    pub(super) fn format(self) -> &'static str {
+        match self {
+            Self::Bios => "i386-pc",
+            Self::Uefi => "x86_64-efi",
+        }
+    }
+
+    /// Where Debian's packages have GRUB's parts.
+    pub(super) fn parts(self) -> String {
+        format!("/usr/lib/grub/{}", self.format())
+    }
+
+    /// The modules to put in.
+    pub(super) fn modules(self) -> Vec<&'static str> {
+        let own: &[&str] = match self {
+            Self::Bios => &["biosdisk"],
+            Self::Uefi => &[],
+        };
+        [own, MODULES].concat()
+    }
+}
+
+/// Where GRUB finds its configuration: in the disk in memory that is part of it.
 pub(super) const PREFIX: &str = "(memdisk)/boot/grub";
 
 /// Makes boot.img into the first bytes of a disk whose core.img starts at a sector.
@@ -59,6 +92,11 @@ pub(super) fn place_core(core_image: &mut [u8], core_sector: u64) -> Result<(), 
 }
 
 const SECTOR_LENGTH: usize = 512;
+
+/// What GRUB sources for the hash that /usr is verified by.
+pub(super) fn hash_assignment(hash: &str) -> String {
+    format!("set usrhash=\"{hash}\"\n")
+}
 
 /// The boot menu with the kernel's words filled in.
 pub(super) fn menu() -> String {

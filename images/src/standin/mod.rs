@@ -6,20 +6,32 @@
 //! against the first and put into the second:
 //!
 //! 1. [`build_base`]: the root file system, kernel, initrd and package database;
-//! 2. [`build_image`]: the disk around them and the extensions.
+//! 2. [`build_image`]: the file systems with the extensions in them, and the disk around those.
 //!
-//! What it is made of lies in `images/standin/` and is embedded in the library.
+//! There are stand-ins for the releases in [`BLUEPRINTS`], one of each era.
+//!
+//! What they are made of lies in `images/standin/` and is embedded in the library. What delivers
+//! Docker in an era lies apart in `eras/ERA/` and comes in through hooks, each of which may be
+//! absent: `root/` is laid over the packages' files after the common `root/`; `customize.sh` runs in
+//! the new root after the common one; `initrd/` becomes the dracut module `51era`; and
+//! `deliver.sh TREE [NAME=PATH]...` puts the vendor's extensions into the tree that the disk is
+//! made from, in place of the common one.
 mod base;
+mod blueprint;
 mod disk;
 mod error;
+mod file_systems;
 mod grub;
 mod image;
+mod kernel;
 mod manifest;
 mod namespace;
 mod options;
 mod tree;
+mod write;
 
 pub use base::build_base;
+pub use blueprint::{BLUEPRINTS, Blueprint, UsrFileSystem};
 pub use error::StandinError;
 pub use image::{VendorExtension, build_image};
 pub use manifest::{FileRecord, Manifest, PackageRecord};

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use super::blueprint::{BLUEPRINTS, Blueprint};
+use super::error::StandinError;
 use crate::Architecture;
 use crate::release::Release;
 
@@ -10,10 +12,8 @@ const MIRROR: &str = "http://deb.debian.org/debian";
 pub struct Options {
     /// base URL of the Debian archive
     pub mirror: String,
-    /// Debian suite; it decides which systemd the stand-in has
-    pub suite: String,
-    /// the release that it stands in for
-    pub release: Release,
+    /// the release that it stands in for, and what it is made from
+    pub blueprint: Blueprint,
     /// what it runs on
     pub architecture: Architecture,
 }
@@ -25,9 +25,19 @@ impl Default for Options {
         let mirror = std::env::var("LOADGAUGE_DEBIAN_MIRROR").ok().filter(|mirror| !mirror.is_empty());
         Self {
             mirror: mirror.unwrap_or_else(|| MIRROR.to_owned()),
-            suite: "trixie".to_owned(),
-            release: Release { major: 4593, minor: 2, patch: 0 },
+            blueprint: BLUEPRINTS[1],
             architecture: Architecture::Amd64,
         }
+    }
+}
+
+impl Options {
+    /// The default options for a release.
+    ///
+    /// # Errors
+    /// There is no stand-in for it; [`StandinError::hint`] names those that there are.
+    pub fn for_release(release: Release) -> Result<Self, StandinError> {
+        let blueprint = Blueprint::of(release).ok_or(StandinError::NoBlueprint(release))?;
+        Ok(Self { blueprint, ..Self::default() })
     }
 }

@@ -27,4 +27,4 @@ pub use solution::{Added, Amiss, Present, Reason, Solution, Unsatisfiable};
 pub use source::{DebianError, Groups};
 pub use version::{Version, VersionError};
 
-pub(super) use source::{list, resolve_recipe, stage};
+pub(super) use source::{collect, list, resolve_recipe, stage};

@@ -170,7 +170,10 @@ pub(in crate::sysext) fn list(groups: &Groups) -> String {
 }
 
 /// A recipe with all it builds beyond, each after what it needs; the recipe itself comes last.
-fn collect(
+///
+/// # Errors
+/// One is not there, or two build beyond each other.
+pub(in crate::sysext) fn collect(
     recipe: &Recipe,
     chain: &mut Vec<Recipe>,
     open: &mut BTreeSet<Utf8PathBuf>,

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # dracut's interface: check, depends, install and installkernel are called by it.
-# Puts Ignition into the initrd, with Flatcar's way to start it, and what it needs and no more:
-# Debian's own module (30ignition) would bring in a network that runs on each boot.
+# Puts into the initrd, as Flatcar has them, what verifies /usr and makes the root file system, and
+# Ignition, each with what it needs and no more: Debian's own module (30ignition) would bring in a
+# network that runs on each boot.
 
 check() {
     return 255
@@ -14,7 +15,7 @@ depends() {
 
 installkernel() {
     hostonly='' instmods virtio_blk virtio_net virtio_rng qemu_fw_cfg vfat nls_cp437 nls_ascii \
-        nls_iso8859-1 af_packet
+        nls_iso8859-1 af_packet dm_mod dm_verity btrfs ext4 overlay
 }
 
 install() {
@@ -29,12 +30,23 @@ install() {
     done
     inst_script "$ignition/ignition-kargs-helper.sh" /usr/sbin/ignition-kargs-helper
 
-    inst_script "$moddir/ignition-generator" "$systemdutildir/system-generators/ignition-generator"
+    inst_script "$moddir/boot-generator" "$systemdutildir/system-generators/boot-generator"
     for unit in ignition-setup ignition-network ignition-quench; do
         inst_script "$moddir/$unit" "/usr/sbin/$unit"
         inst_simple "$moddir/$unit.service" "$systemdsystemunitdir/$unit.service"
         standin_require "$unit.service" ignition-complete.target
     done
+    inst_simple "$moddir/verity-setup.service" "$systemdsystemunitdir/verity-setup.service"
+    inst_multiple veritysetup dmsetup
+    inst_rules 55-dm.rules 60-persistent-storage-dm.rules 64-btrfs.rules 95-dm-notify.rules
+    inst_simple "$moddir/verity.rules" /usr/lib/udev/rules.d/11-verity.rules
+
+    inst_simple "$moddir/oem.mount" "$systemdsystemunitdir/oem.mount"
+    inst_script "$moddir/initrd-setup-root" /usr/sbin/initrd-setup-root
+    inst_simple "$moddir/initrd-setup-root.service" "$systemdsystemunitdir/initrd-setup-root.service"
+    standin_require initrd-setup-root.service initrd.target
+    mkdir -p "$initdir/oem"
+
     inst_simple "$moddir/ignition-console.service" "$systemdsystemunitdir/ignition-console.service"
     inst_simple "$moddir/after-usr.conf" "$systemdsystemunitdir/ignition-files.service.d/after-usr.conf"
 
@@ -62,8 +74,8 @@ install() {
     # It relabels for SELinux after each stage and there is no switch.
     inst_script "$moddir/setfiles" /usr/sbin/setfiles
 
-    inst_multiple cat cp grep journalctl ln lsblk ls mkdir mount rm sed sleep sulogin systemctl umount ip \
-        modprobe groupadd groupdel mkfs.btrfs mkfs.ext4 mkfs.fat mkswap sgdisk useradd userdel usermod wipefs \
+    inst_multiple cat cp grep journalctl ln lsblk ls mkdir mount mountpoint rm sed sleep sulogin systemctl \
+        systemd-tmpfiles umount ip modprobe groupadd groupdel mkfs.btrfs mkfs.ext4 mkfs.fat mkswap sgdisk useradd userdel usermod wipefs \
         systemd-detect-virt -o
     inst_multiple -o "$systemdutildir"/systemd-networkd "$systemdutildir"/systemd-networkd-wait-online \
         "$systemdsystemunitdir"/systemd-networkd.service "$systemdsystemunitdir"/systemd-networkd.socket \
