@@ -107,7 +107,7 @@ async fn execute(
         machines = machines.keeping(Arc::clone(kept));
     }
     let terminal = TerminalOptions::of_stderr();
-    let reports = standard(&directory.events(), &directory.junit(), timings, terminal)?;
+    let reports = standard(directory.path(), timings, terminal)?;
     let flaky = run.flaky;
 
     let (events, receiver) = Events::channel();
