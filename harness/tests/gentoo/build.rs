@@ -97,7 +97,7 @@ impl Place {
         Recipe::load(&path).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn build_on(&self, recipe: &Recipe, base: Utf8PathBuf) -> Result<Built, BuildError> {
+    fn build_on(&self, recipe: &Recipe, base: Utf8PathBuf) -> Result<Built, Box<BuildError>> {
         let target = Target {
             os_release: &GENUINE.release,
             architecture: Architecture::Amd64,
@@ -106,10 +106,10 @@ impl Place {
             links: BaseLinks::new(),
         };
         let tell = |what: &str| self.told.lock().expect("whole").push(what.to_owned());
-        build(recipe, &target, Format::Directory, &Store::at(self.path("cache")), &tell)
+        build(recipe, &target, Format::Directory, &Store::at(self.path("cache")), &tell).map_err(Box::new)
     }
 
-    fn build(&self, recipe: &Recipe) -> Result<Built, BuildError> {
+    fn build(&self, recipe: &Recipe) -> Result<Built, Box<BuildError>> {
         self.build_on(recipe, GENUINE.workplace.path("base"))
     }
 }
