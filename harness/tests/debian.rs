@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge::sysext::{BuildError, Built, Format, Recipe, Target, build};
 use loadgauge_images::base::Archive;
-use loadgauge_images::host::{CommandExt as _, Store};
+use loadgauge_images::host::{CommandExt as _, Store, Tool};
 use loadgauge_images::{Architecture, Base, OsRelease};
 use sha2::{Digest as _, Sha256};
 
@@ -179,7 +179,17 @@ fn an_extension_holds_what_the_base_lacks_and_nothing_else() {
     assert_eq!(built.dropped, ["etc/default/engine"]);
     let list = built.extension.path.with_file_name("engine_packages.txt");
     let list = fs::read_to_string(list).expect("read");
-    assert!(list.starts_with("engine 2:1.0-1 amd64 sha256:") && list.lines().count() == 2, "{list}");
+    assert!(list.starts_with("engine-2:1.0-1::") && list.lines().count() == 2, "{list}");
+    let database = built.extension.path.with_file_name("engine_pkginfo.raw");
+    let status = Tool::find("unsquashfs")
+        .expect("a tool of the host")
+        .command()
+        .args(["-cat", database.as_str(), "var/lib/dpkg/status"])
+        .run()
+        .expect("it holds the file");
+    let status = String::from_utf8(status.stdout).expect("UTF-8");
+    assert_eq!(status.matches("\nStatus: install ok installed\n").count(), 2, "{status}");
+    assert!(status.starts_with("Package: engine\n"), "{status}");
 }
 
 #[test]

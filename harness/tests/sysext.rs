@@ -149,6 +149,59 @@ fn builds_for_another_test() {
     println!("sha512={}", built.extension.sha512);
 }
 
+/// A kept build is found again in a moment, whatever its format.
+#[test]
+fn what_did_not_change_is_not_built_again() {
+    let place = Place::new();
+    let recipe = rich_recipe(&place);
+    for format in FORMATS {
+        place.build(&recipe, format).expect("built");
+        let start = std::time::Instant::now();
+        let again = place.build(&recipe, format).expect("found");
+        assert!(again.cached, "{format}");
+        // A machine that tests much at once is given time; it takes 10 ms on one that does not.
+        assert!(start.elapsed() < Duration::from_secs(2), "{format}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn two_processes_that_build_the_same_build_it_once() {
+    let place = Place::new();
+    rich_recipe(&place);
+    let binary = std::env::current_exe().expect("this binary");
+    let start = || {
+        Command::new(&binary)
+            .args(["--exact", "--ignored", "--nocapture", "builds_beside_another"])
+            .env("LOADGAUGE_TEST_RECIPE", place.path("rich.toml"))
+            .env("LOADGAUGE_TEST_CACHE", place.path("shared"))
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("started")
+    };
+    let both = [start(), start(), start()];
+    let told = both.map(|child| {
+        let output = child.wait_with_output().expect("it ends");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}");
+        text.lines().find_map(|line| line.split_once("built=")).expect("a line").1.to_owned()
+    });
+    let made = told.iter().filter(|told| told.ends_with(" cached=false")).count();
+    assert_eq!(made, 1, "{told:?}");
+    let digests = told.map(|told| told.split(' ').next().expect("a digest").to_owned());
+    assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+}
+
+#[test]
+#[ignore = "is run by `two_processes_that_build_the_same_build_it_once`"]
+fn builds_beside_another() {
+    let variable = |name| std::env::var(name).expect("set by the other test");
+    let recipe = Recipe::load(Utf8Path::new(&variable("LOADGAUGE_TEST_RECIPE"))).expect("a recipe");
+    let store = Store::at(variable("LOADGAUGE_TEST_CACHE"));
+    let place = Place::new();
+    let built = build(&recipe, &place.target(), Format::Ddi, &store, &|_| {}).expect("built");
+    println!("built={} cached={}", built.extension.sha512, built.cached);
+}
+
 #[test]
 fn the_recipes_that_must_be_refused_say_so_when_they_are_built() {
     let place = Place::new();

@@ -208,6 +208,9 @@ pub(super) struct BuildArguments {
     /// Build twice and compare, byte for byte
     #[arg(long)]
     pub check_reproducible: bool,
+    /// Say why each package goes in, and which the image has already; build nothing
+    #[arg(long, conflicts_with_all = ["check_reproducible", "output"])]
+    pub explain: bool,
     /// Take recipes from this directory instead of the built-in catalogue
     #[arg(long, value_name = "DIR", env = "LOADGAUGE_SCENARIOS")]
     pub scenarios: Option<Utf8PathBuf>,

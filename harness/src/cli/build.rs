@@ -6,9 +6,13 @@ use loadgauge_images::host::{CommandExt as _, Tool};
 use super::arguments::BuildArguments;
 use super::workshop::Workshop;
 use super::{Exit, Failure, output};
+use crate::sysext::describe::merge_sums;
 use crate::sysext::pack::Inner;
 use crate::sysext::signing::KeyPair;
 use crate::sysext::{self, Built, Format, Recipe, Target};
+
+/// The file of digests beside an extension.
+const SUMS: &str = "SHA256SUMS";
 
 /// How `loadgauge build` packs, over what the recipe says.
 #[derive(Debug, Args)]
@@ -65,6 +69,11 @@ pub(super) fn build(arguments: &BuildArguments) -> Result<Exit, Failure> {
     let format = arguments.pack.apply(&mut recipe)?;
     let target = Target::of_image(&workshop.image);
     let progress = |text: &str| output::tell(&format!("{}: {text}", recipe.name()));
+    if arguments.explain {
+        let explanation = sysext::explain_packages(&recipe, &target, &workshop.store, &progress)?;
+        output::print(&explanation.to_string())?;
+        return Ok(Exit::Passed);
+    }
     let make = if arguments.check_reproducible { sysext::check_reproducible } else { sysext::build };
     let built = make(&recipe, &target, format, &workshop.store, &progress)?;
     explain(&built, arguments.check_reproducible);
@@ -105,7 +114,8 @@ fn explain(built: &Built, compared: bool) {
     ));
 }
 
-/// Copies the extension out of the store; a directory with its modes and times.
+/// Copies the extension out of the store, with what is written about it; a directory with its modes
+/// and times.
 fn copy(built: &Built, directory: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     let from = &built.extension.path;
     let target = directory.join(from.file_name().unwrap_or_default());
@@ -115,5 +125,20 @@ fn copy(built: &Built, directory: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     let mut command = tool.command();
     command.args(["--archive", "--no-target-directory"]).args([from, &target]);
     command.run().map_err(|error| failed(&error))?;
+    let beside = from.parent().unwrap_or(Utf8Path::new(""));
+    let files = built.described.iter().filter(|name| *name != SUMS).map(|name| beside.join(name));
+    let mut command = tool.command();
+    command.arg("--archive").args(files).arg(directory);
+    command.run().map_err(|error| failed(&error))?;
+    add_sums(&beside.join(SUMS), &directory.join(SUMS)).map_err(|error| failed(&error))?;
     Ok(target)
+}
+
+/// One file of sums serves for all extensions in a directory.
+fn add_sums(from: &Utf8Path, to: &Utf8Path) -> std::io::Result<()> {
+    let older = match std::fs::read_to_string(to) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        older => older?,
+    };
+    std::fs::write(to, merge_sums(&older, &std::fs::read_to_string(from)?))
 }

@@ -37,7 +37,7 @@ pub struct Artefact {
 pub(super) struct Goods {
     pub(super) payload: Payload,
     format: Option<Format>,
-    path: Utf8PathBuf,
+    pub(super) path: Utf8PathBuf,
     size: u64,
     sha512: String,
     release: Option<OsRelease>,

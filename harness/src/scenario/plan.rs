@@ -11,6 +11,7 @@ use super::artefact::Goods;
 use super::compose::{ComposeError, Limits, compose};
 use super::{Artefact, PlannedStep, Scenario, Source, StepKind, SysextRequest, expand};
 use crate::machine::{Acceleration, Firmware, FirmwareChoice, FirmwareError, MachinePlan, MachineSpec};
+use crate::sysext::lint::{BaseTree, overlaps};
 use crate::sysext::{Extension, Format};
 
 /// Everything that a run will do, before anything is booted.
@@ -212,6 +213,7 @@ impl Planner<'_> {
             }
             goods.push(one);
         }
+        warn_of_overlaps(&scenario.name, &goods);
         let payloads: Vec<_> = goods
             .iter()
             .zip(&scenario.sysexts)
@@ -276,4 +278,20 @@ fn with_kernel_words(config: Config, spec: &MachineSpec) -> Result<Config, Compo
     let mut words = Config::new();
     words.kernel_words(spec.kernel_words.iter().map(String::as_str));
     Ok(config.merge(words)?)
+}
+
+/// Tells of files that two extensions of a scenario bring, as far as the lists of their contents,
+/// which lie beside them, say so.
+fn warn_of_overlaps(scenario: &str, goods: &[Goods]) {
+    let listed = |goods: &Goods| {
+        let name = goods.payload.name.clone();
+        let list = goods.path.with_file_name(format!("{name}_contents.txt"));
+        let contents = std::fs::read_to_string(list).ok()?;
+        Some((name, BaseTree::parse(&contents)))
+    };
+    let listed: Vec<_> = goods.iter().filter_map(listed).collect();
+    let named: Vec<_> = listed.iter().map(|(name, tree)| (name.as_str(), tree.clone())).collect();
+    for overlap in overlaps(&named) {
+        tracing::warn!(scenario, "{overlap}");
+    }
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 
@@ -138,24 +137,6 @@ pub(super) fn put_release(
     let origin: Arc<str> = Arc::from("the builder");
     staged.put_file(&path, 0o644, &mut release_file::write(release).as_bytes(), &origin)?;
     Ok(())
-}
-
-/// A listing of the tree: mode, bytes, path and the target of a link, one a line.
-pub(super) fn contents(staged: &Staged) -> String {
-    let lines: BTreeMap<&Utf8Path, String> = staged
-        .nodes()
-        .map(|(path, node)| {
-            let line = match &node.kind {
-                NodeKind::Directory => format!("d {:04o} 0:0 {:>10} ./{path}\n", node.mode, "-"),
-                NodeKind::File { size } => format!("f {:04o} 0:0 {size:>10} ./{path}\n", node.mode),
-                NodeKind::Link { target } => {
-                    format!("l {:04o} 0:0 {:>10} ./{path} -> {target}\n", node.mode, "-")
-                }
-            };
-            (path, line)
-        })
-        .collect();
-    lines.into_values().collect()
 }
 
 fn inside(path: &str) -> Utf8PathBuf {

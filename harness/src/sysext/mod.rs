@@ -9,6 +9,7 @@
 //! - [`release_file`] and [`compatible()`]: what systemd-sysext goes by when it merges or refuses
 //! - [`lint`]: what breaks extensions on Flatcar
 //! - [`pack`]: the image formats, each the same bytes every time
+//! - [`describe`]: what is written about the extension, beside it
 //! - [`build()`]: all of it together, kept under the digest of its inputs
 
 mod archive;
@@ -21,6 +22,8 @@ pub mod compatible;
 
 /// Packages from a Debian archive.
 pub mod debian;
+/// What is written about an extension, beside it.
+pub mod describe;
 mod digest;
 pub mod elf;
 mod etc;
@@ -52,7 +55,7 @@ mod tree;
 mod unpack;
 
 pub use archive::ArchiveError;
-pub use build::{BuildError, Built, build, check_reproducible};
+pub use build::{BuildError, Built, build, check_reproducible, explain as explain_packages};
 pub use compatible::{Refusal, compatible};
 pub use debian::{AptError, Package};
 pub use extension::{Extension, Format};

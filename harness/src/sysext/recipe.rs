@@ -62,6 +62,8 @@ pub struct Recipe {
     /// how it is packed
     #[serde(default)]
     pub pack: Packing,
+    /// where it is published
+    pub publish: Option<Publish>,
     /// where the recipe was read from
     #[serde(skip)]
     pub path: Utf8PathBuf,
@@ -154,7 +156,6 @@ pub struct ArchiveSource {
     pub exclude: Vec<Spanned<String>>,
 }
 
-/// What is done to the finished tree, in this order.
 /// What is done to the finished tree, in this order: `mask`, `script`, `etc`, `remove`, `move`,
 /// `upholds`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -185,6 +186,14 @@ pub struct Finish {
 pub enum Etc {
     /// it lies in `/usr/share/NAME/etc`, and systemd-tmpfiles copies it
     Tmpfiles,
+}
+
+/// Where systemd-sysupdate finds the extension and its successors.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Publish {
+    /// the directory that holds `SHA256SUMS` and the images
+    pub url: Spanned<String>,
 }
 
 impl Recipe {
@@ -313,7 +322,27 @@ impl Recipe {
             self.check_path(to, from)?;
             self.check_path(to, to.get_ref())?;
         }
+        self.check_publish()?;
         self.check_packing()
+    }
+
+    fn check_publish(&self) -> Result<(), RecipeError> {
+        let Some(Publish { url }) = &self.publish else { return Ok(()) };
+        let plain = |c: char| !c.is_whitespace() && !c.is_control();
+        let web = ["https://", "http://", "file:///"].iter().any(|scheme| url.get_ref().starts_with(scheme));
+        if !web || !url.get_ref().chars().all(plain) {
+            let message = format!("`{}` is not where something can be fetched from", url.get_ref());
+            return Err(self.error(
+                url,
+                message,
+                "a directory such as \"https://example.org/extensions/tool\"",
+            ));
+        }
+        if self.version.is_none() {
+            let hint = "say `version = \"1.2.3\"`: systemd-sysupdate tells images apart by it";
+            return Err(self.error(url, "what is published needs a version", hint));
+        }
+        Ok(())
     }
 
     fn check_packing(&self) -> Result<(), RecipeError> {

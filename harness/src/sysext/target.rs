@@ -16,12 +16,15 @@ pub struct Target<'a> {
     /// where the image's Gentoo packages are known from: a directory that holds var/db/pkg, or a
     /// squashfs that does; recipes with Gentoo packages need it
     pub portage: Option<Utf8PathBuf>,
-    /// links under /usr of the image, where they are known
+    /// what lies in the image, where that is known
     pub links: BaseLinks,
 }
 
 /// What Flatcar calls the root that its extensions are built against; it lies beside the image.
 const SQUASHFS: &str = "flatcar_production_image_sysext.squashfs";
+
+/// What Flatcar calls the list of all files of an image; it is published beside it.
+const CONTENTS: &str = "flatcar_production_image_contents.txt";
 
 impl<'a> Target<'a> {
     /// A target for an image.
@@ -30,7 +33,10 @@ impl<'a> Target<'a> {
         let (os_release, architecture) = (&facts.os_release, facts.architecture);
         let squashfs = image.disk.parent().map(|directory| directory.join(SQUASHFS));
         let portage = squashfs.filter(|path| path.is_file());
-        Self { os_release, architecture, base: image.base.as_ref(), portage, links: BaseLinks::new() }
+        let contents = image.disk.parent().map(|directory| directory.join(CONTENTS));
+        let contents = contents.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        let links = BaseLinks::parse(&contents);
+        Self { os_release, architecture, base: image.base.as_ref(), portage, links }
     }
 
     /// A target for a base that no image is made of yet.

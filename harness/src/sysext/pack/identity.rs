@@ -12,7 +12,7 @@ pub struct Identity {
 
 impl Identity {
     /// An identifier for a purpose: the same seed gives the same.
-    pub(super) fn uuid(&self, purpose: &str) -> uuid::Uuid {
+    pub(in crate::sysext) fn uuid(&self, purpose: &str) -> uuid::Uuid {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&self.digest(purpose)[..16]);
         uuid::Builder::from_custom_bytes(bytes).into_uuid()

@@ -23,4 +23,5 @@ pub mod verity;
 pub use error::PackError;
 pub use identity::Identity;
 pub use options::{ErofsCompression, Inner, Packing, SquashfsCompression};
+pub(super) use packing::pack_database;
 pub use packing::{pack, packer};

@@ -5,7 +5,7 @@ use camino::Utf8Path;
 use loadgauge_images::Architecture;
 use loadgauge_images::host::{CommandError, CommandExt as _, Tool};
 
-use super::options::Packing;
+use super::options::{Packing, SquashfsCompression};
 use super::{Identity, PackError, btrfs, ddi, directory, erofs, ext4, squashfs};
 use crate::sysext::Format;
 use crate::sysext::stage::Staged;
@@ -36,6 +36,18 @@ pub fn pack(
             if packing.damaged { ddi::damage(output) } else { Ok(()) }
         }
     }
+}
+
+/// Packs a package database as Flatcar's SDK does: squashfs, zstd at its highest level.
+///
+/// # Errors
+/// See [`PackError`].
+pub(in crate::sysext) fn pack_database(
+    staged: &Staged,
+    identity: &Identity,
+    output: &Utf8Path,
+) -> Result<(), PackError> {
+    squashfs::pack(staged, (SquashfsCompression::Zstd, Some(22)), identity, output)
 }
 
 /// The program that packs a format, with its version.

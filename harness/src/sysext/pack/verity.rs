@@ -17,8 +17,8 @@ use uuid::Uuid;
 pub const BLOCK: usize = 4096;
 const DIGEST: usize = 32;
 const SALT: usize = 32;
-/// How much a thread reads at a time, in blocks.
-const RUN: usize = 256;
+/// How much a thread reads at a time, in blocks: what stays in its processor's cache.
+const RUN: usize = 32;
 
 /// What a tree is made with, beside the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
