@@ -4,6 +4,8 @@
 # One profile for both, so that nothing is compiled twice.
 LOADGAUGE := target/debug/loadgauge
 IGNITION_ORACLE := target/oracles/ignition
+PORTAGE_ORACLE := target/oracles/portage
+export LOADGAUGE_PORTAGE := $(CURDIR)/$(PORTAGE_ORACLE)
 export LOADGAUGE_IGNITION_VALIDATE := $(CURDIR)/$(IGNITION_ORACLE)/usr/bin/ignition-validate
 
 .PHONY: help run test host-tools test-tools build image format lint unit documentation guest
@@ -25,6 +27,7 @@ host-tools:
 test-tools: host-tools
 	@sh images/host-tools.sh --test
 	@sh ignition/tests/fetch-oracle.sh $(IGNITION_ORACLE)
+	@sh harness/tests/gentoo/fetch-portage.sh $(PORTAGE_ORACLE)
 
 build: host-tools
 	cargo build --locked
@@ -33,7 +36,7 @@ format:
 	cargo fmt --all --check
 
 lint: test-tools
-	shellcheck images/*.sh ignition/tests/*.sh
+	shellcheck images/*.sh ignition/tests/*.sh harness/tests/gentoo/*.sh
 	cargo clippy --locked --workspace --all-targets --features loadgauge/guest-tests -- -D warnings
 
 # Everything that needs no guest.

@@ -103,6 +103,11 @@ find_missing_of_tests() {
     program diffutils diff
     program util-linux setpriv unshare
     program shellcheck shellcheck
+    # A real Portage, and what it calls.
+    program python3 python3
+    python3 -c "import ensurepip, venv" >/dev/null 2>&1 || want python3-venv
+    program bzip2 bzip2
+    program pax-utils scanelf
 }
 
 system=

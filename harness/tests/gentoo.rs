@@ -3,6 +3,8 @@
 //!
 //! `tests/gentoo/fetch-portage.sh DIRECTORY` installs it, and `LOADGAUGE_PORTAGE` names the
 //! directory. Without it these tests fail, since an oracle that is not asked proves nothing.
+#[path = "gentoo/build.rs"]
+mod build;
 #[path = "gentoo/language.rs"]
 mod language;
 #[path = "gentoo/oracle.rs"]
@@ -11,3 +13,5 @@ mod oracle;
 mod random;
 #[path = "gentoo/resolution.rs"]
 mod resolution;
+#[path = "gentoo/speed.rs"]
+mod speed;

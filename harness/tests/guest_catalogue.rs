@@ -4,6 +4,7 @@ mod guest_run;
 
 use guest_run::GuestRun;
 use loadgauge::check::Outcome;
+use loadgauge::machine::Start;
 use loadgauge::runner::EventKind;
 
 /// The only steps that a scenario of the catalogue does without, and says why.
@@ -25,6 +26,12 @@ fn every_scenario_of_the_catalogue_holds() {
                 };
                 assert_eq!(outcome, expected, "`{scenario}`, {summary}");
             }
+            EventKind::MachineReady { scenario, start: Some(started), .. } => {
+                // These two have the same machine, without any extension of their own.
+                let shared = ["docker-vendor", "swap"].contains(&scenario.as_str());
+                let expected = if shared { Start::Warm } else { Start::Cold };
+                assert_eq!(started.start, expected, "`{scenario}`: {}", started.reason);
+            }
             EventKind::ScenarioFinished { scenario, outcome, .. } => {
                 assert_eq!(outcome, Outcome::Passed, "`{scenario}`");
                 names.push(scenario);
@@ -33,8 +40,15 @@ fn every_scenario_of_the_catalogue_holds() {
         }
     }
     names.sort();
-    let expected =
-        ["containerd-disabled", "docker-replace", "docker-vendor", "hello", "refused", "refused-name"];
+    let expected = [
+        "containerd-disabled",
+        "docker-replace",
+        "docker-vendor",
+        "hello",
+        "refused",
+        "refused-name",
+        "swap",
+    ];
     assert_eq!(names, expected);
     for name in expected {
         for file in ["console.log", "journal.jsonl", "config.ign", "qemu.txt", "result.json"] {

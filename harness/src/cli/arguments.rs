@@ -7,7 +7,10 @@ use super::build::PackArguments;
 use super::doctor::DoctorArguments;
 use super::keep::KeepArguments;
 use super::schedule::ScheduleArguments;
+use super::snapshot::SnapshotCommand;
+use super::start::StartArguments;
 use super::stop::StopArguments;
+use super::trial::TrialArguments;
 use crate::machine::{AccelChoice, FirmwareChoice};
 
 /// Boots Flatcar images under QEMU and checks that their system extensions work
@@ -45,10 +48,18 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ImageCommand,
     },
+    /// List and remove snapshots of booted machines
+    Snapshot {
+        /// what to do with them
+        #[command(subcommand)]
+        command: SnapshotCommand,
+    },
     /// Make the reports of an earlier run again from its events
     Report(ReportArguments),
     /// Boot an image and open a shell in the guest
     Boot(BootArguments),
+    /// Bring an extension into a running guest and judge it, in seconds
+    Try(TrialArguments),
     /// Say what this host has and lacks, and what to do about it
     Doctor(DoctorArguments),
     /// Stop machines that were left running
@@ -110,6 +121,12 @@ pub(super) struct RunArguments {
     /// how
     #[command(flatten)]
     pub machine: MachineChoice,
+    /// cold or warm
+    #[command(flatten)]
+    pub start: StartArguments,
+    /// Run each scenario that can start warm cold as well, and fail where the outcomes differ
+    #[arg(long)]
+    pub verify_warm: bool,
     /// in which order, how often, and what comes of it
     #[command(flatten)]
     pub schedule: ScheduleArguments,
@@ -139,6 +156,9 @@ pub(super) struct PlanArguments {
     /// how
     #[command(flatten)]
     pub machine: MachineChoice,
+    /// cold or warm
+    #[command(flatten)]
+    pub start: StartArguments,
     /// How it is printed
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub format: OutputFormat,
@@ -188,6 +208,9 @@ pub(super) struct BuildArguments {
     /// Build twice and compare, byte for byte
     #[arg(long)]
     pub check_reproducible: bool,
+    /// Say why each package goes in, and which the image has already; build nothing
+    #[arg(long, conflicts_with_all = ["check_reproducible", "output"])]
+    pub explain: bool,
     /// Take recipes from this directory instead of the built-in catalogue
     #[arg(long, value_name = "DIR", env = "LOADGAUGE_SCENARIOS")]
     pub scenarios: Option<Utf8PathBuf>,

@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::arguments::MachineChoice;
 use super::run::{own_program, runtime};
+use super::start::StartArguments;
 use super::workshop::Workshop;
 use super::{Exit, Failure, output};
 use crate::guest::{Exit as GuestExit, Left, shell};
-use crate::machine::{Fault, Machine, MachinePlan, Supervisor, USER};
+use crate::machine::{BeginError, Decision, Fault, Foundry, Machine, MachinePlan, Place, Supervisor, USER};
 use crate::runner::{Interrupt, Limits, hint_for};
 use crate::scenario::{Scenario, Surroundings};
 
@@ -43,6 +44,9 @@ pub(super) struct BootArguments {
     /// how
     #[command(flatten)]
     machine: MachineChoice,
+    /// cold or warm
+    #[command(flatten)]
+    start: StartArguments,
     /// Run this in the guest instead of a shell; its failing is told by exit status 1
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -58,19 +62,26 @@ pub(super) fn boot(arguments: &BootArguments) -> Result<Exit, Failure> {
     let machine = plan.scenarios.into_iter().next().map(|planned| planned.machine);
     let machine = machine.ok_or_else(|| Failure::words(Exit::Internal, "no machine was planned", None))?;
     let limits = Limits::under(&acceleration);
-    let exit = runtime.block_on(visit(machine, limits, arguments.line()));
+    let foundry = arguments.start.foundry(&workshop.store, &workshop.image, &acceleration);
+    let decisions = foundry.decide(arguments.start.start, &[(&machine, false)]);
+    let exit = runtime.block_on(visit(machine, (&foundry, &decisions), limits, arguments.line()));
     // A thread that still reads the terminal is no reason to stay.
     runtime.shutdown_background();
     exit
 }
 
 /// Boots a machine, ties the terminal to its guest, and leaves nothing of it.
-async fn visit(plan: MachinePlan, limits: Limits, command: Option<String>) -> Result<Exit, Failure> {
+async fn visit(
+    plan: MachinePlan,
+    start: (&Foundry, &[Decision]),
+    limits: Limits,
+    command: Option<String>,
+) -> Result<Exit, Failure> {
     let supervisor = Supervisor::new()?;
     let interrupt = Interrupt::listen(|| ()).map_err(|error| Failure::new(Exit::Internal, &error, None))?;
     let token = interrupt.token();
     let machine = tokio::select! {
-        machine = bring_up(plan, limits, command.is_none(), &supervisor) => machine.map(Some),
+        machine = bring_up(plan, start, limits, command.is_none(), &supervisor) => machine.map(Some),
         () = token.cancelled() => Ok(None),
     };
     let result = match machine {
@@ -84,19 +95,26 @@ async fn visit(plan: MachinePlan, limits: Limits, command: Option<String>) -> Re
 
 async fn bring_up(
     plan: MachinePlan,
+    (foundry, decisions): (&Foundry, &[Decision]),
     limits: Limits,
     on_terminal: bool,
     supervisor: &Supervisor,
 ) -> Result<Machine, Failure> {
     output::tell(&format!("booting {} ...", plan.image.disk));
     let records = supervisor.directory().join("records");
-    let machine = Machine::start(plan, records, own_program()?, supervisor)
-        .await
-        .map_err(|error| Failure::new(Exit::Host, &error, error.hint()))?;
+    let program = own_program()?;
+    let place = Place { directory: &records, relay: &program, supervisor };
+    let decision = decisions.first().cloned().unwrap_or_else(|| Decision::cold("nothing was decided"));
+    let (machine, started) = match foundry.start(plan, &decision, place).await {
+        Ok(started) => started,
+        Err(BeginError::Start(error)) => return Err(Failure::new(Exit::Host, &error, error.hint())),
+        Err(BeginError::Fault(fault)) => return Err(dead(&fault)),
+    };
     let ready = machine.ready(None, limits.boot * Limits::GIVE_UP).await.map_err(|fault| dead(&fault))?;
     let how_to_leave = if on_terminal { "; `exit` ends it, and so does ~. after Enter" } else { "" };
     output::tell(&format!(
-        "up in {:.1} s, systemd says `{}`{how_to_leave}",
+        "{}, up in {:.1} s, systemd says `{}`{how_to_leave}",
+        started.words(),
         ready.since.as_secs_f64(),
         ready.state
     ));

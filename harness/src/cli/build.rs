@@ -69,6 +69,11 @@ pub(super) fn build(arguments: &BuildArguments) -> Result<Exit, Failure> {
     let format = arguments.pack.apply(&mut recipe)?;
     let target = Target::of_image(&workshop.image);
     let progress = |text: &str| output::tell(&format!("{}: {text}", recipe.name()));
+    if arguments.explain {
+        let explanation = sysext::explain_packages(&recipe, &target, &workshop.store, &progress)?;
+        output::print(&explanation.to_string())?;
+        return Ok(Exit::Passed);
+    }
     let make = if arguments.check_reproducible { sysext::check_reproducible } else { sysext::build };
     let built = make(&recipe, &target, format, &workshop.store, &progress)?;
     explain(&built, arguments.check_reproducible);

@@ -19,7 +19,11 @@ mod reasons;
 mod report;
 mod run;
 mod schedule;
+mod snapshot;
+mod start;
 mod stop;
+mod trial;
+mod verify;
 mod workshop;
 
 use std::io::IsTerminal as _;
@@ -59,8 +63,10 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Ignition(arguments) => ignition::ignition(&arguments),
         Command::Image { command: ImageCommand::Build(arguments) } => image::build(&arguments),
         Command::Image { command: ImageCommand::Show { image, format } } => image::show(&image, format),
+        Command::Snapshot { command } => snapshot::snapshot(&command),
         Command::Report(arguments) => report::report(&arguments),
         Command::Boot(arguments) => boot::boot(&arguments),
+        Command::Try(arguments) => trial::trial(&arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Stop(arguments) => stop::stop(&arguments),
         Command::Keep(arguments) => keep::keep(&arguments),

@@ -6,7 +6,7 @@ use loadgauge_images::image::ImageError;
 use loadgauge_images::standin::StandinError;
 
 use super::{Exit, Failure};
-use crate::machine::{AccelerationError, EmulatorError, SupervisorError};
+use crate::machine::{AccelerationError, EmulatorError, FileError, SupervisorError};
 use crate::report::ReportError;
 use crate::report::json_lines::ReadError;
 use crate::runner::{DirectoryError, KeptError, RegistryError};
@@ -41,6 +41,12 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = "set LOADGAUGE_CACHE to a directory that can be written".to_owned();
         Self::new(Exit::Host, &error, Some(hint))
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::new(Exit::Host, &error, None)
     }
 }
 

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::sync::Arc;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::host::Store;
 use tokio::runtime::Runtime;
 
 use super::arguments::RunArguments;
 use super::keep::{self, Patron};
 use super::report::report_failure;
+use super::schedule::ScheduleArguments;
+use super::start::StartArguments;
 use super::workshop::Workshop;
-use super::{Exit, Failure};
-use crate::machine::Supervisor;
+use super::{Exit, Failure, verify};
+use crate::machine::{Decision, Foundry, Supervisor};
 use crate::report::{TerminalOptions, consume, standard};
 use crate::runner::{
     self, Events, Interrupt, KeepPolicy, Kept, Machines, Question, Run, RunDirectory, Timings, Verdict,
@@ -33,10 +35,49 @@ pub(super) fn run_here(arguments: &RunArguments, patron: Option<&Patron>) -> Res
     let runtime = runtime()?;
     let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
     let plan = workshop.plan(scenarios, &acceleration, arguments.machine.firmware)?;
-    let directory = RunDirectory::create(arguments.output.as_deref())?;
-    let timings = Timings::of(&workshop.store, acceleration.accelerator);
-    let run = arguments.schedule.apply(Run::of_plan(&plan, &directory, arguments.schedule.repeat)?, &timings);
-    let (exit, kept) = runtime.block_on(execute(&plan, run, &directory, timings, &workshop.store, patron))?;
+    let course = Course {
+        output: arguments.output.as_deref(),
+        start: &arguments.start,
+        schedule: &arguments.schedule,
+        verify_warm: arguments.verify_warm,
+    };
+    carry_out(runtime, &workshop, plan, &course, patron)
+}
+
+/// How a plan is carried out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Course<'a> {
+    /// where the files go; a directory of its own when not given
+    pub(super) output: Option<&'a Utf8Path>,
+    /// how machines start
+    pub(super) start: &'a StartArguments,
+    /// in which order, how often
+    pub(super) schedule: &'a ScheduleArguments,
+    /// whether what starts warm is run cold as well, and compared
+    pub(super) verify_warm: bool,
+}
+
+/// Runs a plan in this process, to its end.
+pub(super) fn carry_out(
+    runtime: Runtime,
+    workshop: &Workshop,
+    plan: Plan,
+    course: &Course<'_>,
+    patron: Option<&Patron>,
+) -> Result<Exit, Failure> {
+    let foundry = course.start.foundry(&workshop.store, &plan.image, &plan.acceleration);
+    let decisions = course.start.decide(&foundry, &plan);
+    let (plan, decisions) =
+        if course.verify_warm { verify::doubled(plan, decisions)? } else { (plan, decisions) };
+    let directory = RunDirectory::create(course.output)?;
+    let timings = Timings::of(&workshop.store, plan.acceleration.accelerator);
+    let run = course.schedule.apply(Run::of_plan(&plan, &directory, course.schedule.repeat)?, &timings);
+    let starts = (foundry, decisions);
+    let executed = execute(&plan, starts, run, &directory, timings, &workshop.store, patron);
+    let (mut exit, kept) = runtime.block_on(executed)?;
+    if course.verify_warm {
+        exit = verify::judge(exit, &directory.events())?;
+    }
     if let (Some(patron), Some((kept, supervisor))) = (patron, kept) {
         patron.leave(exit)?;
         runtime.block_on(keep::hold(&kept, &supervisor));
@@ -49,6 +90,7 @@ pub(super) fn run_here(arguments: &RunArguments, patron: Option<&Patron>) -> Res
 /// Runs a plan: the machines, the reports, and whoever interrupts them.
 async fn execute(
     plan: &Plan,
+    (foundry, decisions): (Foundry, Vec<Decision>),
     run: Run<Question>,
     directory: &RunDirectory,
     timings: Timings,
@@ -58,14 +100,14 @@ async fn execute(
     let supervisor = Supervisor::new()?;
     // Nothing is to be killed by hand: the kernel ends every QEMU with this process.
     let interrupt = Interrupt::listen(|| ()).map_err(|error| Failure::new(Exit::Internal, &error, None))?;
-    let plans = plan.scenarios.iter().map(|planned| planned.machine.clone());
-    let mut machines = Machines::new(plans, own_program()?, supervisor.clone());
+    let plans = plan.scenarios.iter().map(|planned| planned.machine.clone()).zip(decisions);
+    let mut machines = Machines::new(plans, foundry, own_program()?, supervisor.clone());
     let kept = patron.map(|_| Kept::listen(store, &supervisor)).transpose()?;
     if let Some(kept) = &kept {
         machines = machines.keeping(Arc::clone(kept));
     }
     let terminal = TerminalOptions::of_stderr();
-    let reports = standard(&directory.events(), &directory.junit(), timings, terminal)?;
+    let reports = standard(directory.path(), timings, terminal)?;
     let flaky = run.flaky;
 
     let (events, receiver) = Events::channel();

@@ -36,6 +36,19 @@ pub(super) struct ScheduleArguments {
 }
 
 impl ScheduleArguments {
+    /// Everything once.
+    pub(super) fn once() -> Self {
+        Self {
+            jobs: None,
+            seed: None,
+            fail_fast: false,
+            repeat: NonZeroUsize::MIN,
+            retries: 0,
+            flaky: FlakyPolicy::default(),
+            keep: KeepPolicy::default(),
+        }
+    }
+
     /// Changes a run as it is asked for.
     pub(super) fn apply<C>(&self, run: Run<C>, timings: &Timings) -> Run<C> {
         let accelerator = run.header.acceleration.accelerator;

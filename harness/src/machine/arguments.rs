@@ -2,6 +2,7 @@
 use camino::Utf8Path;
 use loadgauge_images::Architecture;
 
+use super::memory::Memory;
 use super::units::{EVENTS_PORT, JOURNAL_PORT};
 use super::{Accelerator, DiskSpec, Firmware, Layout, MachinePlan, Network};
 
@@ -19,8 +20,14 @@ const CONFIG_NAMES: [&str; 2] = ["opt/org.flatcar-linux/config", "opt/com.coreos
 /// The machine starts stopped, so that nothing happens before the harness watches, and connects all
 /// its sockets to the harness, so that nobody waits for a socket to appear.
 pub fn arguments(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
+    arguments_with(plan, layout, &Memory::Own)
+}
+
+/// The same for a machine that a snapshot is made of, or that is restored from one.
+pub(crate) fn arguments_with(plan: &MachinePlan, layout: &Layout, memory: &Memory) -> Vec<String> {
     [
-        machine(plan),
+        machine(plan, memory),
+        memory.arguments(plan.spec.memory_mib),
         plan.firmware.arguments(plan.architecture(), layout),
         channels(layout),
         devices(plan, layout),
@@ -32,12 +39,12 @@ pub fn arguments(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
     .concat()
 }
 
-fn machine(plan: &MachinePlan) -> Vec<String> {
+fn machine(plan: &MachinePlan, memory: &Memory) -> Vec<String> {
     let spec = &plan.spec;
     let architecture = plan.architecture();
     words([
         ("-name", format!("guest={}", value(&plan.name))),
-        ("-machine", board(architecture, &plan.firmware).into()),
+        ("-machine", memory.machine(board(architecture, &plan.firmware))),
         ("-accel", accelerator(plan.acceleration.accelerator).into()),
         ("-cpu", processor(architecture, plan.acceleration.accelerator).into()),
         ("-m", format!("{}M", spec.memory_mib)),
@@ -111,7 +118,8 @@ fn devices(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
         ("-device", "pvpanic-pci".into()),
     ]);
     if plan.architecture() == Architecture::Amd64 {
-        // Tells the guest when it is another one than before; QEMU has it for this board alone.
+        // Tells a guest that was restored from a snapshot so, and its kernel draws new random numbers;
+        // QEMU has it for this board alone.
         all.extend(words([("-device", "vmgenid,guid=auto".into())]));
     }
     all
@@ -172,12 +180,12 @@ fn network(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
     words([("-netdev", netdev), ("-device", "virtio-net-pci,netdev=network,romfile=".into())])
 }
 
-fn words<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
+pub(crate) fn words<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
     pairs.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect()
 }
 
 /// A value within an option of QEMU: a comma ends it unless it is doubled.
-fn value(text: &str) -> String {
+pub(crate) fn value(text: &str) -> String {
     text.replace(',', ",,")
 }
 

@@ -5,13 +5,17 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, PrivateKey};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::DropGuard;
 
+use super::beginning::Beginning;
 use super::console::Console;
-use super::events::{self, Ready};
+use super::events::{self, Answer, Ready};
 use super::keeper::{self, Stopped};
+use super::memory::Memory;
 use super::monitor::Symptom;
 use super::qmp::Qmp;
 use super::start::{Prepared, StartError, prepare};
@@ -39,6 +43,11 @@ pub struct Machine {
     console: Console,
     symptoms: mpsc::Sender<Symptom>,
     ready: watch::Receiver<Option<Ready>>,
+    ready_in: watch::Sender<Option<Ready>>,
+    /// what the guest is ordered, and what it answers
+    orders: OwnedWriteHalf,
+    answers: mpsc::UnboundedReceiver<Answer>,
+    host_key: Option<String>,
     fault: watch::Receiver<Option<Fault>>,
     stopped: watch::Receiver<Option<Stopped>>,
     token: DropGuard,
@@ -57,19 +66,29 @@ impl Machine {
         relay_program: Utf8PathBuf,
         supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
-        // Comments of keys end up in the guest: this one says where it comes from.
-        let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
-        key.set_comment("loadgauge");
-        let public_key = key.public_key().to_openssh()?;
         let layout = supervisor.layout(&directory, &relay_program);
+        let key = fresh_key()?;
+        let public_key = key.public_key().to_openssh()?;
+        let beginning = Beginning::PowerOn { public_key: &public_key, memory: Memory::Own };
+        Self::begin(plan, layout, key, &beginning, supervisor).await
+    }
+
+    pub(crate) async fn begin(
+        plan: MachinePlan,
+        layout: Layout,
+        key: PrivateKey,
+        beginning: &Beginning<'_>,
+        supervisor: &Supervisor,
+    ) -> Result<Self, StartError> {
+        let records = beginning.records()?;
         // `Supervisor::stop_all` waits for this as it does for a machine that runs.
         let _starting = supervisor.tasks().token();
         let token = supervisor.token();
         let prepared = tokio::select! {
-            prepared = prepare(&plan, &layout, &public_key) => prepared?,
+            prepared = prepare(&plan, &layout, beginning) => prepared?,
             () = token.cancelled() => return Err(StartError::Cancelled),
         };
-        Self::run(plan, layout, key, prepared, supervisor).await
+        Self::run(plan, layout, key, prepared, records, supervisor).await
     }
 
     async fn run(
@@ -77,6 +96,7 @@ impl Machine {
         layout: Layout,
         key: PrivateKey,
         prepared: Prepared,
+        (console_before, journal_before): (Vec<u8>, Vec<u8>),
         supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
         let Prepared { child, tpm, directory, qmp, qmp_events, port, .. } = prepared;
@@ -87,16 +107,23 @@ impl Machine {
         let (ready_in, ready) = watch::channel(None);
         let (started_in, started) = watch::channel(Instant::now());
         let (stopped_in, stopped) = watch::channel(None);
+        let (answers_in, answers) = mpsc::unbounded_channel();
+        let (events, orders) = prepared.events.into_split();
 
         let tasks = supervisor.tasks();
         let watching = console.clone();
         let console_symptoms = symptoms_in.clone();
         let readers = vec![
             tasks.spawn(async move {
-                watching.watch(prepared.console, prepared.console_file, console_symptoms).await;
+                // As if it had been watched all the time.
+                let console = std::io::Cursor::new(console_before).chain(prepared.console);
+                watching.watch(console, prepared.console_file, console_symptoms).await;
             }),
-            tasks.spawn(events::watch(prepared.events, started, ready_in)),
-            tasks.spawn(journal::record(prepared.journal, prepared.journal_file)),
+            tasks.spawn(events::watch(events, started, ready_in.clone(), answers_in)),
+            tasks.spawn(journal::record(
+                std::io::Cursor::new(journal_before).chain(prepared.journal),
+                prepared.journal_file,
+            )),
         ];
         tasks.spawn(http::serve(prepared.http, plan.served, token.clone()));
         tasks.spawn(monitor::watch(
@@ -140,6 +167,10 @@ impl Machine {
             console,
             symptoms: symptoms_in,
             ready,
+            ready_in,
+            orders,
+            answers,
+            host_key: None,
             fault,
             stopped,
             token: token.drop_guard(),
@@ -159,6 +190,11 @@ impl Machine {
     /// memory only.
     pub fn key(&self) -> &PrivateKey {
         &self.key
+    }
+
+    /// SHA-256 of the key that the guest must show, as OpenSSH writes it, where the harness gave it one.
+    pub fn host_key(&self) -> Option<&str> {
+        self.host_key.as_deref()
     }
 
     /// Where the host reaches the guest's port 22. QEMU accepts connections from power-on on; the guest
@@ -208,6 +244,57 @@ impl Machine {
                 seconds: limit.as_secs(),
                 console: self.console_tail(TAIL),
             }),
+        }
+    }
+
+    /// Orders the guest something and gives its answer.
+    ///
+    /// # Errors
+    /// The machine cannot go on, or there is no answer within `limit`.
+    pub(crate) async fn order(&mut self, order: &str, limit: Duration) -> Result<Answer, Fault> {
+        let console = self.console.clone();
+        let mut fault = self.fault.clone();
+        let answer = async {
+            // Where the port is closed QEMU has ended, and the fault that says so is on its way.
+            if self.orders.write_all(format!("{order}\n").as_bytes()).await.is_err() {
+                return std::future::pending().await;
+            }
+            match self.answers.recv().await {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Ok(fault) = async { fault.wait_for(Option::is_some).await.map(|fault| fault.clone()) } => {
+                Err(fault.unwrap_or(Fault::PoweredOff))
+            }
+            answer = answer => Ok(answer),
+            () = sleep(limit) => Err(Fault::TimedOut {
+                what: "the guest's answer to an order".to_owned(),
+                seconds: limit.as_secs(),
+                console: console.tail(TAIL),
+            }),
+        }
+    }
+
+    /// Declares the guest ready, as the machine of its own that a copy has become.
+    pub(crate) fn declare(&mut self, ready: Ready, host_key: String) {
+        self.host_key = Some(host_key);
+        self.ready_in.send_replace(Some(ready));
+    }
+
+    /// QEMU's monitor.
+    pub(crate) fn qmp(&self) -> &Qmp {
+        &self.qmp
+    }
+
+    /// Resolves when the machine is gone.
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stopped = self.stopped.clone();
+        async move {
+            // An error is the end of whoever keeps it.
+            let _ = stopped.wait_for(Option::is_some).await;
         }
     }
 
@@ -276,4 +363,11 @@ impl Machine {
             _ => Stopped::unknown(),
         }
     }
+}
+
+/// A key for a machine. Comments of keys end up in the guest: this one says where it comes from.
+pub(crate) fn fresh_key() -> Result<PrivateKey, ssh_key::Error> {
+    let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
+    key.set_comment("loadgauge");
+    Ok(key)
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt::Write as _;
-use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestRerun, TestSuite, XmlString};
 
+use super::file::write_whole;
 use super::record::{RunRecord, ScenarioRecord, StepRecord};
 use super::text::{duration, one_line, visible};
 use super::{Report, ReportError};
@@ -44,13 +44,6 @@ impl Report for JUnit {
             .map_err(|source| ReportError::Xml { path: self.path.clone(), source })?;
         write_whole(&self.path, text.as_bytes())
     }
-}
-
-/// Writes a file so that it is there whole or not at all.
-fn write_whole(path: &Utf8Path, bytes: &[u8]) -> Result<(), ReportError> {
-    let beside = Utf8PathBuf::from(format!("{path}.part"));
-    fs::write(&beside, bytes).map_err(ReportError::io("write", &beside))?;
-    fs::rename(&beside, path).map_err(ReportError::io("put in place", path))
 }
 
 fn report(record: &RunRecord) -> quick_junit::Report {
@@ -212,6 +205,9 @@ fn text(text: &str) -> XmlString {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use camino::Utf8Path;
     use proptest::prelude::*;
 
     use super::*;

@@ -3,7 +3,7 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use crate::check::{Finding, Outcome};
-use crate::machine::Acceleration;
+use crate::machine::{Acceleration, Started};
 use crate::runner::{Cause, Counts, Event, EventKind, FlakyPolicy};
 
 /// What the events of a run have said so far, gathered by scenario.
@@ -126,8 +126,11 @@ pub struct BootRecord {
     pub boot_id: String,
     /// what `systemctl is-system-running` said
     pub state: String,
-    /// milliseconds from power-on or from the reboot
+    /// milliseconds from power-on, from the reboot, or from the order to restore the machine
     pub duration_ms: u64,
+    /// how the machine came to run; nothing after a reboot
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Started>,
 }
 
 /// A step that ended.
@@ -204,8 +207,8 @@ impl RunRecord {
             EventKind::MachineKept { scenario, name, ssh } => {
                 self.entry(&scenario).kept.push(KeptRecord { name, ssh });
             }
-            EventKind::MachineReady { scenario, boot_id, state, duration_ms } => {
-                self.entry(&scenario).boots.push(BootRecord { boot_id, state, duration_ms });
+            EventKind::MachineReady { scenario, boot_id, state, duration_ms, start } => {
+                self.entry(&scenario).boots.push(BootRecord { boot_id, state, duration_ms, start });
             }
             EventKind::StepFinished { scenario, step, summary, outcome, finding, attempts, duration_ms } => {
                 let step = StepRecord { step, summary, outcome, finding, attempts, duration_ms };

@@ -199,8 +199,9 @@ impl Terminal {
                 let who = paint(scenario, self.options.styles.name);
                 vec![format!("{who}: its machine is kept as `{name}`: {ssh}")]
             }
-            EventKind::MachineReady { scenario, state, duration_ms, .. } => {
-                let text = format!("    the guest is up, systemd says `{}`", one_line(state));
+            EventKind::MachineReady { scenario, state, duration_ms, start, .. } => {
+                let how = start.as_ref().map(|started| format!(", {}", started.words())).unwrap_or_default();
+                let text = format!("    the guest is up{how}, systemd says `{}`", one_line(state));
                 vec![self.line("up", Outcome::Passed, scenario, &text, *duration_ms)]
             }
             EventKind::StepFinished { scenario, .. } => {

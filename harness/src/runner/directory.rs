@@ -116,16 +116,6 @@ impl RunDirectory {
         &self.path
     }
 
-    /// Where the JSON lines are written.
-    pub fn events(&self) -> Utf8PathBuf {
-        self.path.join("events.jsonl")
-    }
-
-    /// Where the JUnit report is written.
-    pub fn junit(&self) -> Utf8PathBuf {
-        self.path.join("junit.xml")
-    }
-
     /// Makes a new directory for a scenario's files: `docker.replace` for `docker/replace`, with a
     /// number behind it where two names come to the same.
     ///

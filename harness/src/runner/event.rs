@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FlakyPolicy;
 use crate::check::{Finding, Outcome};
-use crate::machine::{Acceleration, Fault};
+use crate::machine::{Acceleration, Fault, Started};
 
 /// Version of the format of the JSON lines that events are written as. It rises when a field
 /// changes its meaning or goes; fields may be added within a version.
@@ -100,8 +100,11 @@ pub enum EventKind {
         boot_id: String,
         /// what `systemctl is-system-running` said
         state: String,
-        /// from power-on or from the reboot
+        /// from power-on, from the reboot, or from the order to restore the machine
         duration_ms: u64,
+        /// how the machine came to run; nothing after a reboot
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        start: Option<Started>,
     },
     /// a step ended
     StepFinished {

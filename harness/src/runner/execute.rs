@@ -133,6 +133,7 @@ impl<R: Rig> Execution<'_, R> {
             boot_id: up.boot_id.clone(),
             state: up.state,
             duration_ms: milliseconds(up.since),
+            start: up.started,
         });
         self.boot_id = up.boot_id;
         self.waiting("an SSH connection");

@@ -8,7 +8,7 @@ use super::{
     Action, Budget, Capacity, DirectoryError, FlakyPolicy, Header, Job, JobStep, KeepPolicy, Limits, Needs,
     Order, Run, RunDirectory, Skipped,
 };
-use crate::check::{Check, Sweep};
+use crate::check::{Change, Check, Sweep};
 use crate::scenario::{Plan, Planned, PlannedStep, StepKind};
 
 /// How long a scenario should take that says nothing of it, for KVM: none shall run for ever.
@@ -21,6 +21,8 @@ pub enum Question {
     Check(Box<Check>),
     /// by the harness, unasked
     Sweep(Sweep),
+    /// to change what is merged, and what came of it
+    Change(Box<Change>),
 }
 
 impl Run<Question> {
@@ -96,10 +98,12 @@ fn job(planned: &Planned, name: String, directory: &RunDirectory) -> Result<Job<
 }
 
 fn step(planned: &PlannedStep) -> JobStep<Question> {
-    let again = if planned.life > 0 && planned.hold { ", after the reboot" } else { "" };
-    let action = match &planned.step.kind {
-        StepKind::Check(check) => Action::Ask(Question::Check(check.clone())),
-        StepKind::Reboot => Action::Reboot,
+    let again = planned.after.filter(|_| planned.hold).map(|after| format!(", after {after}"));
+    let again = again.unwrap_or_default();
+    let action = match (&planned.step.kind, &planned.change) {
+        (_, Some(change)) => Action::Ask(Question::Change(Box::new(change.clone()))),
+        (StepKind::Check(check), None) => Action::Ask(Question::Check(check.clone())),
+        (_, None) => Action::Reboot,
     };
     JobStep { summary: format!("{}{again}", planned.step.title()), action, within: planned.step.within }
 }

@@ -119,7 +119,12 @@ impl Subject for ScriptedSubject {
                     console: vec![],
                 })
             }
-            _ => Ok(Up { boot_id: self.boot(), state: "running".to_owned(), since: Duration::from_secs(1) }),
+            _ => Ok(Up {
+                boot_id: self.boot(),
+                state: "running".to_owned(),
+                since: Duration::from_secs(1),
+                started: None,
+            }),
         }
     }
 

@@ -70,6 +70,11 @@ impl Goods {
         Ok(Self { payload, format: None, path: path.to_owned(), size, sha512, release: None })
     }
 
+    /// The name and the file of what is brought into a guest that runs already.
+    pub(super) fn image_file(self) -> (String, Utf8PathBuf) {
+        (self.payload.name, self.path)
+    }
+
     /// With the way that was taken.
     pub(super) fn delivered(self, source: Source, delivered: HowDelivered) -> Artefact {
         Artefact {

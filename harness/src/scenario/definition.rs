@@ -27,6 +27,8 @@ pub struct Scenario {
     pub requires: Requires,
     /// the machine to boot
     pub machine: MachineSpec,
+    /// whether it must be booted for this scenario, and not be restored from a snapshot
+    pub cold: bool,
     /// the extensions to put on it
     pub sysexts: Vec<SysextRequest>,
     /// the author's own part of the Ignition config

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::format::{RawFile, RawIgnition, RawRequires, RawSysext, read};
+use super::format::{RawFile, RawIgnition, RawRequires, RawSwap, RawSysext, read};
 use super::problem::{Problems, Told};
 use super::{
-    AuthorConfig, FileRequest, IgnitionRequest, Requires, Source, Surroundings, SysextRequest, VersionRange,
-    suggest,
+    AuthorConfig, FileRequest, IgnitionRequest, Requires, Source, Surroundings, SwapRequest, SysextRequest,
+    VersionRange, suggest,
 };
 use crate::check::Sweep;
+use crate::sysext::Format;
 
 pub(super) fn requires(raw: RawRequires, problems: &mut Problems<'_>) -> Option<Requires> {
     Some(Requires {
@@ -48,6 +50,33 @@ pub(super) fn sysext(
 ) -> Option<SysextRequest> {
     let span = value.span();
     let raw = read::<RawSysext>(value, problems)?;
+    sysext_of(raw, span, surroundings, problems)
+}
+
+/// `swap = { .. }`: what is brought in is one file.
+pub(super) fn swap(
+    value: Spanned<DeValue<'_>>,
+    surroundings: &Surroundings,
+    problems: &mut Problems<'_>,
+) -> Option<SwapRequest> {
+    let span = value.span();
+    let RawSwap { recipe, path, name, format, merged } = read(value, problems)?;
+    if let Some(format) = format.as_ref().filter(|format| *format.get_ref() == Format::Directory) {
+        let hint = Some("an image of one file takes the place of another".to_owned());
+        problems.add(format.span(), "a directory cannot be swapped in", hint);
+        return None;
+    }
+    let raw = RawSysext { recipe, path, name, format, delivery: None };
+    let sysext = sysext_of(raw, span, surroundings, problems)?;
+    Some(SwapRequest { sysext, merged: merged.unwrap_or(true) })
+}
+
+fn sysext_of(
+    raw: RawSysext,
+    span: Range<usize>,
+    surroundings: &Surroundings,
+    problems: &mut Problems<'_>,
+) -> Option<SysextRequest> {
     let source = match (raw.recipe, raw.path) {
         (Some(recipe), None) => Source::Recipe(find_recipe(&recipe, surroundings, problems)?),
         (None, Some(path)) => {

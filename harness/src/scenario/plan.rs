@@ -9,7 +9,7 @@ use loadgauge_images::Image;
 
 use super::artefact::Goods;
 use super::compose::{ComposeError, Limits, compose};
-use super::{Artefact, PlannedStep, Scenario, Source, SysextRequest, expand};
+use super::{Artefact, PlannedStep, Scenario, Source, StepKind, SysextRequest, expand};
 use crate::machine::{Acceleration, Firmware, FirmwareChoice, FirmwareError, MachinePlan, MachineSpec};
 use crate::sysext::lint::{BaseTree, overlaps};
 use crate::sysext::{Extension, Format};
@@ -241,7 +241,13 @@ impl Planner<'_> {
             config,
             served: composed.served,
         };
-        let steps = expand(&scenario.hold, &scenario.steps);
+        let mut steps = expand(&scenario.hold, &scenario.steps);
+        for step in &mut steps {
+            if let StepKind::Swap(request) = &step.step.kind {
+                let (name, file) = self.obtain(&request.sysext, &scenario.file)?.image_file();
+                step.change = Some(request.change(name, file));
+            }
+        }
         Ok(Planned { scenario, machine, extensions, steps })
     }
 

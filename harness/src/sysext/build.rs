@@ -15,6 +15,8 @@ use super::debian::Package;
 use super::debian::{self, DebianError, Groups};
 use super::describe::{self, Component, DescribeError, Input, Listing, Material, Subject};
 use super::digest;
+use super::explain::{Explained, Explanation};
+use super::gentoo::{self, Chosen, GentooError, Selection};
 use super::inputs;
 use super::lint;
 use super::mangle::{Environment, MangleError};
@@ -43,6 +45,12 @@ pub struct Built {
     pub extension: Extension,
     /// Debian packages that went into it
     pub packages: Vec<Package>,
+    /// Gentoo packages that went into it
+    #[serde(default)]
+    pub gentoo: Vec<Chosen>,
+    /// why packages are in it
+    #[serde(default)]
+    pub explanation: Explanation,
     /// what the packages brought outside /usr and /opt
     pub dropped: Vec<Utf8PathBuf>,
     /// programs in it that run with the rights of their owner or group, relative to the root
@@ -79,6 +87,9 @@ pub enum BuildError {
     /// packages cannot be taken in
     #[error(transparent)]
     Debian(#[from] DebianError),
+    /// Gentoo packages cannot be taken in
+    #[error(transparent)]
+    Gentoo(Box<GentooError>),
     /// an archive cannot be taken in
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -147,6 +158,12 @@ pub enum BuildError {
     },
 }
 
+impl From<GentooError> for BuildError {
+    fn from(error: GentooError) -> Self {
+        Self::Gentoo(Box::new(error))
+    }
+}
+
 impl BuildError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
@@ -156,6 +173,7 @@ impl BuildError {
             Self::Release { source, .. } => source.hint(),
             Self::Tree(error) => error.hint(),
             Self::Debian(error) => error.hint(),
+            Self::Gentoo(error) => error.hint(),
             Self::Archive(error) => error.hint(),
             Self::Mangle(error) => error.hint(),
             Self::Pack { source, .. } => source.hint(),
@@ -172,6 +190,7 @@ impl BuildError {
     pub fn is_host(&self) -> bool {
         match self {
             Self::Debian(error) => error.is_host(),
+            Self::Gentoo(error) => error.is_host(),
             Self::Archive(error) => error.is_host(),
             Self::Mangle(error) => error.is_host(),
             Self::Pack { .. } | Self::Describe { .. } | Self::Store(_) => true,
@@ -212,6 +231,27 @@ pub fn build(
     }
 }
 
+/// Says why packages go into an extension, and which of those that they need are there already.
+/// Nothing is built.
+///
+/// # Errors
+/// See [`BuildError`].
+pub fn explain(
+    recipe: &Recipe,
+    target: &Target<'_>,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<Explanation, BuildError> {
+    let groups = debian::resolve_recipe(recipe, target.base, store, progress)?;
+    let mut explanation = Explanation::default();
+    for package in groups.iter().flatten() {
+        let package = format!("{} {}", package.name, package.version);
+        explanation.taken.push(Explained { package, needs: Vec::new(), note: None });
+    }
+    explanation.extend(gentoo::select(recipe, target, store, progress)?.explanation);
+    Ok(explanation)
+}
+
 /// Builds an extension a second time, elsewhere, and compares it with the kept one.
 ///
 /// # Errors
@@ -243,6 +283,7 @@ struct Plan<'a> {
     store: &'a Store,
     progress: &'a dyn Fn(&str),
     groups: Groups,
+    gentoo: Selection,
     packing: Packing,
     packer: String,
     epoch: u32,
@@ -262,9 +303,11 @@ impl<'a> Plan<'a> {
         let packing = packing(recipe, format).map_err(pack_error)?;
         let packer = pack::packer(format, &packing).map_err(pack_error)?;
         let groups = debian::resolve_recipe(recipe, target.base, store, progress)?;
+        let gentoo = gentoo::select(recipe, target, store, progress)?;
         let epoch = epoch(recipe)?;
         let key = String::new();
-        let mut plan = Self { recipe, target, format, store, progress, groups, packing, packer, epoch, key };
+        let mut plan =
+            Self { recipe, target, format, store, progress, groups, gentoo, packing, packer, epoch, key };
         let mut parts = inputs::of_recipe(recipe)?;
         parts.extend([REVISION.to_string(), format.to_string(), plan.packer.clone(), epoch.to_string()]);
         parts.push(plan.packing.key(format));
@@ -272,6 +315,7 @@ impl<'a> Plan<'a> {
         // Whether there are units is not known yet, and follows from the rest.
         parts.push(format!("{:?}", plan.release(false)?));
         parts.push(debian::list(&plan.groups));
+        parts.push(gentoo::key(&plan.gentoo));
         plan.key = digest::of_parts(parts);
         Ok(plan)
     }
@@ -341,6 +385,8 @@ impl<'a> Plan<'a> {
         }
         let mut dropped =
             debian::stage(&mut staged, recipe, &self.groups, self.target.base, store, self.progress)?;
+        let gentoo = gentoo::stage(&mut staged, recipe, &self.gentoo, self.progress)?;
+        dropped.extend(gentoo.dropped);
         for source in &recipe.archives {
             dropped.extend(archive::stage(&mut staged, recipe, source, store, self.progress)?);
         }
@@ -349,6 +395,7 @@ impl<'a> Plan<'a> {
         let release = self.release(assemble::has_units(&staged))?;
         assemble::put_release(&mut staged, recipe, &release)?;
         let mut warnings = self.judge(&staged)?;
+        warnings.extend(self.gentoo.warnings.iter().cloned());
         warnings.extend(opaque.iter().map(|path| format!("/{path} was marked opaque, which was left out")));
         staged.settle(self.epoch)?;
         let listing = Listing::of(&staged, self.epoch).map_err(BuildError::io("list", staged.root()))?;
@@ -360,10 +407,21 @@ impl<'a> Plan<'a> {
             uncompressed,
             components: self.components(&packages),
             packages: packages.iter().filter_map(|package| package.kept(store)).collect(),
+            database: gentoo.database,
             inputs: self.inputs(&packages)?,
         };
         let described = self.describe(&extension, &material, directory)?;
-        let built = Built { extension, packages, dropped, set_id, described, warnings, cached: false };
+        let built = Built {
+            extension,
+            packages,
+            gentoo: self.gentoo.packages().cloned().collect(),
+            explanation: self.gentoo.explanation.clone(),
+            dropped,
+            set_id,
+            described,
+            warnings,
+            cached: false,
+        };
         // Where it lies is for the reader to say: the directory gets its name later.
         let mut kept = built.clone();
         kept.extension.path = Utf8PathBuf::from(self.file_name());
@@ -376,7 +434,10 @@ impl<'a> Plan<'a> {
 
     fn components(&self, packages: &[Package]) -> Vec<Component> {
         let suite = self.target.base.map_or("unknown", |base| base.archive.suite.as_str());
-        packages.iter().map(|package| Component::of_debian(package, suite)).collect()
+        let debian = packages.iter().map(|package| Component::of_debian(package, suite));
+        let architecture = self.target.architecture.debian_name();
+        let gentoo = self.gentoo.packages().map(|package| Component::of_gentoo(package, architecture));
+        debian.chain(gentoo).collect()
     }
 
     /// Everything that went in: the recipe with its files, the packages, and the base, if any.
@@ -385,6 +446,11 @@ impl<'a> Plan<'a> {
         for (package, component) in packages.iter().zip(self.components(packages)) {
             let (name, sha256) = (package.file_name(), package.sha256.clone());
             inputs.push(Input { name, uri: component.purl(), sha256 });
+        }
+        for package in self.gentoo.packages() {
+            let component = Component::of_gentoo(package, self.target.architecture.debian_name());
+            let name = package.path.file_name().unwrap_or_default().to_owned();
+            inputs.push(Input { name, uri: component.purl(), sha256: package.sha256.clone() });
         }
         if let Some(base) = self.target.base.filter(|_| !packages.is_empty()) {
             let uri = format!("base:{}", base.archive.suite);

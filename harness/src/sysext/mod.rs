@@ -55,7 +55,7 @@ mod tree;
 mod unpack;
 
 pub use archive::ArchiveError;
-pub use build::{BuildError, Built, build, check_reproducible};
+pub use build::{BuildError, Built, build, check_reproducible, explain as explain_packages};
 pub use compatible::{Refusal, compatible};
 pub use debian::{AptError, Package};
 pub use extension::{Extension, Format};

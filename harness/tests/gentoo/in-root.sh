@@ -59,5 +59,5 @@ export PORTAGE_OVERRIDE_EPREFIX='' HOME=/tmp TMPDIR=/tmp LC_ALL=C.UTF-8 PYTHONDO
 # In place of Portage's own list, which names Gentoo's repository.
 PORTAGE_REPOSITORIES=$(cat "$work/etc-portage/repos.conf")
 export PORTAGE_REPOSITORIES
-cd "$work"
-exec chroot "$root" "$@"
+# shellcheck disable=SC2016 # for the inner shell
+exec chroot "$root" sh -c 'cd "$0" && exec "$@"' "$work" "$@"

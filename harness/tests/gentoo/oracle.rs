@@ -18,23 +18,39 @@ pub(crate) fn files() -> Utf8PathBuf {
 /// # Panics
 /// Nobody says where.
 pub(crate) fn portage() -> Utf8PathBuf {
-    let directory = std::env::var("LOADGAUGE_PORTAGE").map(Utf8PathBuf::from).unwrap_or_else(|_| {
-        panic!(
-            "no Portage: run `harness/tests/gentoo/fetch-portage.sh DIRECTORY`, and set LOADGAUGE_PORTAGE=DIRECTORY"
-        )
-    });
+    let named = std::env::var("LOADGAUGE_PORTAGE").ok();
+    let directory = named.map(Utf8PathBuf::from).expect(
+        "no Portage: run `harness/tests/gentoo/fetch-portage.sh DIRECTORY`, and set LOADGAUGE_PORTAGE=DIRECTORY",
+    );
     directory.canonicalize_utf8().unwrap_or_else(|error| panic!("LOADGAUGE_PORTAGE={directory}: {error}"))
 }
 
 /// A directory with a repository of ebuilds and Portage's settings, in which its programs run.
 pub(crate) struct Workplace {
-    directory: tempfile::TempDir,
+    directory: Utf8PathBuf,
+    _scratch: Option<tempfile::TempDir>,
 }
 
 impl Workplace {
+    /// One that goes away with its owner.
     pub(crate) fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("loadgauge-portage-").tempdir().expect("a directory");
-        let workplace = Self { directory };
+        let scratch = tempfile::Builder::new().prefix("loadgauge-portage-").tempdir().expect("a directory");
+        let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8").to_owned();
+        Self::with(directory, Some(scratch))
+    }
+
+    /// One that stays, in an empty directory.
+    pub(crate) fn at(directory: &Utf8Path) -> Self {
+        Self::with(directory.to_owned(), None)
+    }
+
+    /// The one that is in a directory from before.
+    pub(crate) fn found(directory: &Utf8Path) -> Self {
+        Self { directory: directory.to_owned(), _scratch: None }
+    }
+
+    fn with(directory: Utf8PathBuf, scratch: Option<tempfile::TempDir>) -> Self {
+        let workplace = Self { directory, _scratch: scratch };
         let (settings, repository) = (workplace.path("etc-portage"), workplace.path("repository"));
         fs::create_dir_all(&settings).expect("made");
         copy(&files().join("repository"), &repository);
@@ -48,7 +64,7 @@ impl Workplace {
     }
 
     pub(crate) fn path(&self, name: &str) -> Utf8PathBuf {
-        Utf8Path::from_path(self.directory.path()).expect("UTF-8").join(name)
+        self.directory.join(name)
     }
 
     /// A command that runs in the root.

@@ -2,6 +2,7 @@
 use std::fmt;
 
 use crate::sysext::Package;
+use crate::sysext::gentoo::Chosen;
 
 /// A package in an extension.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +41,20 @@ impl Component {
             ecosystem: Ecosystem::Debian,
             architecture: package.architecture.clone(),
             repository: suite.to_owned(),
+            sha256: Some(package.sha256.clone()),
+            license: None,
+        }
+    }
+
+    /// A Gentoo package. Its licence is in Gentoo's words, which SPDX has others for.
+    pub(in crate::sysext) fn of_gentoo(package: &Chosen, architecture: &str) -> Self {
+        let repository = if package.repository.is_empty() { "unknown" } else { &package.repository };
+        Self {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            ecosystem: Ecosystem::Gentoo,
+            architecture: architecture.to_owned(),
+            repository: repository.to_owned(),
             sha256: Some(package.sha256.clone()),
             license: None,
         }

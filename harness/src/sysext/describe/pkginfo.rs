@@ -26,7 +26,7 @@ pub(super) fn dpkg_status<'a>(packages: impl Iterator<Item = &'a Utf8Path>) -> R
 /// Packs files, by paths relative to the root, as the SDK does (`-comp zstd -Xcompression-level 22
 /// -b 512k`).
 pub(super) fn pack(
-    files: &[(&str, String)],
+    files: &[(String, Vec<u8>)],
     identity: &Identity,
     output: &Utf8Path,
 ) -> Result<(), DescribeError> {
@@ -34,8 +34,8 @@ pub(super) fn pack(
     let stage = |error: StageError| DescribeError::io("stage", output)(std::io::Error::other(error));
     let mut staged = Staged::new_in(parent).map_err(stage)?;
     let origin: Arc<str> = Arc::from("the builder");
-    for (path, text) in files {
-        staged.put_file(Utf8Path::new(path), 0o644, &mut text.as_bytes(), &origin).map_err(stage)?;
+    for (path, bytes) in files {
+        staged.put_file(Utf8Path::new(path), 0o644, &mut bytes.as_slice(), &origin).map_err(stage)?;
     }
     staged.settle(identity.epoch).map_err(stage)?;
     Ok(pack::pack_database(&staged, identity, output)?)

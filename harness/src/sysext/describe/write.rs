@@ -44,6 +44,8 @@ pub(in crate::sysext) struct Material {
     pub(in crate::sysext) components: Vec<Component>,
     /// the files of Debian packages
     pub(in crate::sysext) packages: Vec<Utf8PathBuf>,
+    /// what Portage's database would say of Gentoo packages: files, by paths relative to the root
+    pub(in crate::sysext) database: Vec<(String, Vec<u8>)>,
     /// everything that it was made from
     pub(in crate::sysext) inputs: Vec<Input>,
 }
@@ -60,7 +62,7 @@ pub(in crate::sysext) fn write(
     directory: &Utf8Path,
 ) -> Result<Vec<String>, DescribeError> {
     let name = subject.name;
-    let Material { listing, uncompressed, components, packages, inputs } = material;
+    let Material { listing, uncompressed, components, packages, database, inputs } = material;
     let mut files = Files { directory, digests: BTreeMap::new() };
     files.write(&format!("{name}_contents.txt"), &listing.contents())?;
     files.write(&format!("{name}_contents_wtd.txt"), &listing.technical())?;
@@ -70,12 +72,15 @@ pub(in crate::sysext) fn write(
     components.sort();
     let list: String = components.iter().map(|component| component.to_string() + "\n").collect();
     files.write(&format!("{name}_packages.txt"), &list)?;
+    let mut database = database.clone();
     if !packages.is_empty() {
         let status = pkginfo::dpkg_status(packages.iter().map(Utf8PathBuf::as_path))?;
-        let database = format!("{name}_pkginfo.raw");
-        let path = directory.join(&database);
-        pkginfo::pack(&[("var/lib/dpkg/status", status)], subject.identity, &path)?;
-        files.take(&database)?;
+        database.push(("var/lib/dpkg/status".to_owned(), status.into_bytes()));
+    }
+    if !database.is_empty() {
+        let file = format!("{name}_pkginfo.raw");
+        pkginfo::pack(&database, subject.identity, &directory.join(&file))?;
+        files.take(&file)?;
     }
     let (sha256, digests) = image_digests(subject, extension, &mut files)?;
     let bill = sbom::document(subject, &components, sha256.as_deref());

@@ -50,7 +50,7 @@ pub enum BaseError {
 ///
 /// # Errors
 /// See [`BaseError`].
-pub fn packages(base: &Utf8Path, store: &Store) -> Result<Vec<Package>, BaseError> {
+pub(super) fn packages(base: &Utf8Path, store: &Store) -> Result<Vec<Package>, BaseError> {
     let root = if base.is_dir() { base.to_owned() } else { unpacked(base, store)? };
     let place = root.join(database::PLACE);
     if !place.is_dir() {

@@ -45,7 +45,10 @@ fn contents(staged: &Staged, origin: &str) -> String {
         .flat_map(|(path, _)| path.ancestors().skip(1))
         .filter(|path| !path.as_str().is_empty())
         .collect();
-    let mut text: String = above.iter().map(|path| format!("dir /{path}\n")).collect();
+    let mut text = String::new();
+    for path in above {
+        let _ = writeln!(text, "dir /{path}");
+    }
     for (path, node) in files {
         let _ = match &node.kind {
             NodeKind::Link { target } => writeln!(text, "sym /{path} -> {target} 0"),

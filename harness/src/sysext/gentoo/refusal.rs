@@ -145,7 +145,8 @@ pub(super) fn near(world: &World, wanted: &Atom, by: Option<Id>) -> Vec<String> 
     let nobody = std::collections::BTreeSet::new();
     let flags = by.map_or(&nobody, |by| &world.package(by).flags);
     let all = world.available(&wanted.name).iter().chain(world.installed(&wanted.name));
-    all.take(MAXIMUM_NEAR)
+    let mut lines: Vec<String> = all
+        .take(MAXIMUM_NEAR)
         .map(|id| {
             let package = world.package(*id);
             let place = match &world.entry(*id).origin {
@@ -159,7 +160,10 @@ pub(super) fn near(world: &World, wanted: &Atom, by: Option<Id>) -> Vec<String> 
                 .unwrap_or_else(|| "what it needs itself cannot be had".to_owned());
             format!("{package} {place}: {reason}")
         })
-        .collect()
+        .collect();
+    // Builds of one version often fail for the same reason.
+    lines.dedup();
+    lines
 }
 
 fn mismatch(package: &Package, wanted: &Atom, flags: &std::collections::BTreeSet<String>) -> Option<String> {
@@ -169,8 +173,11 @@ fn mismatch(package: &Package, wanted: &Atom, flags: &std::collections::BTreeSet
         return Some("another version".to_owned());
     }
     if !wanted.without_flags().matches(&package.candidate()) {
-        let (slot, sub_slot) = (&package.slot, &package.sub_slot);
-        return Some(format!("its slot is `{slot}/{sub_slot}`, its repository `{}`", package.repository));
+        let anywhere = Atom { repository: None, ..wanted.without_flags() };
+        if anywhere.matches(&package.candidate()) {
+            return Some(format!("it is of the repository `{}`", package.repository));
+        }
+        return Some(format!("its slot is `{}/{}`", package.slot, package.sub_slot));
     }
     let flag = wanted.flags.iter().find(|flag| !flag.matches(package, flags))?;
     if package.known_flags.contains(&flag.flag) {

@@ -52,7 +52,7 @@ pub enum GentooError {
         /// which
         path: Utf8PathBuf,
         /// why not
-        source: BinaryError,
+        source: Box<BinaryError>,
     },
     /// a package file is of another package
     #[error("`{path}` holds `{found}`, and the index of the binhost says `{expected}`")]
@@ -324,8 +324,10 @@ pub(in crate::sysext) fn stage(
         let exclude = globs::compile(recipe, &section.exclude)?;
         for package in packages {
             progress(&format!("unpacking {} {}", package.name, package.version));
-            let mut binary = Binary::open(&package.path)
-                .map_err(|source| GentooError::Binary { path: package.path.clone(), source })?;
+            let mut binary = Binary::open(&package.path).map_err(|source| GentooError::Binary {
+                path: package.path.clone(),
+                source: Box::new(source),
+            })?;
             check_name(package, &binary)?;
             let archive = package.path.file_name().unwrap_or_default().to_owned();
             let prefix = binary.prefix;
@@ -358,14 +360,9 @@ fn check_name(package: &Chosen, binary: &Binary) -> Result<(), GentooError> {
     Err(GentooError::Other { path: package.path.clone(), expected, found })
 }
 
-/// The list of packages that is written beside an extension, one a line.
-pub(in crate::sysext) fn list(selection: &Selection) -> String {
-    let mut lines: Vec<String> = selection.packages().map(Chosen::line).collect();
-    lines.sort();
-    lines.iter().map(|line| format!("{line}\n")).collect()
-}
-
 /// What of a selection decides the bytes of an extension.
 pub(in crate::sysext) fn key(selection: &Selection) -> String {
-    selection.packages().map(|package| format!("{} sha256:{}\n", package.line(), package.sha256)).collect()
+    let lines: Vec<String> =
+        selection.packages().map(|package| format!("{} sha256:{}", package.line(), package.sha256)).collect();
+    lines.join("\n")
 }
