@@ -13,7 +13,7 @@ use super::start::StartArguments;
 use super::workshop::Workshop;
 use super::{Exit, Failure, verify};
 use crate::machine::{Decision, Foundry, Supervisor};
-use crate::report::{TerminalOptions, consume, standard};
+use crate::report::{EVENTS, TerminalOptions, consume, standard};
 use crate::runner::{
     self, Events, Interrupt, KeepPolicy, Kept, Machines, Question, Run, RunDirectory, Timings, Verdict,
 };
@@ -76,7 +76,7 @@ pub(super) fn carry_out(
     let executed = execute(&plan, starts, run, &directory, timings, &workshop.store, patron);
     let (mut exit, kept) = runtime.block_on(executed)?;
     if course.verify_warm {
-        exit = verify::judge(exit, &directory.events())?;
+        exit = verify::judge(exit, &directory.path().join(EVENTS))?;
     }
     if let (Some(patron), Some((kept, supervisor))) = (patron, kept) {
         patron.leave(exit)?;

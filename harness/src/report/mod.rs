@@ -37,7 +37,7 @@ pub use json_lines::JsonLines;
 pub use junit::JUnit;
 pub use record::{AttemptRecord, KeptRecord, RunRecord, RunStart, ScenarioRecord, StepRecord};
 pub use scenario_files::{ScenarioFiles, commands_file};
-pub use standard::{from_events, standard};
+pub use standard::{EVENTS, from_events, standard};
 pub use style::Styles;
 pub use tap::Tap;
 pub use terminal::{Terminal, TerminalOptions};

@@ -8,7 +8,7 @@ use super::{
 use crate::runner::Timings;
 
 /// The name of the file of the events.
-const EVENTS: &str = "events.jsonl";
+pub const EVENTS: &str = "events.jsonl";
 
 /// The reports of every run, in the order in which they are to be given to [`super::consume`]: the
 /// events first, from which the others can be made again, and the terminal last. Within a workflow
