@@ -42,10 +42,12 @@ const SCRIPT: &str = "set -eu
 static GENUINE: LazyLock<Genuine> = LazyLock::new(|| {
     let mut hash = Sha256::new();
     hash.update(SCRIPT);
-    for entry in walkdir::WalkDir::new(files()).sort_by_file_name().into_iter().flatten() {
-        if entry.file_type().is_file() && entry.path().extension().is_none_or(|extension| extension != "rs") {
-            hash.update(entry.path().to_string_lossy().as_bytes());
-            hash.update(fs::read(entry.path()).expect("read"));
+    for part in ["in-root.sh", "portage", "repository"] {
+        for entry in walkdir::WalkDir::new(files().join(part)).sort_by_file_name().into_iter().flatten() {
+            if entry.file_type().is_file() {
+                hash.update(entry.path().to_string_lossy().as_bytes());
+                hash.update(fs::read(entry.path()).expect("read"));
+            }
         }
     }
     let name = format!("portage-{}", &hex::encode(hash.finalize())[..16]);

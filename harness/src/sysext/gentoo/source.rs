@@ -366,3 +366,110 @@ pub(in crate::sysext) fn key(selection: &Selection) -> String {
         selection.packages().map(|package| format!("{} sha256:{}", package.line(), package.sha256)).collect();
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::fs;
+
+    use tar::EntryType;
+
+    use super::super::gpkg::tests::container;
+    use super::super::xpak::tests::package;
+    use super::*;
+
+    /// Name, kind, target of a link.
+    type Member<'a> = (&'a str, EntryType, &'a str);
+
+    /// A tar whose names are written as they are, which the tar crate's builder would refuse.
+    fn tar(prefix: &str, members: &[Member<'_>]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, kind, link) in members {
+            let name = format!("{prefix}{name}");
+            let mut header = tar::Header::new_gnu();
+            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+            header.as_mut_bytes()[157..157 + link.len()].copy_from_slice(link.as_bytes());
+            header.set_entry_type(*kind);
+            header.set_mode(0o755);
+            header.set_size(0);
+            header.set_cksum();
+            builder.append(&header, &[][..]).expect("appended");
+        }
+        zstd::encode_all(&builder.into_inner().expect("a tar")[..], 1).expect("packed")
+    }
+
+    fn staged(bytes: &[u8]) -> Result<Vec<String>, String> {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let root = Utf8Path::from_path(scratch.path()).expect("UTF-8");
+        let path = root.join("evil-1-1.package");
+        fs::write(&path, bytes).expect("written");
+        let text = "name = \"evil\"\n[[gentoo]]\npackages = [\"a/evil\"]\n";
+        let recipe = Recipe::parse(text, Utf8Path::new("evil.toml")).expect("a recipe");
+        let chosen = Chosen {
+            name: "a/evil".to_owned(),
+            version: "1".to_owned(),
+            repository: String::new(),
+            license: String::new(),
+            description: String::new(),
+            path,
+            sha256: String::new(),
+            size: 0,
+        };
+        let selection = Selection { groups: vec![vec![chosen]], ..Selection::default() };
+        let mut staged = Staged::new_in(root).expect("a stage");
+        let result = stage(&mut staged, &recipe, &selection, &|_| {});
+        let outside = fs::read_dir(root).expect("read").count();
+        assert_eq!(outside, 2, "nothing is written but the stage");
+        match result {
+            Ok(_) => Ok(staged.nodes().map(|(path, _)| path.to_string()).collect()),
+            Err(error) => Err(format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default())),
+        }
+    }
+
+    fn xpak(members: &[Member<'_>]) -> Vec<u8> {
+        package(&tar("", members), &[("CATEGORY", b"a\n"), ("PF", b"evil-1\n")])
+    }
+
+    fn gpkg(members: &[Member<'_>]) -> Vec<u8> {
+        let metadata = super::super::gpkg::tests::tar(&[("metadata/CATEGORY", b"a\n"), ("metadata/PF", b"evil-1\n")]);
+        container(&[("gpkg-1", b""), ("metadata.tar", &metadata), ("image.tar.zst", &tar("image/", members))])
+    }
+
+    #[test]
+    fn hostile_packages_are_refused_in_either_format() {
+        let file = EntryType::Regular;
+        let good: &[Member<'_>] = &[("usr/bin/x", file, ""), ("etc/x", file, ""), ("usr/bin/y", EntryType::Link, "usr/bin/x")];
+        let paths = staged(&xpak(good)).expect("a good one");
+        assert_eq!(paths, ["usr", "usr/bin", "usr/bin/x", "usr/bin/y"]);
+        let evil: &[(&str, &[Member<'_>])] = &[
+            ("upwards", &[("usr/../../x", file, "")]),
+            ("link that climbs out", &[("usr/x", EntryType::Symlink, "../../../etc")]),
+            ("through a link", &[("usr/x", EntryType::Symlink, "/etc"), ("usr/x/shadow", file, "")]),
+            ("hard link to nothing", &[("usr/x", EntryType::Link, "usr/y")]),
+            ("device", &[("usr/x", EntryType::Char, "")]),
+            ("pipe", &[("usr/x", EntryType::Fifo, "")]),
+            ("twice", &[("usr/x", file, ""), ("usr/x", file, "")]),
+        ];
+        let mut told = vec![
+            format!("absolute: {}", staged(&package(&tar("/", good), &[("CATEGORY", b"a"), ("PF", b"evil-1")])).expect_err("absolute")),
+            format!("another package: {}", staged(&package(&tar("", good), &[("CATEGORY", b"a"), ("PF", b"good-1")])).expect_err("another")),
+            format!("cut off: {}", staged(&package(&tar("", good)[..40], &[("CATEGORY", b"a"), ("PF", b"evil-1")])).expect_err("cut off")),
+        ];
+        for (what, members) in evil {
+            let refused = staged(&xpak(members)).expect_err(what);
+            told.push(format!("{what}: {refused}"));
+            let same = staged(&gpkg(members)).expect_err(what);
+            assert!(same.starts_with("cannot unpack `evil-1-1.package` at `image/usr/"), "{same}");
+        }
+        let told = told.join("\n");
+        insta::assert_snapshot!(told.split(" `/tmp/").enumerate().map(|(at, part)| if at == 0 { part.to_owned() } else { part.split_once("/evil").map(|(_, rest)| format!(" `evil{rest}")).unwrap_or_default() }).collect::<String>());
+    }
+
+    #[test]
+    fn rules_name_a_package_and_plain_flags() {
+        assert!(read_rule("a/b x -y").is_some() && read_rule(">=a/b-1:0 x").is_some());
+        for text in ["", "a/b", "a/b x?", "a/b x=", "a/b x(+)", "!a/b x", "a/b[x] y", "a x"] {
+            assert!(read_rule(text).is_none(), "{text}");
+        }
+    }
+}
