@@ -89,6 +89,9 @@ find_missing() {
 
 # What tests compare with, and the real servers and archives that they make.
 find_missing_of_tests() {
+    program cryptsetup-bin veritysetup
+    program openssl openssl
+    program file file
     program openssh-server sshd
     program openssh-client ssh-keygen
     program binutils readelf

@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::build::PackArguments;
 use crate::machine::AccelChoice;
-use crate::sysext::Format;
 
 /// Boots Flatcar images under QEMU and checks that their system extensions work
 #[derive(Debug, Parser)]
@@ -163,9 +163,9 @@ pub(super) struct BuildArguments {
     /// for which image
     #[command(flatten)]
     pub image: ImageChoice,
-    /// How it is packed
-    #[arg(long, value_enum, default_value_t = Format::Squashfs)]
-    pub format: Format,
+    /// how it is packed
+    #[command(flatten)]
+    pub pack: PackArguments,
     /// Call the extension this instead of what the recipe says
     #[arg(long)]
     pub name: Option<String>,

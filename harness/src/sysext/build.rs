@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_images::OsRelease;
 use loadgauge_images::host::{Entry, Store, StoreError};
+use loadgauge_images::{Architecture, OsRelease};
 use serde::{Deserialize, Serialize};
 
 use super::apt::Package;
@@ -15,10 +15,11 @@ use super::debian::{self, DebianError, Groups};
 use super::digest;
 use super::inputs;
 use super::lint;
-use super::pack::{self, Identity, PackError};
+use super::pack::{self, Identity, PackError, Packing};
 use super::recipe::{Recipe, check_name};
 use super::recipe_error::RecipeError;
 use super::release_file::{ReleaseError, extension_release};
+use super::signing::KeyPair;
 use super::stage::{StageError, Staged};
 use super::target::Target;
 use super::tree::TreeError;
@@ -30,7 +31,7 @@ const EPOCH: u32 = 1_704_067_200;
 
 /// Rises whenever the builder gives other bytes for the same inputs, so that what it built before
 /// is not taken for what it would build now.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 
 /// An extension that was built, now or before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,6 +217,7 @@ struct Plan<'a> {
     store: &'a Store,
     progress: &'a dyn Fn(&str),
     groups: Groups,
+    packing: Packing,
     epoch: u32,
     key: String,
 }
@@ -230,12 +232,15 @@ impl<'a> Plan<'a> {
     ) -> Result<Self, BuildError> {
         check_name(recipe.name()).map_err(|(message, hint)| BuildError::Name(message, hint))?;
         let pack_error = |source| BuildError::Pack { name: recipe.name().to_owned(), format, source };
-        let packer = pack::packer(format).map_err(pack_error)?;
+        let packing = packing(recipe, format).map_err(pack_error)?;
+        let packer = pack::packer(format, &packing).map_err(pack_error)?;
         let groups = debian::resolve(recipe, target.base, store, progress)?;
         let epoch = epoch(recipe)?;
-        let mut plan = Self { recipe, target, format, store, progress, groups, epoch, key: String::new() };
+        let key = String::new();
+        let mut plan = Self { recipe, target, format, store, progress, groups, packing, epoch, key };
         let mut parts = inputs::of_recipe(recipe)?;
         parts.extend([REVISION.to_string(), format.to_string(), packer, epoch.to_string()]);
+        parts.push(plan.packing.key(format));
         parts.extend(target.links.iter().map(|(path, target)| format!("{path} -> {target}")));
         // Whether there are units is not known yet, and follows from the rest.
         parts.push(format!("{:?}", plan.release(false)?));
@@ -345,7 +350,12 @@ impl<'a> Plan<'a> {
         let size = staged.size();
         let path = directory.join(self.file_name());
         let identity = Identity { epoch: self.epoch, seed: self.key.clone() };
-        pack::pack(staged, self.format, &self.recipe.pack, &identity, &path)
+        let architecture = match release.get("ARCHITECTURE") {
+            Some("x86-64") => Architecture::Amd64,
+            Some("arm64") => Architecture::Arm64,
+            _ => self.target.architecture,
+        };
+        pack::pack(staged, self.format, &self.packing, architecture, &identity, &path)
             .map_err(|source| BuildError::Pack { name: self.name(), format: self.format, source })?;
         let (size, sha512) = if self.format == Format::Directory {
             (size, inputs::digest_of_directory(&path)?)
@@ -356,6 +366,18 @@ impl<'a> Plan<'a> {
         };
         Ok(Extension { name: self.name(), format: self.format, path, size, sha512, release })
     }
+}
+
+/// What the recipe says of packing, with its key pair where a DDI is to be signed.
+fn packing(recipe: &Recipe, format: Format) -> Result<Packing, PackError> {
+    let mut packing = recipe.pack.clone();
+    if let (Format::Ddi, None, Some(key), Some(certificate)) =
+        (format, &packing.signer, &packing.private_key, &packing.certificate)
+    {
+        let (key, certificate) = (recipe.beside(key.get_ref()), recipe.beside(certificate.get_ref()));
+        packing.signer = Some(KeyPair::load(&key, &certificate)?);
+    }
+    Ok(packing)
 }
 
 /// See <https://reproducible-builds.org/specs/source-date-epoch/>.

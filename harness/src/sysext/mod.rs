@@ -32,6 +32,8 @@ pub mod recipe;
 mod recipe_error;
 /// The extension-release file.
 pub mod release_file;
+/// The key pair that signs an image.
+pub mod signing;
 /// The tree before it is packed.
 pub mod stage;
 mod target;

@@ -6,7 +6,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::pack::Packing;
 use super::recipe_error::RecipeError;
+use super::signing::KeyPair;
 use super::stage::is_kept;
 
 /// A file that says how an extension is built.
@@ -42,7 +44,7 @@ pub struct Recipe {
     /// what is done to the tree when everything is in it
     #[serde(default)]
     pub finish: Finish,
-    /// how hard the packers try
+    /// how it is packed
     #[serde(default)]
     pub pack: Packing,
     /// where the recipe was read from
@@ -130,16 +132,6 @@ pub struct Finish {
     pub upholds: BTreeMap<String, Vec<String>>,
 }
 
-/// How hard the packers try. What is not given is quick.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Packing {
-    /// of zstd, 1 to 22; 3 when not given
-    pub squashfs_level: Option<u32>,
-    /// of lz4hc, 0 to 12; 3 when not given
-    pub erofs_level: Option<u32>,
-}
-
 impl Recipe {
     /// Reads and checks a recipe.
     ///
@@ -170,6 +162,14 @@ impl Recipe {
     pub fn with_name(&self, name: &str) -> Self {
         let span = self.name.span();
         Self { name: Spanned::new(span, name.to_owned()), ..self.clone() }
+    }
+
+    /// The same recipe, where a DDI is signed by this key pair.
+    #[must_use]
+    pub fn signed_by(&self, pair: &KeyPair) -> Self {
+        let mut recipe = self.clone();
+        recipe.pack.signer = Some(pair.clone());
+        recipe
     }
 
     /// The extension's name.
@@ -225,7 +225,26 @@ impl Recipe {
             self.check_path(to, from)?;
             self.check_path(to, to.get_ref())?;
         }
-        Ok(())
+        self.check_packing()
+    }
+
+    fn check_packing(&self) -> Result<(), RecipeError> {
+        let pack = &self.pack;
+        if let Some((level, what, expected)) = pack.wrong_level() {
+            let message = format!("{} is no level of {what}", level.get_ref());
+            return Err(self.error(level, message, &format!("it may be {expected}")));
+        }
+        match (&pack.private_key, &pack.certificate) {
+            (Some(key), Some(certificate)) => {
+                self.check_source(key)?;
+                self.check_source(certificate)
+            }
+            (None, None) => Ok(()),
+            (Some(one), None) | (None, Some(one)) => {
+                let message = "a signature needs both a private-key and a certificate";
+                Err(self.error(one, message, "name both, or neither"))
+            }
+        }
     }
 
     fn check_file(&self, file: &FileSource) -> Result<(), RecipeError> {
