@@ -15,6 +15,7 @@ mod plan;
 mod reasons;
 mod report;
 mod run;
+mod vendor;
 mod workshop;
 
 use std::io::IsTerminal as _;
