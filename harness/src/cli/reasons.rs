@@ -3,6 +3,8 @@
 use loadgauge_images::base::BaseError;
 use loadgauge_images::host::StoreError;
 use loadgauge_images::image::ImageError;
+use loadgauge_images::release_directory::ReleaseDirectoryError;
+use loadgauge_images::signature::SignatureError;
 use loadgauge_images::standin::StandinError;
 
 use super::{Exit, Failure};
@@ -33,7 +35,9 @@ reasons! {
     ReadError => Exit::Usage,
     RegistryError => Exit::Usage,
     RecipeError => Exit::Usage,
+    ReleaseDirectoryError => Exit::Host,
     ReportError => Exit::Internal,
+    SignatureError => Exit::Host,
     SigningError => Exit::Host,
     StandinError => Exit::Host,
     SupervisorError => Exit::Host,
