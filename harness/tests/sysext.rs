@@ -222,7 +222,7 @@ fn the_recipes_that_must_be_refused_say_so_when_they_are_built() {
 #[test]
 fn the_real_systemd_takes_every_image_for_an_extension() {
     let place = Place::new();
-    let images = [Format::Squashfs, Format::Erofs, Format::Ext4, Format::Btrfs];
+    let images = [Format::Squashfs, Format::Erofs, Format::Ext4, Format::Btrfs, Format::Ddi];
     for format in images {
         let built = place.build(&catalogue("hello"), format).expect("built");
         let mut dissect = Tool::find("systemd-dissect").expect("a tool of the host").command();
@@ -236,7 +236,13 @@ fn the_real_systemd_takes_every_image_for_an_extension() {
             serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {complaint}"));
         assert_eq!(found["useSystemExtension"], true, "{format}: {found}");
         assert_eq!(found["extensionRelease"][0], "ID=flatcar", "{format}: {found}");
-        assert_eq!(found["mounts"][0]["fstype"], format.to_string(), "{found}");
+        let filesystem = if format == Format::Ddi { Format::Erofs } else { format };
+        assert_eq!(found["mounts"][0]["fstype"], filesystem.to_string(), "{found}");
+        if format == Format::Ddi {
+            assert_eq!(found["mounts"][0]["rw"], "ro", "{found}");
+            assert_eq!(found["mounts"][0]["architecture"], "x86-64", "{found}");
+            assert_eq!(found["mounts"][1]["designator"], "root-verity", "{found}");
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::boot::BootArguments;
 use super::build::PackArguments;
 use super::doctor::DoctorArguments;
+use super::image_build::ImageBuildArguments;
+use super::image_verify::ImageVerifyArguments;
 use super::keep::KeepArguments;
 use super::schedule::ScheduleArguments;
 use super::snapshot::SnapshotCommand;
@@ -91,8 +93,8 @@ pub(super) struct Selection {
 /// The image to boot or to build for.
 #[derive(Debug, Args)]
 pub(super) struct ImageChoice {
-    /// The image: a Flatcar disk (qcow2 or raw) or the directory of a stand-in; the stand-in made
-    /// last when not given
+    /// The image: a Flatcar disk (qcow2 or raw), the directory of a release, or the release of a
+    /// stand-in that was made here (`3654.0.0`, `alpha-3654`); the stand-in made last when not given
     #[arg(long, value_name = "PATH", env = "LOADGAUGE_IMAGE")]
     pub image: Option<Utf8PathBuf>,
 }
@@ -221,6 +223,10 @@ pub(super) struct BuildArguments {
 pub(super) enum ImageCommand {
     /// Make the stand-in image: Debian packages that behave like Flatcar
     Build(ImageBuildArguments),
+    /// List the images that were made here
+    List,
+    /// Compare the files of a release with their digests and signatures
+    Verify(ImageVerifyArguments),
     /// Say what is known of an image
     Show {
         /// which image
@@ -230,19 +236,6 @@ pub(super) enum ImageCommand {
         #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
         format: OutputFormat,
     },
-}
-
-/// `loadgauge image build`
-#[derive(Debug, Args)]
-pub(super) struct ImageBuildArguments {
-    /// The Debian archive to take packages from
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "LOADGAUGE_DEBIAN_MIRROR",
-        default_value = "http://deb.debian.org/debian"
-    )]
-    pub mirror: String,
 }
 
 /// `loadgauge report`

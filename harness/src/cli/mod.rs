@@ -11,6 +11,8 @@ mod exit;
 mod failure;
 mod ignition;
 mod image;
+mod image_build;
+mod image_verify;
 mod keep;
 mod list;
 mod output;
@@ -23,6 +25,7 @@ mod snapshot;
 mod start;
 mod stop;
 mod trial;
+mod vendor;
 mod verify;
 mod workshop;
 
@@ -61,7 +64,9 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::List(arguments) => list::list(&arguments),
         Command::Build(arguments) => build::build(&arguments),
         Command::Ignition(arguments) => ignition::ignition(&arguments),
-        Command::Image { command: ImageCommand::Build(arguments) } => image::build(&arguments),
+        Command::Image { command: ImageCommand::Build(arguments) } => image_build::build(&arguments),
+        Command::Image { command: ImageCommand::List } => image::list(),
+        Command::Image { command: ImageCommand::Verify(arguments) } => image_verify::verify(&arguments),
         Command::Image { command: ImageCommand::Show { image, format } } => image::show(&image, format),
         Command::Snapshot { command } => snapshot::snapshot(&command),
         Command::Report(arguments) => report::report(&arguments),

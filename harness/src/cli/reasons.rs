@@ -3,6 +3,8 @@
 use loadgauge_images::base::BaseError;
 use loadgauge_images::host::StoreError;
 use loadgauge_images::image::ImageError;
+use loadgauge_images::release_directory::ReleaseDirectoryError;
+use loadgauge_images::signature::SignatureError;
 use loadgauge_images::standin::StandinError;
 
 use super::{Exit, Failure};
@@ -11,6 +13,7 @@ use crate::report::ReportError;
 use crate::report::json_lines::ReadError;
 use crate::runner::{DirectoryError, KeptError, RegistryError};
 use crate::scenario::{CatalogueError, PlanError, SelectError};
+use crate::sysext::signing::SigningError;
 use crate::sysext::{BuildError, RecipeError};
 
 /// Errors that always lead to the same status and know a hint.
@@ -32,7 +35,10 @@ reasons! {
     ReadError => Exit::Usage,
     RegistryError => Exit::Usage,
     RecipeError => Exit::Usage,
+    ReleaseDirectoryError => Exit::Host,
     ReportError => Exit::Internal,
+    SignatureError => Exit::Host,
+    SigningError => Exit::Host,
     StandinError => Exit::Host,
     SupervisorError => Exit::Host,
 }

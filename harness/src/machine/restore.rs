@@ -37,16 +37,20 @@ impl Machine {
         let key = fresh_key()?;
         let host_key = fresh_key()?;
         let mut machine = Self::begin(plan, layout, key, &Beginning::Restore(held), supervisor).await?;
+        let restored = begun.elapsed();
+        let order = wake(machine.key().public_key(), &host_key)?;
+        let answer = machine.order(&order, limit).await;
+        let proof = answer.map_err(|fault| StartError::NoCopy { found: fault.to_string() });
+        if let Err(error) = proof.and_then(|answer| prove(&answer, held)) {
+            machine.stop().await;
+            return Err(error);
+        }
         let (kept, gone) = (Arc::clone(held), machine.gone());
         // The snapshot stays as long as QEMU runs from it.
         supervisor.tasks().spawn(async move {
             gone.await;
             drop(kept);
         });
-        let restored = begun.elapsed();
-        let order = wake(machine.key().public_key(), &host_key)?;
-        let answer = machine.order(&order, limit).await;
-        prove(&answer.map_err(|fault| StartError::NoCopy { found: fault.to_string() })?, held)?;
         let ready = Ready {
             boot_id: held.snapshot.boot_id.clone(),
             state: held.snapshot.state.clone(),

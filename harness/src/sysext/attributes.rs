@@ -41,7 +41,8 @@ pub(super) fn of(host: &Path) -> io::Result<Vec<Attribute>> {
     Ok(names.filter(|name| !name.is_empty()).filter_map(|name| sort(&name)).collect())
 }
 
-fn sort(name: &str) -> Option<Attribute> {
+/// What an attribute of this name means; nothing where it belongs to the host.
+pub(super) fn sort(name: &str) -> Option<Attribute> {
     if name.ends_with(".overlay.opaque") {
         return Some(Attribute::Opaque(name.to_owned()));
     }

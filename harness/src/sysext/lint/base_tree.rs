@@ -96,18 +96,15 @@ impl BaseTree {
         if self.nodes.contains_key(path) {
             return true;
         }
-        let links = path.ancestors().skip(1).filter_map(|parent| match self.nodes.get(parent) {
+        let mut links = path.ancestors().skip(1).filter_map(|parent| match self.nodes.get(parent) {
             Some(BaseNode::Link(target)) => Some((parent, target)),
             _ => None,
         });
-        for (parent, target) in links {
-            let rest = path.strip_prefix(parent).unwrap_or(path);
-            let start = parent.parent().unwrap_or(Utf8Path::new(""));
-            let target = if target.is_absolute() { target.clone() } else { start.join(target) };
-            let plain = normal(&target.join(rest));
-            return self.resolves(&plain, depth + 1);
-        }
-        false
+        let Some((parent, target)) = links.next() else { return false };
+        let rest = path.strip_prefix(parent).unwrap_or(path);
+        let start = parent.parent().unwrap_or(Utf8Path::new(""));
+        let target = if target.is_absolute() { target.clone() } else { start.join(target) };
+        self.resolves(&normal(&target.join(rest)), depth + 1)
     }
 }
 

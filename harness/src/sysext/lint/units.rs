@@ -112,7 +112,7 @@ mod tests {
         };
         let plain = "runs /usr/bin/plain, which is not executable (mode 0644)".to_owned();
         let moved = "runs /usr/local/sbin/moved, which neither the extension nor its base has".to_owned();
-        assert_eq!(told(&BaseTree::new()), [plain.clone()]);
+        assert_eq!(told(&BaseTree::new()), std::slice::from_ref(&plain));
         let base = BaseTree::parse("-rwxr ./usr/bin/sh\n-rwxr ./usr/bin/systemctl\n");
         assert_eq!(told(&base), [plain, moved]);
     }
