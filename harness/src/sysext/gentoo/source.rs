@@ -422,7 +422,9 @@ mod tests {
         assert_eq!(outside, 2, "nothing is written but the stage");
         match result {
             Ok(_) => Ok(staged.nodes().map(|(path, _)| path.to_string()).collect()),
-            Err(error) => Err(format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default())),
+            Err(error) => {
+                Err(format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default()))
+            }
         }
     }
 
@@ -431,14 +433,16 @@ mod tests {
     }
 
     fn gpkg(members: &[Member<'_>]) -> Vec<u8> {
-        let metadata = super::super::gpkg::tests::tar(&[("metadata/CATEGORY", b"a\n"), ("metadata/PF", b"evil-1\n")]);
+        let metadata =
+            super::super::gpkg::tests::tar(&[("metadata/CATEGORY", b"a\n"), ("metadata/PF", b"evil-1\n")]);
         container(&[("gpkg-1", b""), ("metadata.tar", &metadata), ("image.tar.zst", &tar("image/", members))])
     }
 
     #[test]
     fn hostile_packages_are_refused_in_either_format() {
         let file = EntryType::Regular;
-        let good: &[Member<'_>] = &[("usr/bin/x", file, ""), ("etc/x", file, ""), ("usr/bin/y", EntryType::Link, "usr/bin/x")];
+        let good: &[Member<'_>] =
+            &[("usr/bin/x", file, ""), ("etc/x", file, ""), ("usr/bin/y", EntryType::Link, "usr/bin/x")];
         let paths = staged(&xpak(good)).expect("a good one");
         assert_eq!(paths, ["usr", "usr/bin", "usr/bin/x", "usr/bin/y"]);
         let evil: &[(&str, &[Member<'_>])] = &[
@@ -451,9 +455,21 @@ mod tests {
             ("twice", &[("usr/x", file, ""), ("usr/x", file, "")]),
         ];
         let mut told = vec![
-            format!("absolute: {}", staged(&package(&tar("/", good), &[("CATEGORY", b"a"), ("PF", b"evil-1")])).expect_err("absolute")),
-            format!("another package: {}", staged(&package(&tar("", good), &[("CATEGORY", b"a"), ("PF", b"good-1")])).expect_err("another")),
-            format!("cut off: {}", staged(&package(&tar("", good)[..40], &[("CATEGORY", b"a"), ("PF", b"evil-1")])).expect_err("cut off")),
+            format!(
+                "absolute: {}",
+                staged(&package(&tar("/", good), &[("CATEGORY", b"a"), ("PF", b"evil-1")]))
+                    .expect_err("absolute")
+            ),
+            format!(
+                "another package: {}",
+                staged(&package(&tar("", good), &[("CATEGORY", b"a"), ("PF", b"good-1")]))
+                    .expect_err("another")
+            ),
+            format!(
+                "cut off: {}",
+                staged(&package(&tar("", good)[..40], &[("CATEGORY", b"a"), ("PF", b"evil-1")]))
+                    .expect_err("cut off")
+            ),
         ];
         for (what, members) in evil {
             let refused = staged(&xpak(members)).expect_err(what);
@@ -462,7 +478,16 @@ mod tests {
             assert!(same.starts_with("cannot unpack `evil-1-1.package` at `image/usr/"), "{same}");
         }
         let told = told.join("\n");
-        insta::assert_snapshot!(told.split(" `/tmp/").enumerate().map(|(at, part)| if at == 0 { part.to_owned() } else { part.split_once("/evil").map(|(_, rest)| format!(" `evil{rest}")).unwrap_or_default() }).collect::<String>());
+        insta::assert_snapshot!(
+            told.split(" `/tmp/")
+                .enumerate()
+                .map(|(at, part)| if at == 0 {
+                    part.to_owned()
+                } else {
+                    part.split_once("/evil").map(|(_, rest)| format!(" `evil{rest}")).unwrap_or_default()
+                })
+                .collect::<String>()
+        );
     }
 
     #[test]
