@@ -23,6 +23,7 @@ mod snapshot;
 mod start;
 mod stop;
 mod trial;
+mod vendor;
 mod verify;
 mod workshop;
 

@@ -11,6 +11,7 @@ use crate::report::ReportError;
 use crate::report::json_lines::ReadError;
 use crate::runner::{DirectoryError, KeptError, RegistryError};
 use crate::scenario::{CatalogueError, PlanError, SelectError};
+use crate::sysext::signing::SigningError;
 use crate::sysext::{BuildError, RecipeError};
 
 /// Errors that always lead to the same status and know a hint.
@@ -33,6 +34,7 @@ reasons! {
     RegistryError => Exit::Usage,
     RecipeError => Exit::Usage,
     ReportError => Exit::Internal,
+    SigningError => Exit::Host,
     StandinError => Exit::Host,
     SupervisorError => Exit::Host,
 }

@@ -11,7 +11,7 @@ use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use super::digest;
 
 /// How long a server may keep silent.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// How often a download that broke off is begun anew, and what is waited before.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(2);

@@ -368,10 +368,11 @@ fn configuration(directory: &Utf8Path, lists: &Utf8Path, architecture: Architect
         "APT::Architecture \"{architecture}\";\nAPT::Architectures {{ \"{architecture}\"; }};"
     );
     // Nothing of the host's own apt: no further sources, no hooks. The directories are private,
-    // so there is nobody to lock out; and the user that apt drops to could not read them.
+    // so there is nobody to lock out; and the user that apt drops to could not read them. A mirror
+    // that is kept as it was, as it must be for a base to be extended later, has suites that expired.
     text.push_str(
         "Dir::Etc::SourceParts \"/dev/null\";\nDir::Etc::Parts \"/dev/null\";\nDebug::NoLocking \"true\";\n\
-         APT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n",
+         APT::Sandbox::User \"root\";\nAcquire::Check-Valid-Until \"false\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n",
     );
     text
 }
