@@ -58,7 +58,7 @@ pub(super) fn boot(arguments: &BootArguments) -> Result<Exit, Failure> {
     let scenario = arguments.scenario(workshop.catalogue.root())?;
     let runtime = runtime()?;
     let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
-    let plan = workshop.plan(vec![scenario], &acceleration, None)?;
+    let plan = workshop.plan(vec![scenario], &acceleration, arguments.machine.firmware)?;
     let machine = plan.scenarios.into_iter().next().map(|planned| planned.machine);
     let machine = machine.ok_or_else(|| Failure::words(Exit::Internal, "no machine was planned", None))?;
     let limits = Limits::under(&acceleration);

@@ -15,8 +15,8 @@ pub(super) fn report(arguments: &ReportArguments) -> Result<Exit, Failure> {
     reports.push(Box::new(Terminal::on_stderr(terminal)));
     match replay(&events, reports) {
         Ok(()) => {
-            let lines = paths.iter().map(|path| format!("{path}\n")).collect::<String>();
-            output::print(&lines).map(|()| Exit::Passed)
+            let lines: Vec<&str> = paths.iter().map(|path| path.as_str()).collect();
+            output::print(&(lines.join("\n") + "\n")).map(|()| Exit::Passed)
         }
         Err(errors) => Err(report_failure(errors)),
     }

@@ -147,7 +147,9 @@ mod tests {
 
     fn record(events: &[Event]) -> RunRecord {
         let mut record = RunRecord::default();
-        events.iter().for_each(|event| record.take(event));
+        for event in events {
+            record.take(event);
+        }
         record
     }
 

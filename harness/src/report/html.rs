@@ -224,7 +224,9 @@ mod tests {
 
     fn html(events: &[Event]) -> String {
         let mut record = RunRecord::default();
-        events.iter().for_each(|event| record.take(event));
+        for event in events {
+            record.take(event);
+        }
         page(&record)
     }
 

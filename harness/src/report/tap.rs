@@ -85,7 +85,9 @@ mod tests {
 
     fn tap(events: &[Event]) -> String {
         let mut record = RunRecord::default();
-        events.iter().for_each(|event| record.take(event));
+        for event in events {
+            record.take(event);
+        }
         text(&record)
     }
 
