@@ -15,7 +15,7 @@ use super::debian::Package;
 use super::debian::{self, DebianError, Groups};
 use super::describe::{self, Component, DescribeError, Input, Listing, Material, Subject};
 use super::digest;
-use super::explain::{Explained, Explanation};
+use super::explain::Explanation;
 use super::gentoo::{self, Chosen, GentooError, Selection};
 use super::inputs;
 use super::lint;
@@ -242,12 +242,7 @@ pub fn explain(
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<Explanation, BuildError> {
-    let groups = debian::resolve_recipe(recipe, target.base, store, progress)?;
-    let mut explanation = Explanation::default();
-    for package in groups.iter().flatten() {
-        let package = format!("{} {}", package.name, package.version);
-        explanation.taken.push(Explained { package, needs: Vec::new(), note: None });
-    }
+    let mut explanation = debian::resolve_recipe(recipe, target.base, store, progress)?.explanation;
     explanation.extend(gentoo::select(recipe, target, store, progress)?.explanation);
     Ok(explanation)
 }
@@ -302,7 +297,7 @@ impl<'a> Plan<'a> {
         let pack_error = |source| BuildError::Pack { name: recipe.name().to_owned(), format, source };
         let packing = packing(recipe, format).map_err(pack_error)?;
         let packer = pack::packer(format, &packing).map_err(pack_error)?;
-        let groups = debian::resolve_recipe(recipe, target.base, store, progress)?;
+        let groups = debian::resolve_recipe(recipe, target.base, store, progress)?.groups;
         let gentoo = gentoo::select(recipe, target, store, progress)?;
         let epoch = epoch(recipe)?;
         let key = String::new();

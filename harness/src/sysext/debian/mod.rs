@@ -4,7 +4,7 @@
 //! - [`Version`], [`relation`], `control`, `record`: the formats
 //! - [`Index`]: the packages of a base and of an archive
 //! - [`resolve()`]: which packages must be added to a base
-//! - `apt`: the archive
+//! - `apt`: the archive, through the host's apt-get, which verifies it
 //! - `deb`: package files
 //! - `source`: the `[[debian]]` of a recipe
 mod apt;

@@ -28,6 +28,9 @@ pub struct Universe<'a> {
     pub archive: &'a Index,
 }
 
+/// Who needs what was asked for.
+pub(super) const RECIPE: &str = "the recipe";
+
 /// How often a search is begun again with other choices.
 const TURNS: usize = 300;
 
@@ -156,7 +159,7 @@ impl Search<'_> {
     fn ask(&mut self, name: &str) -> Result<Option<Rc<Record>>, Stop> {
         let relation = Relation { name: name.to_owned(), version: None };
         if let Some(record) = self.fulfilling(&relation)? {
-            self.note_present(&record, "the recipe");
+            self.note_present(&record, RECIPE);
             return Ok(None);
         }
         let candidates = self.candidates(&relation)?;
