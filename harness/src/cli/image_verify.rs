@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::fmt::Write as _;
+
 use camino::Utf8PathBuf;
 use clap::Args;
 use loadgauge_images::release_directory::{FileVerdict, Judgement, TEST_KEY, verify as verify_directory};
@@ -37,7 +39,7 @@ fn line(verdict: &FileVerdict) -> String {
     let mut text = format!("{:<7}{}\n", if verdict.holds() { "ok" } else { "WRONG" }, verdict.file);
     for judgement in &verdict.judgements {
         if let Judgement::Wrong(why) = judgement {
-            text.push_str(&format!("       {why}\n"));
+            let _ = writeln!(text, "       {why}");
         }
     }
     text

@@ -145,12 +145,12 @@ fn unpack(unpacking: Unpacking<'_>, path: &Utf8Path, name: &str) -> Result<Vec<U
 
 /// A file that is no archive at all fails as a tar that ends too early or has no sound header.
 fn not_a_tar(error: UnpackError, suffix: &str) -> UnpackError {
-    match error {
-        UnpackError { archive, member: None, cause: UnpackCause::Read(source) } if suffix.is_empty() => {
+    match *error.cause {
+        UnpackCause::Read(source) if suffix.is_empty() && error.member.is_none() => {
             let why = format!("{source}; known are tar, alone or as .gz, .xz, .zst and .bz2, and zip");
-            UnpackCause::Layout { what: "an archive that can be read", why }.of(&archive, None)
+            UnpackCause::Layout { what: "an archive that can be read", why }.of(&error.archive, None)
         }
-        other => other,
+        cause => cause.of(&error.archive, error.member),
     }
 }
 

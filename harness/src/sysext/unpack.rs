@@ -29,7 +29,7 @@ pub struct UnpackError {
     pub member: Option<String>,
     /// why not
     #[source]
-    pub cause: UnpackCause,
+    pub cause: Box<UnpackCause>,
 }
 
 /// Why an archive cannot be unpacked.
@@ -72,7 +72,7 @@ pub enum UnpackCause {
 impl UnpackCause {
     /// Adds which archive, and which member of it.
     pub(super) fn of(self, archive: &str, member: Option<String>) -> UnpackError {
-        UnpackError { archive: archive.to_owned(), member, cause: self }
+        UnpackError { archive: archive.to_owned(), member, cause: Box::new(self) }
     }
 }
 

@@ -94,17 +94,15 @@ fn plan(name: &str, disk: &Utf8Path) -> MachinePlan {
 }
 
 /// Runs a case beside a machine that nothing happens to, and looks at both.
+#[expect(clippy::print_stdout, reason = "what is seen with --nocapture is the table of the matrix")]
 pub(crate) async fn check(case: Case, limit: Duration, expected: impl Fn(&Fault) -> bool) {
     let bench = Bench::new();
     let bystander = bench.boot("bystander", "hello\n", Then::Halt).await;
     text(&bystander, "hello").await;
-    let begun;
-    let fault = match case.inject {
+    let (fault, after) = match case.inject {
         Inject::Internal | Inject::SmallDisk => {
             let case = case.name;
-            let (fault, after) = tokio::task::spawn_blocking(move || inside(case)).await.expect("it ran");
-            begun = Instant::now().checked_sub(after).expect("a time");
-            fault
+            tokio::task::spawn_blocking(move || inside(case)).await.expect("it ran")
         }
         _ => {
             let tpm = case.inject == Inject::TpmKilled;
@@ -112,13 +110,13 @@ pub(crate) async fn check(case: Case, limit: Duration, expected: impl Fn(&Fault)
             if let Some(line) = case.text.lines().next() {
                 text(&machine, line).await;
             }
-            begun = Instant::now();
+            let begun = Instant::now();
             let fault = suffer(&bench, &machine, case.inject).await;
+            let after = begun.elapsed();
             machine.stop().await;
-            fault
+            (fault, after)
         }
     };
-    let after = begun.elapsed();
     assert!(expected(&fault), "another fault: {fault:?}");
     assert!(after < limit, "it took {after:?} from the cause to its report: {fault}");
     println!("{}: after {after:.1?}: {fault}", case.name);
@@ -169,8 +167,8 @@ fn inside(case: &str) -> (Fault, Duration) {
     let scratch = tempfile::tempdir().expect("a directory");
     let place = scratch.path().to_str().expect("UTF-8");
     let this = std::env::current_exe().expect("this test");
-    let test = format!("{case}_inside");
-    let arguments = ["--exact", &test, "--ignored", "--nocapture"];
+    let name = format!("{case}_inside");
+    let arguments = ["--exact", &name, "--ignored", "--nocapture"];
     let mut command = if case == "disk_full" {
         // A file system of its own, which only this process and its children see.
         let script =
@@ -195,6 +193,7 @@ fn inside(case: &str) -> (Fault, Duration) {
 }
 
 /// The part of [`inside`] that runs in the process of its own.
+#[expect(clippy::print_stdout, reason = "by which the process tells the one that started it")]
 pub(crate) fn run_inside(name: &'static str, then: Then) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let (fault, after) = runtime.block_on(async {

@@ -13,7 +13,7 @@ use super::solution::{Added, Amiss, Present, Reason, Solution, Unsatisfiable};
 pub enum ResolveError {
     /// what was asked for does not go together
     #[error(transparent)]
-    Unsatisfiable(#[from] Unsatisfiable),
+    Unsatisfiable(#[from] Box<Unsatisfiable>),
     /// an index cannot be read
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -68,7 +68,7 @@ pub fn resolve(universe: Universe<'_>, names: &[&str], recommends: bool) -> Resu
         }
     }
     // There is at least one turn, and it failed.
-    first.map_or_else(|| Ok(Solution::default()), |error| Err(error.into()))
+    first.map_or_else(|| Ok(Solution::default()), |error| Err(Box::new(error).into()))
 }
 
 /// Why a branch of the search ended.

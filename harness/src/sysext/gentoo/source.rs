@@ -339,7 +339,7 @@ pub(in crate::sysext) fn stage(
             let files = binary.files().map_err(|error| UnpackError {
                 archive: archive.clone(),
                 member: None,
-                cause: UnpackCause::Read(error),
+                cause: Box::new(UnpackCause::Read(error)),
             })?;
             result.dropped.extend(Unpacking::new(staged, &archive, &place).tar(files)?);
             result.database.extend(pkginfo::entries(package, &binary.entries, staged, &archive));
