@@ -243,7 +243,7 @@ fn traces(supervisor: &Supervisor) -> Traces {
 /// Resident memory of this process, in MiB (proc_pid_statm(5)).
 fn resident() -> usize {
     let text = fs::read_to_string("/proc/self/statm").expect("statm");
-    text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") * 4096 >> 20
+    text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") * 4096 / (1 << 20)
 }
 
 #[tokio::test(flavor = "multi_thread")]

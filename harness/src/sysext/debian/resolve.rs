@@ -274,16 +274,11 @@ impl Search<'_> {
 
     /// Adds what a package needs, and what needed the base's version of it and cannot do with this one.
     fn complete(&mut self, record: &Rc<Record>) -> Result<(), Stop> {
-        // What leaves no choice comes first: it may be what others can choose.
-        for forced in [true, false] {
-            for alternatives in &record.depends {
-                if self.is_forced(alternatives)? == forced {
-                    self.need(record, alternatives).map_err(|stop| match stop {
-                        Stop::Unsatisfiable(error) => error.below(record, alternatives).into(),
-                        Stop::Index(error) => Stop::Index(error),
-                    })?;
-                }
-            }
+        for alternatives in &record.depends {
+            self.need(record, alternatives).map_err(|stop| match stop {
+                Stop::Unsatisfiable(error) => error.below(record, alternatives).into(),
+                Stop::Index(error) => Stop::Index(error),
+            })?;
         }
         self.mend_dependants(record)?;
         if self.recommends {
@@ -299,11 +294,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Whether at most one package could be added for it.
-    fn is_forced(&self, alternatives: &[Relation]) -> Result<bool, IndexError> {
-        Ok(self.all_candidates(alternatives)?.len() <= 1)
-    }
-
+    /// The packages that could be added for one of the alternatives, the best first.
     fn all_candidates(&self, alternatives: &[Relation]) -> Result<Vec<Rc<Record>>, IndexError> {
         let mut all: Vec<Rc<Record>> = Vec::new();
         for relation in alternatives {
