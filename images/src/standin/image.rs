@@ -19,7 +19,7 @@ use crate::image::{DiskFormat, Era, Facts, Image};
 use crate::release_directory;
 
 /// Counts up when an entry changes in a way that its inputs do not show.
-const FORMAT: &str = "5";
+const FORMAT: &str = "6";
 /// The files of an entry, by the names that a release server has them under.
 const DISK: &str = "flatcar_production_qemu_image.img";
 const DISK_UEFI: &str = "flatcar_production_qemu_uefi_image.img";
