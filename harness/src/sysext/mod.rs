@@ -20,9 +20,7 @@ pub mod build;
 /// Whether a system merges an extension.
 pub mod compatible;
 
-/// Packages from a Debian archive.
 pub mod debian;
-/// What is written about an extension, beside it.
 pub mod describe;
 mod digest;
 pub mod elf;
@@ -31,11 +29,9 @@ mod etc;
 pub mod explain;
 mod extension;
 mod fetch;
-/// Gentoo's binary packages.
 pub mod gentoo;
 mod globs;
 mod inputs;
-/// What breaks extensions on Flatcar.
 pub mod lint;
 mod mangle;
 mod member;
