@@ -17,6 +17,10 @@ use loadgauge::machine::{
 use loadgauge_ignition::Config;
 use loadgauge_images::Image;
 use loadgauge_images::host::Store;
+use tokio::sync::Mutex;
+
+/// Held by each test: one of them counts the processes and files of all.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// For whatever a guest that is up does.
 const SOON: Duration = Duration::from_mins(2);
@@ -113,6 +117,7 @@ async fn wait_for(path: &Utf8Path, text: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_prove_that_they_are_and_share_nothing() {
+    let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
     let foundry = bench.foundry();
     let (one, two) = tokio::join!(bench.warm(&foundry, "one"), bench.warm(&foundry, "two"));
@@ -159,6 +164,7 @@ async fn copies_prove_that_they_are_and_share_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_another_guest_answers_from_is_refused_and_removed() {
+    let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
     let plan = bench.plan("found");
     let foundry = bench.foundry();
@@ -191,6 +197,7 @@ async fn a_snapshot_that_another_guest_answers_from_is_refused_and_removed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_that_lies_with_the_state_is_copied_too() {
+    let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
     let foundry = bench.foundry().saving(Way::Mapped);
     let machine = bench.warm(&foundry, "mapped").await;
@@ -200,6 +207,7 @@ async fn memory_that_lies_with_the_state_is_copied_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn firmware_tpm_and_further_disks_are_copied_with_the_rest() {
+    let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
     let mut plan = bench.plan("firmware");
     plan.firmware = Firmware::find(Some(FirmwareChoice::Uefi), &bench.image).expect("a firmware");
@@ -248,6 +256,7 @@ fn resident() -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_warm_starts_leave_nothing_behind() {
+    let _alone = ALONE.lock().await;
     let bench = Arc::new(Bench::new().await);
     let foundry = Arc::new(bench.foundry());
     // The first ones fill what is kept for good: the runtime's threads, the allocator's arenas.
@@ -275,6 +284,7 @@ async fn two_hundred_warm_starts_leave_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_run_side_by_side_from_one_memory() {
+    let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
     let foundry = bench.foundry();
     let mut machines = vec![bench.warm(&foundry, "0").await];
@@ -311,6 +321,7 @@ fn proportional(pid: u32) -> usize {
 
 #[test]
 fn warm_and_cold_come_to_the_same_and_an_extension_is_tried_on_a_copy() {
+    let _alone = ALONE.blocking_lock();
     let run = GuestRun::of(&["plain.toml"]).with(&["--verify-warm", "--start", "warm"]).finish();
     run.assert(0, &["warm and cold starts came to the same", "verdict: passed", "warm start", "cold start"]);
 
