@@ -27,12 +27,12 @@ fn every_scenario_of_the_catalogue_holds() {
                 };
                 assert_eq!(outcome, expected, "`{scenario}`, {summary}");
             }
-            EventKind::MachineReady { scenario, start: Some(started), .. } => {
-                // These two have the same machine, without any extension of their own. Others start
-                // warm where an earlier run left a snapshot.
-                if ["docker-vendor", "swap"].contains(&scenario.as_str()) {
-                    assert_eq!(started.start, Start::Warm, "`{scenario}`: {}", started.reason);
-                }
+            // These two have the same machine, without any extension of their own. Others start warm
+            // where an earlier run left a snapshot.
+            EventKind::MachineReady { scenario, start: Some(started), .. }
+                if ["docker-vendor", "swap"].contains(&scenario.as_str()) =>
+            {
+                assert_eq!(started.start, Start::Warm, "`{scenario}`: {}", started.reason);
             }
             EventKind::ScenarioFinished { scenario, outcome, .. } => {
                 assert_eq!(outcome, Outcome::Passed, "`{scenario}`");
