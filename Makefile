@@ -8,11 +8,12 @@ PORTAGE_ORACLE := target/oracles/portage
 export LOADGAUGE_PORTAGE := $(CURDIR)/$(PORTAGE_ORACLE)
 export LOADGAUGE_IGNITION_VALIDATE := $(CURDIR)/$(IGNITION_ORACLE)/usr/bin/ignition-validate
 
-.PHONY: help run test host-tools test-tools build image format lint unit documentation guest
+.PHONY: help run test bench host-tools test-tools build image format lint unit documentation guest
 
 help:
 	@echo 'make run    install host tools, build, make the stand-in image, run the default scenarios'
 	@echo 'make test   the same preparation, then every test, those that boot guests included'
+	@echo 'make bench  what building costs, beside the tools that do the same alone'
 
 run: build
 	$(LOADGAUGE) image build
@@ -20,6 +21,13 @@ run: build
 
 # Quickest first: what fails early says so early.
 test: host-tools test-tools format lint unit documentation image guest
+
+# Ratios within one run, against the bare tools: mksquashfs, mkfs.erofs, veritysetup, emerge.
+bench: build test-tools
+	$(LOADGAUGE) image build
+	cargo run --locked --package loadgauge --example pack_speed -- \
+		"$$($(LOADGAUGE) build docker --format directory)"
+	cargo test --locked --package loadgauge --test gentoo -- --ignored --nocapture speed
 
 host-tools:
 	@sh images/host-tools.sh
