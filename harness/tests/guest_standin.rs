@@ -8,6 +8,7 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use guest_run::GuestRun;
+use loadgauge::check::Outcome;
 use loadgauge::machine::Fault;
 use loadgauge::runner::EventKind;
 use loadgauge_images::Image;
@@ -84,6 +85,27 @@ fn the_disk_and_the_boot_are_flatcars_by_bios() {
 #[test]
 fn the_disk_and_the_boot_are_flatcars_by_uefi() {
     boot_all("uefi");
+}
+
+#[test]
+fn the_oldest_era_has_docker_from_torcx_and_passes_over_what_it_cannot_run() {
+    let layer = Layer::new(RELEASES[0], None);
+    let run = run_on(&layer.directory, &["docker.*", "containerd-disabled"]);
+    run.assert(0, &["verdict: passed"]);
+    let mut skipped: Vec<String> = run
+        .events()
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            EventKind::ScenarioSkipped { scenario, reason } => Some(format!("{scenario}: {reason}")),
+            _ => None,
+        })
+        .collect();
+    skipped.sort();
+    let reason = "needs an image of era sysext or initrd, this one is of era torcx";
+    let expected = ["containerd-disabled", "docker-replace", "docker-vendor"];
+    assert_eq!(skipped, expected.map(|name| format!("{name}: {reason}")));
+    let EventKind::ScenarioFinished { outcome, .. } = run.end_of("docker-torcx") else { unreachable!() };
+    assert_eq!(outcome, Outcome::Passed);
 }
 
 #[test]
