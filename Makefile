@@ -4,13 +4,16 @@
 # One profile for both, so that nothing is compiled twice.
 LOADGAUGE := target/debug/loadgauge
 IGNITION_ORACLE := target/oracles/ignition
+PORTAGE_ORACLE := target/oracles/portage
+export LOADGAUGE_PORTAGE := $(CURDIR)/$(PORTAGE_ORACLE)
 export LOADGAUGE_IGNITION_VALIDATE := $(CURDIR)/$(IGNITION_ORACLE)/usr/bin/ignition-validate
 
-.PHONY: help run test host-tools test-tools build image format lint unit documentation guest
+.PHONY: help run test bench host-tools test-tools build image format lint unit documentation guest
 
 help:
 	@echo 'make run    install host tools, build, make the stand-in image, run the default scenarios'
 	@echo 'make test   the same preparation, then every test, those that boot guests included'
+	@echo 'make bench  what building costs, beside the tools that do the same alone'
 
 run: build
 	$(LOADGAUGE) image build
@@ -19,12 +22,20 @@ run: build
 # Quickest first: what fails early says so early.
 test: host-tools test-tools format lint unit documentation image guest
 
+# Ratios within one run, against the bare tools: mksquashfs, mkfs.erofs, veritysetup, emerge.
+bench: build test-tools
+	$(LOADGAUGE) image build
+	cargo run --locked --package loadgauge --example pack_speed -- \
+		"$$($(LOADGAUGE) build docker --format directory)"
+	cargo test --locked --package loadgauge --test gentoo -- --ignored --nocapture speed
+
 host-tools:
 	@sh images/host-tools.sh
 
 test-tools: host-tools
 	@sh images/host-tools.sh --test
 	@sh ignition/tests/fetch-oracle.sh $(IGNITION_ORACLE)
+	@sh harness/tests/gentoo/fetch-portage.sh $(PORTAGE_ORACLE)
 
 build: host-tools
 	cargo build --locked
@@ -33,7 +44,7 @@ format:
 	cargo fmt --all --check
 
 lint: test-tools
-	shellcheck images/*.sh ignition/tests/*.sh
+	shellcheck images/*.sh ignition/tests/*.sh harness/tests/gentoo/*.sh
 	cargo clippy --locked --workspace --all-targets --features loadgauge/guest-tests -- -D warnings
 
 # Everything that needs no guest.
@@ -43,8 +54,9 @@ unit: build test-tools
 documentation:
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 
+# Those that the tests boot; the last one is what `loadgauge run` takes.
 image: build
-	$(LOADGAUGE) image build
+	$(LOADGAUGE) image build --release 3654.0.0 --release 4593.2.0
 
 # Everything that boots one. The tests stand apart by a feature, so that `cargo test` alone does
 # not need an image.

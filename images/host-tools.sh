@@ -78,6 +78,7 @@ find_missing() {
     file grub-efi-amd64-bin /usr/lib/grub/x86_64-efi/modinfo.sh
     program cryptsetup-bin veritysetup
     program systemd-container systemd-dissect
+    program swtpm swtpm
     program pkg-config pkg-config
     program zstd zstd
     program gcc cc
@@ -89,6 +90,9 @@ find_missing() {
 
 # What tests compare with, and the real servers and archives that they make.
 find_missing_of_tests() {
+    program cryptsetup-bin veritysetup
+    program openssl openssl
+    program file file
     program openssh-server sshd
     program openssh-client ssh-keygen
     program binutils readelf
@@ -99,6 +103,11 @@ find_missing_of_tests() {
     program diffutils diff
     program util-linux setpriv unshare
     program shellcheck shellcheck
+    # A real Portage, and what it calls.
+    program python3 python3
+    python3 -c "import ensurepip, venv" >/dev/null 2>&1 || want python3-venv
+    program bzip2 bzip2
+    program pax-utils scanelf
 }
 
 system=

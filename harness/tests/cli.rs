@@ -184,7 +184,7 @@ fn a_plan_tells_the_machine_and_starts_none() {
     assert!(command.windows(2).any(|pair| pair == ["-accel", "tcg,thread=multi"]), "{command:?}");
     assert!(command.iter().any(|argument| argument.contains("opt/org.flatcar-linux/config")), "{command:?}");
     assert!(planned["ignition"]["ignition"]["version"].is_string(), "{}", planned["ignition"]);
-    assert_eq!(planned["extensions"].as_array().map(Vec::len), Some(5));
+    assert_eq!(planned["extensions"].as_array().map(Vec::len), Some(6));
     let text = user.print(&format!("plan --accel tcg --image {image} hello"));
     assert!(text.contains("an image of the tests") && text.contains("hello-squashfs"), "{text}");
     let left = fs::read_dir(user.root.join("work")).expect("it is there").count();
@@ -213,11 +213,12 @@ fn an_extension_is_built_in_each_format_with_the_same_bytes() {
     let user = User::new();
     let image = user.image();
     // Where a file system's image says what it is, after the formats' own documents.
-    let magics: [(&str, usize, &[u8]); 4] = [
+    let magics: [(&str, usize, &[u8]); 5] = [
         ("squashfs", 0, b"hsqs"),
         ("erofs", 1024, &[0xe2, 0xe1, 0xf5, 0xe0]),
         ("ext4", 1080, &[0x53, 0xef]),
         ("btrfs", 0x1_0040, b"_BHRfS_M"),
+        ("ddi", 512, b"EFI PART"),
     ];
     let build = |format: &str| {
         let line =

@@ -8,9 +8,9 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge::sysext::{BuildError, Built, Format, Recipe, Target, build};
+use loadgauge::sysext::{BuildError, Built, Format, Recipe, Target, build, explain_packages};
 use loadgauge_images::base::Archive;
-use loadgauge_images::host::{CommandExt as _, Store};
+use loadgauge_images::host::{CommandExt as _, Store, Tool};
 use loadgauge_images::{Architecture, Base, OsRelease};
 use sha2::{Digest as _, Sha256};
 
@@ -179,7 +179,17 @@ fn an_extension_holds_what_the_base_lacks_and_nothing_else() {
     assert_eq!(built.dropped, ["etc/default/engine"]);
     let list = built.extension.path.with_file_name("engine_packages.txt");
     let list = fs::read_to_string(list).expect("read");
-    assert!(list.starts_with("engine 2:1.0-1 amd64 sha256:") && list.lines().count() == 2, "{list}");
+    assert!(list.starts_with("engine-2:1.0-1::") && list.lines().count() == 2, "{list}");
+    let database = built.extension.path.with_file_name("engine_pkginfo.raw");
+    let status = Tool::find("unsquashfs")
+        .expect("a tool of the host")
+        .command()
+        .args(["-cat", database.as_str(), "var/lib/dpkg/status"])
+        .run()
+        .expect("it holds the file");
+    let status = String::from_utf8(status.stdout).expect("UTF-8");
+    assert_eq!(status.matches("\nStatus: install ok installed\n").count(), 2, "{status}");
+    assert!(status.starts_with("Package: engine\n"), "{status}");
 }
 
 #[test]
@@ -191,6 +201,21 @@ fn what_was_built_once_needs_no_archive() {
     assert!(place.build(&recipe).expect("found").cached);
     let renamed = place.build(&recipe.with_name("other")).expect("built from kept packages");
     assert!(!renamed.cached && names(&renamed) == ["engine", "runtime"]);
+}
+
+#[test]
+fn each_package_has_its_reason() {
+    let place = Place::new();
+    let recipe = place.recipe("engine", ENGINE);
+    let store = Store::at(place.path("cache"));
+    let explanation =
+        explain_packages(&recipe, &Target::of_base(&place.base), &store, &|_| {}).expect("found");
+    assert_eq!(
+        explanation.to_string(),
+        "in the extension:\n  engine 2:1.0-1\n    the recipe asks for `engine`\n  runtime 1.7-3\n    \
+         engine needs `runtime (>= 1.5)`\nthere already:\n  libbase 1\n    runtime needs `libbase`\n    \
+         engine needs `libbase`\n"
+    );
 }
 
 #[test]
@@ -218,11 +243,15 @@ fn what_cannot_be_had_is_told() {
     };
     let unknown = refuse("unknown", "[[debian]]\npackages = [\"nowhere\"]\n");
     assert!(
-        unknown.contains("Unable to locate package nowhere") && unknown.contains("packages.debian.org"),
+        unknown.contains("the archive has no package `nowhere`") && unknown.contains("packages.debian.org"),
         "{unknown}"
     );
     let conflict = refuse("conflict", "[[debian]]\npackages = [\"eager\"]\n");
-    assert!(conflict.contains("hint: the packages do not go with those of the base"), "{conflict}");
+    assert!(
+        conflict.contains("eager 1 does not go with libbase 1 of the base: it declares `libbase`")
+            && conflict.contains("hint: an extension can add to the base"),
+        "{conflict}"
+    );
     place.recipe("left", "beyond = [\"right\"]\n[[debian]]\npackages = [\"runtime\"]\n");
     let circle = refuse("right", "beyond = [\"left\"]\n[[debian]]\npackages = [\"engine\"]\n");
     assert!(circle.starts_with("PLACE/left.toml:2:11: `right` builds beyond `left` in turn"), "{circle}");

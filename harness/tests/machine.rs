@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge::machine::{
-    Acceleration, Accelerator, Fault, Machine, MachinePlan, MachineSpec, Rung, StartError, Supervisor, Then,
-    boot_disk,
+    Acceleration, Accelerator, DiskSpec, Fault, Firmware, FirmwareChoice, Machine, MachinePlan, MachineSpec,
+    Rung, StartError, Supervisor, Then, boot_disk,
 };
 use loadgauge_ignition::Config;
 use loadgauge_images::Image;
@@ -54,6 +54,7 @@ fn plan(name: &str, disk: &Utf8Path) -> MachinePlan {
         spec: MachineSpec { memory_mib: 64, cpus: Some(1), ..MachineSpec::default() },
         image,
         acceleration: Acceleration { accelerator: Accelerator::Tcg, factor: 10.0, reason: String::new() },
+        firmware: Firmware::Bios,
         config: Config::new(),
         served: Vec::new(),
     }
@@ -172,7 +173,9 @@ async fn an_image_that_is_missing_is_named_and_nothing_is_left() {
     let error = bench.start(plan("missing", "/nonexistent/image".into())).await.expect_err("no image");
     assert!(error.to_string().contains("`/nonexistent/image`"), "{error}");
     let runtime = bench.supervisor.directory();
-    assert_eq!(runtime.read_dir_utf8().expect("readable").count(), 0, "nothing in {runtime}");
+    let left: Vec<_> = runtime.read_dir_utf8().expect("readable").flatten().collect();
+    // The file that says that somebody lives there stays with the supervisor.
+    assert!(left.iter().all(|entry| entry.path().is_file()) && left.len() == 1, "{left:?}");
 }
 
 /// What [`a_killed_harness_leaves_nothing`] kills.
@@ -207,4 +210,55 @@ fn a_killed_harness_leaves_nothing() {
         assert!(begun.elapsed() < SOON, "QEMU {}, files {}", alive(pid), runtime.exists());
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Waits until the console has a line with these words in it.
+async fn words(machine: &Machine, wanted: &str, limit: Duration) {
+    let begun = Instant::now();
+    while !machine.console_tail(500).iter().any(|line| line.contains(wanted)) {
+        assert!(begun.elapsed() < limit, "no `{wanted}` but {:#?}", machine.console_tail(50));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uefi_comes_up_and_its_console_is_seen() {
+    let bench = Bench::new();
+    let disk = bench.root.join("uefi.img");
+    // A boot sector is nothing to UEFI: it says so, and goes on to its shell.
+    boot_disk(&disk, "BIOS\n", Then::Halt).expect("a disk");
+    let mut plan = plan("uefi", &disk);
+    plan.spec.memory_mib = 256;
+    plan.firmware = Firmware::find(Some(FirmwareChoice::Uefi), &plan.image).expect("ovmf is installed");
+    let machine = bench.start(plan).await.expect("started");
+    words(&machine, "UEFI Interactive Shell", Duration::from_mins(2)).await;
+    machine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tpm_lives_and_dies_with_its_machine() {
+    let bench = Bench::new();
+    let disk = bench.root.join("tpm.img");
+    boot_disk(&disk, "hello\n", Then::Halt).expect("a disk");
+    let mut plan = plan("tpm", &disk);
+    plan.spec.tpm = true;
+    plan.spec.disks = vec![DiskSpec { size_mib: 64, serial: "data".into() }];
+    let machine = bench.start(plan).await.expect("started");
+    line(&machine, "hello").await;
+    let layout = machine.layout().clone();
+    let state = layout.tpm_state().join("tpm2-00.permall");
+    assert!(state.exists() && layout.extra_disk(0).exists(), "{state}");
+    let tpm = process_with(layout.tpm_state().as_str()).expect("swtpm runs");
+    machine.stop().await;
+    assert!(!alive(tpm) && !layout.runtime().exists());
+}
+
+/// The process whose command line has this in it.
+fn process_with(word: &str) -> Option<u32> {
+    let entries = std::fs::read_dir("/proc").expect("/proc");
+    let mut pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.find(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(word)
+    })
 }

@@ -1,77 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Extensions built from the catalogue's recipes, judged by the tools that others read them with.
+mod workbench;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge::sysext::lint::BaseLinks;
-use loadgauge::sysext::{BuildError, Built, Format, Recipe, Target, build, check_reproducible};
+use camino::Utf8Path;
+use loadgauge::sysext::{Format, Recipe, build, check_reproducible};
 use loadgauge_images::host::{CommandExt as _, Store, Tool};
-use loadgauge_images::{Architecture, OsRelease};
-
-const FORMATS: [Format; 5] =
-    [Format::Directory, Format::Squashfs, Format::Erofs, Format::Ext4, Format::Btrfs];
-
-/// A cache and a scratch directory of a test's own.
-struct Place {
-    directory: tempfile::TempDir,
-    release: OsRelease,
-}
-
-impl Place {
-    fn new() -> Self {
-        let release = OsRelease::parse("ID=flatcar\nVERSION_ID=4593.2.5\nSYSEXT_LEVEL=1.0\n").expect("valid");
-        Self { directory: tempfile::tempdir().expect("a directory"), release }
-    }
-
-    fn path(&self, name: &str) -> Utf8PathBuf {
-        Utf8Path::from_path(self.directory.path()).expect("UTF-8").join(name)
-    }
-
-    fn target(&self) -> Target<'_> {
-        let links = BaseLinks::new();
-        Target { os_release: &self.release, architecture: Architecture::Amd64, base: None, links }
-    }
-
-    fn build(&self, recipe: &Recipe, format: Format) -> Result<Built, BuildError> {
-        build(recipe, &self.target(), format, &Store::at(self.path("cache")), &|_| {})
-    }
-}
-
-fn catalogue(name: &str) -> Recipe {
-    let path = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../scenarios/recipes/{name}.toml"));
-    Recipe::load(&path).expect("a recipe of the catalogue")
-}
-
-/// What a tool prints on an image.
-fn ask(tool: &str, arguments: &[&str], image: &Utf8Path) -> String {
-    let output = Tool::find(tool).expect("a tool of the host").command().args(arguments).arg(image).run();
-    let output = output.unwrap_or_else(|error| panic!("{error}"));
-    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-}
-
-/// A tree that holds what packers treat in different ways: an empty file, one that is larger than
-/// a block, two names of one text, a long link, a directory of many names.
-fn rich_recipe(place: &Place) -> Recipe {
-    let tree = place.path("tree");
-    fs::create_dir_all(tree.join("usr/share/rich/many")).expect("made");
-    fs::create_dir_all(tree.join("opt/rich/empty")).expect("made");
-    for number in 0..700 {
-        fs::write(tree.join(format!("usr/share/rich/many/file-{number}")), format!("{number}\n"))
-            .expect("written");
-    }
-    fs::write(tree.join("usr/share/rich/nothing"), "").expect("written");
-    fs::write(tree.join("usr/share/rich/name with \"quotes\""), "x").expect("written");
-    let text: Vec<String> = (0..300_000).map(|number| number.to_string()).collect();
-    fs::write(tree.join("usr/share/rich/large"), text.join("\n")).expect("written");
-    std::os::unix::fs::symlink(format!("../{}", "x/".repeat(60)), tree.join("usr/share/long")).expect("made");
-    let path = place.path("rich.toml");
-    fs::write(&path, "name = \"rich\"\n[[tree]]\nsource = \"tree\"\n").expect("written");
-    Recipe::load(&path).expect("a recipe")
-}
+use workbench::{FORMATS, Place, ask, catalogue, contents, rich_recipe};
 
 #[test]
 fn every_format_is_the_same_bytes_each_time() {
@@ -117,7 +57,7 @@ fn every_format_holds_what_was_put_in() {
     let directory = place.build(&recipe, Format::Directory).expect("built").extension.path;
     let expected = contents(&directory);
     assert!(expected.len() > 700);
-    for format in FORMATS.into_iter().filter(|format| *format != Format::Directory) {
+    for format in [Format::Squashfs, Format::Erofs, Format::Ext4, Format::Btrfs] {
         let image = place.build(&recipe, format).expect("built").extension.path;
         let output = place.path(&format!("unpacked-{format}"));
         let rdump = format!("rdump / {output}");
@@ -133,29 +73,6 @@ fn every_format_holds_what_was_put_in() {
         };
         assert_eq!(contents(&output), expected, "{format}");
     }
-}
-
-/// Everything in a directory: path, mode, and what it holds or points to.
-fn contents(directory: &Utf8Path) -> Vec<(String, u32, Vec<u8>)> {
-    walkdir::WalkDir::new(directory)
-        .min_depth(1)
-        .sort_by_file_name()
-        .into_iter()
-        .map(|entry| entry.expect("read"))
-        .filter(|entry| entry.file_name() != "lost+found")
-        .map(|entry| {
-            let metadata = entry.metadata().expect("read");
-            let bytes = if metadata.is_symlink() {
-                fs::read_link(entry.path()).expect("read").into_os_string().into_encoded_bytes()
-            } else if metadata.is_file() {
-                fs::read(entry.path()).expect("read")
-            } else {
-                Vec::new()
-            };
-            let path = entry.path().strip_prefix(directory).expect("inside").display().to_string();
-            (path, metadata.permissions().mode(), bytes)
-        })
-        .collect()
 }
 
 #[test]
@@ -232,6 +149,59 @@ fn builds_for_another_test() {
     println!("sha512={}", built.extension.sha512);
 }
 
+/// A kept build is found again in a moment, whatever its format.
+#[test]
+fn what_did_not_change_is_not_built_again() {
+    let place = Place::new();
+    let recipe = rich_recipe(&place);
+    for format in FORMATS {
+        place.build(&recipe, format).expect("built");
+        let start = std::time::Instant::now();
+        let again = place.build(&recipe, format).expect("found");
+        assert!(again.cached, "{format}");
+        // A machine that tests much at once is given time; it takes 10 ms on one that does not.
+        assert!(start.elapsed() < Duration::from_secs(2), "{format}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn two_processes_that_build_the_same_build_it_once() {
+    let place = Place::new();
+    rich_recipe(&place);
+    let binary = std::env::current_exe().expect("this binary");
+    let start = || {
+        Command::new(&binary)
+            .args(["--exact", "--ignored", "--nocapture", "builds_beside_another"])
+            .env("LOADGAUGE_TEST_RECIPE", place.path("rich.toml"))
+            .env("LOADGAUGE_TEST_CACHE", place.path("shared"))
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("started")
+    };
+    let both = [start(), start(), start()];
+    let told = both.map(|child| {
+        let output = child.wait_with_output().expect("it ends");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}");
+        text.lines().find_map(|line| line.split_once("built=")).expect("a line").1.to_owned()
+    });
+    let made = told.iter().filter(|told| told.ends_with(" cached=false")).count();
+    assert_eq!(made, 1, "{told:?}");
+    let digests = told.map(|told| told.split(' ').next().expect("a digest").to_owned());
+    assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+}
+
+#[test]
+#[ignore = "is run by `two_processes_that_build_the_same_build_it_once`"]
+fn builds_beside_another() {
+    let variable = |name| std::env::var(name).expect("set by the other test");
+    let recipe = Recipe::load(Utf8Path::new(&variable("LOADGAUGE_TEST_RECIPE"))).expect("a recipe");
+    let store = Store::at(variable("LOADGAUGE_TEST_CACHE"));
+    let place = Place::new();
+    let built = build(&recipe, &place.target(), Format::Ddi, &store, &|_| {}).expect("built");
+    println!("built={} cached={}", built.extension.sha512, built.cached);
+}
+
 #[test]
 fn the_recipes_that_must_be_refused_say_so_when_they_are_built() {
     let place = Place::new();
@@ -252,7 +222,8 @@ fn the_recipes_that_must_be_refused_say_so_when_they_are_built() {
 #[test]
 fn the_real_systemd_takes_every_image_for_an_extension() {
     let place = Place::new();
-    for format in FORMATS.into_iter().filter(|format| *format != Format::Directory) {
+    let images = [Format::Squashfs, Format::Erofs, Format::Ext4, Format::Btrfs, Format::Ddi];
+    for format in images {
         let built = place.build(&catalogue("hello"), format).expect("built");
         let mut dissect = Tool::find("systemd-dissect").expect("a tool of the host").command();
         let output = dissect.arg("--json=short").arg(&built.extension.path).output().expect("it runs");
@@ -265,7 +236,13 @@ fn the_real_systemd_takes_every_image_for_an_extension() {
             serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {complaint}"));
         assert_eq!(found["useSystemExtension"], true, "{format}: {found}");
         assert_eq!(found["extensionRelease"][0], "ID=flatcar", "{format}: {found}");
-        assert_eq!(found["mounts"][0]["fstype"], format.to_string(), "{found}");
+        let filesystem = if format == Format::Ddi { Format::Erofs } else { format };
+        assert_eq!(found["mounts"][0]["fstype"], filesystem.to_string(), "{found}");
+        if format == Format::Ddi {
+            assert_eq!(found["mounts"][0]["rw"], "ro", "{found}");
+            assert_eq!(found["mounts"][0]["architecture"], "x86-64", "{found}");
+            assert_eq!(found["mounts"][1]["designator"], "root-verity", "{found}");
+        }
     }
 }
 

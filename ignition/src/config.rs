@@ -190,6 +190,14 @@ impl Config {
         self
     }
 
+    /// Adds words to the kernel's command line. Ignition writes them where the boot loader reads them
+    /// and boots again before it does anything else (`kernelArguments` of the specification 3.3.0).
+    pub fn kernel_words<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) -> &mut Self {
+        let arguments = self.0.kernel_arguments.get_or_insert_default();
+        arguments.should_exist.get_or_insert_default().extend(words.into_iter().map(str::to_owned));
+        self
+    }
+
     fn storage(&mut self) -> &mut v3_3::Storage {
         self.0.storage.get_or_insert_default()
     }
@@ -216,6 +224,17 @@ mod tests {
         let once = config.clone();
         mask_updates(&mut config);
         assert_eq!(config, once);
+    }
+
+    #[test]
+    fn words_for_the_kernel() {
+        let mut config = Config::new();
+        config.kernel_words(["quiet", "loglevel=3"]);
+        assert_eq!(config.validate(), []);
+        assert_eq!(
+            config.to_json(),
+            r#"{"ignition":{"version":"3.3.0"},"kernelArguments":{"shouldExist":["quiet","loglevel=3"]}}"#
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! - [`image`]: a bootable disk image and what is known of it
 //! - [`base`]: the package database that an extension is built against
 //! - [`release`]: versions of Flatcar and what they carry
+//! - [`release_directory`]: the files of a release, and what they are verified by
 //! - [`signature`]: who signed what
 //! - [`standin`]: an image made from Debian packages that behaves like Flatcar's
 mod architecture;
@@ -17,6 +18,7 @@ pub mod image;
 mod os_release;
 /// Versions of Flatcar and what they carry.
 pub mod release;
+pub mod release_directory;
 pub mod signature;
 pub mod standin;
 

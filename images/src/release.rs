@@ -46,6 +46,11 @@ impl Release {
         Era::of_major(self.major)
     }
 
+    /// The channel that it came out in, as its minor number says.
+    pub fn channel(self) -> Option<&'static str> {
+        ["alpha", "beta", "stable", "lts"].get(usize::try_from(self.minor).ok()?).copied()
+    }
+
     /// `SYSEXT_LEVEL=` of its os-release, which has the field from 3185.
     pub fn sysext_level(self) -> Option<&'static str> {
         (self.major >= 3185).then_some("1.0")
@@ -101,6 +106,8 @@ mod tests {
         assert_eq!("4593.2.0".parse(), Ok(release));
         assert_eq!("4593.2.0+nightly-20260101-2100".parse(), Ok(release));
         assert_eq!(release.to_string(), "4593.2.0");
+        assert_eq!(release.channel(), Some("stable"));
+        assert_eq!("3654.0.0".parse::<Release>().expect("a version").channel(), Some("alpha"));
         for text in
             ["", "4593", "4593.2", "4593.2.0.1", "4593.2.x", "4593..0", "+4.2.0", "4593.2.99999999999"]
         {

@@ -29,7 +29,8 @@ cp -a "$tree/etc/skel/." "$share/skel/"
 for database in passwd group shadow gshadow; do
     cp -a "$tree/etc/$database" "$share/baselayout/$database"
 done
-# Modes and owners of find are those of tmpfiles.d(5). A file says when its directory was last
+# Modes and owners of find are those of tmpfiles.d(5); the rules lie apart from those that the final
+# system follows, which has its own for some of the paths. A file says when its directory was last
 # brought up to /usr, so that systemd does not do it at first boot.
 (
     cd "$tree"
@@ -43,10 +44,10 @@ done
     for file in "$share"/skel/.[!.]*; do
         echo "C /home/core/${file##*/} 0644 500 500 - /usr/share/skel/${file##*/}"
     done
-) | LC_ALL=C sort > "$tree/usr/lib/tmpfiles.d/baselayout.conf"
+) | LC_ALL=C sort > "$share/baselayout/root.conf"
 rm -rf "$share/flatcar/etc"
 mv "$tree/etc" "$share/flatcar/etc"
-touch -r "$tree/usr" "$tree/usr/lib/tmpfiles.d/baselayout.conf" "$share/baselayout" "$share/skel"
+touch -r "$tree/usr" "$share/baselayout/root.conf" "$share/baselayout" "$share/skel"
 
 # image NAME BYTES: an empty file, all zeros where nothing is written.
 image() {

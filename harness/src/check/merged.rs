@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use crate::guest::Command;
@@ -170,13 +172,30 @@ fn beside(merged: &[String]) -> String {
 /// The names that are merged into a hierarchy. One that is not mentioned does not exist on the
 /// guest, or nothing is merged into it.
 fn merged(text: &str, hierarchy: &str) -> Result<Vec<String>, String> {
-    let hierarchies: Vec<Hierarchy> = serde_json::from_str(text.trim())
-        .map_err(|error| format!("`systemd-sysext status` printed no list of hierarchies: {error}"))?;
-    match hierarchies.into_iter().find(|entry| entry.hierarchy == hierarchy).map(|entry| entry.extensions) {
-        None => Ok(Vec::new()),
-        Some(Extensions::Names(names)) => Ok(names),
-        Some(Extensions::Word(word)) if word == "none" => Ok(Vec::new()),
-        Some(Extensions::Word(word)) => Err(format!("`{word}` is not a list of extensions")),
+    let found = hierarchies(text)?.into_iter().find(|entry| entry.hierarchy == hierarchy);
+    found.map_or(Ok(Vec::new()), |entry| names(entry.extensions))
+}
+
+/// The names that are merged into any hierarchy.
+pub(super) fn merged_anywhere(text: &str) -> Result<BTreeSet<String>, String> {
+    let hierarchies = hierarchies(text)?;
+    let mut all = BTreeSet::new();
+    for Hierarchy { hierarchy, extensions } in hierarchies {
+        all.extend(names(extensions).map_err(|error| format!("{hierarchy}: {error}"))?);
+    }
+    Ok(all)
+}
+
+fn hierarchies(text: &str) -> Result<Vec<Hierarchy>, String> {
+    serde_json::from_str(text.trim())
+        .map_err(|error| format!("`systemd-sysext status` printed no list of hierarchies: {error}"))
+}
+
+fn names(extensions: Extensions) -> Result<Vec<String>, String> {
+    match extensions {
+        Extensions::Names(names) => Ok(names),
+        Extensions::Word(word) if word == "none" => Ok(Vec::new()),
+        Extensions::Word(word) => Err(format!("`{word}` is not a list of extensions")),
     }
 }
 

@@ -7,6 +7,7 @@
 //! - [`Check`]: one of the kinds; [`judge_within`] repeats it until it holds
 //! - [`Sweep`]: what is looked at around every scenario, unasked; [`sweep()`]
 //! - [`Finding`]: what a check found, with the commands that it ran to find out
+mod change;
 mod containerd;
 mod docker;
 mod duration;
@@ -25,6 +26,7 @@ mod sweep;
 mod text;
 mod unit;
 
+pub use self::change::{Change, Swap};
 pub use self::containerd::ContainerdCheck;
 pub use self::docker::{DockerCheck, OneOrMany};
 pub use self::file::{FileCheck, FileKind};

@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::num::NonZeroUsize;
-
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::machine::AccelChoice;
-use crate::sysext::Format;
+use super::boot::BootArguments;
+use super::build::PackArguments;
+use super::doctor::DoctorArguments;
+use super::image_build::ImageBuildArguments;
+use super::image_verify::ImageVerifyArguments;
+use super::keep::KeepArguments;
+use super::schedule::ScheduleArguments;
+use super::snapshot::SnapshotCommand;
+use super::start::StartArguments;
+use super::stop::StopArguments;
+use super::trial::TrialArguments;
+use crate::machine::{AccelChoice, FirmwareChoice};
 
 /// Boots Flatcar images under QEMU and checks that their system extensions work
 #[derive(Debug, Parser)]
@@ -42,8 +50,25 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ImageCommand,
     },
+    /// List and remove snapshots of booted machines
+    Snapshot {
+        /// what to do with them
+        #[command(subcommand)]
+        command: SnapshotCommand,
+    },
     /// Make the reports of an earlier run again from its events
     Report(ReportArguments),
+    /// Boot an image and open a shell in the guest
+    Boot(BootArguments),
+    /// Bring an extension into a running guest and judge it, in seconds
+    Try(TrialArguments),
+    /// Say what this host has and lacks, and what to do about it
+    Doctor(DoctorArguments),
+    /// Stop machines that were left running
+    Stop(StopArguments),
+    /// Run something whose machines may outlive it (`run --keep` starts this)
+    #[command(hide = true)]
+    Keep(KeepArguments),
     /// Tie standard input and output to a socket (QEMU starts this for each of the guest's requests)
     #[command(hide = true)]
     Relay {
@@ -68,8 +93,8 @@ pub(super) struct Selection {
 /// The image to boot or to build for.
 #[derive(Debug, Args)]
 pub(super) struct ImageChoice {
-    /// The image: a Flatcar disk (qcow2 or raw) or the directory of a stand-in; the stand-in made
-    /// last when not given
+    /// The image: a Flatcar disk (qcow2 or raw), the directory of a release, or the release of a
+    /// stand-in that was made here (`3654.0.0`, `alpha-3654`); the stand-in made last when not given
     #[arg(long, value_name = "PATH", env = "LOADGAUGE_IMAGE")]
     pub image: Option<Utf8PathBuf>,
 }
@@ -80,6 +105,10 @@ pub(super) struct MachineChoice {
     /// What executes the guest's instructions: `auto` takes KVM where a timed boot proves it
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto, env = "LOADGAUGE_ACCEL")]
     pub accel: AccelChoice,
+
+    /// What machines execute first whose scenario does not say; BIOS on amd64 when not given
+    #[arg(long, value_enum, env = "LOADGAUGE_FIRMWARE")]
+    pub firmware: Option<FirmwareChoice>,
 }
 
 /// `loadgauge run`
@@ -94,15 +123,18 @@ pub(super) struct RunArguments {
     /// how
     #[command(flatten)]
     pub machine: MachineChoice,
-    /// Machines at a time; chosen by the host's processors and memory when not given
-    #[arg(short, long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    /// cold or warm
+    #[command(flatten)]
+    pub start: StartArguments,
+    /// Run each scenario that can start warm cold as well, and fail where the outcomes differ
+    #[arg(long)]
+    pub verify_warm: bool,
+    /// in which order, how often, and what comes of it
+    #[command(flatten)]
+    pub schedule: ScheduleArguments,
     /// Where the run's files go; a new directory in `loadgauge-runs` when not given
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<Utf8PathBuf>,
-    /// Start no further scenario once one has failed
-    #[arg(long)]
-    pub fail_fast: bool,
 }
 
 /// How something is printed.
@@ -126,6 +158,9 @@ pub(super) struct PlanArguments {
     /// how
     #[command(flatten)]
     pub machine: MachineChoice,
+    /// cold or warm
+    #[command(flatten)]
+    pub start: StartArguments,
     /// How it is printed
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub format: OutputFormat,
@@ -163,9 +198,9 @@ pub(super) struct BuildArguments {
     /// for which image
     #[command(flatten)]
     pub image: ImageChoice,
-    /// How it is packed
-    #[arg(long, value_enum, default_value_t = Format::Squashfs)]
-    pub format: Format,
+    /// how it is packed
+    #[command(flatten)]
+    pub pack: PackArguments,
     /// Call the extension this instead of what the recipe says
     #[arg(long)]
     pub name: Option<String>,
@@ -175,6 +210,9 @@ pub(super) struct BuildArguments {
     /// Build twice and compare, byte for byte
     #[arg(long)]
     pub check_reproducible: bool,
+    /// Say why each package goes in, and which the image has already; build nothing
+    #[arg(long, conflicts_with_all = ["check_reproducible", "output"])]
+    pub explain: bool,
     /// Take recipes from this directory instead of the built-in catalogue
     #[arg(long, value_name = "DIR", env = "LOADGAUGE_SCENARIOS")]
     pub scenarios: Option<Utf8PathBuf>,
@@ -185,6 +223,10 @@ pub(super) struct BuildArguments {
 pub(super) enum ImageCommand {
     /// Make the stand-in image: Debian packages that behave like Flatcar
     Build(ImageBuildArguments),
+    /// List the images that were made here
+    List,
+    /// Compare the files of a release with their digests and signatures
+    Verify(ImageVerifyArguments),
     /// Say what is known of an image
     Show {
         /// which image
@@ -194,19 +236,6 @@ pub(super) enum ImageCommand {
         #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
         format: OutputFormat,
     },
-}
-
-/// `loadgauge image build`
-#[derive(Debug, Args)]
-pub(super) struct ImageBuildArguments {
-    /// The Debian archive to take packages from
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "LOADGAUGE_DEBIAN_MIRROR",
-        default_value = "http://deb.debian.org/debian"
-    )]
-    pub mirror: String,
 }
 
 /// `loadgauge report`

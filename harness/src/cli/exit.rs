@@ -37,6 +37,22 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// The one that has a number; whatever has another is a defect.
+    pub(super) fn of_status(status: i32) -> Self {
+        let all = [
+            Self::Passed,
+            Self::Failed,
+            Self::Usage,
+            Self::Host,
+            Self::Nothing,
+            Self::Internal,
+            Self::Interrupted,
+        ];
+        all.into_iter().find(|exit| i32::from(exit.status()) == status).unwrap_or(Self::Internal)
+    }
+}
+
 impl From<Verdict> for Exit {
     fn from(verdict: Verdict) -> Self {
         match verdict {

@@ -19,13 +19,7 @@ pub struct Failure {
 impl Failure {
     /// A failure from an error, with its chain of causes written out.
     pub fn new(exit: Exit, error: &dyn Error, hint: Option<String>) -> Self {
-        let mut message = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let _ = write!(message, "\n  because: {}", indent(&cause.to_string()));
-            source = cause.source();
-        }
-        Self { exit, message, hint }
+        Self { exit, message: chain(error), hint }
     }
 
     /// A failure in words.
@@ -40,6 +34,17 @@ impl Failure {
             anstream::eprintln!("hint: {}", indent(hint));
         }
     }
+}
+
+/// An error with all its causes, a line each.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(message, "\n  because: {}", indent(&cause.to_string()));
+        source = cause.source();
+    }
+    message
 }
 
 /// Keeps the lines of a longer text together under its first.

@@ -18,7 +18,7 @@ pub(super) fn ignition(arguments: &IgnitionArguments) -> Result<Exit, Failure> {
         return Err(Failure::words(Exit::Usage, message, Some("name one")));
     }
     let acceleration = super::run::runtime()?.block_on(workshop.prove(AccelChoice::Tcg))?;
-    let plan = workshop.plan(scenarios, &acceleration)?;
+    let plan = workshop.plan(scenarios, &acceleration, None)?;
     if let Some(skipped) = plan.skipped.first() {
         let message = format!("`{}` does not run on this image: {}", skipped.name, skipped.reason);
         return Err(Failure::words(Exit::Nothing, message, None));

@@ -1,49 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt::Write as _;
 
-use camino::Utf8Path;
+use loadgauge_images::Image;
 use loadgauge_images::host::Store;
-use loadgauge_images::standin::{self, Options, VendorExtension};
-use loadgauge_images::{Base, Image};
 
-use super::arguments::{ImageBuildArguments, ImageChoice, OutputFormat};
-use super::workshop::{Workshop, catalogue, remember_image};
+use super::arguments::{ImageChoice, OutputFormat};
+use super::workshop::{Workshop, made_releases};
 use super::{Exit, Failure, output};
-use crate::scenario::Catalogue;
-use crate::sysext::{self, Format, Recipe, Target};
-
-/// What the vendor ships as extensions, in the order in which they depend on each other.
-const VENDOR: [&str; 2] = ["containerd-flatcar", "docker-flatcar"];
-
-/// `loadgauge image build`: the base, the vendor's extensions against it, the disk around both.
-pub(super) fn build(arguments: &ImageBuildArguments) -> Result<Exit, Failure> {
-    let store = Store::of_user()?;
-    let catalogue = catalogue(None, &store)?;
-    let options = Options { mirror: arguments.mirror.clone(), ..Options::default() };
-    let (base, directory) =
-        standin::build_base(&store, &options, &|text| output::tell(&format!("base: {text}")))?;
-    let extensions = VENDOR
-        .iter()
-        .map(|name| vendor_extension(name, &base, &catalogue, &store))
-        .collect::<Result<Vec<_>, Failure>>()?;
-    let progress = |text: &str| output::tell(&format!("image: {text}"));
-    let image = standin::build_image(&store, &options, (&base, &directory), &extensions, &progress)?;
-    remember_image(&image, &store)?;
-    output::print(&format!("{}\n", image.disk.parent().unwrap_or(Utf8Path::new("/"))))?;
-    Ok(Exit::Passed)
-}
-
-fn vendor_extension(
-    name: &str,
-    base: &Base,
-    catalogue: &Catalogue,
-    store: &Store,
-) -> Result<VendorExtension, Failure> {
-    let recipe = Recipe::load(&catalogue.recipe(name)?)?;
-    let progress = |text: &str| output::tell(&format!("{name}: {text}"));
-    let built = sysext::build(&recipe, &Target::of_base(base), Format::Squashfs, store, &progress)?;
-    Ok(VendorExtension { name: name.to_owned(), path: built.extension.path })
-}
 
 /// `loadgauge image show`
 pub(super) fn show(choice: &ImageChoice, format: OutputFormat) -> Result<Exit, Failure> {
@@ -51,6 +14,21 @@ pub(super) fn show(choice: &ImageChoice, format: OutputFormat) -> Result<Exit, F
     match format {
         OutputFormat::Json => output::print_json(&workshop.image)?,
         OutputFormat::Text => output::print(&describe(&workshop.image))?,
+    }
+    Ok(Exit::Passed)
+}
+
+/// `loadgauge image list`
+pub(super) fn list() -> Result<Exit, Failure> {
+    let store = Store::of_user()?;
+    let mut text = String::new();
+    for (release, path) in made_releases(&store) {
+        let era = release.era();
+        let _ = writeln!(text, "{:<12} {:<7} {path}", release.to_string(), era.to_string());
+    }
+    output::print(&text)?;
+    if text.is_empty() {
+        output::tell("no image was made here yet: loadgauge image build");
     }
     Ok(Exit::Passed)
 }

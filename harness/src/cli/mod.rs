@@ -4,17 +4,29 @@
 //! Arguments are parsed into `arguments`, and each subcommand turns them into what the stages
 //! take. What a program would read goes to standard output, everything else to standard error.
 mod arguments;
+mod boot;
 mod build;
+mod doctor;
 mod exit;
 mod failure;
 mod ignition;
 mod image;
+mod image_build;
+mod image_verify;
+mod keep;
 mod list;
 mod output;
 mod plan;
 mod reasons;
 mod report;
 mod run;
+mod schedule;
+mod snapshot;
+mod start;
+mod stop;
+mod trial;
+mod vendor;
+mod verify;
 mod workshop;
 
 use std::io::IsTerminal as _;
@@ -32,7 +44,10 @@ use arguments::{Arguments, Command, ImageCommand};
 /// Parses the arguments, does what they ask and gives the exit status.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log(arguments.verbose);
+    log(match &arguments.command {
+        Command::Keep(keep) => keep.own().verbose,
+        _ => arguments.verbose,
+    });
     match dispatch(arguments.command) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -49,9 +64,17 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::List(arguments) => list::list(&arguments),
         Command::Build(arguments) => build::build(&arguments),
         Command::Ignition(arguments) => ignition::ignition(&arguments),
-        Command::Image { command: ImageCommand::Build(arguments) } => image::build(&arguments),
+        Command::Image { command: ImageCommand::Build(arguments) } => image_build::build(&arguments),
+        Command::Image { command: ImageCommand::List } => image::list(),
+        Command::Image { command: ImageCommand::Verify(arguments) } => image_verify::verify(&arguments),
         Command::Image { command: ImageCommand::Show { image, format } } => image::show(&image, format),
+        Command::Snapshot { command } => snapshot::snapshot(&command),
         Command::Report(arguments) => report::report(&arguments),
+        Command::Boot(arguments) => boot::boot(&arguments),
+        Command::Try(arguments) => trial::trial(&arguments),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
+        Command::Stop(arguments) => stop::stop(&arguments),
+        Command::Keep(arguments) => keep::keep(&arguments),
         Command::Relay { socket } => Ok(relay(&socket)),
     }
 }

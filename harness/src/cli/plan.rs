@@ -10,12 +10,14 @@ use crate::machine::{Layout, MachinePlan, arguments as qemu_arguments};
 pub(super) fn plan(arguments: &PlanArguments) -> Result<Exit, Failure> {
     let (workshop, scenarios) = Workshop::with_scenarios(&arguments.selection, &arguments.image)?;
     let acceleration = super::run::runtime()?.block_on(workshop.prove(arguments.machine.accel))?;
-    let plan = workshop.plan(scenarios, &acceleration)?;
+    let plan = workshop.plan(scenarios, &acceleration, arguments.machine.firmware)?;
+    let foundry = arguments.start.foundry(&workshop.store, &workshop.image, &acceleration);
+    let decisions = arguments.start.decide(&foundry, &plan);
     let program = super::run::own_program()?;
     let command = |machine: &MachinePlan| qemu_arguments(machine, &future_layout(machine, &program));
     match arguments.format {
-        OutputFormat::Json => output::print_json(&plan.view(&command))?,
-        OutputFormat::Text => output::print(&plan.to_string())?,
+        OutputFormat::Json => output::print_json(&plan.view(&command, &decisions))?,
+        OutputFormat::Text => output::print(&plan.text(&decisions))?,
     }
     Ok(Exit::Passed)
 }

@@ -3,14 +3,17 @@
 use loadgauge_images::base::BaseError;
 use loadgauge_images::host::StoreError;
 use loadgauge_images::image::ImageError;
+use loadgauge_images::release_directory::ReleaseDirectoryError;
+use loadgauge_images::signature::SignatureError;
 use loadgauge_images::standin::StandinError;
 
 use super::{Exit, Failure};
-use crate::machine::{AccelerationError, EmulatorError, SupervisorError};
+use crate::machine::{AccelerationError, EmulatorError, FileError, SupervisorError};
 use crate::report::ReportError;
 use crate::report::json_lines::ReadError;
-use crate::runner::DirectoryError;
+use crate::runner::{DirectoryError, KeptError, RegistryError};
 use crate::scenario::{CatalogueError, PlanError, SelectError};
+use crate::sysext::signing::SigningError;
 use crate::sysext::{BuildError, RecipeError};
 
 /// Errors that always lead to the same status and know a hint.
@@ -30,8 +33,12 @@ reasons! {
     EmulatorError => Exit::Host,
     ImageError => Exit::Host,
     ReadError => Exit::Usage,
+    RegistryError => Exit::Usage,
     RecipeError => Exit::Usage,
+    ReleaseDirectoryError => Exit::Host,
     ReportError => Exit::Internal,
+    SignatureError => Exit::Host,
+    SigningError => Exit::Host,
     StandinError => Exit::Host,
     SupervisorError => Exit::Host,
 }
@@ -40,6 +47,18 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = "set LOADGAUGE_CACHE to a directory that can be written".to_owned();
         Self::new(Exit::Host, &error, Some(hint))
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::new(Exit::Host, &error, None)
+    }
+}
+
+impl From<KeptError> for Failure {
+    fn from(error: KeptError) -> Self {
+        Self::new(Exit::Host, &error, None)
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::arguments::ReportArguments;
 use super::{Exit, Failure, output};
-use crate::report::{JUnit, Report, Terminal, TerminalOptions, json_lines, replay};
+use crate::report::{Terminal, TerminalOptions, from_events, json_lines, replay};
 
 /// `loadgauge report`
 pub(super) fn report(arguments: &ReportArguments) -> Result<Exit, Failure> {
@@ -9,13 +9,15 @@ pub(super) fn report(arguments: &ReportArguments) -> Result<Exit, Failure> {
     let directory = arguments.output.as_ref().unwrap_or(&arguments.run);
     std::fs::create_dir_all(directory)
         .map_err(|error| Failure::words(Exit::Host, format!("cannot create `{directory}`: {error}"), None))?;
-    let junit = directory.join("junit.xml");
+    let (mut reports, paths) = from_events(directory);
     let mut terminal = TerminalOptions::of_stderr();
-    terminal.reports = vec![junit.clone()];
-    let reports: Vec<Box<dyn Report>> =
-        vec![Box::new(JUnit::new(&junit)), Box::new(Terminal::on_stderr(terminal))];
+    terminal.reports.clone_from(&paths);
+    reports.push(Box::new(Terminal::on_stderr(terminal)));
     match replay(&events, reports) {
-        Ok(()) => output::print(&format!("{junit}\n")).map(|()| Exit::Passed),
+        Ok(()) => {
+            let lines: Vec<&str> = paths.iter().map(|path| path.as_str()).collect();
+            output::print(&(lines.join("\n") + "\n")).map(|()| Exit::Passed)
+        }
         Err(errors) => Err(report_failure(errors)),
     }
 }

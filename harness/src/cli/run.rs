@@ -1,70 +1,129 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_images::host::Store;
 use tokio::runtime::Runtime;
 
 use super::arguments::RunArguments;
+use super::keep::{self, Patron};
 use super::report::report_failure;
+use super::schedule::ScheduleArguments;
+use super::start::StartArguments;
 use super::workshop::Workshop;
-use super::{Exit, Failure};
-use crate::machine::{MachineSpec, Supervisor};
-use crate::report::{TerminalOptions, consume, standard};
+use super::{Exit, Failure, verify};
+use crate::machine::{Decision, Foundry, Supervisor};
+use crate::report::{EVENTS, TerminalOptions, consume, standard};
 use crate::runner::{
-    self, Capacity, Events, FlakyPolicy, Interrupt, Machines, Question, Run, RunDirectory, Verdict,
+    self, Events, Interrupt, KeepPolicy, Kept, Machines, Question, Run, RunDirectory, Timings, Verdict,
 };
 use crate::scenario::Plan;
 
-/// `loadgauge run`
+/// `loadgauge run`. Machines that shall outlive the run need a process that does: then the run is done
+/// by another, whose end is not waited for.
 pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
+    match arguments.schedule.keep {
+        KeepPolicy::Never => run_here(arguments, None),
+        KeepPolicy::OnFailure | KeepPolicy::Always => keep::run_in_keeper(),
+    }
+}
+
+/// Does the run in this process. Where it has a patron, machines may be left running, for as long as
+/// which it does not return.
+pub(super) fn run_here(arguments: &RunArguments, patron: Option<&Patron>) -> Result<Exit, Failure> {
     let (workshop, scenarios) = Workshop::with_scenarios(&arguments.selection, &arguments.image)?;
     let runtime = runtime()?;
     let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
-    let plan = workshop.plan(scenarios, &acceleration)?;
-    let directory = RunDirectory::create(arguments.output.as_deref())?;
-    let exit = runtime.block_on(execute(&plan, &directory, arguments));
+    let plan = workshop.plan(scenarios, &acceleration, arguments.machine.firmware)?;
+    let course = Course {
+        output: arguments.output.as_deref(),
+        start: &arguments.start,
+        schedule: &arguments.schedule,
+        verify_warm: arguments.verify_warm,
+    };
+    carry_out(runtime, &workshop, plan, &course, patron)
+}
+
+/// How a plan is carried out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Course<'a> {
+    /// where the files go; a directory of its own when not given
+    pub(super) output: Option<&'a Utf8Path>,
+    /// how machines start
+    pub(super) start: &'a StartArguments,
+    /// in which order, how often
+    pub(super) schedule: &'a ScheduleArguments,
+    /// whether what starts warm is run cold as well, and compared
+    pub(super) verify_warm: bool,
+}
+
+/// Runs a plan in this process, to its end.
+pub(super) fn carry_out(
+    runtime: Runtime,
+    workshop: &Workshop,
+    plan: Plan,
+    course: &Course<'_>,
+    patron: Option<&Patron>,
+) -> Result<Exit, Failure> {
+    let foundry = course.start.foundry(&workshop.store, &plan.image, &plan.acceleration);
+    let decisions = course.start.decide(&foundry, &plan);
+    let (plan, decisions) =
+        if course.verify_warm { verify::doubled(plan, decisions)? } else { (plan, decisions) };
+    let directory = RunDirectory::create(course.output)?;
+    let timings = Timings::of(&workshop.store, plan.acceleration.accelerator);
+    let run = course.schedule.apply(Run::of_plan(&plan, &directory, course.schedule.repeat)?, &timings);
+    let starts = (foundry, decisions);
+    let executed = execute(&plan, starts, run, &directory, timings, &workshop.store, patron);
+    let (mut exit, kept) = runtime.block_on(executed)?;
+    if course.verify_warm {
+        exit = verify::judge(exit, &directory.path().join(EVENTS))?;
+    }
+    if let (Some(patron), Some((kept, supervisor))) = (patron, kept) {
+        patron.leave(exit)?;
+        runtime.block_on(keep::hold(&kept, &supervisor));
+    }
     // A worker that still waits for a guest's answer is no reason to stay.
     runtime.shutdown_background();
-    exit
+    Ok(exit)
 }
 
 /// Runs a plan: the machines, the reports, and whoever interrupts them.
-async fn execute(plan: &Plan, directory: &RunDirectory, arguments: &RunArguments) -> Result<Exit, Failure> {
+async fn execute(
+    plan: &Plan,
+    (foundry, decisions): (Foundry, Vec<Decision>),
+    run: Run<Question>,
+    directory: &RunDirectory,
+    timings: Timings,
+    store: &Store,
+    patron: Option<&Patron>,
+) -> Result<(Exit, Option<(Arc<Kept>, Supervisor)>), Failure> {
     let supervisor = Supervisor::new()?;
     // Nothing is to be killed by hand: the kernel ends every QEMU with this process.
     let interrupt = Interrupt::listen(|| ()).map_err(|error| Failure::new(Exit::Internal, &error, None))?;
-    let run = assemble(plan, directory, arguments)?;
-    let plans = plan.scenarios.iter().map(|planned| planned.machine.clone());
-    let machines = Arc::new(Machines::new(plans, own_program()?, supervisor.clone()));
-    let reports = standard(&directory.events(), &directory.junit(), TerminalOptions::of_stderr())?;
+    let plans = plan.scenarios.iter().map(|planned| planned.machine.clone()).zip(decisions);
+    let mut machines = Machines::new(plans, foundry, own_program()?, supervisor.clone());
+    let kept = patron.map(|_| Kept::listen(store, &supervisor)).transpose()?;
+    if let Some(kept) = &kept {
+        machines = machines.keeping(Arc::clone(kept));
+    }
+    let terminal = TerminalOptions::of_stderr();
+    let reports = standard(directory.path(), timings, terminal)?;
+    let flaky = run.flaky;
 
     let (events, receiver) = Events::channel();
     let reporting = tokio::spawn(consume(receiver, reports));
-    let tally = runner::run(run, machines, events, interrupt.token()).await;
-    supervisor.stop_all().await;
+    let tally = runner::run(run, Arc::new(machines), events, interrupt.token()).await;
+    let kept = kept.filter(|kept| !kept.is_empty() && !tally.interrupted);
+    if kept.is_none() {
+        supervisor.stop_all().await;
+    }
     let reported = reporting.await.map_err(|error| Failure::new(Exit::Internal, &error, None))?;
     let broken = reported.is_err();
     if let Err(errors) = reported {
         report_failure(errors).print();
     }
-    Ok(Verdict::of(tally.counts, tally.interrupted, broken, FlakyPolicy::default()).into())
-}
-
-/// What the runner is given for a plan.
-fn assemble(
-    plan: &Plan,
-    directory: &RunDirectory,
-    arguments: &RunArguments,
-) -> Result<Run<Question>, Failure> {
-    let specs: Vec<MachineSpec> = plan.scenarios.iter().map(|planned| planned.machine.spec.clone()).collect();
-    let by_host = || runner::default_jobs(Capacity::of_host(), &specs, plan.acceleration.accelerator);
-    let run = Run::of_plan(plan, directory)?;
-    Ok(Run {
-        machines: arguments.jobs.map_or_else(by_host, NonZeroUsize::get),
-        fail_fast: arguments.fail_fast,
-        ..run
-    })
+    let exit = Verdict::of(tally.counts, tally.interrupted, broken, flaky).into();
+    Ok((exit, kept.map(|kept| (kept, supervisor))))
 }
 
 /// The runtime that machines live in.

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_ignition::delivery::INLINE_LIMIT;
-use loadgauge_images::Image;
 use loadgauge_images::host::Store;
+use loadgauge_images::{Image, Release};
 
 use super::arguments::{ImageChoice, Selection};
 use super::{Exit, Failure, output};
-use crate::machine::{AccelChoice, Acceleration, ORIGIN, prove};
+use crate::machine::{AccelChoice, Acceleration, FirmwareChoice, ORIGIN, prove};
 use crate::scenario::{Catalogue, Plan, Planner, Scenario, builder, select};
 
 /// Name of the link in the store that leads to the image made last.
 const LAST_IMAGE: &str = "last-image";
+/// Name of the directory in the store with a link for each release.
+const RELEASES: &str = "releases";
 
 /// What most subcommands work with: the store, the catalogue and the image.
 pub(super) struct Workshop {
@@ -51,6 +53,7 @@ impl Workshop {
         &self,
         scenarios: Vec<Scenario>,
         acceleration: &Acceleration,
+        firmware: Option<FirmwareChoice>,
     ) -> Result<Plan, Failure> {
         let build = builder(&self.image, &self.store, &output::tell);
         let planner = Planner {
@@ -58,6 +61,7 @@ impl Workshop {
             acceleration,
             build: &build,
             origin: ORIGIN,
+            firmware,
             inline_limit: INLINE_LIMIT,
         };
         Ok(planner.plan(scenarios)?)
@@ -74,23 +78,60 @@ pub(super) fn catalogue(scenarios: Option<&Utf8Path>, store: &Store) -> Result<C
 
 /// The image that is asked for, or the one made last.
 fn open_image(asked: Option<&Utf8Path>, store: &Store) -> Result<Image, Failure> {
-    if let Some(path) = asked {
-        return Ok(Image::open(path)?);
+    if let Some(asked) = asked {
+        let made = if asked.exists() { None } else { made_release(asked.as_str(), store) };
+        return Ok(Image::open(made.as_deref().unwrap_or(asked))?);
     }
-    let last = store.root().join(LAST_IMAGE);
-    if !last.exists() {
+    let Some(last) = last_image(store) else {
         let hint = "make the stand-in with `loadgauge image build`, or name a Flatcar disk with --image";
         return Err(Failure::words(Exit::Host, "there is no image to boot", Some(hint)));
-    }
-    Ok(Image::open(&last.canonicalize_utf8().unwrap_or(last))?)
+    };
+    Ok(Image::open(&last)?)
+}
+
+/// The image to boot when none is named.
+pub(super) fn last_image(store: &Store) -> Option<Utf8PathBuf> {
+    store.root().join(LAST_IMAGE).canonicalize_utf8().ok()
 }
 
 /// Remembers an image as the one to boot when none is named.
 pub(super) fn remember_image(image: &Image, store: &Store) -> Result<(), Failure> {
+    lead(&store.root().join(LAST_IMAGE), image)
+}
+
+/// Remembers an image as the one of its release.
+pub(super) fn remember_release(release: &str, image: &Image, store: &Store) -> Result<(), Failure> {
+    let directory = store.root().join(RELEASES);
+    std::fs::create_dir_all(&directory)
+        .map_err(|error| Failure::words(Exit::Host, format!("cannot create `{directory}`: {error}"), None))?;
+    lead(&directory.join(release), image)
+}
+
+/// The releases that images were made for here, with where they are.
+pub(super) fn made_releases(store: &Store) -> Vec<(Release, Utf8PathBuf)> {
+    let Ok(entries) = store.root().join(RELEASES).read_dir_utf8() else { return Vec::new() };
+    let mut releases: Vec<(Release, Utf8PathBuf)> = entries
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().parse().ok()?, entry.path().canonicalize_utf8().ok()?)))
+        .collect();
+    releases.sort();
+    releases
+}
+
+/// The image that was made here for a release, by its version or as `CHANNEL-MAJOR`.
+fn made_release(name: &str, store: &Store) -> Option<Utf8PathBuf> {
+    let is_meant = |release: &Release| {
+        let (channel, major) = (release.channel(), release.major);
+        release.to_string() == name || channel.is_some_and(|channel| format!("{channel}-{major}") == name)
+    };
+    made_releases(store).into_iter().find(|(release, _)| is_meant(release)).map(|(_, path)| path)
+}
+
+/// Makes a link lead to the directory of an image.
+fn lead(link: &Utf8Path, image: &Image) -> Result<(), Failure> {
     let directory = image.disk.parent().unwrap_or(Utf8Path::new("/"));
-    let link = store.root().join(LAST_IMAGE);
     let fresh = Utf8PathBuf::from(format!("{link}.{}", std::process::id()));
     std::os::unix::fs::symlink(directory, &fresh)
-        .and_then(|()| std::fs::rename(&fresh, &link))
+        .and_then(|()| std::fs::rename(&fresh, link))
         .map_err(|error| Failure::words(Exit::Host, format!("cannot create `{link}`: {error}"), None))
 }

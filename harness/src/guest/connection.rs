@@ -55,8 +55,23 @@ impl Guest {
         key: &ssh_key::PrivateKey,
         limit: Duration,
     ) -> Result<Self, GuestError> {
+        Self::connect_to(address, user, key, None, limit).await
+    }
+
+    /// The same, to a guest whose host key is known already; see [`Guest::host_key`].
+    ///
+    /// # Errors
+    /// As [`Guest::connect`], and another host key.
+    pub async fn connect_to(
+        address: SocketAddr,
+        user: &str,
+        key: &ssh_key::PrivateKey,
+        host_key: Option<&str>,
+        limit: Duration,
+    ) -> Result<Self, GuestError> {
         let (jobs, inbox) = channel();
         let shared = Arc::new(Shared::default());
+        *locked(&shared.host_key) = host_key.map(str::to_owned);
         let target = Target { address, user: user.to_owned(), key: key.clone() };
         let worker =
             Worker { target, shared: Arc::clone(&shared), link: Link::Gone("it was never opened".into()) };

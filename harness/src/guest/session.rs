@@ -115,6 +115,11 @@ impl Session {
         &self.host_key
     }
 
+    /// The connection itself.
+    pub(super) fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
     /// A second handle to the socket, to shut it down from another thread.
     pub(super) fn socket(&self) -> Option<TcpStream> {
         self.wire.socket().try_clone().ok()

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::directory::{FileError, at};
+use super::leftovers::{self, PREFIX};
 use super::micro::{Then, boot_sector};
 use super::probe::{self, Probe};
 use super::qemu::{Emulator, EmulatorError};
@@ -148,7 +149,10 @@ pub async fn prove(choice: AccelChoice, store: &Store) -> Result<Acceleration, A
 }
 
 /// Why the kernel's device cannot be used, if so. Its mode is not asked: only opening it tells.
-fn open_device() -> Result<(), String> {
+///
+/// # Errors
+/// What the kernel says, in words.
+pub fn open_device() -> Result<(), String> {
     match OpenOptions::new().read(true).write(true).open(DEVICE) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!("there is no {DEVICE}")),
@@ -161,11 +165,12 @@ fn open_device() -> Result<(), String> {
 
 async fn measure(emulator: &Emulator, device: &Result<(), String>) -> Result<Evidence, AccelerationError> {
     let directory = tempfile::Builder::new()
-        .prefix("loadgauge-")
+        .prefix(PREFIX)
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .map_err(at("create a directory in", std::env::temp_dir().to_string_lossy().as_ref()))?;
     let path = Utf8PathBuf::from(directory.path().to_string_lossy().as_ref());
+    let _claim = leftovers::claim(&path).map_err(at("lock", &path))?;
     let tcg = probe::probe(emulator.path(), Accelerator::Tcg, &path).await?;
     let kvm = match device {
         Ok(()) => probe::probe(emulator.path(), Accelerator::Kvm, &path).await?,

@@ -81,6 +81,11 @@ impl Console {
         record.all().skip(skip).cloned().collect()
     }
 
+    /// Whether nothing has come at all.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.lock().all().next().is_none()
+    }
+
     /// Has the lines so far count as those of an earlier boot; unless that boot ended badly, when the
     /// reset is only a consequence (`panic=-1`).
     pub(crate) fn reset(&self) {

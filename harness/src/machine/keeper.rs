@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Owns the process of a machine to its end.
+use std::io;
+use std::process::ExitStatus;
+
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::children::Entered;
 use super::directory::RuntimeDirectory;
 use super::monitor::Symptom;
 use super::process::{self, PATIENCE, Rung};
@@ -32,6 +36,10 @@ impl Stopped {
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) child: Child,
+    pub(crate) tpm: Option<Child>,
+    /// their lines in the registry
+    pub(crate) entered: Entered,
+    pub(crate) entered_tpm: Option<Entered>,
     pub(crate) directory: RuntimeDirectory,
     pub(crate) layout: Layout,
     /// who writes down what the guest says, to the last of it
@@ -48,26 +56,54 @@ pub(crate) async fn keep(
     symptoms: mpsc::Sender<Symptom>,
     stopped: watch::Sender<Option<Stopped>>,
 ) {
-    let Kept { mut child, directory, layout, readers, supervisor } = kept;
-    let ended = tokio::select! {
-        status = child.wait() => {
-            let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            let symptom = Symptom::Exited { status: status.clone(), words: words(&layout) };
-            // Nobody reads any more when the machine is being stopped at the same time.
-            let _ = symptoms.try_send(symptom);
-            Stopped { status, rung: Rung::Asked }
+    let Kept { mut child, mut tpm, entered, entered_tpm, directory, layout, readers, supervisor } = kept;
+    let mut tpm_lives = tpm.is_some();
+    let ended = loop {
+        tokio::select! {
+            status = child.wait() => {
+                let status = in_words(status);
+                let symptom = Symptom::Exited { status: status.clone(), words: words(&layout.qemu_log()) };
+                // Nobody reads any more when the machine is being stopped at the same time.
+                let _ = symptoms.try_send(symptom);
+                break Stopped { status, rung: Rung::Asked };
+            }
+            status = ended(tpm.as_mut()), if tpm_lives => {
+                let symptom = Symptom::Tpm { status: in_words(status), words: words(&layout.tpm_log()) };
+                let _ = symptoms.try_send(symptom);
+                tpm_lives = false;
+            }
+            () = token.cancelled() => break end(&mut child, &qmp).await,
         }
-        () = token.cancelled() => end(&mut child, &qmp).await,
     };
+    drop(entered);
     // QEMU's end is the end of their streams: they have only to write what they have read.
     for reader in readers {
         if timeout(PATIENCE, reader).await.is_err() {
             tracing::warn!("the end of the guest's console or journal may be missing from its file");
         }
     }
+    if let Some(tpm) = &mut tpm {
+        // It ends by itself when QEMU is gone.
+        if let Err(error) = process::end(tpm, PATIENCE).await {
+            tracing::error!(%error, "cannot wait for the TPM");
+        }
+    }
+    drop(entered_tpm);
     drop(directory);
     stopped.send_replace(Some(ended));
     drop(supervisor);
+}
+
+/// Waits for the end of a process that there may be.
+async fn ended(child: Option<&mut Child>) -> io::Result<ExitStatus> {
+    match child {
+        Some(child) => child.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn in_words(status: io::Result<ExitStatus>) -> String {
+    status.map_or_else(|error| error.to_string(), |status| status.to_string())
 }
 
 /// Asks QEMU to quit, and ends it otherwise if it does not.

@@ -9,6 +9,7 @@ pub struct Layout {
     kept: Utf8PathBuf,
     runtime: Utf8PathBuf,
     relay: Utf8PathBuf,
+    state: Option<Utf8PathBuf>,
 }
 
 /// The longest path that a unix socket can have: `sun_path` with its NUL is 108 bytes (unix(7)).
@@ -22,7 +23,17 @@ impl Layout {
         runtime: impl Into<Utf8PathBuf>,
         relay: impl Into<Utf8PathBuf>,
     ) -> Self {
-        Self { kept: kept.into(), runtime: runtime.into(), relay: relay.into() }
+        Self { kept: kept.into(), runtime: runtime.into(), relay: relay.into(), state: None }
+    }
+
+    /// The same machine with its disks, variables and TPM somewhere else, where they outlive it.
+    #[must_use]
+    pub(crate) fn with_state(self, directory: impl Into<Utf8PathBuf>) -> Self {
+        Self { state: Some(directory.into()), ..self }
+    }
+
+    fn state(&self) -> &Utf8Path {
+        self.state.as_deref().unwrap_or(&self.runtime)
     }
 
     /// Where the records are kept.
@@ -67,7 +78,32 @@ impl Layout {
 
     /// The disk that the guest writes to.
     pub fn overlay(&self) -> Utf8PathBuf {
-        self.runtime.join("disk.qcow2")
+        self.state().join("disk.qcow2")
+    }
+
+    /// An empty disk of the machine, counted from 0.
+    pub fn extra_disk(&self, number: usize) -> Utf8PathBuf {
+        self.state().join(format!("disk{number}.qcow2"))
+    }
+
+    /// The machine's own copy of its firmware's variables.
+    pub fn firmware_variables(&self) -> Utf8PathBuf {
+        self.state().join("variables")
+    }
+
+    /// The directory with the state of its TPM.
+    pub fn tpm_state(&self) -> Utf8PathBuf {
+        self.state().join("tpm-state")
+    }
+
+    /// QEMU connects to the TPM through this socket.
+    pub fn tpm_socket(&self) -> Utf8PathBuf {
+        self.runtime.join("tpm")
+    }
+
+    /// Kept: what the TPM itself printed.
+    pub fn tpm_log(&self) -> Utf8PathBuf {
+        self.kept.join("tpm.log")
     }
 
     /// QEMU connects its monitor to this socket.

@@ -5,19 +5,27 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, PrivateKey};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::DropGuard;
 
+use super::beginning::Beginning;
 use super::console::Console;
-use super::events::{self, Ready};
+use super::events::{self, Answer, Ready};
 use super::keeper::{self, Stopped};
+use super::memory::Memory;
+use super::monitor::Symptom;
 use super::qmp::Qmp;
 use super::start::{Prepared, StartError, prepare};
-use super::{Fault, Layout, MachinePlan, Supervisor, http, journal, monitor};
+use super::{Fault, Layout, MachinePlan, Supervisor, contact, http, journal, monitor, pulse};
 
 /// How many lines of the console are shown when what was waited for did not come.
 const TAIL: usize = 20;
+/// Which part of the time that a guest has to be up it may spend without a word: the firmware's, the
+/// boot loader's or the kernel's first comes after a few seconds.
+const SILENT_SHARE: u32 = 6;
 /// How many symptoms may wait to be read; the tasks that see them can wait as well.
 const SYMPTOMS: usize = 16;
 
@@ -33,7 +41,13 @@ pub struct Machine {
     pid: u32,
     qmp: Qmp,
     console: Console,
+    symptoms: mpsc::Sender<Symptom>,
     ready: watch::Receiver<Option<Ready>>,
+    ready_in: watch::Sender<Option<Ready>>,
+    /// what the guest is ordered, and what it answers
+    orders: OwnedWriteHalf,
+    answers: mpsc::UnboundedReceiver<Answer>,
+    host_key: Option<String>,
     fault: watch::Receiver<Option<Fault>>,
     stopped: watch::Receiver<Option<Stopped>>,
     token: DropGuard,
@@ -52,19 +66,29 @@ impl Machine {
         relay_program: Utf8PathBuf,
         supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
-        // Comments of keys end up in the guest: this one says where it comes from.
-        let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
-        key.set_comment("loadgauge");
-        let public_key = key.public_key().to_openssh()?;
         let layout = supervisor.layout(&directory, &relay_program);
+        let key = fresh_key()?;
+        let public_key = key.public_key().to_openssh()?;
+        let beginning = Beginning::PowerOn { public_key: &public_key, memory: Memory::Own };
+        Self::begin(plan, layout, key, &beginning, supervisor).await
+    }
+
+    pub(crate) async fn begin(
+        plan: MachinePlan,
+        layout: Layout,
+        key: PrivateKey,
+        beginning: &Beginning<'_>,
+        supervisor: &Supervisor,
+    ) -> Result<Self, StartError> {
+        let records = beginning.records()?;
         // `Supervisor::stop_all` waits for this as it does for a machine that runs.
         let _starting = supervisor.tasks().token();
         let token = supervisor.token();
         let prepared = tokio::select! {
-            prepared = prepare(&plan, &layout, &public_key) => prepared?,
+            prepared = prepare(&plan, &layout, beginning) => prepared?,
             () = token.cancelled() => return Err(StartError::Cancelled),
         };
-        Self::run(plan, layout, key, prepared, supervisor).await
+        Self::run(plan, layout, key, prepared, records, supervisor).await
     }
 
     async fn run(
@@ -72,9 +96,10 @@ impl Machine {
         layout: Layout,
         key: PrivateKey,
         prepared: Prepared,
+        (console_before, journal_before): (Vec<u8>, Vec<u8>),
         supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
-        let Prepared { child, directory, qmp, qmp_events, port, .. } = prepared;
+        let Prepared { child, tpm, directory, qmp, qmp_events, port, .. } = prepared;
         let token = supervisor.token();
         let console = Console::default();
         let (symptoms_in, symptoms) = mpsc::channel(SYMPTOMS);
@@ -82,16 +107,23 @@ impl Machine {
         let (ready_in, ready) = watch::channel(None);
         let (started_in, started) = watch::channel(Instant::now());
         let (stopped_in, stopped) = watch::channel(None);
+        let (answers_in, answers) = mpsc::unbounded_channel();
+        let (events, orders) = prepared.events.into_split();
 
         let tasks = supervisor.tasks();
         let watching = console.clone();
         let console_symptoms = symptoms_in.clone();
         let readers = vec![
             tasks.spawn(async move {
-                watching.watch(prepared.console, prepared.console_file, console_symptoms).await;
+                // As if it had been watched all the time.
+                let console = std::io::Cursor::new(console_before).chain(prepared.console);
+                watching.watch(console, prepared.console_file, console_symptoms).await;
             }),
-            tasks.spawn(events::watch(prepared.events, started, ready_in)),
-            tasks.spawn(journal::record(prepared.journal, prepared.journal_file)),
+            tasks.spawn(events::watch(events, started, ready_in.clone(), answers_in)),
+            tasks.spawn(journal::record(
+                std::io::Cursor::new(journal_before).chain(prepared.journal),
+                prepared.journal_file,
+            )),
         ];
         tasks.spawn(http::serve(prepared.http, plan.served, token.clone()));
         tasks.spawn(monitor::watch(
@@ -107,14 +139,23 @@ impl Machine {
             tokio::select! { () = diagnosis => {} () = end => {} }
         });
         let pid = child.id().unwrap_or_default();
+        let registry = supervisor.registry();
+        let entered = registry.enter(pid, "qemu", &plan.name);
+        let entered_tpm =
+            tpm.as_ref().map(|tpm| registry.enter(tpm.id().unwrap_or_default(), "swtpm", &plan.name));
+        let patient = pulse::Patient { qmp: qmp.clone(), pid, architecture: plan.image.facts.architecture };
+        tasks.spawn(pulse::feel(patient, symptoms_in.clone(), token.clone()));
         let kept = keeper::Kept {
             child,
+            tpm,
+            entered,
+            entered_tpm,
             directory,
             layout: layout.clone(),
             readers,
             supervisor: supervisor.clone(),
         };
-        tasks.spawn(keeper::keep(kept, qmp.clone(), token.clone(), symptoms_in, stopped_in));
+        tasks.spawn(keeper::keep(kept, qmp.clone(), token.clone(), symptoms_in.clone(), stopped_in));
 
         let machine = Self {
             name: plan.name,
@@ -124,7 +165,12 @@ impl Machine {
             pid,
             qmp,
             console,
+            symptoms: symptoms_in,
             ready,
+            ready_in,
+            orders,
+            answers,
+            host_key: None,
             fault,
             stopped,
             token: token.drop_guard(),
@@ -144,6 +190,11 @@ impl Machine {
     /// memory only.
     pub fn key(&self) -> &PrivateKey {
         &self.key
+    }
+
+    /// SHA-256 of the key that the guest must show, as OpenSSH writes it, where the harness gave it one.
+    pub fn host_key(&self) -> Option<&str> {
+        self.host_key.as_deref()
     }
 
     /// Where the host reaches the guest's port 22. QEMU accepts connections from power-on on; the guest
@@ -182,15 +233,76 @@ impl Machine {
                 _ => std::future::pending().await,
             }
         };
+        let silence = limit / SILENT_SHARE;
         tokio::select! {
             biased;
             fault = self.fault() => Err(fault),
             ready = wanted => Ok(ready),
+            () = self.stays_silent(silence) => Err(Fault::Silent { seconds: silence.as_secs() }),
             () = sleep(limit) => Err(Fault::TimedOut {
                 what: if after.is_some() { "the guest's readiness after a reboot" } else { "the guest's readiness" }.into(),
                 seconds: limit.as_secs(),
                 console: self.console_tail(TAIL),
             }),
+        }
+    }
+
+    /// Orders the guest something and gives its answer.
+    ///
+    /// # Errors
+    /// The machine cannot go on, or there is no answer within `limit`.
+    pub(crate) async fn order(&mut self, order: &str, limit: Duration) -> Result<Answer, Fault> {
+        let console = self.console.clone();
+        let mut fault = self.fault.clone();
+        let answer = async {
+            // Where the port is closed QEMU has ended, and the fault that says so is on its way.
+            if self.orders.write_all(format!("{order}\n").as_bytes()).await.is_err() {
+                return std::future::pending().await;
+            }
+            match self.answers.recv().await {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Ok(fault) = async { fault.wait_for(Option::is_some).await.map(|fault| fault.clone()) } => {
+                Err(fault.unwrap_or(Fault::PoweredOff))
+            }
+            answer = answer => Ok(answer),
+            () = sleep(limit) => Err(Fault::TimedOut {
+                what: "the guest's answer to an order".to_owned(),
+                seconds: limit.as_secs(),
+                console: console.tail(TAIL),
+            }),
+        }
+    }
+
+    /// Declares the guest ready, as the machine of its own that a copy has become.
+    pub(crate) fn declare(&mut self, ready: Ready, host_key: String) {
+        self.host_key = Some(host_key);
+        self.ready_in.send_replace(Some(ready));
+    }
+
+    /// QEMU's monitor.
+    pub(crate) fn qmp(&self) -> &Qmp {
+        &self.qmp
+    }
+
+    /// Resolves when the machine is gone.
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stopped = self.stopped.clone();
+        async move {
+            // An error is the end of whoever keeps it.
+            let _ = stopped.wait_for(Option::is_some).await;
+        }
+    }
+
+    /// Resolves when the console has had nothing after this long, and never if it has.
+    async fn stays_silent(&self, limit: Duration) {
+        sleep(limit).await;
+        if !self.console.is_silent() {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -202,6 +314,26 @@ impl Machine {
             Ok(Some(fault)) => fault,
             _ => std::future::pending().await,
         }
+    }
+
+    /// Looks whether the guest still speaks SSH, for as long as `limit`. If not, that is a [`Fault`] from
+    /// then on, unless the machine shows a better cause at the same time.
+    ///
+    /// For a guest that is up and was asked something which it has not answered, or no longer can.
+    pub async fn look_for_ssh(&self, context: &str, limit: Duration) -> bool {
+        match contact::answers(self.address, limit).await {
+            Ok(()) => true,
+            Err(why) => {
+                self.report_ssh(format!("{context}, and {why}")).await;
+                false
+            }
+        }
+    }
+
+    /// Makes a [`Fault`] of what went wrong with the guest's SSH.
+    pub async fn report_ssh(&self, what: String) {
+        // Nobody reads any more where there is a fault already.
+        let _ = self.symptoms.send(Symptom::Ssh { what }).await;
     }
 
     /// The last lines of the console, as plain text.
@@ -231,4 +363,11 @@ impl Machine {
             _ => Stopped::unknown(),
         }
     }
+}
+
+/// A key for a machine. Comments of keys end up in the guest: this one says where it comes from.
+pub(crate) fn fresh_key() -> Result<PrivateKey, ssh_key::Error> {
+    let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
+    key.set_comment("loadgauge");
+    Ok(key)
 }

@@ -30,8 +30,12 @@ pub(crate) const EXIT_PORT: u8 = 0xf4;
 /// What a boot sector does once its text is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
-    /// stops the processor and stays
+    /// stays, and sleeps between two interrupts as an idle system does
     Halt,
+    /// stops the processor for ever: it takes no interrupts
+    Dead,
+    /// writes to the disk from its second 32 KiB on, and does not end
+    Fill,
     /// powers off through ACPI (QEMU's q35: PM1a control at 0x604)
     PowerOff,
     /// resets the machine through the keyboard controller, and so starts again
@@ -43,6 +47,8 @@ pub enum Then {
 
 /// Length of a disk with a boot sector: SeaBIOS cannot read one that has not a whole cylinder.
 const DISK: u64 = 2 << 20;
+/// Length of one that is filled: no host that is short of room has as much.
+const LARGE_DISK: u64 = 256 << 20;
 
 /// Writes a disk whose boot sector prints a text and then does something: see `boot_sector`.
 ///
@@ -51,7 +57,7 @@ const DISK: u64 = 2 << 20;
 pub fn boot_disk(path: &Utf8Path, text: &str, then: Then) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(&boot_sector(text, then))?;
-    file.set_len(DISK)
+    file.set_len(if then == Then::Fill { LARGE_DISK } else { DISK })
 }
 
 /// A boot sector that prints a text and then does something.
@@ -106,7 +112,13 @@ impl Then {
     fn code(self, at: u16) -> Vec<u8> {
         #[rustfmt::skip]
         let mut code = match self {
-            Self::Halt => vec![],
+            Self::Halt => vec![
+                0xfb,               // sti
+                0xf4,               // hlt
+                0xeb, 0xfd,         // jmp to hlt
+            ],
+            Self::Dead => vec![],
+            Self::Fill => fill(at),
             Self::PowerOff => vec![
                 0xba, 0x04, 0x06,   // mov dx, 0x604
                 0xb8, 0x00, 0x20,   // mov ax, 0x2000   SLP_EN, sleep type 0
@@ -122,6 +134,30 @@ impl Then {
         code.extend([0xf4, 0xeb, 0xfd]);
         code
     }
+}
+
+/// How much of the disk is written at a time, in sectors.
+const PIECE: u8 = 64;
+
+/// Writes the memory around it to the disk, piece after piece (INT 13h, function 43h, with its packet
+/// of the BIOS Enhanced Disk Drive Specification, 1.1).
+fn fill(at: u16) -> Vec<u8> {
+    let [packet_low, packet_high] = (at + 2).to_le_bytes();
+    #[rustfmt::skip]
+    let code = vec![
+        0xeb, 16,                                   // jmp over the packet
+        16, 0, PIECE, 0, 0x00, 0x7c, 0, 0,          // length, 0, sectors, buffer at 0:0x7c00
+        PIECE, 0, 0, 0, 0, 0, 0, 0,                 // first sector
+        0xfb,                                       // over: sti
+        0xbe, packet_low, packet_high,              // again: mov si, packet
+        0xb8, 0x00, 0x43,                           // mov ax, 0x4300   write
+        0xb2, 0x80,                                 // mov dl, 0x80     the first disk
+        0xcd, 0x13,                                 // int 0x13
+        0x83, 0x44, 0x08, PIECE,                    // add word [si+8], PIECE
+        0x83, 0x54, 0x0a, 0x00,                     // adc word [si+10], 0
+        0xeb, 0xec,                                 // jmp again
+    ];
+    code
 }
 
 /// A loop over one word of memory in protected mode, then [`DONE`] and the end of QEMU.
@@ -178,7 +214,7 @@ mod tests {
 
     #[test]
     fn every_sector_is_bootable_and_holds_its_text() {
-        for then in [Then::Halt, Then::PowerOff, Then::Reset, Then::Work(1)] {
+        for then in [Then::Halt, Then::Dead, Then::Fill, Then::PowerOff, Then::Reset, Then::Work(1)] {
             let text = "x".repeat(MAX_TEXT + 100);
             let sector = boot_sector(&text, then);
             assert_eq!(&sector[510..], [0x55, 0xaa]);

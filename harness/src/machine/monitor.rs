@@ -2,6 +2,7 @@
 //! Makes one fault of the signs by which a machine shows that it cannot go on.
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -34,6 +35,41 @@ pub(crate) enum Symptom {
         /// after these words
         words: String,
     },
+    /// the host could not read or write a disk of the guest
+    Disk {
+        /// which, as `info block` calls it
+        device: String,
+        /// `read` or `write`
+        operation: String,
+        /// why not
+        reason: String,
+    },
+    /// QEMU does not answer
+    Hung {
+        /// for this long
+        seconds: u64,
+        /// and what its process does
+        state: String,
+    },
+    /// no processor of the guest can ever run again
+    Halted,
+    /// something happened to the host's time
+    Clock {
+        /// what
+        what: String,
+    },
+    /// the TPM's process ended
+    Tpm {
+        /// with this status
+        status: String,
+        /// after these words
+        words: String,
+    },
+    /// the guest no longer speaks SSH
+    Ssh {
+        /// how that showed
+        what: String,
+    },
 }
 
 /// Waits for the first symptom, gives the others a moment, and tells the fault that they make.
@@ -65,13 +101,20 @@ fn judge(seen: Vec<Symptom>, console: Option<Fault>, tail: impl FnOnce() -> Vec<
     if let Some(fault) = console {
         return fault;
     }
-    // In the order in which they stand in the type: an end is the consequence of what is named before.
+    // A cause stands before its consequences: a host that slept loses connections, a full disk stops
+    // the guest, a QEMU that ends takes the TPM along.
     let order = |symptom: &Symptom| match symptom {
-        Symptom::Console => 4,
         Symptom::Panicked => 0,
-        Symptom::Stopped(_) => 1,
-        Symptom::PoweredOff => 2,
-        Symptom::Exited { .. } => 3,
+        Symptom::Clock { .. } => 1,
+        Symptom::Disk { .. } => 2,
+        Symptom::Stopped(_) => 3,
+        Symptom::PoweredOff => 4,
+        Symptom::Exited { .. } => 5,
+        Symptom::Tpm { .. } => 6,
+        Symptom::Hung { .. } => 7,
+        Symptom::Halted => 8,
+        Symptom::Ssh { .. } => 9,
+        Symptom::Console => 10,
     };
     match seen.into_iter().min_by_key(order) {
         Some(Symptom::Panicked) => Fault::Panic {
@@ -81,6 +124,12 @@ fn judge(seen: Vec<Symptom>, console: Option<Fault>, tail: impl FnOnce() -> Vec<
         Some(Symptom::Stopped(reason)) => Fault::Stopped { reason },
         Some(Symptom::PoweredOff) => Fault::PoweredOff,
         Some(Symptom::Exited { status, words }) => Fault::Exited { status, words },
+        Some(Symptom::Disk { device, operation, reason }) => Fault::Disk { device, operation, reason },
+        Some(Symptom::Hung { seconds, state }) => Fault::Hung { seconds, state },
+        Some(Symptom::Halted) => Fault::Halted { console: tail() },
+        Some(Symptom::Clock { what }) => Fault::Clock { what },
+        Some(Symptom::Tpm { status, words }) => Fault::Tpm { status, words },
+        Some(Symptom::Ssh { what }) => Fault::Ssh { what, console: tail() },
         // The line that was seen is gone: only a guest that floods its console does that.
         Some(Symptom::Console) | None => {
             Fault::Stopped { reason: "its console said that it cannot go on".into() }
@@ -109,6 +158,7 @@ pub(crate) async fn watch(
                 resets.send_replace(Instant::now());
                 None
             }
+            "BLOCK_IO_ERROR" => disk(&event.data),
             "STOP" => stopped(&qmp).await,
             _ => None,
         };
@@ -116,6 +166,16 @@ pub(crate) async fn watch(
             let _ = symptoms.send(symptom).await;
         }
     }
+}
+
+/// What QEMU says of a disk that the host could not read or write, if the guest was stopped for it
+/// (`BLOCK_IO_ERROR` in QEMU's `qapi/block-core.json`).
+fn disk(data: &Value) -> Option<Symptom> {
+    if data["action"] != "stop" {
+        return None;
+    }
+    let word = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
+    Some(Symptom::Disk { device: word("device"), operation: word("operation"), reason: word("reason") })
 }
 
 /// Why the guest was stopped, unless it goes on or QEMU is about to tell with an event of its own.
@@ -147,6 +207,28 @@ mod tests {
             Fault::Panic { .. }
         ));
         assert!(matches!(judge(&[exited()], None), Fault::Exited { .. }));
+        let disk = Symptom::Disk {
+            device: "disk".into(),
+            operation: "write".into(),
+            reason: "No space left on device".into(),
+        };
+        assert!(matches!(judge(&[Symptom::Stopped("io-error".into()), disk], None), Fault::Disk { .. }));
+        let tpm = Symptom::Tpm { status: "exit status: 0".into(), words: String::new() };
+        assert!(matches!(judge(&[tpm, exited()], None), Fault::Exited { .. }));
+        let (ssh, clock) = (Symptom::Ssh { what: "x".into() }, Symptom::Clock { what: "slept".into() });
+        assert!(matches!(judge(&[ssh, clock], None), Fault::Clock { .. }));
+    }
+
+    #[test]
+    fn only_an_error_that_stopped_the_guest_ends_the_machine() {
+        let data = |action: &str| {
+            serde_json::json!({ "device": "disk", "operation": "write", "action": action, "nospace": true,
+                "reason": "No space left on device" })
+        };
+        assert!(
+            matches!(disk(&data("stop")), Some(Symptom::Disk { reason, .. }) if reason.contains("space"))
+        );
+        assert_eq!(disk(&data("report")), None);
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 use camino::Utf8Path;
 use loadgauge_images::Image;
 use loadgauge_images::host::{CommandError, CommandExt as _, MissingTool, Tool};
+use loadgauge_images::image::DiskFormat;
 
 /// The disk of a machine cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -39,13 +40,34 @@ impl OverlayError {
 /// # Errors
 /// The image is not there, or `qemu-img` is missing or refuses.
 pub(crate) fn create(image: &Image, overlay: &Utf8Path) -> Result<(), OverlayError> {
+    create_over(&image.disk, image.format, overlay)
+}
+
+/// The same over any disk.
+///
+/// # Errors
+/// The disk is not there, or `qemu-img` is missing or refuses.
+pub(crate) fn create_over(
+    disk: &Utf8Path,
+    format: DiskFormat,
+    overlay: &Utf8Path,
+) -> Result<(), OverlayError> {
     // A relative path would count from the overlay's directory.
-    let disk = image
-        .disk
-        .canonicalize_utf8()
-        .map_err(|source| OverlayError::Image { path: image.disk.clone(), source })?;
+    let disk =
+        disk.canonicalize_utf8().map_err(|source| OverlayError::Image { path: disk.to_owned(), source })?;
     let mut command = Tool::find("qemu-img")?.command();
-    command.args(["create", "-q", "-f", "qcow2", "-F", image.format.name(), "-b"]).arg(disk).arg(overlay);
+    command.args(["create", "-q", "-f", "qcow2", "-F", format.name(), "-b"]).arg(disk).arg(overlay);
+    command.run()?;
+    Ok(())
+}
+
+/// Makes an empty disk, which takes room only for what is written to it.
+///
+/// # Errors
+/// `qemu-img` is missing or refuses.
+pub(crate) fn create_empty(size_mib: u32, path: &Utf8Path) -> Result<(), OverlayError> {
+    let mut command = Tool::find("qemu-img")?.command();
+    command.args(["create", "-q", "-f", "qcow2"]).arg(path).arg(format!("{size_mib}M"));
     command.run()?;
     Ok(())
 }

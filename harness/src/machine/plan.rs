@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use loadgauge_ignition::{Config, delivery::Served};
-use loadgauge_images::Image;
+use loadgauge_images::{Architecture, Image};
 
-use super::{Acceleration, MachineSpec};
+use super::{Acceleration, Firmware, MachineSpec};
 
 /// A machine with everything resolved, ready to start.
 #[derive(Debug, Clone)]
@@ -15,9 +15,18 @@ pub struct MachinePlan {
     pub image: Image,
     /// how
     pub acceleration: Acceleration,
+    /// what it executes first
+    pub firmware: Firmware,
     /// the author's Ignition config with the extensions; the machine adds the units that report
     /// to the harness, and the key of the session, when it starts
     pub config: Config,
     /// what the guest fetches from the harness
     pub served: Vec<Served>,
+}
+
+impl MachinePlan {
+    /// What the guest is made for.
+    pub fn architecture(&self) -> Architecture {
+        self.image.facts.architecture
+    }
 }

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
+use loadgauge_images::Architecture;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -93,7 +94,7 @@ fn arguments(which: Accelerator, disk: &Utf8Path, monitor: &Utf8Path) -> Vec<Str
     let pairs = [
         ("-machine", "q35".to_owned()),
         ("-accel", accelerator(which).to_owned()),
-        ("-cpu", processor(which).to_owned()),
+        ("-cpu", processor(Architecture::Amd64, which).to_owned()),
         ("-m", "64M".to_owned()),
         ("-display", "none".to_owned()),
         ("-chardev", "stdio,id=console,signal=off".to_owned()),

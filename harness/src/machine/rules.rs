@@ -17,6 +17,8 @@ pub(crate) enum Meaning {
     Panic,
     /// the initrd is, whichever part of the boot the lines before seem to be of
     Initrd,
+    /// there is nothing to boot
+    Boot,
     /// the initrd or the booted system has given up, by what was seen before
     Shell,
     /// nothing by itself; it may say why another rule matched
@@ -41,13 +43,24 @@ const fn rule(name: &'static str, words: &'static [&'static str], meaning: Meani
 }
 
 /// The rules, the first that matches counts. Their words are those of Linux (`kernel/panic.c`,
-/// `die()`), Ignition (`internal/main.go`, `internal/resource/http.go`), systemd (`job.c`,
+/// `die()`), boot loaders, Ignition (`internal/main.go`, `internal/resource/http.go`), systemd (`job.c`,
 /// `emergency.service`), util-linux's sulogin, dracut (`dracut-emergency`) and Flatcar's bootengine.
 #[rustfmt::skip]
 static RULES: &[Rule] = &[
     rule("kernel-panic", &["kernel panic - not syncing"], Meaning::Panic, 0),
     // The number in brackets is the kernel's count: no other program's `Oops:` has it.
     rule("kernel-oops", &["oops: ", "[#"], Meaning::Panic, 1),
+    // GRUB (`grub-core/kern/rescue_reader.c`, `normal/main.c`), edk2 (`BdsDxe`, `UefiShellLib`), SeaBIOS.
+    rule("grub-rescue", &["entering rescue mode"], Meaning::Boot, 3),
+    rule("grub-rescue", &["grub rescue>"], Meaning::Boot, 3),
+    rule("uefi-refused", &["bdsdxe: failed to", "access denied"], Meaning::Reason, 1),
+    rule("uefi-shell", &["uefi interactive shell"], Meaning::Boot, 3),
+    rule("uefi-nothing", &["bdsdxe: no bootable option or device was found"], Meaning::Boot, 2),
+    rule("bios-nothing", &["no bootable device"], Meaning::Boot, 2),
+    rule("grub-error", &["error: ", "no such partition"], Meaning::Reason, 2),
+    rule("grub-error", &["error: ", "no such device"], Meaning::Reason, 2),
+    rule("grub-error", &["error: ", "not found."], Meaning::Reason, 2),
+    rule("uefi-failed", &["bdsdxe: failed to load"], Meaning::Reason, 2),
     rule("ignition-critical", &["ignition[", "critical"], Meaning::Initrd, 1),
     rule("ignition-failed", &["ignition failed: "], Meaning::Initrd, 2),
     rule("ignition-hash", &["ignition[", "hash verification failed"], Meaning::Reason, 1),
@@ -111,8 +124,11 @@ pub(crate) fn judge(lines: &[String]) -> Option<Fault> {
     let line = lines[telling].trim().to_owned();
     let from = telling.saturating_sub(AROUND).max(window.start);
     let console = lines[from..lines.len().min(telling + 1 + AROUND)].to_vec();
+    let boots = |line: &String| matching(line).is_none_or(|rule| rule.meaning != Meaning::Boot);
     Some(if is_panic {
         Fault::Panic { line, console }
+    } else if !boots(&lines[first_end]) {
+        Fault::Boot { line, console }
     } else if is_initrd {
         Fault::Initrd { line, console }
     } else {
@@ -180,6 +196,21 @@ mod tests {
         assert!(
             line.ends_with("Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)")
         );
+    }
+
+    #[test]
+    fn firmware_that_finds_nothing_to_boot_is_no_initrd() {
+        let text = "BdsDxe: loading Boot0001 \"UEFI Misc Device\"\n\
+                    BdsDxe: failed to load Boot0001 \"UEFI Misc Device\" from PciRoot(0x0): Not Found\n\
+                    UEFI Interactive Shell v2.2\n";
+        let Some(Fault::Boot { line, .. }) = fault(text) else { panic!("another fault") };
+        assert!(line.contains("failed to load Boot0001"), "{line}");
+        let text = "error: no such partition.\nEntering rescue mode...\ngrub rescue> ";
+        let Some(Fault::Boot { line, .. }) = fault(text) else { panic!("another fault") };
+        assert!(line.contains("no such partition"), "{line}");
+        let refused = "BdsDxe: failed to load Boot0003 \"x\" from Pci: Access Denied\n\
+                       BdsDxe: No bootable option or device was found.\n";
+        assert!(matches!(fault(refused), Some(Fault::Boot { line, .. }) if line.contains("Access Denied")));
     }
 
     #[test]

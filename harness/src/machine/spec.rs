@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use serde::{Deserialize, Serialize};
 
-use super::Accelerator;
+use super::{Accelerator, FirmwareChoice};
 
 /// What the author of a scenario asks of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +13,31 @@ pub struct MachineSpec {
     pub cpus: Option<u32>,
     /// whom the guest reaches
     pub network: Network,
+    /// what it executes first; what its architecture starts with where nothing is asked for
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<FirmwareChoice>,
+    /// disks beside the one that it boots from, empty
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<DiskSpec>,
+    /// whether it has a TPM 2.0
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tpm: bool,
+    /// words that are added to its kernel's command line
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_words: Vec<String>,
 }
+
+/// An empty disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskSpec {
+    /// its size in MiB
+    pub size_mib: u32,
+    /// its serial number, by which the guest finds it: `/dev/disk/by-id/virtio-SERIAL`
+    pub serial: String,
+}
+
+/// The longest serial number that a virtio disk has (`VIRTIO_BLK_ID_BYTES`).
+pub const LONGEST_SERIAL: usize = 20;
 
 /// Whom the guest reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +51,15 @@ pub enum Network {
 
 impl Default for MachineSpec {
     fn default() -> Self {
-        Self { memory_mib: 1024, cpus: None, network: Network::Hermetic }
+        Self {
+            memory_mib: 1024,
+            cpus: None,
+            network: Network::Hermetic,
+            firmware: None,
+            disks: Vec::new(),
+            tpm: false,
+            kernel_words: Vec::new(),
+        }
     }
 }
 

@@ -10,11 +10,14 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::beginning::Beginning;
 use super::directory::{FileError, RuntimeDirectory, Sockets, at};
-use super::overlay::{self, OverlayError};
+use super::migrate::{self, MigrateError};
+use super::overlay::OverlayError;
 use super::qemu::{Emulator, EmulatorError};
 use super::qmp::{Qmp, QmpError, QmpEvent, forwarded_port};
-use super::{Layout, MachinePlan, arguments, process, units};
+use super::snapshots::Held;
+use super::{Layout, MachinePlan, TpmError, arguments, process, tpm, units};
 
 /// How long QEMU may take to connect its sockets; it does so before it allocates anything large.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -66,9 +69,21 @@ pub enum StartError {
     /// QEMU does not do what it is told
     #[error(transparent)]
     Qmp(#[from] QmpError),
+    /// its TPM does not start
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
     /// all machines are being stopped
     #[error("the machine was not started: the run is being ended")]
     Cancelled,
+    /// its state cannot be read from a snapshot
+    #[error("the snapshot cannot be restored")]
+    Restore(#[from] MigrateError),
+    /// the guest does not answer as the one that the snapshot was made of would
+    #[error("the machine is no copy of the one that was saved: {found}")]
+    NoCopy {
+        /// what it says, or that it says nothing
+        found: String,
+    },
     /// QEMU forwards no port to the guest
     #[error("QEMU does not say which port it forwards to the guest's SSH but:\n{found}")]
     NoPort {
@@ -83,6 +98,7 @@ impl StartError {
         match self {
             Self::Overlay(error) => error.hint(),
             Self::Emulator(error) => error.hint(),
+            Self::Tpm(error) => error.hint(),
             Self::Conflict(error) => error.hint(),
             Self::Ended { words, .. } if words.contains("kvm") || words.contains("KVM") => {
                 Some("run without KVM: --accel tcg".to_owned())
@@ -103,9 +119,9 @@ pub fn complete_config(authors: &Config, public_key: &str) -> Result<Config, Con
 }
 
 /// QEMU's command line for a machine, as one would type it.
-pub fn command_line(emulator: &Utf8Path, plan: &MachinePlan, layout: &Layout) -> String {
+fn command_line(emulator: &Utf8Path, arguments: &[String]) -> String {
     let mut command = std::process::Command::new(emulator);
-    command.args(arguments(plan, layout));
+    command.args(arguments);
     command.line()
 }
 
@@ -113,6 +129,7 @@ pub fn command_line(emulator: &Utf8Path, plan: &MachinePlan, layout: &Layout) ->
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) child: Child,
+    pub(crate) tpm: Option<Child>,
     pub(crate) directory: RuntimeDirectory,
     pub(crate) qmp: Qmp,
     pub(crate) qmp_events: tokio::sync::mpsc::UnboundedReceiver<QmpEvent>,
@@ -129,23 +146,25 @@ pub(crate) struct Prepared {
 pub(crate) async fn prepare(
     plan: &MachinePlan,
     layout: &Layout,
-    public_key: &str,
+    beginning: &Beginning<'_>,
 ) -> Result<Prepared, StartError> {
-    let config = complete_config(&plan.config, public_key)?.to_json();
+    let config = beginning.config(plan)?;
     if config.len() > LARGE_CONFIG {
         tracing::warn!(machine = %plan.name, bytes = config.len(), "a large Ignition config is slow to reach the guest");
     }
     let emulator = Emulator::find(plan.image.facts.architecture)?;
+    let arguments = arguments::arguments_with(plan, layout, &beginning.memory());
     let directory = RuntimeDirectory::create(layout)?;
     let write = |path: Utf8PathBuf, text: String| std::fs::write(&path, text).map_err(at("write", path));
     write(layout.ignition(), config)?;
-    write(layout.command_line(), command_line(emulator.path(), plan, layout) + "\n")?;
-    overlay::create(&plan.image, &layout.overlay())?;
+    write(layout.command_line(), command_line(emulator.path(), &arguments) + "\n")?;
+    beginning.make_disks(plan, layout)?;
     let console_file = create(&layout.console_log()).await?;
     let journal_file = create(&layout.journal_log()).await?;
 
     let sockets = Sockets::bind(layout)?;
-    let mut child = spawn(emulator.path(), plan, layout).await?;
+    let tpm = if plan.spec.tpm { Some(tpm::start(layout).await?) } else { None };
+    let mut child = spawn(emulator.path(), &arguments, layout).await?;
     let connected = connect(&mut child, sockets, layout).await;
     let (qmp_stream, console, events, journal, http) = match connected {
         Ok(connected) => connected,
@@ -158,8 +177,12 @@ pub(crate) async fn prepare(
     let (qmp, qmp_events) = Qmp::connect(qmp_stream).await?;
     let table = qmp.human("info usernet").await?;
     let port = forwarded_port(&table).ok_or(StartError::NoPort { found: table })?;
+    if let Beginning::Restore(Held { snapshot, files, .. }) = beginning {
+        migrate::restore(&qmp, snapshot.way, &files.state()).await?;
+    }
     Ok(Prepared {
         child,
+        tpm,
         directory,
         qmp,
         qmp_events,
@@ -177,12 +200,12 @@ async fn create(path: &Utf8Path) -> Result<tokio::fs::File, FileError> {
     tokio::fs::File::create(path).await.map_err(at("create", path))
 }
 
-async fn spawn(emulator: &Utf8Path, plan: &MachinePlan, layout: &Layout) -> Result<Child, StartError> {
+async fn spawn(emulator: &Utf8Path, arguments: &[String], layout: &Layout) -> Result<Child, StartError> {
     let log_path = layout.qemu_log();
     let log = std::fs::File::create(&log_path).map_err(at("create", &log_path))?;
     let errors = log.try_clone().map_err(at("open", &log_path))?;
     let mut command = Command::new(emulator);
-    command.args(arguments(plan, layout)).env("LC_ALL", "C.UTF-8");
+    command.args(arguments).env("LC_ALL", "C.UTF-8");
     command.stdin(Stdio::null()).stdout(log).stderr(errors);
     let path = emulator.to_owned();
     process::spawn(command).await.map_err(|source| StartError::Spawn { path, source })
@@ -213,7 +236,7 @@ async fn connect(child: &mut Child, sockets: Sockets, layout: &Layout) -> Result
         streams = accept => streams?,
         status = child.wait() => {
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            return Err(StartError::Ended { status, words: words(layout) });
+            return Err(StartError::Ended { status, words: words(&layout.qemu_log()) });
         }
     };
     for path in
@@ -226,9 +249,9 @@ async fn connect(child: &mut Child, sockets: Sockets, layout: &Layout) -> Result
     Ok((qmp, console, events, journal, http))
 }
 
-/// The end of what QEMU printed.
-pub(crate) fn words(layout: &Layout) -> String {
-    let bytes = std::fs::read(layout.qemu_log()).unwrap_or_default();
+/// The end of what a process printed.
+pub(crate) fn words(log: &Utf8Path) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.trim_end().lines().collect();
     lines[lines.len().saturating_sub(WORDS)..].join("\n")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -12,17 +12,21 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::children::{ChildRecord, Children};
 use super::layout::{LONGEST_SOCKET, Layout};
+use super::leftovers::{self, PREFIX};
 
 /// Keeps all machines of a run, and ends them in order, or with the harness.
 ///
-/// Three things see to it that nothing is left. [`Supervisor::stop_all`] ends every machine and waits.
-/// The kernel kills each QEMU when the harness dies, however it does. And a shell that waits for the
-/// end of a pipe then removes the directory of sockets and disks.
+/// Four things see to it that nothing is left. [`Supervisor::stop_all`] ends every machine and waits.
+/// The kernel kills each QEMU when the harness dies, however it does. A shell that waits for the
+/// end of a pipe then removes the directory of sockets and disks. And what a crash of the host left
+/// all the same is removed by the next harness, which judges by a lock.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     token: CancellationToken,
     tasks: TaskTracker,
+    children: Children,
     runtime: Arc<Runtime>,
 }
 
@@ -31,6 +35,8 @@ pub struct Supervisor {
 struct Runtime {
     path: Utf8PathBuf,
     directory: Option<TempDir>,
+    /// tells other harnesses that this one lives
+    _claim: File,
     janitor: Child,
     next: AtomicU32,
 }
@@ -77,7 +83,12 @@ impl Supervisor {
     /// The directory cannot be made.
     pub fn new() -> Result<Self, SupervisorError> {
         let runtime = Arc::new(Runtime::create()?);
-        Ok(Self { token: CancellationToken::new(), tasks: TaskTracker::new(), runtime })
+        Ok(Self {
+            token: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            children: Children::default(),
+            runtime,
+        })
     }
 
     /// Stops all machines and waits until nothing is left of them. Machines that are started
@@ -86,6 +97,17 @@ impl Supervisor {
         self.token.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.children.kill();
+    }
+
+    /// The processes of its machines that run at the moment.
+    pub fn children(&self) -> Vec<ChildRecord> {
+        self.children.all()
+    }
+
+    /// Where processes are entered.
+    pub(crate) fn registry(&self) -> &Children {
+        &self.children
     }
 
     /// Where the sockets and disks of its machines lie.
@@ -115,11 +137,12 @@ impl Runtime {
         let preferred = std::env::temp_dir();
         let mut last = None;
         for place in [preferred.as_path(), "/tmp".as_ref()] {
+            leftovers::sweep(place);
             let shown = place.display().to_string();
             let fail = |source| SupervisorError::Directory { path: shown.clone(), source };
             // Only its owner may enter it (mode 0700): a socket has no lock of its own.
             let private = Permissions::from_mode(0o700);
-            let made = tempfile::Builder::new().prefix("loadgauge-").permissions(private).tempdir_in(place);
+            let made = tempfile::Builder::new().prefix(PREFIX).permissions(private).tempdir_in(place);
             let made = made.map_err(fail);
             match made {
                 Ok(directory) => match Utf8PathBuf::from_path_buf(directory.path().to_owned()) {
@@ -133,8 +156,10 @@ impl Runtime {
     }
 
     fn with(directory: TempDir, path: Utf8PathBuf) -> Result<Self, SupervisorError> {
+        let claim = leftovers::claim(&path)
+            .map_err(|source| SupervisorError::Directory { path: path.to_string(), source })?;
         let janitor = janitor(&path).map_err(SupervisorError::Janitor)?;
-        Ok(Self { path, directory: Some(directory), janitor, next: AtomicU32::new(0) })
+        Ok(Self { path, directory: Some(directory), _claim: claim, janitor, next: AtomicU32::new(0) })
     }
 }
 

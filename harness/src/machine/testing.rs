@@ -3,7 +3,7 @@
 use loadgauge_ignition::Config;
 use loadgauge_images::{Image, OsRelease};
 
-use super::{Acceleration, Accelerator, MachinePlan, MachineSpec};
+use super::{Acceleration, Accelerator, Firmware, MachinePlan, MachineSpec};
 
 /// A plan for an image that does not exist.
 pub(crate) fn plan() -> MachinePlan {
@@ -29,6 +29,7 @@ pub(crate) fn plan() -> MachinePlan {
             factor: 10.0,
             reason: "it was asked for".into(),
         },
+        firmware: Firmware::Bios,
         config: Config::new(),
         served: Vec::new(),
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the harness adds to a guest through Ignition: its key, and two units that report.
+//! What the harness adds to a guest through Ignition: its key, and two units that report. One of them
+//! takes orders as well, see `report.sh`.
 use camino::Utf8PathBuf;
-use loadgauge_ignition::{Config, Link, Unit, User};
+use loadgauge_ignition::{Config, Contents, File, Link, Unit, User};
 
-/// The virtio-serial port on which the guest says that it is ready.
+/// The virtio-serial port on which the guest says that it is ready, and takes orders.
 pub const EVENTS_PORT: &str = "org.loadgauge.events";
 /// The virtio-serial port on which the guest sends its journal.
 pub const JOURNAL_PORT: &str = "org.loadgauge.journal";
@@ -13,6 +14,10 @@ pub const USER: &str = "core";
 
 const JOURNAL_UNIT: &str = "loadgauge-journal.service";
 const READY_UNIT: &str = "loadgauge-ready.service";
+
+/// What [`READY_UNIT`] runs, and where it lies in the guest.
+const REPORT: &str = include_str!("report.sh");
+const REPORT_PATH: &str = "/etc/loadgauge/report";
 
 /// What the journal is cut down to: what checks read, and what people need to follow it. journalctl
 /// adds the times and the boot id by itself.
@@ -29,6 +34,12 @@ const WAIT: &str = "n=0; until [ -c $$port ]; do n=$$((n+1)); [ $$n -le 100 ] ||
 pub fn harness_config(public_key: &str) -> Config {
     let mut config = Config::new();
     config.user(User { name: USER.into(), ssh_keys: vec![public_key.to_owned()], ..User::default() });
+    config.file(File {
+        path: REPORT_PATH.into(),
+        mode: 0o644,
+        contents: Contents::Inline(REPORT.as_bytes().to_vec()),
+        overwrite: true,
+    });
     for (name, contents) in [(JOURNAL_UNIT, journal_unit()), (READY_UNIT, ready_unit())] {
         config.unit(Unit { name: name.into(), contents: Some(contents), ..Unit::default() });
         config.link(Link {
@@ -64,9 +75,6 @@ StandardError=null
 
 /// Says once in each boot that the system is up, in which state, and which boot it is. By then all
 /// jobs of the start are done, sshd's among them.
-///
-/// It asks again and again rather than once with `--wait`, which has the manager tell of each change of
-/// each unit: a tenth of a boot where the processor is emulated.
 fn ready_unit() -> String {
     format!(
         "[Unit]
@@ -75,9 +83,9 @@ After=multi-user.target sshd.service sshd.socket ssh.service ssh.socket
 
 [Service]
 Type=exec
-ExecStart=-/bin/sh -c 'port=/dev/virtio-ports/{EVENTS_PORT}; {WAIT}; \
-while state=$$(systemctl is-system-running); [ $$state = starting ] || [ $$state = initializing ]; do sleep 0.5; done; \
-read -r boot </proc/sys/kernel/random/boot_id; echo ready boot_id=$$boot state=$$state >$$port'
+ExecStart=-/bin/sh {REPORT_PATH}
+StandardOutput=null
+StandardError=null
 "
     )
 }
@@ -91,6 +99,12 @@ mod tests {
         let config = harness_config("ssh-ed25519 AAAA harness");
         assert!(config.validate().is_empty());
         insta::assert_snapshot!(config.to_json_pretty());
+    }
+
+    #[test]
+    fn the_script_knows_the_port_and_the_user() {
+        assert!(REPORT.contains(&format!("port=/dev/virtio-ports/{EVENTS_PORT}\n")));
+        assert!(REPORT.contains(&format!("~{USER}/.ssh/authorized_keys ")));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt::Write as _;
-use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestRerun, TestSuite, XmlString};
 
+use super::file::write_whole;
 use super::record::{RunRecord, ScenarioRecord, StepRecord};
 use super::text::{duration, one_line, visible};
 use super::{Report, ReportError};
@@ -46,13 +46,6 @@ impl Report for JUnit {
     }
 }
 
-/// Writes a file so that it is there whole or not at all.
-fn write_whole(path: &Utf8Path, bytes: &[u8]) -> Result<(), ReportError> {
-    let beside = Utf8PathBuf::from(format!("{path}.part"));
-    fs::write(&beside, bytes).map_err(ReportError::io("write", &beside))?;
-    fs::rename(&beside, path).map_err(ReportError::io("put in place", path))
-}
-
 fn report(record: &RunRecord) -> quick_junit::Report {
     let mut report = quick_junit::Report::new("loadgauge");
     if let Some(end) = record.end {
@@ -72,8 +65,8 @@ fn suite(scenario: &ScenarioRecord) -> TestSuite {
         suite.add_property(("directory", visible(directory.as_str()).as_ref()));
     }
     suite.add_test_cases(scenario.steps.iter().map(|step| step_case(scenario, step)));
-    if let Some(cause) = &scenario.cause {
-        suite.add_test_case(cause_case(scenario, cause));
+    if let Some(case) = cause_case(scenario) {
+        suite.add_test_case(case);
     }
     if let Some(reason) = &scenario.skipped {
         let mut status = TestCaseStatus::skipped();
@@ -100,8 +93,8 @@ fn step_case(scenario: &ScenarioRecord, step: &StepRecord) -> TestCase {
             status.set_description(text(&description(finding)));
         }
     }
-    let earlier = scenario.earlier.iter().flatten().filter(|other| other.step == step.step);
-    status.add_reruns(earlier.filter_map(rerun));
+    let earlier = scenario.earlier.iter().flat_map(|attempt| &attempt.steps);
+    status.add_reruns(earlier.filter(|other| other.step == step.step).filter_map(rerun));
     let name = format!("{:03} {}", step.step, one_line(&step.summary));
     let mut case = case(scenario, &name, status);
     case.set_time(Duration::from_millis(step.duration_ms));
@@ -113,22 +106,43 @@ fn step_case(scenario: &ScenarioRecord, step: &StepRecord) -> TestCase {
     case
 }
 
-fn cause_case(scenario: &ScenarioRecord, cause: &Cause) -> TestCase {
-    let kind = match scenario.outcome {
-        Some(Outcome::Failed) => NonSuccessKind::Failure,
-        _ => NonSuccessKind::Error,
+/// What ended the scenario early, or only an earlier attempt of it.
+fn cause_case(scenario: &ScenarioRecord) -> Option<TestCase> {
+    let mut reruns = scenario.earlier.iter().filter_map(|attempt| {
+        let cause = attempt.cause.as_ref()?;
+        let mut rerun = TestRerun::new(kind_of(attempt.outcome));
+        rerun.set_message(text(&one_line(&cause.message))).set_system_out(text(&console(cause)));
+        Some(rerun)
+    });
+    let mut status = match (&scenario.cause, scenario.outcome) {
+        (Some(cause), outcome) => {
+            let mut status = TestCaseStatus::non_success(kind_of(outcome.unwrap_or(Outcome::Broken)));
+            status.set_message(text(&one_line(&cause.message)));
+            if let Some(hint) = &cause.hint {
+                status.set_description(text(&format!("hint: {hint}")));
+            }
+            status
+        }
+        (None, _) => TestCaseStatus::success(),
     };
-    let mut status = TestCaseStatus::non_success(kind);
-    status.set_message(text(&one_line(&cause.message)));
-    if let Some(hint) = &cause.hint {
-        status.set_description(text(&format!("hint: {hint}")));
+    let first = reruns.next();
+    if first.is_none() && scenario.cause.is_none() {
+        return None;
     }
+    status.add_reruns(first.into_iter().chain(reruns));
     let mut ending = case(scenario, "the machine carries the scenario to its end", status);
-    let console = cause.fault.as_ref().map(|fault| fault.console().join("\n")).unwrap_or_default();
-    if !console.is_empty() {
+    if let Some(console) = scenario.cause.as_ref().map(console).filter(|console| !console.is_empty()) {
         ending.set_system_out(text(&console));
     }
-    ending
+    Some(ending)
+}
+
+fn console(cause: &Cause) -> String {
+    cause.fault.as_ref().map(|fault| fault.console().join("\n")).unwrap_or_default()
+}
+
+fn kind_of(outcome: Outcome) -> NonSuccessKind {
+    if outcome == Outcome::Failed { NonSuccessKind::Failure } else { NonSuccessKind::Error }
 }
 
 /// A try on an earlier machine, where it did not pass.
@@ -191,6 +205,9 @@ fn text(text: &str) -> XmlString {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use camino::Utf8Path;
     use proptest::prelude::*;
 
     use super::*;

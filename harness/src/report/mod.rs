@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Consumers of events: terminal, JSON lines, JUnit, and the files of each scenario.
+//! Consumers of events: terminal, JSON lines, JUnit, TAP, HTML, GitHub, and the files of each scenario.
 //!
 //! A [`Report`] knows nothing but events, so each of them can be made again from `events.jsonl`:
 //! [`json_lines::read`], then [`replay`]. While a run goes on, [`consume`] hands every event to
@@ -11,6 +11,9 @@
 mod consume;
 mod error;
 mod failure;
+mod file;
+mod github;
+mod html;
 pub mod json_lines;
 mod junit;
 mod progress;
@@ -19,17 +22,23 @@ mod scenario_files;
 mod standard;
 mod style;
 mod summary;
+mod tap;
 mod terminal;
 #[cfg(test)]
 mod testing;
 mod text;
+mod timings;
 
 pub use consume::{Report, consume, replay};
 pub use error::ReportError;
+pub use github::GitHub;
+pub use html::Html;
 pub use json_lines::JsonLines;
 pub use junit::JUnit;
-pub use record::{RunRecord, RunStart, ScenarioRecord, StepRecord};
+pub use record::{AttemptRecord, KeptRecord, RunRecord, RunStart, ScenarioRecord, StepRecord};
 pub use scenario_files::{ScenarioFiles, commands_file};
-pub use standard::standard;
+pub use standard::{EVENTS, from_events, standard};
 pub use style::Styles;
+pub use tap::Tap;
 pub use terminal::{Terminal, TerminalOptions};
+pub use timings::TimingsReport;

@@ -3,8 +3,8 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use crate::check::{Finding, Outcome};
-use crate::machine::Acceleration;
-use crate::runner::{Cause, Counts, Event, EventKind};
+use crate::machine::{Acceleration, Started};
+use crate::runner::{Cause, Counts, Event, EventKind, FlakyPolicy};
 
 /// What the events of a run have said so far, gathered by scenario.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +38,10 @@ pub struct RunStart {
     pub scenarios: Vec<String>,
     /// machines at a time
     pub jobs: usize,
+    /// what shuffled the order of the scenarios
+    pub seed: Option<u64>,
+    /// what a flaky scenario makes of the verdict
+    pub flaky: FlakyPolicy,
 }
 
 /// How a run ended.
@@ -58,8 +62,10 @@ pub struct ScenarioRecord {
     pub scenario: String,
     /// what it is about
     pub summary: String,
-    /// where its files are; absent where it was skipped
+    /// where the files of the last attempt are; absent where it was skipped
     pub directory: Option<Utf8PathBuf>,
+    /// which attempt that was, 1-based
+    pub attempt: u32,
     /// microseconds since the Unix epoch
     pub started_us: u64,
     /// its steps, sweeps included
@@ -68,9 +74,9 @@ pub struct ScenarioRecord {
     pub boots: Vec<BootRecord>,
     /// the steps that ended
     pub steps: Vec<StepRecord>,
-    /// the steps of earlier tries on other machines, oldest first
+    /// the attempts on other machines before this one, oldest first; none of them passed
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub earlier: Vec<Vec<StepRecord>>,
+    pub earlier: Vec<AttemptRecord>,
     /// absent while it runs
     pub outcome: Option<Outcome>,
     /// what ended it early
@@ -78,8 +84,39 @@ pub struct ScenarioRecord {
     /// why it was skipped
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
+    /// the machines that were left running, by what `loadgauge stop` knows them by, and how to get in
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<KeptRecord>,
     /// milliseconds
     pub duration_ms: u64,
+}
+
+/// An attempt that did not pass and was followed by another.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AttemptRecord {
+    /// 1-based
+    pub attempt: u32,
+    /// where its files are
+    pub directory: Option<Utf8PathBuf>,
+    /// when the guest was up, one entry a boot
+    pub boots: Vec<BootRecord>,
+    /// the steps that ended
+    pub steps: Vec<StepRecord>,
+    /// failed or broken
+    pub outcome: Outcome,
+    /// what ended it early
+    pub cause: Option<Cause>,
+    /// milliseconds
+    pub duration_ms: u64,
+}
+
+/// A machine that was left running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeptRecord {
+    /// what `loadgauge stop` knows it by
+    pub name: String,
+    /// the command line that leads into the guest
+    pub ssh: String,
 }
 
 /// A boot of a scenario's machine.
@@ -89,8 +126,11 @@ pub struct BootRecord {
     pub boot_id: String,
     /// what `systemctl is-system-running` said
     pub state: String,
-    /// milliseconds from power-on or from the reboot
+    /// milliseconds from power-on, from the reboot, or from the order to restore the machine
     pub duration_ms: u64,
+    /// how the machine came to run; nothing after a reboot
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Started>,
 }
 
 /// A step that ended.
@@ -124,6 +164,8 @@ impl RunRecord {
                 acceleration,
                 scenarios,
                 jobs,
+                seed,
+                flaky,
             } => {
                 let time_us = event.time_us;
                 self.start = Some(RunStart {
@@ -136,6 +178,8 @@ impl RunRecord {
                     acceleration,
                     scenarios,
                     jobs,
+                    seed,
+                    flaky,
                 });
             }
             EventKind::ScenarioSkipped { scenario, reason } => {
@@ -143,12 +187,28 @@ impl RunRecord {
                 record.outcome = Some(Outcome::Skipped);
                 record.skipped = Some(reason);
             }
-            EventKind::ScenarioStarted { scenario, summary, directory, steps } => {
-                self.entry(&scenario).start(summary, directory, steps, event.time_us);
+            EventKind::ScenarioStarted { scenario, summary, directory, attempt, steps } => {
+                let record = self.entry(&scenario);
+                if attempt == 1 {
+                    record.started_us = event.time_us;
+                }
+                *record = ScenarioRecord {
+                    summary,
+                    directory: Some(directory),
+                    attempt,
+                    planned: steps,
+                    ..std::mem::take(record)
+                };
             }
-            EventKind::Waiting { .. } => {}
-            EventKind::MachineReady { scenario, boot_id, state, duration_ms } => {
-                self.entry(&scenario).boots.push(BootRecord { boot_id, state, duration_ms });
+            EventKind::Waiting { .. } | EventKind::Overdue { .. } => {}
+            EventKind::AttemptFinished { scenario, attempt, outcome, cause, duration_ms } => {
+                self.entry(&scenario).retry(attempt, outcome, cause, duration_ms);
+            }
+            EventKind::MachineKept { scenario, name, ssh } => {
+                self.entry(&scenario).kept.push(KeptRecord { name, ssh });
+            }
+            EventKind::MachineReady { scenario, boot_id, state, duration_ms, start } => {
+                self.entry(&scenario).boots.push(BootRecord { boot_id, state, duration_ms, start });
             }
             EventKind::StepFinished { scenario, step, summary, outcome, finding, attempts, duration_ms } => {
                 let step = StepRecord { step, summary, outcome, finding, attempts, duration_ms };
@@ -181,24 +241,17 @@ impl RunRecord {
 }
 
 impl ScenarioRecord {
-    /// A scenario that starts again runs on a fresh machine; what the earlier one said is kept.
-    fn start(&mut self, summary: String, directory: Utf8PathBuf, planned: usize, time_us: u64) {
-        if self.directory.is_some() {
-            self.earlier.push(std::mem::take(&mut self.steps));
-            self.boots.clear();
-        } else {
-            self.started_us = time_us;
-        }
-        self.summary = summary;
-        self.directory = Some(directory);
-        self.planned = planned;
-        self.outcome = None;
-        self.cause = None;
+    /// An attempt ended that is followed by another on a fresh machine; what it said is kept.
+    fn retry(&mut self, attempt: u32, outcome: Outcome, cause: Option<Cause>, duration_ms: u64) {
+        let (boots, steps) = (std::mem::take(&mut self.boots), std::mem::take(&mut self.steps));
+        let directory = self.directory.clone();
+        self.earlier.push(AttemptRecord { attempt, directory, boots, steps, outcome, cause, duration_ms });
     }
 
     /// The first step that did not hold, in the last try or, where that passed, in an earlier one.
     pub fn first_failure(&self) -> Option<&StepRecord> {
         let bad = |step: &&StepRecord| matches!(step.outcome, Outcome::Failed | Outcome::Broken);
-        self.steps.iter().find(bad).or_else(|| self.earlier.iter().flatten().find(bad))
+        let earlier = self.earlier.iter().flat_map(|attempt| &attempt.steps);
+        self.steps.iter().chain(earlier).find(bad)
     }
 }

@@ -39,7 +39,7 @@ impl Report for ScenarioFiles {
                 let directory = self.record.scenario(scenario).and_then(|record| record.directory.as_ref());
                 directory.map_or(Ok(()), |directory| write_commands(directory, *step, summary, finding))
             }
-            EventKind::ScenarioFinished { scenario, .. } => {
+            EventKind::AttemptFinished { scenario, .. } | EventKind::ScenarioFinished { scenario, .. } => {
                 self.record.scenario(scenario).map_or(Ok(()), write_result)
             }
             _ => Ok(()),

@@ -6,7 +6,7 @@ use super::style::{Styles, padded, paint};
 use super::text::{duration, one_line, plural};
 use crate::check::Outcome;
 use crate::machine::Accelerator;
-use crate::runner::{Counts, FlakyPolicy, Verdict};
+use crate::runner::{Counts, Verdict};
 
 /// Of the word at the head of a line, with the gap behind it.
 const HEAD: usize = 10;
@@ -18,7 +18,6 @@ pub(super) fn lines(
     record: &RunRecord,
     reports: &[Utf8PathBuf],
     troubles: &[String],
-    flaky: FlakyPolicy,
     styles: &Styles,
 ) -> Vec<String> {
     let mut lines = vec![String::new()];
@@ -43,21 +42,48 @@ pub(super) fn lines(
         let image = format!("{} ({})", one_line(&start.image_name), start.image);
         lines.push(headed("image", &image, styles));
         lines.push(headed("machines", &machines(start.jobs, &start.acceleration), styles));
+        if let Some(seed) = start.seed {
+            lines.push(headed("order", &format!("shuffled by --seed {seed}"), styles));
+        }
         lines.push(headed("files", &format!("{}, a directory per scenario", start.directory), styles));
     }
     for (index, path) in reports.iter().enumerate() {
         lines.push(headed(if index == 0 { "reports" } else { "" }, path.as_str(), styles));
     }
+    lines.extend(kept(record, styles));
     for trouble in troubles {
         let word = padded("BROKEN", HEAD, styles.outcome(Outcome::Broken));
         lines.push(format!("  {word}{}", one_line(trouble)));
     }
-    let verdict = match end {
-        Some(end) => Verdict::of(end.counts, end.interrupted, !troubles.is_empty(), flaky),
-        None => Verdict::Broken,
+    let verdict = verdict(record, troubles.is_empty());
+    let flaky = end.map_or(0, |end| end.counts.flaky);
+    let (said, outcome) = match verdict {
+        Verdict::Passed if flaky > 0 => {
+            (format!("{verdict}, {} flaky", plural(flaky, "scenario")), Outcome::Flaky)
+        }
+        Verdict::Passed => (verdict.to_string(), Outcome::Passed),
+        _ => (verdict.to_string(), Outcome::Failed),
     };
-    let style = styles.outcome(if verdict == Verdict::Passed { Outcome::Passed } else { Outcome::Failed });
-    lines.push(paint(format!("verdict: {verdict}"), style));
+    lines.push(paint(format!("verdict: {said}"), styles.outcome(outcome)));
+    lines
+}
+
+/// What came of a run, as far as its events and the writing of its reports say.
+pub(super) fn verdict(record: &RunRecord, reports_written: bool) -> Verdict {
+    let flaky = record.start.as_ref().map(|start| start.flaky).unwrap_or_default();
+    record
+        .end
+        .map_or(Verdict::Broken, |end| Verdict::of(end.counts, end.interrupted, !reports_written, flaky))
+}
+
+/// How to get into the machines that were left running, and how to end them.
+fn kept(record: &RunRecord, styles: &Styles) -> Vec<String> {
+    let mut lines = Vec::new();
+    for kept in record.scenarios.iter().flat_map(|scenario| &scenario.kept) {
+        lines.push(headed("kept", &paint(&kept.name, styles.name), styles));
+        lines.push(headed("", &kept.ssh, styles));
+        lines.push(headed("", &format!("loadgauge stop {}", kept.name), styles));
+    }
     lines
 }
 

@@ -9,7 +9,7 @@ use super::style::{Styles, padded, paint, word};
 use super::text::{duration, one_line, plural};
 use super::{Report, ReportError, commands_file, failure, summary};
 use crate::check::Outcome;
-use crate::runner::{Event, EventKind, FlakyPolicy};
+use crate::runner::{Cause, Event, EventKind};
 
 /// Of the word at the head of a line.
 const WORD: usize = 8;
@@ -27,8 +27,6 @@ pub struct TerminalOptions {
     pub width: usize,
     /// the files of the other reports, to be named at the end
     pub reports: Vec<Utf8PathBuf>,
-    /// what a flaky scenario makes of the verdict
-    pub flaky: FlakyPolicy,
 }
 
 impl TerminalOptions {
@@ -39,7 +37,6 @@ impl TerminalOptions {
             interactive: progress::stderr_is_interactive(),
             width: 100,
             reports: Vec::new(),
-            flaky: FlakyPolicy::default(),
         }
     }
 }
@@ -99,17 +96,20 @@ impl Terminal {
 
     fn beginning(&self) -> Vec<String> {
         let Some(start) = &self.record.start else { return Vec::new() };
-        vec![
+        let mut lines = vec![
             format!("loadgauge {} runs {}", start.version, plural(start.scenarios.len(), "scenario")),
             format!("  image     {} ({})", one_line(&start.image_name), start.image),
             format!("  machines  {}", summary::machines(start.jobs, &start.acceleration)),
-            format!("  files     {}", start.directory),
-        ]
+        ];
+        lines.extend(start.seed.map(|seed| format!("  order     shuffled by --seed {seed}")));
+        lines.push(format!("  files     {}", start.directory));
+        lines
     }
 
-    fn heading(&self, scenario: &str, text: &str, steps: usize) -> Vec<String> {
+    fn heading(&self, scenario: &str, text: &str, attempt: u32, steps: usize) -> Vec<String> {
         let name = paint(scenario, self.options.styles.name);
-        vec![String::new(), format!("{name}: {}, {}", one_line(text), plural(steps, "step"))]
+        let again = if attempt == 1 { String::new() } else { format!(", attempt {attempt}") };
+        vec![String::new(), format!("{name}: {}, {}{again}", one_line(text), plural(steps, "step"))]
     }
 
     fn step(&self, scenario: &str, step: &StepRecord) -> Vec<String> {
@@ -139,14 +139,29 @@ impl Terminal {
     }
 
     fn ending(&self, scenario: &ScenarioRecord) -> Vec<String> {
-        let styles = &self.options.styles;
         let outcome = scenario.outcome.unwrap_or(Outcome::Broken);
+        let attempts = match scenario.attempt {
+            0 | 1 => String::new(),
+            attempts => format!(", {}", plural(attempts as usize, "attempt")),
+        };
+        self.end(scenario, outcome, scenario.cause.as_ref(), scenario.duration_ms, &attempts)
+    }
+
+    fn end(
+        &self,
+        scenario: &ScenarioRecord,
+        outcome: Outcome,
+        cause: Option<&Cause>,
+        duration_ms: u64,
+        more: &str,
+    ) -> Vec<String> {
+        let styles = &self.options.styles;
         let name = paint(&scenario.scenario, styles.name);
         let said = paint(outcome, styles.outcome(outcome));
-        let time = duration(scenario.duration_ms);
-        let Some(cause) = &scenario.cause else { return vec![format!("{name}: {said} in {time}")] };
+        let time = duration(duration_ms);
+        let Some(cause) = cause else { return vec![format!("{name}: {said} in {time}{more}")] };
         let console_log = scenario.directory.as_ref().map(|path| path.join("console.log"));
-        let mut lines = vec![format!("{name}: {said} in {time}: {}", one_line(&cause.message))];
+        let mut lines = vec![format!("{name}: {said} in {time}{more}: {}", one_line(&cause.message))];
         lines.extend(failure::cause(cause, console_log.as_deref(), styles));
         lines
     }
@@ -164,11 +179,29 @@ impl Terminal {
                 let said = paint("skipped", self.options.styles.outcome(Outcome::Skipped));
                 vec![String::new(), format!("{name}: {said}: {}", one_line(reason))]
             }
-            EventKind::ScenarioStarted { scenario, summary, steps, .. } => {
-                self.heading(scenario, summary, *steps)
+            EventKind::ScenarioStarted { scenario, summary, attempt, steps, .. } => {
+                self.heading(scenario, summary, *attempt, *steps)
             }
-            EventKind::MachineReady { scenario, state, duration_ms, .. } => {
-                let text = format!("    the guest is up, systemd says `{}`", one_line(state));
+            EventKind::Overdue { scenario, what, expected_ms, limit_ms } => {
+                let left = duration(limit_ms.saturating_sub(*expected_ms));
+                let text = format!("    waiting for {}, given up in {left}", one_line(what));
+                vec![self.line("SLOW", Outcome::Flaky, scenario, &text, *expected_ms)]
+            }
+            EventKind::AttemptFinished { scenario, outcome, cause, duration_ms, .. } => {
+                let record = self.record.scenario(scenario);
+                let end = |record| {
+                    let more = ", tried again on a fresh machine";
+                    self.end(record, *outcome, cause.as_ref(), *duration_ms, more)
+                };
+                record.map(end).unwrap_or_default()
+            }
+            EventKind::MachineKept { scenario, name, ssh } => {
+                let who = paint(scenario, self.options.styles.name);
+                vec![format!("{who}: its machine is kept as `{name}`: {ssh}")]
+            }
+            EventKind::MachineReady { scenario, state, duration_ms, start, .. } => {
+                let how = start.as_ref().map(|started| format!(", {}", started.words())).unwrap_or_default();
+                let text = format!("    the guest is up{how}, systemd says `{}`", one_line(state));
                 vec![self.line("up", Outcome::Passed, scenario, &text, *duration_ms)]
             }
             EventKind::StepFinished { scenario, .. } => {
@@ -191,6 +224,7 @@ impl Report for Terminal {
             EventKind::Waiting { scenario, what } => self.progress.wait(scenario, what, event.time_us),
             EventKind::MachineReady { scenario, .. }
             | EventKind::StepFinished { scenario, .. }
+            | EventKind::AttemptFinished { scenario, .. }
             | EventKind::ScenarioFinished { scenario, .. } => self.progress.arrived(scenario),
             _ => {}
         }
@@ -222,8 +256,8 @@ impl Report for Terminal {
     }
 
     fn finish(&mut self) -> Result<(), ReportError> {
-        let TerminalOptions { styles, reports, flaky, .. } = &self.options;
-        let lines = summary::lines(&self.record, reports, &self.troubles, *flaky, styles);
+        let TerminalOptions { styles, reports, .. } = &self.options;
+        let lines = summary::lines(&self.record, reports, &self.troubles, styles);
         self.print(&lines)
     }
 }
@@ -256,7 +290,6 @@ mod tests {
             interactive: false,
             width: 100,
             reports: vec!["runs/1/events.jsonl".into(), "runs/1/junit.xml".into()],
-            flaky: FlakyPolicy::default(),
         };
         let mut terminal = Terminal::new(Box::new(paper.clone()), options);
         for event in events {

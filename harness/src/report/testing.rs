@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Events for the tests of reports.
 use crate::check::{Finding, Outcome, Transcript};
-use crate::machine::{Acceleration, Accelerator, Fault};
-use crate::runner::{Cause, Counts, Event, EventKind, FORMAT};
+use crate::machine::{Acceleration, Accelerator, Fault, Start, Started};
+use crate::runner::{Cause, Counts, Event, EventKind, FORMAT, FlakyPolicy};
 
 /// One event a half second, from the first of November 2026 on.
 fn timed(kinds: Vec<EventKind>) -> Vec<Event> {
@@ -26,6 +26,8 @@ fn run_started(jobs: usize, scenarios: &[&str]) -> EventKind {
         },
         scenarios: scenarios.iter().map(|&name| name.to_owned()).collect(),
         jobs,
+        seed: None,
+        flaky: FlakyPolicy::Pass,
     }
 }
 
@@ -34,6 +36,18 @@ fn started(scenario: &str, summary: &str, steps: usize) -> EventKind {
         scenario: scenario.to_owned(),
         summary: summary.to_owned(),
         directory: format!("runs/1/{scenario}").into(),
+        attempt: 1,
+        steps,
+    }
+}
+
+/// The same on a second machine.
+fn started_again(scenario: &str, summary: &str, steps: usize) -> EventKind {
+    EventKind::ScenarioStarted {
+        scenario: scenario.to_owned(),
+        summary: summary.to_owned(),
+        directory: format!("runs/1/{scenario}/attempt-2").into(),
+        attempt: 2,
         steps,
     }
 }
@@ -48,6 +62,11 @@ fn ready(scenario: &str) -> EventKind {
         boot_id: "7f1a0c9e-5a57-4a4e-9f83-3f4f1f3f0001".to_owned(),
         state: "running".to_owned(),
         duration_ms: 28_140,
+        start: Some(Started {
+            start: Start::Cold,
+            reason: "no other scenario has its machine".to_owned(),
+            snapshot_ms: None,
+        }),
     }
 }
 
@@ -174,7 +193,25 @@ pub(super) fn flaky_run() -> Vec<Event> {
         finished("hello", Outcome::Passed, None),
         ready("docker.vendor"),
         step("docker.vendor", 1, "a container runs", failed_finding()),
-        started("docker.vendor", "the vendor's Docker runs a container", 2),
+        EventKind::MachineKept {
+            scenario: "docker.vendor".to_owned(),
+            name: "docker.vendor".to_owned(),
+            ssh: "ssh -i runs/1/docker.vendor/attempt-1/ssh-key -p 40022 core@127.0.0.1".to_owned(),
+        },
+        EventKind::AttemptFinished {
+            scenario: "docker.vendor".to_owned(),
+            attempt: 1,
+            outcome: Outcome::Failed,
+            cause: None,
+            duration_ms: 30_100,
+        },
+        started_again("docker.vendor", "the vendor's Docker runs a container", 2),
+        EventKind::Overdue {
+            scenario: "docker.vendor".to_owned(),
+            what: "the guest to be up".to_owned(),
+            expected_ms: 30_000,
+            limit_ms: 60_000,
+        },
         ready("docker.vendor"),
         step("docker.vendor", 1, "a container runs", passed_finding()),
         step(

@@ -9,9 +9,18 @@ pub fn outcome_of(fault: &Fault) -> Outcome {
         Fault::Panic { .. }
         | Fault::Initrd { .. }
         | Fault::Emergency { .. }
+        | Fault::Boot { .. }
+        | Fault::Halted { .. }
+        | Fault::Silent { .. }
+        | Fault::Ssh { .. }
         | Fault::PoweredOff
         | Fault::TimedOut { .. } => Outcome::Failed,
-        Fault::Stopped { .. } | Fault::Exited { .. } => Outcome::Broken,
+        Fault::Stopped { .. }
+        | Fault::Exited { .. }
+        | Fault::Disk { .. }
+        | Fault::Hung { .. }
+        | Fault::Clock { .. }
+        | Fault::Tpm { .. } => Outcome::Broken,
     }
 }
 
@@ -61,11 +70,20 @@ pub fn hint_for(fault: &Fault) -> Option<String> {
     let words = match fault {
         Fault::Panic { line, console }
         | Fault::Initrd { line, console }
-        | Fault::Emergency { line, console } => {
+        | Fault::Emergency { line, console }
+        | Fault::Boot { line, console } => {
             format!("{line}\n{}", console.join("\n"))
         }
-        Fault::Exited { words, .. } => words.clone(),
-        Fault::Stopped { .. } | Fault::PoweredOff | Fault::TimedOut { .. } => String::new(),
+        Fault::Exited { words, .. } | Fault::Tpm { words, .. } => words.clone(),
+        Fault::Stopped { .. }
+        | Fault::PoweredOff
+        | Fault::Disk { .. }
+        | Fault::Hung { .. }
+        | Fault::Halted { .. }
+        | Fault::Clock { .. }
+        | Fault::Ssh { .. }
+        | Fault::Silent { .. }
+        | Fault::TimedOut { .. } => String::new(),
     };
     let words = words.to_lowercase();
     let sign = SIGNS.iter().find(|(sign, _)| words.contains(sign));
@@ -81,6 +99,35 @@ fn general_hint(fault: &Fault) -> Option<String> {
             "KVM cannot run this guest on this host: try `--accel tcg`"
         }
         Fault::Stopped { .. } => "the host stopped the guest: is its disk full?",
+        Fault::Disk { reason, .. } if reason.contains("No space left") => {
+            "the host's disk is full: make room where TMPDIR leads, or set TMPDIR to a place with more"
+        }
+        Fault::Disk { .. } => "the host's disk or the image on it is damaged: see the host's kernel log",
+        Fault::Hung { state, .. } if state == "is stopped" => {
+            "somebody on the host stopped the process (SIGSTOP, a debugger): run the scenario again"
+        }
+        Fault::Hung { .. } => {
+            "the host is overloaded or its disk hangs: run fewer machines at a time (`--jobs`)"
+        }
+        Fault::Halted { .. } => "the end of console.log says what the guest stopped for",
+        Fault::Clock { .. } => {
+            "what was measured meanwhile says nothing about the guest: run the scenario again on a host that \
+             stays awake"
+        }
+        Fault::Tpm { .. } => "see tpm.log, and whether `swtpm` works on this host",
+        Fault::Ssh { .. } => {
+            "console.log and journal.jsonl say what became of the guest's sshd and of its network"
+        }
+        Fault::Boot { line, .. } if line.to_lowercase().contains("access denied") => {
+            "Secure Boot refuses what the image boots: is it signed by a key of this firmware?"
+        }
+        Fault::Boot { .. } => {
+            "is the image for this firmware? `machine.firmware` and `--firmware` choose another one"
+        }
+        Fault::Silent { .. } => {
+            "is the image for this architecture and firmware, and does it use its first serial port \
+             (`console=ttyS0`)?"
+        }
         Fault::PoweredOff => "something in the guest ordered it: journal.jsonl may say what",
         Fault::Exited { .. } => return None,
         Fault::TimedOut { .. } => {

@@ -116,16 +116,6 @@ impl RunDirectory {
         &self.path
     }
 
-    /// Where the JSON lines are written.
-    pub fn events(&self) -> Utf8PathBuf {
-        self.path.join("events.jsonl")
-    }
-
-    /// Where the JUnit report is written.
-    pub fn junit(&self) -> Utf8PathBuf {
-        self.path.join("junit.xml")
-    }
-
     /// Makes a new directory for a scenario's files: `docker.replace` for `docker/replace`, with a
     /// number behind it where two names come to the same.
     ///
@@ -149,9 +139,9 @@ impl RunDirectory {
 }
 
 /// A name that neither leaves a directory nor is hidden in it.
-fn plain_name(name: &str) -> String {
+pub(super) fn plain_name(name: &str) -> String {
     let name = name.replace('/', ".");
-    let plain = |character: char| character.is_ascii_alphanumeric() || "._-+".contains(character);
+    let plain = |character: char| character.is_ascii_alphanumeric() || "._-+@".contains(character);
     let name: String = name.chars().map(|character| if plain(character) { character } else { '_' }).collect();
     match name.strip_prefix('.') {
         Some(rest) => format!("_{rest}"),
@@ -228,6 +218,7 @@ mod tests {
     #[test]
     fn a_scenario_stays_in_the_runs_directory() {
         assert_eq!(plain_name("docker/vendor"), "docker.vendor");
+        assert_eq!(plain_name("hello@2"), "hello@2");
         assert_eq!(plain_name("../../etc"), "_.....etc");
         assert_eq!(plain_name(".."), "_.");
     }

@@ -4,8 +4,9 @@ use std::time::SystemTime;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::FlakyPolicy;
 use crate::check::{Finding, Outcome};
-use crate::machine::{Acceleration, Fault};
+use crate::machine::{Acceleration, Fault, Started};
 
 /// Version of the format of the JSON lines that events are written as. It rises when a field
 /// changes its meaning or goes; fields may be added within a version.
@@ -43,8 +44,14 @@ pub enum EventKind {
         acceleration: Acceleration,
         /// the names of the scenarios that will run
         scenarios: Vec<String>,
-        /// machines at a time
+        /// scenarios at a time, at most
         jobs: usize,
+        /// what shuffled their order, if it was shuffled
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seed: Option<u64>,
+        /// what a flaky scenario makes of the verdict
+        #[serde(default)]
+        flaky: FlakyPolicy,
     },
     /// a scenario that was selected and is not run
     ScenarioSkipped {
@@ -53,14 +60,17 @@ pub enum EventKind {
         /// why
         reason: String,
     },
-    /// a scenario begins
+    /// a scenario begins, or begins again on a fresh machine
     ScenarioStarted {
         /// its name
         scenario: String,
         /// what it is about
         summary: String,
-        /// where its files are written
+        /// where the files of this attempt are written
         directory: Utf8PathBuf,
+        /// 1-based
+        #[serde(default = "first")]
+        attempt: u32,
         /// of its steps, those of `hold` at each life-cycle change included
         steps: usize,
     },
@@ -71,6 +81,17 @@ pub enum EventKind {
         /// what for, to stand behind "waiting for"
         what: String,
     },
+    /// something that is waited for takes longer than it should
+    Overdue {
+        /// the scenario
+        scenario: String,
+        /// what for, to stand behind "waiting for"
+        what: String,
+        /// how long it should have taken, in milliseconds
+        expected_ms: u64,
+        /// when it is given up, in milliseconds from the beginning of the wait
+        limit_ms: u64,
+    },
     /// the guest said that it is up
     MachineReady {
         /// the scenario
@@ -79,8 +100,11 @@ pub enum EventKind {
         boot_id: String,
         /// what `systemctl is-system-running` said
         state: String,
-        /// from power-on or from the reboot
+        /// from power-on, from the reboot, or from the order to restore the machine
         duration_ms: u64,
+        /// how the machine came to run; nothing after a reboot
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        start: Option<Started>,
     },
     /// a step ended
     StepFinished {
@@ -99,6 +123,28 @@ pub enum EventKind {
         /// milliseconds
         duration_ms: u64,
     },
+    /// an attempt did not pass, and another follows
+    AttemptFinished {
+        /// the scenario
+        scenario: String,
+        /// 1-based
+        attempt: u32,
+        /// failed or broken
+        outcome: Outcome,
+        /// what ended it early
+        cause: Option<Cause>,
+        /// milliseconds
+        duration_ms: u64,
+    },
+    /// a machine is left running for whoever wants to look into it
+    MachineKept {
+        /// the scenario
+        scenario: String,
+        /// what `loadgauge stop` knows it by
+        name: String,
+        /// the command line that leads into the guest
+        ssh: String,
+    },
     /// a scenario ended
     ScenarioFinished {
         /// its name
@@ -107,7 +153,7 @@ pub enum EventKind {
         outcome: Outcome,
         /// what ended it early
         cause: Option<Cause>,
-        /// milliseconds
+        /// milliseconds, all attempts together
         duration_ms: u64,
     },
     /// the last event of every run
@@ -119,6 +165,11 @@ pub enum EventKind {
         /// milliseconds
         duration_ms: u64,
     },
+}
+
+/// The attempt of an event that names none.
+fn first() -> u32 {
+    1
 }
 
 /// What ended a scenario before its last step.

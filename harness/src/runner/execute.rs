@@ -4,57 +4,69 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use camino::Utf8PathBuf;
 use futures_util::FutureExt as _;
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 
+use super::attempts::Course;
+use super::wait::Wait;
 use super::{
-    Action, Cause, EventKind, Events, Job, JobStep, Limits, Rig, Subject, Trouble, hint_for, outcome_of,
+    Action, Cause, Entrance, EventKind, Events, Job, JobStep, Limits, Rig, Subject, Trouble, hint_for,
+    outcome_of,
 };
 use crate::check::{Finding, Outcome, judge_reboot};
 use crate::machine::Fault;
 
-/// Executes a scenario to its end, whatever that is, and gives its outcome. The machine is stopped
-/// and its files are complete when `scenario-finished` is emitted.
-pub(super) async fn execute<R: Rig>(
-    rig: &R,
-    job: &Job<R::Check>,
-    limits: Limits,
-    events: &Events,
-    interrupted: &CancellationToken,
-) -> Outcome {
-    let started = Instant::now();
-    events.emit(EventKind::ScenarioStarted {
+/// How an attempt ended.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) cause: Option<Cause>,
+    /// whether its machine was left running
+    pub(super) kept: bool,
+}
+
+/// Executes a scenario to its end, whatever that is, on a fresh machine. When it returns, the
+/// machine is stopped and its files are complete, unless it is left running.
+pub(super) async fn execute<R: Rig>(rig: &R, job: &Job<R::Check>, attempt: u32, course: &Course) -> Ended {
+    // Who asks for no retries finds the files where they always were.
+    let directory = if course.retries == 0 {
+        job.directory.clone()
+    } else {
+        job.directory.join(format!("attempt-{attempt}"))
+    };
+    course.events.emit(EventKind::ScenarioStarted {
         scenario: job.name.clone(),
         summary: job.summary.clone(),
-        directory: job.directory.clone(),
+        directory: directory.clone(),
+        attempt,
         steps: job.steps.len(),
     });
+    let wait = Wait::new(&job.name, &course.events);
     let mut execution = Execution {
         rig,
         job,
-        limits,
-        events,
+        limits: course.limits,
+        events: &course.events,
+        wait: wait.clone(),
+        directory,
         subject: None,
         boot_id: String::new(),
         reported: 0,
         under_way: None,
         failed: false,
     };
-    let limit = job.timeout.map(|limit| limit.mul_f64(limits.factor));
-    let course = AssertUnwindSafe(execution.course()).catch_unwind();
+    let limit = job.timeout.mul_f64(course.limits.factor);
+    let steps = AssertUnwindSafe(execution.steps()).catch_unwind();
     let end = tokio::select! {
         biased;
-        () = interrupted.cancelled() => Err(Halt::Interrupted),
-        course = course => course.unwrap_or_else(|panic| Err(Halt::Panicked(panic_message(panic.as_ref())))),
-        limit = overrun(limit) => Err(Halt::Overran(limit)),
+        () = course.interrupted.cancelled() => Err(Halt::Interrupted),
+        end = steps => end.unwrap_or_else(|panic| Err(Halt::Panicked(panic_message(panic.as_ref())))),
+        () = wait.overrun(limit) => Err(Halt::Overran { limit: limit * Limits::GIVE_UP, awaited: wait.what() }),
     };
     let end = end.map_err(|halt| execution.with_console(halt));
-    execution.stop().await;
     let (outcome, cause) = execution.close(end);
-    let duration_ms = milliseconds(started.elapsed());
-    events.emit(EventKind::ScenarioFinished { scenario: job.name.clone(), outcome, cause, duration_ms });
-    outcome
+    let kept = execution.leave(outcome, attempt, course).await;
+    Ended { outcome, cause, kept }
 }
 
 /// What ends a scenario before its last step.
@@ -64,7 +76,7 @@ enum Halt {
     /// a step whose failure leaves nothing to go on from; it was reported
     Step(usize),
     /// the scenario took longer than its author allows
-    Overran(Duration),
+    Overran { limit: Duration, awaited: String },
     /// the user broke the run off
     Interrupted,
     /// a defect of the harness
@@ -82,6 +94,8 @@ struct Execution<'a, R: Rig> {
     job: &'a Job<R::Check>,
     limits: Limits,
     events: &'a Events,
+    wait: Wait,
+    directory: Utf8PathBuf,
     subject: Option<Arc<R::Subject>>,
     /// of the current boot
     boot_id: String,
@@ -94,9 +108,9 @@ struct Execution<'a, R: Rig> {
 }
 
 impl<R: Rig> Execution<'_, R> {
-    async fn course(&mut self) -> Result<(), Halt> {
+    async fn steps(&mut self) -> Result<(), Halt> {
         self.waiting("the machine to start");
-        let subject = Arc::new(self.rig.start(&self.job.name, &self.job.directory).await?);
+        let subject = Arc::new(self.rig.start(&self.job.scenario, &self.directory).await?);
         self.subject = Some(Arc::clone(&subject));
         self.bring_up(&subject, None).await?;
         for index in 0..self.job.steps.len() {
@@ -112,20 +126,23 @@ impl<R: Rig> Execution<'_, R> {
         let up = tokio::select! {
             biased;
             fault = subject.fault() => return Err(fault.into()),
-            up = subject.up(after, self.limits.boot) => up?,
+            up = self.wait.with_warning(self.limits.boot, async |limit| subject.up(after, limit).await) => up?,
         };
         self.events.emit(EventKind::MachineReady {
             scenario: self.job.name.clone(),
             boot_id: up.boot_id.clone(),
             state: up.state,
             duration_ms: milliseconds(up.since),
+            start: up.started,
         });
         self.boot_id = up.boot_id;
         self.waiting("an SSH connection");
         let connected = tokio::select! {
             biased;
             fault = subject.fault() => return Err(fault.into()),
-            connected = subject.connect(self.limits.connect) => connected,
+            connected = self.wait.with_warning(self.limits.connect, async |limit| subject.connect(limit).await) => {
+                connected
+            }
         };
         match connected {
             Ok(()) => Ok(()),
@@ -183,14 +200,14 @@ impl<R: Rig> Execution<'_, R> {
 
     /// Turns an overrun into a fault, with the end of the console while there is one.
     fn with_console(&self, halt: Halt) -> Halt {
-        let Halt::Overran(limit) = halt else { return halt };
+        let Halt::Overran { limit, awaited } = halt else { return halt };
         let console = self.subject.as_ref().map(|subject| subject.console_tail()).unwrap_or_default();
-        let what = "the end of the scenario".to_owned();
+        let what = format!("the end of the scenario, which was waiting for {awaited},");
         Fault::TimedOut { what, seconds: limit.as_secs(), console }.into()
     }
 
     fn waiting(&self, what: &str) {
-        self.events.emit(EventKind::Waiting { scenario: self.job.name.clone(), what: what.to_owned() });
+        self.wait.begin(what);
     }
 
     fn report(
@@ -214,9 +231,37 @@ impl<R: Rig> Execution<'_, R> {
         });
     }
 
-    async fn stop(&mut self) {
+    /// Stops the machine, or leaves it running where it is asked for, makes sense, and there is room;
+    /// says whether it did.
+    async fn leave(&mut self, outcome: Outcome, attempt: u32, course: &Course) -> bool {
         // Nobody else holds it: the course that did has ended or was dropped.
-        let Some(subject) = self.subject.take().and_then(Arc::into_inner) else { return };
+        let Some(subject) = self.subject.take().and_then(Arc::into_inner) else { return false };
+        let alive = subject.fault().now_or_never().is_none() && !course.interrupted.is_cancelled();
+        if !(alive && course.keep.keeps(outcome)) {
+            self.stop(subject).await;
+            return false;
+        }
+        let Ok(permit) = course.keepable.try_acquire() else {
+            tracing::warn!(scenario = %self.job.name, "the machine is not kept: there is no memory for one more");
+            self.stop(subject).await;
+            return false;
+        };
+        let name =
+            if attempt == 1 { self.job.name.clone() } else { format!("{}.attempt-{attempt}", self.job.name) };
+        match subject.keep(&name).await {
+            Ok(Entrance { name, ssh }) => {
+                permit.forget();
+                self.events.emit(EventKind::MachineKept { scenario: self.job.name.clone(), name, ssh });
+                true
+            }
+            Err(trouble) => {
+                tracing::error!(scenario = %self.job.name, ?trouble, "the machine cannot be kept; it is stopped");
+                false
+            }
+        }
+    }
+
+    async fn stop(&self, subject: R::Subject) {
         self.waiting("the machine to stop");
         let stop = AssertUnwindSafe(subject.stop()).catch_unwind();
         match timeout(self.limits.stop, stop).await {
@@ -232,7 +277,7 @@ impl<R: Rig> Execution<'_, R> {
     }
 
     /// Reports the steps that were not reached, and judges the whole.
-    fn close(mut self, end: Result<(), Halt>) -> (Outcome, Option<Cause>) {
+    fn close(&mut self, end: Result<(), Halt>) -> (Outcome, Option<Cause>) {
         let Err(halt) = end else {
             return (if self.failed { Outcome::Failed } else { Outcome::Passed }, None);
         };
@@ -273,8 +318,10 @@ impl Halt {
                 (Outcome::Broken, Cause { message: message.clone(), hint: hint.clone(), fault: None })
             }
             Self::Step(number) => (Outcome::Broken, plain(format!("nothing can follow step {number}"))),
-            Self::Overran(limit) => {
-                (Outcome::Failed, plain(format!("the scenario did not end within {} s", limit.as_secs())))
+            Self::Overran { limit, awaited } => {
+                let message =
+                    format!("the scenario did not end within {} s, waiting for {awaited}", limit.as_secs());
+                (Outcome::Failed, plain(message))
             }
             Self::Interrupted => (Outcome::Skipped, plain("interrupted".to_owned())),
             Self::Panicked(message) => {
@@ -294,7 +341,7 @@ impl Halt {
             Self::Trouble(Trouble::Fault(_)) => "the machine died".to_owned(),
             Self::Trouble(Trouble::Other { .. }) => "the scenario could not go on".to_owned(),
             Self::Step(number) => format!("nothing can follow step {number}"),
-            Self::Overran(_) => "the scenario took too long".to_owned(),
+            Self::Overran { .. } => "the scenario took too long".to_owned(),
             Self::Interrupted => "interrupted".to_owned(),
             Self::Panicked(_) => "the harness panicked".to_owned(),
         }
@@ -305,17 +352,6 @@ impl Halt {
 fn not_tried(found: String) -> Finding {
     let expected = String::new();
     Finding { outcome: Outcome::Skipped, expected, found, hint: None, commands: Vec::new() }
-}
-
-/// Ends after a limit, and says which; never without one.
-async fn overrun(limit: Option<Duration>) -> Duration {
-    match limit {
-        Some(limit) => {
-            sleep(limit).await;
-            limit
-        }
-        None => std::future::pending().await,
-    }
 }
 
 /// What a panic said.

@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
+use super::{Budget, FlakyPolicy, Needs, Order};
+use crate::check::Outcome;
 use crate::machine::Acceleration;
 
 /// Everything that a run executes.
@@ -10,16 +12,47 @@ use crate::machine::Acceleration;
 pub struct Run<C> {
     /// what the first event says
     pub header: Header,
-    /// the scenarios, in any order; they are started in the order of their names
+    /// the scenarios, in any order
     pub jobs: Vec<Job<C>>,
     /// the scenarios that were selected and are not run
     pub skipped: Vec<Skipped>,
-    /// machines at a time, at least one
-    pub machines: usize,
-    /// whether no scenario is started any more once one has failed or broken
+    /// in which order they are started
+    pub order: Order,
+    /// what they may take of the host together
+    pub budget: Budget,
+    /// whether no scenario is started any more once one did not pass
     pub fail_fast: bool,
+    /// how often a scenario that did not pass is tried again
+    pub retries: u32,
+    /// what a scenario makes of the verdict that passes only then
+    pub flaky: FlakyPolicy,
+    /// which machines are left running
+    pub keep: KeepPolicy,
     /// how long to wait, already for the accelerator in use
     pub limits: Limits,
+}
+
+/// Which machines are left running when their scenario ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum KeepPolicy {
+    /// None
+    #[default]
+    Never,
+    /// Those whose scenario failed or broke, where the machine is still alive
+    OnFailure,
+    /// All
+    Always,
+}
+
+impl KeepPolicy {
+    /// Whether a machine is left running whose scenario came to this.
+    pub(super) fn keeps(self, outcome: Outcome) -> bool {
+        match self {
+            Self::Never => false,
+            Self::OnFailure => matches!(outcome, Outcome::Failed | Outcome::Broken),
+            Self::Always => true,
+        }
+    }
 }
 
 /// What the first event of a run says.
@@ -51,14 +84,20 @@ pub struct Skipped {
 /// A scenario, ready to be executed. `C` is what a guest can be asked.
 #[derive(Debug, Clone)]
 pub struct Job<C> {
-    /// the scenario's name; unique within the run
+    /// what the run calls it; unique within the run: the scenario's name, and `NAME@2` for its
+    /// second repetition
     pub name: String,
+    /// the scenario's own name
+    pub scenario: String,
+    /// what its machines take of the host
+    pub needs: Needs,
     /// what it is about
     pub summary: String,
     /// where its files are written
     pub directory: Utf8PathBuf,
-    /// how long the whole may take, for KVM
-    pub timeout: Option<Duration>,
+    /// how long the whole should take, for KVM: past it, there is a warning that says what is waited
+    /// for, and past twice as long it is ended
+    pub timeout: Duration,
     /// in the order of execution, the sweeps among them
     pub steps: Vec<JobStep<C>>,
 }
@@ -88,30 +127,34 @@ pub enum Action<C> {
     Reboot,
 }
 
-/// How long the runner waits for a guest.
+/// How long what the runner waits for should take. Past it, an event says what is waited for; past
+/// [`Limits::GIVE_UP`] times as long it is given up.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// from power-on, or from the order to reboot, until the guest says that it is up
     pub boot: Duration,
-    /// for the SSH connection to a guest that is up
+    /// the SSH connection to a guest that is up
     pub connect: Duration,
     /// for a machine to be found dead after its guest stopped to answer: a lost connection is mostly
-    /// the consequence of a death, and the death is the better cause to report
+    /// the consequence of a death, and the death is the better cause to report; without a warning
     pub aftermath: Duration,
-    /// for a machine to stop in order; it is killed then
+    /// for a machine to stop in order; it is killed then, without a warning
     pub stop: Duration,
     /// by how much time-outs are multiplied that a scenario gives
     pub factor: f64,
 }
 
 impl Limits {
-    /// The limits under an accelerator: 60 s for a boot and 20 s for a connection under KVM, and
+    /// How many times as long as it should take something is waited for.
+    pub const GIVE_UP: u32 = 2;
+
+    /// The limits under an accelerator: 30 s for a boot and 10 s for a connection under KVM, and
     /// as many times more as the accelerator is slower. Stopping is the host's work, 20 s always.
     pub fn under(acceleration: &Acceleration) -> Self {
         let factor = acceleration.factor.max(1.0);
         Self {
-            boot: Duration::from_mins(1).mul_f64(factor),
-            connect: Duration::from_secs(20).mul_f64(factor),
+            boot: Duration::from_secs(30).mul_f64(factor),
+            connect: Duration::from_secs(10).mul_f64(factor),
             aftermath: Duration::from_secs(3).mul_f64(factor.min(5.0)),
             stop: Duration::from_secs(20),
             factor,
@@ -127,7 +170,7 @@ mod tests {
     #[test]
     fn a_slow_accelerator_gets_more_time() {
         let slow = |factor| Acceleration { accelerator: Accelerator::Tcg, factor, reason: String::new() };
-        assert_eq!(Limits::under(&slow(4.0)).boot, Duration::from_mins(4));
-        assert_eq!(Limits::under(&slow(0.5)).boot, Duration::from_mins(1), "never less than for KVM");
+        assert_eq!(Limits::under(&slow(4.0)).boot, Duration::from_mins(2));
+        assert_eq!(Limits::under(&slow(0.5)).boot, Duration::from_secs(30), "never less than for KVM");
     }
 }

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::Facts;
 use tokio::sync::OnceCell;
 
-use super::{Question, Rig, Subject, Trouble, Up};
+use super::{Entrance, Kept, Question, Rig, Subject, Trouble, Up};
 use crate::check::{Finding, Outcome, Sweep, judge_within, sweep};
 use crate::guest::{Command, Guest, GuestError, Phase, words};
-use crate::machine::{Fault, Machine, MachinePlan, Supervisor, USER};
+use crate::machine::{
+    BeginError, Decision, Fault, Foundry, Machine, MachinePlan, Place, Started, Supervisor, USER,
+};
 
 /// How much of the console is shown when a scenario takes too long.
 const TAIL: usize = 20;
@@ -23,15 +25,19 @@ const REBOOT: &str = "sudo systemctl reboot";
 /// The rig of real runs: QEMU's machines, and their guests over SSH.
 #[derive(Debug)]
 pub struct Machines {
-    plans: HashMap<String, MachinePlan>,
+    plans: HashMap<String, (MachinePlan, Decision)>,
+    foundry: Foundry,
     relay_program: Utf8PathBuf,
     supervisor: Supervisor,
+    kept: Option<Arc<Kept>>,
 }
 
 /// A machine of QEMU, and the connection to its guest once there is one.
 #[derive(Debug)]
 pub struct Occupied {
     machine: Machine,
+    started: Started,
+    kept: Option<Arc<Kept>>,
     facts: Facts,
     factor: f64,
     guest: OnceLock<Guest>,
@@ -40,15 +46,22 @@ pub struct Occupied {
 }
 
 impl Machines {
-    /// A rig for these machines, one per scenario. Their guests reach the harness through
-    /// `relay_program` (see [`Machine::start`]); `supervisor` ends what is left of them.
+    /// A rig for these machines, one per scenario, with how each is to start. Their guests reach the
+    /// harness through `relay_program` (see [`Machine::start`]); `supervisor` ends what is left of them.
     pub fn new(
-        plans: impl IntoIterator<Item = MachinePlan>,
+        plans: impl IntoIterator<Item = (MachinePlan, Decision)>,
+        foundry: Foundry,
         relay_program: Utf8PathBuf,
         supervisor: Supervisor,
     ) -> Self {
-        let plans = plans.into_iter().map(|plan| (plan.name.clone(), plan)).collect();
-        Self { plans, relay_program, supervisor }
+        let plans = plans.into_iter().map(|planned| (planned.0.name.clone(), planned)).collect();
+        Self { plans, foundry, relay_program, supervisor, kept: None }
+    }
+
+    /// The same, which hands machines that are to be left running to a keeper.
+    #[must_use]
+    pub fn keeping(self, kept: Arc<Kept>) -> Self {
+        Self { kept: Some(kept), ..self }
     }
 }
 
@@ -58,12 +71,17 @@ impl Rig for Machines {
 
     async fn start(&self, scenario: &str, directory: &Utf8Path) -> Result<Occupied, Trouble> {
         let plan = self.plans.get(scenario).cloned();
-        let plan = plan.ok_or_else(|| Trouble::plain(format!("no machine is planned for `{scenario}`")))?;
+        let (plan, decision) =
+            plan.ok_or_else(|| Trouble::plain(format!("no machine is planned for `{scenario}`")))?;
         let (facts, factor) = (plan.image.facts.clone(), plan.acceleration.factor);
-        let relay = self.relay_program.clone();
-        let started = Machine::start(plan, directory.to_owned(), relay, &self.supervisor).await;
-        let machine = started.map_err(|error| trouble(&error, error.hint()))?;
-        Ok(Occupied { machine, facts, factor, guest: OnceLock::new(), swept: OnceCell::new() })
+        let place = Place { directory, relay: &self.relay_program, supervisor: &self.supervisor };
+        let started = self.foundry.start(plan, &decision, place).await;
+        let (machine, started) = started.map_err(|error| match error {
+            BeginError::Start(error) => trouble(&error, error.hint()),
+            BeginError::Fault(fault) => fault.into(),
+        })?;
+        let kept = self.kept.clone();
+        Ok(Occupied { machine, started, kept, facts, factor, guest: OnceLock::new(), swept: OnceCell::new() })
     }
 }
 
@@ -88,7 +106,9 @@ impl Subject for Occupied {
 
     async fn up(&self, after: Option<&str>, limit: Duration) -> Result<Up, Fault> {
         let ready = self.machine.ready(after, limit).await?;
-        Ok(Up { boot_id: ready.boot_id, state: ready.state, since: ready.since })
+        // A reboot is one whichever way the machine came to run.
+        let started = after.is_none().then(|| self.started.clone());
+        Ok(Up { boot_id: ready.boot_id, state: ready.state, since: ready.since, started })
     }
 
     async fn fault(&self) -> Fault {
@@ -100,7 +120,7 @@ impl Subject for Occupied {
             return guest.reconnect(limit).await.map_err(|error| lost(&error));
         }
         let machine = &self.machine;
-        let guest = Guest::connect(machine.ssh_address(), USER, machine.key(), limit)
+        let guest = Guest::connect_to(machine.ssh_address(), USER, machine.key(), machine.host_key(), limit)
             .await
             .map_err(|error| lost(&error))?;
         // Nobody else connects this machine; were it so, the first connection would do as well.
@@ -115,6 +135,7 @@ impl Subject for Occupied {
         };
         match question {
             Question::Check(check) => judge_within(check, guest, &self.facts, within, |_, _| {}).await,
+            Question::Change(change) => (change.make(guest).await, 1),
             Question::Sweep(asked) => (self.sweep(*asked, guest).await, 1),
         }
     }
@@ -148,6 +169,17 @@ impl Subject for Occupied {
         }
         let stopped = self.machine.stop().await;
         tracing::debug!(?stopped, "the machine is stopped");
+    }
+
+    async fn keep(self, name: &str) -> Result<Entrance, Trouble> {
+        let Some(kept) = self.kept.clone() else {
+            self.stop().await;
+            return Err(Trouble::plain("nobody keeps machines in this run"));
+        };
+        if let Some(guest) = self.guest.get() {
+            guest.close().await;
+        }
+        kept.take(name, self.machine).map_err(|error| trouble(&error, None))
     }
 }
 

@@ -9,29 +9,48 @@
 //!   as well
 //! - a step that cannot be asked, a reboot that fails, and a machine that dies do end it, and the
 //!   steps behind are reported as skipped, with the reason
+//! - a scenario that did not pass may be tried again on a fresh machine; one that passes only then is
+//!   flaky, and never simply passed
+//! - what takes longer than it should is told while it is waited for, and given up at twice that
+mod attempts;
+mod budget;
+mod capacity;
+mod cgroup;
 mod diagnosis;
 mod directory;
 mod event;
 mod execute;
 mod interrupt;
 mod job;
+mod kept;
 mod machines;
+mod order;
 mod plan;
+mod registry;
 mod rig;
 mod schedule;
 #[cfg(test)]
 mod scripted;
 #[cfg(test)]
 mod tests;
+mod timings;
 mod verdict;
+mod wait;
 
+pub use budget::{Budget, Needs};
+pub use capacity::Capacity;
+pub use cgroup::{MemoryLimit, memory_limits};
 pub use diagnosis::{hint_for, outcome_of};
 pub use directory::{DirectoryError, RunDirectory};
 pub use event::{Cause, Counts, Event, EventKind, FORMAT};
 pub use interrupt::Interrupt;
-pub use job::{Action, Header, Job, JobStep, Limits, Run, Skipped};
+pub use job::{Action, Header, Job, JobStep, KeepPolicy, Limits, Run, Skipped};
+pub use kept::{Kept, KeptError};
 pub use machines::{Machines, Occupied};
+pub use order::Order;
 pub use plan::Question;
-pub use rig::{Events, Rig, Subject, Trouble, Up};
-pub use schedule::{Capacity, Tally, default_jobs, run};
+pub use registry::{KeptEntry, Registry, RegistryError};
+pub use rig::{Entrance, Events, Rig, Subject, Trouble, Up};
+pub use schedule::{Tally, run};
+pub use timings::Timings;
 pub use verdict::{FlakyPolicy, Verdict};

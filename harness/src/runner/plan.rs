@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
 use loadgauge_images::OsRelease;
 
-use super::{Action, DirectoryError, Header, Job, JobStep, Limits, Run, RunDirectory, Skipped};
-use crate::check::{Check, Sweep};
+use super::{
+    Action, Budget, Capacity, DirectoryError, FlakyPolicy, Header, Job, JobStep, KeepPolicy, Limits, Needs,
+    Order, Run, RunDirectory, Skipped,
+};
+use crate::check::{Change, Check, Sweep};
 use crate::scenario::{Plan, Planned, PlannedStep, StepKind};
+
+/// How long a scenario should take that says nothing of it, for KVM: none shall run for ever.
+const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// What a real guest is asked.
 #[derive(Debug, Clone)]
@@ -12,16 +21,25 @@ pub enum Question {
     Check(Box<Check>),
     /// by the harness, unasked
     Sweep(Sweep),
+    /// to change what is merged, and what came of it
+    Change(Box<Change>),
 }
 
 impl Run<Question> {
-    /// What a plan has to be executed, in a run's directory: a directory for each scenario is made
-    /// in it. The sweeps stand behind the last step of each, those that it does without
-    /// with the reason. One machine at a time, every scenario.
+    /// What a plan has to be executed, each scenario `repeat` times, in a run's directory: a
+    /// directory for each is made in it. The sweeps stand behind the last step of each, those that
+    /// it does without with the reason.
+    ///
+    /// Everything else is as it is where nobody says otherwise: as many machines at a time as the
+    /// host has room for, in the order of their names, every scenario once.
     ///
     /// # Errors
     /// A directory cannot be made.
-    pub fn of_plan(plan: &Plan, directory: &RunDirectory) -> Result<Self, DirectoryError> {
+    pub fn of_plan(
+        plan: &Plan,
+        directory: &RunDirectory,
+        repeat: NonZeroUsize,
+    ) -> Result<Self, DirectoryError> {
         let header = Header {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             directory: directory.path().to_owned(),
@@ -30,18 +48,35 @@ impl Run<Question> {
             image_name: name_of(&plan.image.facts.os_release),
             acceleration: plan.acceleration.clone(),
         };
-        let jobs = plan.scenarios.iter().map(|planned| job(planned, directory)).collect::<Result<_, _>>()?;
+        let mut jobs = Vec::new();
+        for planned in &plan.scenarios {
+            for number in 1..=repeat.get() {
+                let own = &planned.scenario.name;
+                let name = if repeat.get() == 1 { own.clone() } else { format!("{own}@{number}") };
+                jobs.push(job(planned, name, directory)?);
+            }
+        }
         let skipped = plan
             .skipped
             .iter()
             .map(|skipped| Skipped { scenario: skipped.name.clone(), reason: skipped.reason.clone() })
             .collect();
-        let limits = Limits::under(&plan.acceleration);
-        Ok(Self { header, jobs, skipped, machines: 1, fail_fast: false, limits })
+        Ok(Self {
+            header,
+            jobs,
+            skipped,
+            order: Order::default(),
+            budget: Budget::of(Capacity::of_host(), plan.acceleration.accelerator, None),
+            fail_fast: false,
+            retries: 0,
+            flaky: FlakyPolicy::default(),
+            keep: KeepPolicy::default(),
+            limits: Limits::under(&plan.acceleration),
+        })
     }
 }
 
-fn job(planned: &Planned, directory: &RunDirectory) -> Result<Job<Question>, DirectoryError> {
+fn job(planned: &Planned, name: String, directory: &RunDirectory) -> Result<Job<Question>, DirectoryError> {
     let scenario = &planned.scenario;
     let sweeps = Sweep::ALL.iter().map(|&sweep| JobStep {
         summary: format!("sweep: {}", sweep.summary()),
@@ -52,19 +87,23 @@ fn job(planned: &Planned, directory: &RunDirectory) -> Result<Job<Question>, Dir
         within: None,
     });
     Ok(Job {
-        name: scenario.name.clone(),
+        directory: directory.scenario(&name)?,
+        name,
+        scenario: scenario.name.clone(),
+        needs: Needs::of(&planned.machine.spec, planned.machine.acceleration.accelerator),
         summary: scenario.summary.clone(),
-        directory: directory.scenario(&scenario.name)?,
-        timeout: scenario.timeout,
+        timeout: scenario.timeout.unwrap_or(TIMEOUT),
         steps: planned.steps.iter().map(step).chain(sweeps).collect(),
     })
 }
 
 fn step(planned: &PlannedStep) -> JobStep<Question> {
-    let again = if planned.life > 0 && planned.hold { ", after the reboot" } else { "" };
-    let action = match &planned.step.kind {
-        StepKind::Check(check) => Action::Ask(Question::Check(check.clone())),
-        StepKind::Reboot => Action::Reboot,
+    let again = planned.after.filter(|_| planned.hold).map(|after| format!(", after {after}"));
+    let again = again.unwrap_or_default();
+    let action = match (&planned.step.kind, &planned.change) {
+        (_, Some(change)) => Action::Ask(Question::Change(Box::new(change.clone()))),
+        (StepKind::Check(check), None) => Action::Ask(Question::Check(check.clone())),
+        (_, None) => Action::Reboot,
     };
     JobStep { summary: format!("{}{again}", planned.step.title()), action, within: planned.step.within }
 }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Event, EventKind};
 use crate::check::Finding;
-use crate::machine::Fault;
+use crate::machine::{Fault, Started};
 
 /// What starts the machines of a run. The seam between the order of things, which is the runner's,
 /// and QEMU and SSH; behind it, tests put machines that follow a script.
@@ -16,7 +16,8 @@ pub trait Rig: Send + Sync + 'static {
     /// A machine of this rig.
     type Subject: Subject<Check = Self::Check>;
 
-    /// Powers the machine of a scenario on. Its files are written into `directory`, which exists.
+    /// Powers the machine of a scenario on. Its files are written into `directory`, which is made
+    /// where it does not exist.
     ///
     /// Dropping the future ends whatever was started.
     fn start(
@@ -61,6 +62,21 @@ pub trait Subject: Send + Sync + Sized + 'static {
 
     /// Stops the machine and returns when nothing is left of it and its files are complete.
     fn stop(self) -> impl Future<Output = ()> + Send;
+
+    /// Leaves the machine running, under a name like `name`, and says how to get into its guest.
+    ///
+    /// # Errors
+    /// It cannot be left running, and was stopped.
+    fn keep(self, name: &str) -> impl Future<Output = Result<Entrance, Trouble>> + Send;
+}
+
+/// How to get into a guest whose machine is left running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrance {
+    /// what `loadgauge stop` knows the machine by
+    pub name: String,
+    /// the command line that leads in
+    pub ssh: String,
 }
 
 /// A guest that is up.
@@ -70,8 +86,10 @@ pub struct Up {
     pub boot_id: String,
     /// what `systemctl is-system-running` said
     pub state: String,
-    /// from power-on, or from the guest's last reset
+    /// from power-on, from the guest's last reset, or from the order to restore it
     pub since: Duration,
+    /// how the machine came to run; nothing after a reboot
+    pub started: Option<Started>,
 }
 
 /// Why a scenario cannot go on.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Machines that follow a script, and what they and the events say of a run.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(super) enum Boot {
     Up,
     Dies(Fault),
     NotStarted,
+    /// never up
+    Never,
     /// up, and after a reboot it is the same boot
     NeverReboots,
 }
@@ -46,6 +48,11 @@ pub(super) enum Boot {
 #[derive(Default)]
 pub(super) struct ScriptedRig {
     boots: BTreeMap<String, Boot>,
+    /// answers of the first machines of a scenario, one entry a machine; those of the scenario's
+    /// steps count for all further ones
+    first: Mutex<BTreeMap<String, VecDeque<Answer>>>,
+    kept: Mutex<Vec<String>>,
+    directories: Mutex<Vec<String>>,
     running: AtomicUsize,
     most: AtomicUsize,
     stopped: Mutex<Vec<String>>,
@@ -56,6 +63,8 @@ pub(super) struct ScriptedSubject {
     name: String,
     boot: Boot,
     boots: AtomicUsize,
+    /// what this machine answers instead of what its steps say
+    instead: Option<Answer>,
     fault: watch::Sender<Option<Fault>>,
 }
 
@@ -66,7 +75,10 @@ impl Rig for Shared {
     type Check = Answer;
     type Subject = ScriptedSubject;
 
-    async fn start(&self, scenario: &str, _directory: &Utf8Path) -> Result<ScriptedSubject, Trouble> {
+    async fn start(&self, scenario: &str, directory: &Utf8Path) -> Result<ScriptedSubject, Trouble> {
+        self.0.directories.lock().expect("not poisoned").push(directory.to_string());
+        let instead =
+            self.0.first.lock().expect("not poisoned").get_mut(scenario).and_then(VecDeque::pop_front);
         let boot = self.0.boots.get(scenario).cloned().unwrap_or_default();
         if matches!(boot, Boot::NotStarted) {
             let hint = Some("install it".to_owned());
@@ -76,7 +88,8 @@ impl Rig for Shared {
         self.0.most.fetch_max(running, Ordering::SeqCst);
         let (fault, _) = watch::channel(None);
         let rig = Arc::clone(&self.0);
-        Ok(ScriptedSubject { rig, name: scenario.to_owned(), boot, boots: AtomicUsize::new(1), fault })
+        let (name, boots) = (scenario.to_owned(), AtomicUsize::new(1));
+        Ok(ScriptedSubject { rig, name, boot, boots, instead, fault })
     }
 }
 
@@ -95,10 +108,23 @@ impl Drop for ScriptedSubject {
 impl Subject for ScriptedSubject {
     type Check = Answer;
 
-    async fn up(&self, _after: Option<&str>, _limit: Duration) -> Result<Up, Fault> {
+    async fn up(&self, _after: Option<&str>, limit: Duration) -> Result<Up, Fault> {
         match &self.boot {
             Boot::Dies(fault) => Err(fault.clone()),
-            _ => Ok(Up { boot_id: self.boot(), state: "running".to_owned(), since: Duration::from_secs(1) }),
+            Boot::Never => {
+                tokio::time::sleep(limit).await;
+                Err(Fault::TimedOut {
+                    what: "the guest".to_owned(),
+                    seconds: limit.as_secs(),
+                    console: vec![],
+                })
+            }
+            _ => Ok(Up {
+                boot_id: self.boot(),
+                state: "running".to_owned(),
+                since: Duration::from_secs(1),
+                started: None,
+            }),
         }
     }
 
@@ -113,7 +139,7 @@ impl Subject for ScriptedSubject {
     }
 
     async fn judge(&self, answer: &Answer, _within: Option<Duration>) -> (Finding, u32) {
-        let outcome = match answer {
+        let outcome = match self.instead.as_ref().unwrap_or(answer) {
             Answer::Pass => Outcome::Passed,
             Answer::Fail => Outcome::Failed,
             Answer::Lost => Outcome::Broken,
@@ -157,6 +183,11 @@ impl Subject for ScriptedSubject {
     async fn stop(self) {
         self.rig.stopped.lock().expect("not poisoned").push(self.name.clone());
     }
+
+    async fn keep(self, name: &str) -> Result<Entrance, Trouble> {
+        self.rig.kept.lock().expect("not poisoned").push(name.to_owned());
+        Ok(Entrance { name: name.to_owned(), ssh: format!("ssh {name}") })
+    }
 }
 
 pub(super) fn panic_fault() -> Fault {
@@ -188,6 +219,10 @@ pub(super) struct Report {
     pub(super) events: Vec<EventKind>,
     /// scenarios whose machine was stopped in order
     pub(super) stopped: Vec<String>,
+    /// machines that were left running
+    pub(super) kept: Vec<String>,
+    /// where the machines' files went
+    pub(super) directories: Vec<String>,
     /// machines at a time, at most
     pub(super) most: usize,
     /// machines that are left
@@ -208,7 +243,18 @@ impl Trial {
             image_name: "Flatcar".to_owned(),
             acceleration,
         };
-        let run = Run { header, jobs: vec![], skipped: vec![], machines, fail_fast: false, limits };
+        let run = Run {
+            header,
+            jobs: vec![],
+            skipped: vec![],
+            order: Order::default(),
+            budget: Budget { machines, cpus: usize::MAX, memory_mib: u64::MAX },
+            fail_fast: false,
+            retries: 0,
+            flaky: FlakyPolicy::Pass,
+            keep: KeepPolicy::Never,
+            limits,
+        };
         Self { rig: Arc::default(), run, token: CancellationToken::new() }
     }
 
@@ -223,17 +269,40 @@ impl Trial {
         let directory = Utf8Path::new("/run").join(name);
         self.run.jobs.push(Job {
             name: name.to_owned(),
+            scenario: name.split('@').next().unwrap_or(name).to_owned(),
+            needs: Needs { cpus: 1, memory_mib: 1000 },
             summary: name.to_owned(),
             directory,
-            timeout: None,
+            timeout: Duration::from_mins(1),
             steps,
         });
         self
     }
 
+    /// Has the first machines of the scenario that was added last answer otherwise, one answer a
+    /// machine.
+    pub(super) fn at_first(self, answers: &[Answer]) -> Self {
+        let name = self.run.jobs.last().expect("a scenario").scenario.clone();
+        let answers = answers.iter().cloned().collect();
+        self.rig.first.lock().expect("not poisoned").insert(name, answers);
+        self
+    }
+
+    /// Says what the machine of the scenario that was added last needs.
+    pub(super) fn needs(mut self, cpus: usize, memory_mib: u64) -> Self {
+        self.run.jobs.last_mut().expect("a scenario").needs = Needs { cpus, memory_mib };
+        self
+    }
+
+    /// Changes what else there is to a run.
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Run<Answer>)) -> Self {
+        change(&mut self.run);
+        self
+    }
+
     /// Limits the scenario that was added last.
     pub(super) fn timeout(mut self, limit: Duration) -> Self {
-        self.run.jobs.last_mut().expect("a scenario").timeout = Some(limit);
+        self.run.jobs.last_mut().expect("a scenario").timeout = limit;
         self
     }
 
@@ -274,8 +343,10 @@ impl Trial {
             events.push(event.kind);
         }
         let stopped = self.rig.stopped.lock().expect("not poisoned").clone();
+        let kept = self.rig.kept.lock().expect("not poisoned").clone();
+        let directories = self.rig.directories.lock().expect("not poisoned").clone();
         let (most, left) = (self.rig.most.load(Ordering::SeqCst), self.rig.running.load(Ordering::SeqCst));
-        Report { tally, events, stopped, most, left }
+        Report { tally, events, stopped, kept, directories, most, left }
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::scripted::{Answer, Boot, Trial, panic_fault};
 use super::*;
-use crate::check::Outcome::{Broken, Failed, Passed, Skipped};
+use crate::check::Outcome::{self, Broken, Failed, Flaky, Passed, Skipped};
 use crate::machine::Fault;
 
 #[tokio::test]
@@ -199,4 +199,209 @@ async fn every_wait_is_told_when_it_begins() {
         "the machine to stop",
     ];
     assert_eq!(waits, expected);
+}
+
+#[tokio::test]
+async fn what_fails_and_then_passes_is_flaky_and_never_simply_passed() {
+    let report = Trial::new(1)
+        .scenario("flaky", &[Answer::Pass])
+        .at_first(&[Answer::Fail])
+        .scenario("broken-once", &[Answer::Pass])
+        .at_first(&[Answer::Lost])
+        .scenario("never", &[Answer::Fail])
+        .scenario("steady", &[Answer::Pass])
+        .with(|run| run.retries = 2)
+        .run()
+        .await;
+    let counts = Counts { flaky: 2, failed: 1, passed: 1, ..Counts::default() };
+    assert_eq!(report.tally.counts, counts);
+    assert_eq!(report.end("flaky"), (Flaky, None));
+    assert_eq!(report.end("broken-once").0, Flaky, "whatever it was, it did not pass at first");
+    assert_eq!(report.steps("flaky"), [Failed, Passed]);
+    assert_eq!(report.steps("never"), [Failed, Failed, Failed]);
+    let attempts: Vec<(String, u32, Outcome)> = report
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            EventKind::AttemptFinished { scenario, attempt, outcome, .. } => {
+                Some((scenario.clone(), *attempt, *outcome))
+            }
+            _ => None,
+        })
+        .collect();
+    let expected =
+        [("broken-once", 1, Broken), ("flaky", 1, Failed), ("never", 1, Failed), ("never", 2, Failed)];
+    assert_eq!(attempts, expected.map(|(name, attempt, outcome)| (name.to_owned(), attempt, outcome)));
+    assert_eq!(report.stopped.len(), 8, "each attempt has a machine of its own");
+}
+
+#[tokio::test]
+async fn the_evidence_of_each_attempt_has_a_directory_of_its_own() {
+    let report = Trial::new(1)
+        .scenario("a", &[Answer::Pass])
+        .at_first(&[Answer::Fail])
+        .with(|run| run.retries = 1)
+        .run()
+        .await;
+    assert_eq!(report.directories, ["/run/a/attempt-1", "/run/a/attempt-2"]);
+    let without = Trial::new(1).scenario("a", &[Answer::Pass]).run().await;
+    assert_eq!(without.directories, ["/run/a"]);
+}
+
+#[tokio::test]
+async fn a_flaky_scenario_ends_a_run_that_fails_fast_where_flaky_is_failed() {
+    let trial = |flaky| {
+        let trial = Trial::new(1).scenario("a", &[Answer::Pass]).at_first(&[Answer::Fail]);
+        trial.scenario("b", &[Answer::Pass]).fail_fast().with(move |run| {
+            run.retries = 1;
+            run.flaky = flaky;
+        })
+    };
+    assert_eq!(trial(FlakyPolicy::Fail).run().await.tally.counts.skipped, 1);
+    assert_eq!(trial(FlakyPolicy::Pass).run().await.tally.counts.passed, 1);
+}
+
+#[tokio::test]
+async fn an_interrupted_run_tries_nothing_again() {
+    let report = Trial::new(1)
+        .scenario("a", &[Answer::Hang])
+        .with(|run| run.retries = 5)
+        .interrupted_after(Duration::from_millis(50))
+        .run()
+        .await;
+    assert_eq!(report.stopped, ["a"]);
+    assert_eq!(report.end("a").0, Skipped);
+}
+
+#[tokio::test]
+async fn the_memory_of_the_host_limits_how_many_run() {
+    let mut trial = Trial::new(8);
+    for name in ["a", "b", "c", "d"] {
+        trial = trial.scenario(name, &[Answer::After(Duration::from_millis(30))]);
+    }
+    let report = trial.with(|run| run.budget.memory_mib = 2500).run().await;
+    assert_eq!(report.most, 2);
+    let Some(EventKind::RunStarted { jobs, .. }) = report.events.first() else { panic!("no beginning") };
+    assert_eq!(*jobs, 2);
+}
+
+#[tokio::test]
+async fn a_large_machine_lets_small_ones_go_first_and_gets_its_turn() {
+    let wait = [Answer::After(Duration::from_millis(30))];
+    let report = Trial::new(8)
+        .scenario("a", &wait)
+        .scenario("b-large", &wait)
+        .needs(1, 9000)
+        .scenario("c", &wait)
+        .with(|run| run.budget.memory_mib = 2500)
+        .run()
+        .await;
+    assert_eq!(report.started(), ["a", "c", "b-large"]);
+    assert_eq!((report.most, report.tally.counts.passed), (2, 3));
+}
+
+#[tokio::test]
+async fn the_longest_is_started_first_and_a_seed_shuffles() {
+    let trial = || {
+        ["a", "b", "c", "d"].iter().fold(Trial::new(1), |trial, name| trial.scenario(name, &[Answer::Pass]))
+    };
+    let took = ["a", "b", "c", "d"].iter().zip([1, 9, 5, 1]);
+    let took = took.map(|(name, seconds)| ((*name).to_owned(), Duration::from_secs(seconds))).collect();
+    let timed = trial().with(|run| run.order.expected = took).run().await;
+    assert_eq!(timed.started(), ["b", "c", "a", "d"]);
+    let shuffled = |seed| trial().with(move |run| run.order.seed = Some(seed)).run();
+    let (one, again) = (shuffled(3).await, shuffled(3).await);
+    assert_eq!(one.started(), again.started());
+    assert!(matches!(one.events.first(), Some(EventKind::RunStarted { seed: Some(3), .. })));
+    let mut orders = Vec::new();
+    for seed in 0..5 {
+        orders.push(shuffled(seed).await.started().join(" "));
+    }
+    orders.dedup();
+    assert!(orders.len() > 1, "{orders:?}");
+}
+
+#[tokio::test]
+async fn repetitions_have_a_machine_each_and_are_reported_apart() {
+    let report = Trial::new(1)
+        .scenario("a@1", &[Answer::Pass])
+        .at_first(&[Answer::Fail])
+        .scenario("a@2", &[Answer::Pass])
+        .run()
+        .await;
+    assert_eq!((report.end("a@1").0, report.end("a@2").0), (Failed, Passed));
+    assert_eq!(report.stopped, ["a", "a"]);
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_told_with_what_is_waited_for_before_it_is_ended() {
+    let report = Trial::new(1)
+        .scenario("slow", &[Answer::Hang])
+        .timeout(Duration::from_millis(40))
+        .scenario("never-up", &[Answer::Pass])
+        .boot("never-up", Boot::Never)
+        .with(|run| run.limits.boot = Duration::from_millis(30))
+        .run()
+        .await;
+    let overdue: Vec<(&str, &str, u64, u64)> = report
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            EventKind::Overdue { scenario, what, expected_ms, limit_ms } => {
+                Some((scenario.as_str(), what.as_str(), *expected_ms, *limit_ms))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(overdue, [("never-up", "the guest to be up", 30, 60), ("slow", "step 1, Ask(Hang)", 40, 80)]);
+    let cause = report.end("slow").1.expect("a cause");
+    assert!(cause.message.contains("waiting for step 1, Ask(Hang)"), "{cause:?}");
+    assert_eq!(report.end("never-up").0, Failed);
+}
+
+#[tokio::test]
+async fn the_machine_of_what_failed_is_kept_where_it_is_asked_for() {
+    let trial = |keep| {
+        Trial::new(1)
+            .scenario("dead", &[Answer::Die(panic_fault())])
+            .scenario("fails", &[Answer::Fail])
+            .scenario("passes", &[Answer::Pass])
+            .with(move |run| run.keep = keep)
+    };
+    let report = trial(KeepPolicy::OnFailure).run().await;
+    assert_eq!(report.kept, ["fails"], "a dead machine is of no use");
+    assert_eq!(report.stopped, ["dead", "passes"]);
+    let told = report.events.iter().any(|event| {
+        matches!(event, EventKind::MachineKept { scenario, ssh, .. } if scenario == "fails" && ssh == "ssh fails")
+    });
+    assert!(told, "{:?}", report.events);
+    assert_eq!(trial(KeepPolicy::Always).run().await.kept, ["fails", "passes"]);
+    assert!(trial(KeepPolicy::Never).run().await.kept.is_empty());
+}
+
+#[tokio::test]
+async fn no_more_machines_are_kept_than_memory_allows() {
+    let mut trial = Trial::new(1);
+    for name in ["a", "b", "c", "d"] {
+        trial = trial.scenario(name, &[Answer::Fail]);
+    }
+    let trial = trial.with(|run| {
+        run.keep = KeepPolicy::OnFailure;
+        run.budget.memory_mib = 3500;
+    });
+    let report = trial.run().await;
+    assert_eq!(report.kept, ["a", "b"], "and there is room for one that runs");
+    assert_eq!(report.tally.counts.failed, 4);
+}
+
+#[tokio::test]
+async fn each_attempt_that_fails_is_kept_under_a_name_of_its_own() {
+    let report = Trial::new(1)
+        .scenario("a", &[Answer::Pass])
+        .at_first(&[Answer::Fail, Answer::Fail])
+        .with(|run| (run.retries, run.keep) = (2, KeepPolicy::OnFailure))
+        .run()
+        .await;
+    assert_eq!(report.end("a").0, Flaky);
+    assert_eq!(report.kept, ["a", "a.attempt-2"]);
 }

@@ -37,7 +37,7 @@ pub struct Artefact {
 pub(super) struct Goods {
     pub(super) payload: Payload,
     format: Option<Format>,
-    path: Utf8PathBuf,
+    pub(super) path: Utf8PathBuf,
     size: u64,
     sha512: String,
     release: Option<OsRelease>,
@@ -68,6 +68,11 @@ impl Goods {
         let kind = PayloadKind::Image { path: path.to_owned(), size, sha512: sha512.clone() };
         let payload = Payload { name, kind };
         Ok(Self { payload, format: None, path: path.to_owned(), size, sha512, release: None })
+    }
+
+    /// The name and the file of what is brought into a guest that runs already.
+    pub(super) fn image_file(self) -> (String, Utf8PathBuf) {
+        (self.payload.name, self.path)
     }
 
     /// With the way that was taken.

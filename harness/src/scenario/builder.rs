@@ -17,7 +17,8 @@ pub fn builder<'a>(
             Some(name) => recipe.with_name(name),
             None => recipe,
         };
-        let built = build(&recipe, &Target::of_image(image), order.format, store, progress)?;
+        let format = recipe.format(order.format);
+        let built = build(&recipe, &Target::of_image(image), format, store, progress)?;
         for warning in &built.warnings {
             tracing::warn!(extension = %built.extension.name, "{warning}");
         }

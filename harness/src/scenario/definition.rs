@@ -27,6 +27,8 @@ pub struct Scenario {
     pub requires: Requires,
     /// the machine to boot
     pub machine: MachineSpec,
+    /// whether it must be booted for this scenario, and not be restored from a snapshot
+    pub cold: bool,
     /// the extensions to put on it
     pub sysexts: Vec<SysextRequest>,
     /// the author's own part of the Ignition config
@@ -48,8 +50,8 @@ pub struct SysextRequest {
     pub source: Source,
     /// what it is called instead of what its recipe or its file says
     pub name: Option<String>,
-    /// how it is packed; of no meaning to an image that was built before
-    pub format: Format,
+    /// how it is packed, where that is not left to its recipe
+    pub format: Option<Format>,
     /// how it comes into the guest
     #[serde(skip)]
     pub delivery: Delivery,

@@ -13,7 +13,7 @@ use toml::de::{DeValue, ValueDeserializer};
 
 use super::problem::Problems;
 use super::{LinkRequest, UnitRequest, suggest};
-use crate::machine::Network;
+use crate::machine::{FirmwareChoice, Network};
 use crate::sysext::Format;
 
 /// `requires = { .. }`
@@ -37,6 +37,32 @@ pub(super) struct RawMachine {
     pub(super) memory: Option<Spanned<String>>,
     pub(super) cpus: Option<Spanned<u32>>,
     pub(super) network: Option<Network>,
+    #[serde(default)]
+    pub(super) start: RawStart,
+    pub(super) firmware: Option<FirmwareChoice>,
+    #[serde(default)]
+    pub(super) disk: Vec<RawDisk>,
+    #[serde(default)]
+    pub(super) tpm: bool,
+    #[serde(default, rename = "kernel-words")]
+    pub(super) kernel_words: Vec<Spanned<String>>,
+}
+
+/// `start = ".."`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawStart {
+    #[default]
+    Auto,
+    Cold,
+}
+
+/// `[[machine.disk]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDisk {
+    pub(super) size: Spanned<String>,
+    pub(super) serial: Spanned<String>,
 }
 
 /// `[[sysext]]`
@@ -48,6 +74,17 @@ pub(super) struct RawSysext {
     pub(super) name: Option<Spanned<String>>,
     pub(super) format: Option<Spanned<Format>>,
     pub(super) delivery: Option<Delivery>,
+}
+
+/// `swap = { .. }`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSwap {
+    pub(super) recipe: Option<Spanned<String>>,
+    pub(super) path: Option<Spanned<Utf8PathBuf>>,
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) format: Option<Spanned<Format>>,
+    pub(super) merged: Option<bool>,
 }
 
 /// `[ignition]`

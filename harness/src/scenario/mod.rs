@@ -8,6 +8,7 @@ mod compose;
 mod definition;
 mod format;
 mod parse;
+mod parse_machine;
 mod parse_parts;
 mod parse_step;
 mod plan;
@@ -31,7 +32,7 @@ pub use plan::{BuildFailure, Builder, Order, Plan, PlanError, Planned, Planner, 
 pub use problem::{ParseError, Problem};
 pub use requires::{Requires, VersionRange};
 pub use select::{Pattern, SelectError, select};
-pub use step::{PlannedStep, Step, StepKind, expand};
+pub use step::{PlannedStep, Step, StepKind, SwapRequest, expand};
 pub use view::{CommandLine, PlanView};
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::format::{RawMachine, RawRequires, read, type_of};
-use super::parse_parts::{ignition, machine, requires, sysext, without};
+use super::format::{RawMachine, RawRequires, RawStart, read, type_of};
+use super::parse_machine::machine;
+use super::parse_parts::{ignition, requires, sysext, without};
 use super::parse_step::{read_duration, step};
 use super::problem::{ParseError, Problems};
 use super::{IgnitionRequest, Requires, Scenario, Step, SysextRequest, format, suggest};
@@ -72,6 +73,7 @@ struct Draft {
     timeout: Option<Duration>,
     without: BTreeMap<Sweep, String>,
     machine: MachineSpec,
+    cold: bool,
     sysexts: Vec<SysextRequest>,
     ignition: IgnitionRequest,
     steps: Vec<Step>,
@@ -100,6 +102,7 @@ impl Draft {
             }
             "machine" => {
                 let raw = read::<RawMachine>(value, problems);
+                self.cold = raw.as_ref().is_some_and(|raw| raw.start == RawStart::Cold);
                 self.machine = raw.and_then(|raw| machine(raw, problems)).unwrap_or_default();
             }
             "sysext" => {
@@ -113,12 +116,12 @@ impl Draft {
             }
             "step" => {
                 for value in array(name, value, problems) {
-                    self.steps.extend(step(value, problems));
+                    self.steps.extend(step(value, surroundings, problems));
                 }
             }
             "hold" => {
                 for value in array(name, value, problems) {
-                    self.hold.extend(step(value, problems));
+                    self.hold.extend(step(value, surroundings, problems));
                 }
             }
             _ => {
@@ -151,6 +154,7 @@ impl Draft {
             tags: self.tags,
             requires: self.requires,
             machine: self.machine,
+            cold: self.cold,
             sysexts: self.sysexts,
             ignition: self.ignition,
             steps: self.steps,

@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::format::{RawFile, RawIgnition, RawMachine, RawRequires, RawSysext, read};
+use super::format::{RawFile, RawIgnition, RawRequires, RawSwap, RawSysext, read};
 use super::problem::{Problems, Told};
 use super::{
-    AuthorConfig, FileRequest, IgnitionRequest, Requires, Source, Surroundings, SysextRequest, VersionRange,
-    quantity, suggest,
+    AuthorConfig, FileRequest, IgnitionRequest, Requires, Source, Surroundings, SwapRequest, SysextRequest,
+    VersionRange, suggest,
 };
 use crate::check::Sweep;
-use crate::machine::MachineSpec;
 use crate::sysext::Format;
-
-/// The most processors that QEMU's machine `q35` takes (`MachineClass::max_cpus` before 9.0).
-const MOST_CPUS: u32 = 288;
 
 pub(super) fn requires(raw: RawRequires, problems: &mut Problems<'_>) -> Option<Requires> {
     Some(Requires {
@@ -46,29 +43,6 @@ pub(super) fn without(value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) 
     waived.into_iter().map(|(sweep, reason)| (sweep, reason.into_inner())).collect()
 }
 
-pub(super) fn machine(raw: RawMachine, problems: &mut Problems<'_>) -> Option<MachineSpec> {
-    let mut machine = MachineSpec::default();
-    if let Some(memory) = raw.memory {
-        match quantity::mebibytes(memory.get_ref()) {
-            Ok(mebibytes) => machine.memory_mib = mebibytes,
-            Err(cause) => {
-                problems.add(memory.span(), cause, Some("write it like `512MiB` or `2GiB`".to_owned()));
-                return None;
-            }
-        }
-    }
-    if let Some(cpus) = raw.cpus {
-        if !(1..=MOST_CPUS).contains(cpus.get_ref()) {
-            let cause = format!("a machine has between 1 and {MOST_CPUS} processors");
-            problems.add(cpus.span(), cause, None);
-            return None;
-        }
-        machine.cpus = Some(*cpus.get_ref());
-    }
-    machine.network = raw.network.unwrap_or(machine.network);
-    Some(machine)
-}
-
 pub(super) fn sysext(
     value: Spanned<DeValue<'_>>,
     surroundings: &Surroundings,
@@ -76,6 +50,33 @@ pub(super) fn sysext(
 ) -> Option<SysextRequest> {
     let span = value.span();
     let raw = read::<RawSysext>(value, problems)?;
+    sysext_of(raw, span, surroundings, problems)
+}
+
+/// `swap = { .. }`: what is brought in is one file.
+pub(super) fn swap(
+    value: Spanned<DeValue<'_>>,
+    surroundings: &Surroundings,
+    problems: &mut Problems<'_>,
+) -> Option<SwapRequest> {
+    let span = value.span();
+    let RawSwap { recipe, path, name, format, merged } = read(value, problems)?;
+    if let Some(format) = format.as_ref().filter(|format| *format.get_ref() == Format::Directory) {
+        let hint = Some("an image of one file takes the place of another".to_owned());
+        problems.add(format.span(), "a directory cannot be swapped in", hint);
+        return None;
+    }
+    let raw = RawSysext { recipe, path, name, format, delivery: None };
+    let sysext = sysext_of(raw, span, surroundings, problems)?;
+    Some(SwapRequest { sysext, merged: merged.unwrap_or(true) })
+}
+
+fn sysext_of(
+    raw: RawSysext,
+    span: Range<usize>,
+    surroundings: &Surroundings,
+    problems: &mut Problems<'_>,
+) -> Option<SysextRequest> {
     let source = match (raw.recipe, raw.path) {
         (Some(recipe), None) => Source::Recipe(find_recipe(&recipe, surroundings, problems)?),
         (None, Some(path)) => {
@@ -103,7 +104,7 @@ pub(super) fn sysext(
     Some(SysextRequest {
         source,
         name: raw.name.map(Spanned::into_inner),
-        format: raw.format.map_or(Format::Squashfs, Spanned::into_inner),
+        format: raw.format.map(Spanned::into_inner),
         delivery: raw.delivery.unwrap_or_default(),
         line: problems.line(span.start),
     })

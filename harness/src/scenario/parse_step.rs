@@ -8,13 +8,25 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::parse_parts::swap;
 use super::problem::{Problems, Told};
-use super::{Step, StepKind, format, quantity, suggest};
+use super::{Step, StepKind, Surroundings, format, quantity, suggest};
 use crate::check::Check;
 
 /// What a step can be.
-pub(super) const KINDS: &[&str] =
-    &["merged", "overlay", "unit", "file", "run", "docker", "containerd", "reboot"];
+pub(super) const KINDS: &[&str] = &[
+    "merged",
+    "overlay",
+    "unit",
+    "file",
+    "run",
+    "docker",
+    "containerd",
+    "reboot",
+    "refresh",
+    "unmerge",
+    "swap",
+];
 /// What stands beside any of them.
 pub(super) const COMMON: &[&str] = &["summary", "within"];
 /// What stands beside `run`.
@@ -28,7 +40,11 @@ struct Nothing {}
 type Entry<'text> = (Spanned<Cow<'text, str>>, Spanned<DeValue<'text>>);
 
 /// Reads one `[[step]]` or `[[hold]]`.
-pub(super) fn step(value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> Option<Step> {
+pub(super) fn step(
+    value: Spanned<DeValue<'_>>,
+    surroundings: &Surroundings,
+    problems: &mut Problems<'_>,
+) -> Option<Step> {
     let span = value.span();
     let table = match value.into_inner() {
         DeValue::Table(table) => table,
@@ -49,10 +65,11 @@ pub(super) fn step(value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> 
             problems.add(other.span(), cause, None);
         }
     }
-    let kind = kind(&key, value, parts.beside_run, problems)?;
-    if let (StepKind::Reboot, Some((key, _))) = (&kind, &within) {
-        let hint = "`within` repeats a check until it holds; a reboot is waited for in any case".to_owned();
-        problems.add(key.clone(), "`within` beside `reboot`", Some(hint));
+    let name = key.get_ref().clone();
+    let kind = kind(&key, value, parts.beside_run, surroundings, problems)?;
+    if let (true, Some((key, _))) = (kind.begins_a_life(), &within) {
+        let hint = "`within` repeats a check until it holds; an action is waited for in any case".to_owned();
+        problems.add(key.clone(), format!("`within` beside `{name}`"), Some(hint));
         return None;
     }
     // What was given and could not be read was told: the step is dropped with the whole file.
@@ -121,10 +138,14 @@ fn kind(
     key: &Spanned<Cow<'_, str>>,
     value: Spanned<DeValue<'_>>,
     beside_run: Vec<Entry<'_>>,
+    surroundings: &Surroundings,
     problems: &mut Problems<'_>,
 ) -> Option<StepKind> {
     let check = match key.get_ref().as_ref() {
         "reboot" => return format::read::<Nothing>(value, problems).map(|_| StepKind::Reboot),
+        "refresh" => return format::read::<Nothing>(value, problems).map(|_| StepKind::Refresh),
+        "unmerge" => return format::read::<Nothing>(value, problems).map(|_| StepKind::Unmerge),
+        "swap" => return swap(value, surroundings, problems).map(StepKind::Swap),
         "merged" => Check::Merged(read(value, problems)?),
         "overlay" => Check::Overlay(read(value, problems)?),
         "unit" => Check::Unit(read(value, problems)?),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::check::Check;
-use crate::machine::Network;
+use crate::machine::{DiskSpec, FirmwareChoice, Network};
 
 /// A directory with what the scenarios of these tests name.
 fn surroundings() -> (tempfile::TempDir, Surroundings) {
@@ -199,11 +199,32 @@ fn a_list_of_tables_is_not_a_table() {
 
 #[test]
 fn limits_of_a_machine() {
-    for machine in ["cpus = 0", "cpus = 1000", "memory = \"0MiB\"", "memory = 512", "network = \"on\""] {
+    for machine in [
+        "cpus = 0",
+        "cpus = 1000",
+        "memory = \"0MiB\"",
+        "memory = 512",
+        "network = \"on\"",
+        "firmware = \"coreboot\"",
+        "kernel-words = [\"two words\"]",
+        "disk = [{ size = \"1GiB\", serial = \"a serial\" }]",
+        "disk = [{ size = \"1GiB\", serial = \"primary-disk\" }]",
+        "disk = [{ size = \"1GB\", serial = \"data\" }]",
+    ] {
         let text = format!("summary = \"x\"\n[machine]\n{machine}\n{CHECK}");
         let error = parse(&text).expect_err(machine);
         assert_eq!((error.problems().len(), error.problems()[0].line), (1, 3), "{machine}");
     }
+}
+
+#[test]
+fn more_of_a_machine() {
+    let machine = "firmware = \"uefi-secure\"\ntpm = true\nkernel-words = [\"quiet\"]\n\
+                   disk = [{ size = \"1GiB\", serial = \"data\" }]";
+    let spec = parse(&format!("summary = \"x\"\n[machine]\n{machine}\n{CHECK}")).expect("sound").machine;
+    assert_eq!((spec.firmware, spec.tpm), (Some(FirmwareChoice::UefiSecure), true));
+    assert_eq!(spec.kernel_words, ["quiet"]);
+    assert_eq!(spec.disks, [DiskSpec { size_mib: 1024, serial: "data".into() }]);
 }
 
 #[test]

@@ -4,12 +4,14 @@ use std::fmt;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_ignition::Config;
 use loadgauge_images::Image;
 
 use super::artefact::Goods;
 use super::compose::{ComposeError, Limits, compose};
-use super::{Artefact, PlannedStep, Scenario, Source, SysextRequest, expand};
-use crate::machine::{Acceleration, MachinePlan};
+use super::{Artefact, PlannedStep, Scenario, Source, StepKind, SysextRequest, expand};
+use crate::machine::{Acceleration, Firmware, FirmwareChoice, FirmwareError, MachinePlan, MachineSpec};
+use crate::sysext::lint::{BaseTree, overlaps};
 use crate::sysext::{Extension, Format};
 
 /// Everything that a run will do, before anything is booted.
@@ -54,8 +56,8 @@ pub struct Order<'a> {
     pub recipe: &'a Utf8Path,
     /// what to call it instead of what the recipe says
     pub name: Option<&'a str>,
-    /// how to pack it
-    pub format: Format,
+    /// how to pack it, where that is not left to the recipe
+    pub format: Option<Format>,
 }
 
 /// The builder's refusal; it speaks with the words of the error in it.
@@ -94,6 +96,8 @@ pub struct Planner<'a> {
     pub build: &'a Builder<'a>,
     /// where the guest reaches the harness's server, such as `http://10.0.2.100`
     pub origin: &'a str,
+    /// what machines execute first whose scenario does not say
+    pub firmware: Option<FirmwareChoice>,
     /// how many bytes of a machine's config its extensions may take; see
     /// [`INLINE_LIMIT`](loadgauge_ignition::delivery::INLINE_LIMIT)
     pub inline_limit: u64,
@@ -135,6 +139,14 @@ pub enum PlanError {
         /// the name
         name: String,
     },
+    /// there is no such firmware
+    #[error("{file}: the machine cannot start")]
+    Firmware {
+        /// the scenario file
+        file: Utf8PathBuf,
+        /// why not
+        source: FirmwareError,
+    },
     /// the Ignition config cannot be made
     #[error("{file}: no Ignition config can be made")]
     Compose {
@@ -152,13 +164,18 @@ impl PlanError {
             Self::Build { source, .. } => source.hint.clone(),
             Self::Image { .. } => None,
             Self::Twice { .. } => Some("give one of them a `name` of its own".to_owned()),
+            Self::Firmware { source, .. } => source.hint(),
             Self::Compose { source, .. } => source.hint(),
         }
     }
 
     /// Whether it is the host that lacks something, and not the scenario that is wrong.
     pub fn is_lacking(&self) -> bool {
-        matches!(self, Self::Build { source, .. } if source.lacking)
+        match self {
+            Self::Build { source, .. } => source.lacking,
+            Self::Firmware { source, .. } => source.is_lacking(),
+            Self::Image { .. } | Self::Twice { .. } | Self::Compose { .. } => false,
+        }
     }
 }
 
@@ -196,29 +213,41 @@ impl Planner<'_> {
             }
             goods.push(one);
         }
+        warn_of_overlaps(&scenario.name, &goods);
         let payloads: Vec<_> = goods
             .iter()
             .zip(&scenario.sysexts)
             .map(|(goods, request)| (goods.payload.clone(), request.delivery))
             .collect();
         let limits = Limits { origin: self.origin, inline: self.inline_limit };
-        let composed = compose(&scenario.ignition, &payloads, limits)
-            .map_err(|source| PlanError::Compose { file: scenario.file.clone(), source: Box::new(source) })?;
+        let refused = |source| PlanError::Compose { file: scenario.file.clone(), source: Box::new(source) };
+        let composed = compose(&scenario.ignition, &payloads, limits).map_err(refused)?;
+        let config = with_kernel_words(composed.config, &scenario.machine).map_err(refused)?;
         let extensions = goods
             .into_iter()
             .zip(&scenario.sysexts)
             .zip(composed.ways)
             .map(|((goods, request), way)| goods.delivered(request.source.clone(), way))
             .collect();
+        let spec = scenario.machine.clone();
+        let firmware = Firmware::find(spec.firmware.or(self.firmware), self.image)
+            .map_err(|source| PlanError::Firmware { file: scenario.file.clone(), source })?;
         let machine = MachinePlan {
             name: scenario.name.clone(),
-            spec: scenario.machine.clone(),
+            spec,
+            firmware,
             image: self.image.clone(),
             acceleration: self.acceleration.clone(),
-            config: composed.config,
+            config,
             served: composed.served,
         };
-        let steps = expand(&scenario.hold, &scenario.steps);
+        let mut steps = expand(&scenario.hold, &scenario.steps);
+        for step in &mut steps {
+            if let StepKind::Swap(request) = &step.step.kind {
+                let (name, file) = self.obtain(&request.sysext, &scenario.file)?.image_file();
+                step.change = Some(request.change(name, file));
+            }
+        }
         Ok(Planned { scenario, machine, extensions, steps })
     }
 
@@ -237,5 +266,32 @@ impl Planner<'_> {
                 source,
             }),
         }
+    }
+}
+
+/// A config that has the boot loader give the kernel a machine's words, by the one way that Flatcar has
+/// for it: Ignition.
+fn with_kernel_words(config: Config, spec: &MachineSpec) -> Result<Config, ComposeError> {
+    if spec.kernel_words.is_empty() {
+        return Ok(config);
+    }
+    let mut words = Config::new();
+    words.kernel_words(spec.kernel_words.iter().map(String::as_str));
+    Ok(config.merge(words)?)
+}
+
+/// Tells of files that two extensions of a scenario bring, as far as the lists of their contents,
+/// which lie beside them, say so.
+fn warn_of_overlaps(scenario: &str, goods: &[Goods]) {
+    let listed = |goods: &Goods| {
+        let name = goods.payload.name.clone();
+        let list = goods.path.with_file_name(format!("{name}_contents.txt"));
+        let contents = std::fs::read_to_string(list).ok()?;
+        Some((name, BaseTree::parse(&contents)))
+    };
+    let listed: Vec<_> = goods.iter().filter_map(listed).collect();
+    let named: Vec<_> = listed.iter().map(|(name, tree)| (name.as_str(), tree.clone())).collect();
+    for overlap in overlaps(&named) {
+        tracing::warn!(scenario, "{overlap}");
     }
 }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::time::Duration;
 
-use crate::check::Check;
+use camino::Utf8PathBuf;
+
+use super::{Source, SysextRequest};
+use crate::check::{Change, Check, Swap};
 
 /// One check or one action.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +26,28 @@ pub enum StepKind {
     Check(Box<Check>),
     /// restarts the guest and waits until it is up again, with another boot id
     Reboot,
+    /// has systemd-sysext look at its extensions again
+    Refresh,
+    /// takes all extensions off and puts them back
+    Unmerge,
+    /// brings an image in while the guest runs
+    Swap(SwapRequest),
+}
+
+/// An extension that is brought in while the guest runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SwapRequest {
+    /// what is brought in
+    pub sysext: SysextRequest,
+    /// whether it must be merged afterwards; else it must be left out
+    pub merged: bool,
+}
+
+impl SwapRequest {
+    /// The change that it is, with the name and the file of the image.
+    pub(super) fn change(&self, name: String, file: Utf8PathBuf) -> Change {
+        Change::Swap(Swap { name, file, merged: self.merged })
+    }
 }
 
 /// A step in the order of execution.
@@ -32,8 +57,12 @@ pub struct PlannedStep {
     pub number: usize,
     /// which life of the guest it asks: 0 after the boot, 1 after the first reboot
     pub life: usize,
+    /// what began this life; nothing did the first
+    pub after: Option<&'static str>,
     /// whether the scenario named it once to be checked in every life
     pub hold: bool,
+    /// the change of what is merged that the step makes, once its image is there
+    pub change: Option<Change>,
     /// the step
     pub step: Step,
 }
@@ -48,7 +77,7 @@ impl Step {
 impl StepKind {
     /// Whether the guest is another one afterwards, so that what must hold is asked again.
     pub fn begins_a_life(&self) -> bool {
-        matches!(self, Self::Reboot)
+        !matches!(self, Self::Check(_))
     }
 
     /// What it does, where the author did not say it.
@@ -56,26 +85,57 @@ impl StepKind {
         match self {
             Self::Check(check) => check.summary(),
             Self::Reboot => "the guest reboots".to_owned(),
+            Self::Refresh => Change::Refresh.summary(),
+            Self::Unmerge => Change::Unmerge.summary(),
+            Self::Swap(request) => {
+                let stem = match &request.sysext.source {
+                    Source::Recipe(path) | Source::Image(path) => path.file_stem(),
+                };
+                let name = request.sysext.name.as_deref().or(stem).unwrap_or_default();
+                request.change(name.to_owned(), Utf8PathBuf::new()).summary()
+            }
+        }
+    }
+
+    /// What it is called where a check is made again because of it.
+    fn noun(&self) -> &'static str {
+        match self {
+            Self::Check(_) => "the check",
+            Self::Reboot => "the reboot",
+            Self::Refresh => "the refresh",
+            Self::Unmerge => "the merge",
+            Self::Swap(_) => "the swap",
         }
     }
 }
 
+/// The number of a life, and what began it.
+type Life = (usize, Option<&'static str>);
+
 /// Puts what must hold behind the boot and behind every change of life cycle, and numbers all.
 pub fn expand(hold: &[Step], steps: &[Step]) -> Vec<PlannedStep> {
-    let mut life = 0;
+    let mut life = (0, None);
     let in_life = |life| hold.iter().map(move |step| (life, true, step));
-    let mut ordered: Vec<(usize, bool, &Step)> = in_life(life).collect();
+    let mut ordered: Vec<(Life, bool, &Step)> = in_life(life).collect();
     for step in steps {
         ordered.push((life, false, step));
         if step.kind.begins_a_life() {
-            life += 1;
+            life = (life.0 + 1, Some(step.kind.noun()));
             ordered.extend(in_life(life));
         }
     }
-    let number = |(index, (life, hold, step)): (usize, (usize, bool, &Step))| PlannedStep {
+    let number = |(index, ((life, after), hold, step)): (usize, (Life, bool, &Step))| PlannedStep {
         number: index + 1,
         life,
+        after,
         hold,
+        change: match step.kind {
+            StepKind::Refresh => Some(Change::Refresh),
+            StepKind::Unmerge => Some(Change::Unmerge),
+            // Its file is not known before it is built, and there is none by this name.
+            StepKind::Swap(ref request) => Some(request.change(String::new(), Utf8PathBuf::new())),
+            StepKind::Check(_) | StepKind::Reboot => None,
+        },
         step: step.clone(),
     };
     ordered.into_iter().enumerate().map(number).collect()

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Artefact, Plan, Planned, PlannedStep, Skipped};
-use crate::check::Sweep;
-use crate::machine::{Acceleration, Accelerator, MachinePlan, MachineSpec};
+use crate::check::{Change, Swap, Sweep};
+use crate::machine::{Acceleration, Accelerator, Decision, Firmware, MachinePlan, MachineSpec, Start};
 
 /// Version of the plan's JSON. It rises when a field changes its meaning or goes.
 const FORMAT: u32 = 1;
@@ -44,12 +44,20 @@ struct ScenarioView<'a> {
     summary: &'a str,
     tags: &'a [String],
     machine: &'a MachineSpec,
+    start: StartView<'a>,
     command: Vec<String>,
     ignition: Value,
     extensions: &'a [Artefact],
     served: Vec<ServedView<'a>>,
     steps: Vec<StepView>,
     without: &'a BTreeMap<Sweep, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct StartView<'a> {
+    how: Start,
+    reason: &'a str,
+    snapshot: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,11 +75,20 @@ struct StepView {
     line: usize,
     summary: String,
     within_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    swap: Option<SwapView>,
+}
+
+#[derive(Debug, Serialize)]
+struct SwapView {
+    name: String,
+    file: String,
 }
 
 impl Plan {
-    /// The plan for programs; `command` tells the command line of a machine.
-    pub fn view(&self, command: &CommandLine<'_>) -> PlanView<'_> {
+    /// The plan for programs; `command` tells the command line of a machine, and each has a decision how
+    /// it is to start.
+    pub fn view<'a>(&'a self, command: &CommandLine<'_>, decisions: &'a [Decision]) -> PlanView<'a> {
         let facts = &self.image.facts;
         let field = |name| facts.os_release.get(name).unwrap_or_default();
         PlanView {
@@ -86,14 +103,19 @@ impl Plan {
                 systemd: facts.systemd,
             },
             acceleration: &self.acceleration,
-            scenarios: self.scenarios.iter().map(|planned| planned.view(command)).collect(),
+            scenarios: self
+                .scenarios
+                .iter()
+                .zip(decisions)
+                .map(|(planned, decision)| planned.view(command, decision))
+                .collect(),
             skipped: &self.skipped,
         }
     }
 }
 
 impl Planned {
-    fn view(&self, command: &CommandLine<'_>) -> ScenarioView<'_> {
+    fn view<'a>(&'a self, command: &CommandLine<'_>, decision: &'a Decision) -> ScenarioView<'a> {
         let served = self.machine.served.iter().map(|served| ServedView {
             path: &served.url_path,
             file: served.file.as_str(),
@@ -105,6 +127,7 @@ impl Planned {
             summary: &self.scenario.summary,
             tags: &self.scenario.tags,
             machine: &self.machine.spec,
+            start: StartView { how: decision.start, reason: &decision.reason, snapshot: decision.snapshot() },
             command: command(&self.machine),
             ignition: serde_json::from_str(&self.machine.config.to_json()).unwrap_or(Value::Null),
             extensions: &self.extensions,
@@ -124,13 +147,26 @@ impl PlannedStep {
             line: self.step.line,
             summary: self.step.title(),
             within_seconds: self.step.within.map(|within| within.as_secs_f64()),
+            swap: match &self.change {
+                Some(Change::Swap(Swap { name, file, .. })) => {
+                    Some(SwapView { name: name.clone(), file: file.to_string() })
+                }
+                _ => None,
+            },
         }
     }
 }
 
-/// The plan for people.
-impl fmt::Display for Plan {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Plan {
+    /// The plan for people, with the decision how each machine is to start.
+    pub fn text(&self, decisions: &[Decision]) -> String {
+        let mut text = String::new();
+        // Nothing that is written to can fail.
+        let _ = self.write(&mut text, decisions);
+        text
+    }
+
+    fn write(&self, formatter: &mut String, decisions: &[Decision]) -> fmt::Result {
         let name = self.image.facts.os_release.get("PRETTY_NAME").unwrap_or("an image without a name");
         writeln!(formatter, "image      {name}")?;
         writeln!(formatter, "           {}", self.image.disk)?;
@@ -139,8 +175,9 @@ impl fmt::Display for Plan {
             Accelerator::Tcg => "TCG",
         };
         writeln!(formatter, "machines   {accelerator}: {}", self.acceleration.reason)?;
-        for planned in &self.scenarios {
-            write!(formatter, "\n{planned}")?;
+        for (planned, decision) in self.scenarios.iter().zip(decisions) {
+            formatter.push('\n');
+            planned.write(formatter, decision)?;
         }
         for skipped in &self.skipped {
             write!(formatter, "\n{}: skipped, {}\n", skipped.name, skipped.reason)?;
@@ -149,12 +186,23 @@ impl fmt::Display for Plan {
     }
 }
 
-impl fmt::Display for Planned {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Planned {
+    fn write(&self, formatter: &mut String, decision: &Decision) -> fmt::Result {
         let spec = &self.machine.spec;
         writeln!(formatter, "{}: {}", self.scenario.name, self.scenario.summary)?;
         let processors = spec.processors(self.machine.acceleration.accelerator);
-        writeln!(formatter, "  machine    {} MiB, {} processors", spec.memory_mib, processors)?;
+        write!(formatter, "  machine    {} MiB, {} processors", spec.memory_mib, processors)?;
+        if self.machine.firmware != Firmware::Bios {
+            write!(formatter, ", {}", self.machine.firmware.name())?;
+        }
+        if spec.tpm {
+            write!(formatter, ", TPM")?;
+        }
+        for disk in &spec.disks {
+            write!(formatter, ", disk `{}` of {} MiB", disk.serial, disk.size_mib)?;
+        }
+        writeln!(formatter)?;
+        writeln!(formatter, "  start      {}: {}", decision.start, decision.reason)?;
         for artefact in &self.extensions {
             let mut line = format!("  extension  {}", artefact.name);
             if let Some(format) = artefact.format {

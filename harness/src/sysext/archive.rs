@@ -145,12 +145,12 @@ fn unpack(unpacking: Unpacking<'_>, path: &Utf8Path, name: &str) -> Result<Vec<U
 
 /// A file that is no archive at all fails as a tar that ends too early or has no sound header.
 fn not_a_tar(error: UnpackError, suffix: &str) -> UnpackError {
-    match error {
-        UnpackError { archive, member: None, cause: UnpackCause::Read(source) } if suffix.is_empty() => {
+    match *error.cause {
+        UnpackCause::Read(source) if suffix.is_empty() && error.member.is_none() => {
             let why = format!("{source}; known are tar, alone or as .gz, .xz, .zst and .bz2, and zip");
-            UnpackCause::Layout { what: "an archive that can be read", why }.of(&archive, None)
+            UnpackCause::Layout { what: "an archive that can be read", why }.of(&error.archive, None)
         }
-        other => other,
+        cause => cause.of(&error.archive, error.member),
     }
 }
 
@@ -183,5 +183,156 @@ pub(super) fn check(recipe: &Recipe, source: &ArchiveSource) -> Result<(), Recip
             let hint = "source = \"a file beside the recipe\", or url = \"https://…\"";
             Err(recipe.error(&source.sha256, "an [[archive]] needs exactly one of source and url", hint))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{Cursor, Write as _};
+
+    use loadgauge_images::host::Store;
+
+    use super::super::stage::NodeKind;
+    use super::*;
+
+    /// A directory with an archive and a cache.
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            Self(tempfile::tempdir().expect("a directory"))
+        }
+
+        fn path(&self, name: &str) -> Utf8PathBuf {
+            Utf8Path::from_path(self.0.path()).expect("UTF-8").join(name)
+        }
+
+        /// What comes into the tree of an archive, by a recipe's further words about it.
+        fn unpack(&self, archive: &[u8], words: &str) -> Result<Vec<String>, String> {
+            fs::write(self.path("tool"), archive).expect("written");
+            let digest = digest::sha256_of_file(&self.path("tool")).expect("read");
+            let text =
+                format!("name = \"x\"\n[[archive]]\nsource = \"tool\"\nsha256 = \"{digest}\"\n{words}");
+            let recipe = Recipe::parse(&text, &self.path("x.toml")).map_err(|error| error.to_string())?;
+            let mut staged = Staged::new_in(&self.path("")).expect("a stage");
+            let store = Store::at(self.path("cache"));
+            match stage(&mut staged, &recipe, &recipe.archives[0], &store, &|_| {}) {
+                Ok(_) => Ok(staged
+                    .nodes()
+                    .filter(|(_, node)| node.kind != NodeKind::Directory)
+                    .map(|(path, node)| format!("{path} {:o}", node.mode))
+                    .collect()),
+                Err(ArchiveError::Unpack(error)) => Err(format!("{error}: {}", error.cause)),
+                Err(error) => Err(error.to_string()),
+            }
+        }
+    }
+
+    fn tar(members: &[(&str, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, contents) in members {
+            let mut header = tar::Header::new_gnu();
+            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_size(contents.len() as u64);
+            header.set_mode(0o755);
+            header.set_cksum();
+            builder.append(&header, contents.as_bytes()).expect("appended");
+        }
+        builder.into_inner().expect("a tar")
+    }
+
+    fn zip(members: &[(&str, &str)]) -> Vec<u8> {
+        let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, contents) in members {
+            let options = zip::write::SimpleFileOptions::default().unix_permissions(0o755);
+            writer.start_file(*name, options).expect("begun");
+            writer.write_all(contents.as_bytes()).expect("written");
+        }
+        writer.finish().expect("a zip").into_inner()
+    }
+
+    const TOOL: &[(&str, &str)] =
+        &[("tool-1.2/bin/tool", "x"), ("tool-1.2/README", "y"), ("tool-1.2/share/a", "z")];
+    const WORDS: &str = "strip = 1\ninto = \"/usr\"\ninclude = [\"/usr/bin/*\", \"/usr/share/**\"]\n";
+
+    #[test]
+    fn every_kind_of_archive_is_unpacked_where_the_recipe_says() {
+        let gzip = |bytes: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(bytes).expect("compressed");
+            encoder.finish().expect("compressed")
+        };
+        let bzip2 = |bytes: &[u8]| {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+            encoder.write_all(bytes).expect("compressed");
+            encoder.finish().expect("compressed")
+        };
+        let plain = tar(TOOL);
+        let archives = [
+            plain.clone(),
+            gzip(&plain),
+            bzip2(&plain),
+            liblzma::encode_all(&plain[..], 1).expect("compressed"),
+            zstd::encode_all(&plain[..], 1).expect("compressed"),
+            zip(TOOL),
+        ];
+        let place = Place::new();
+        for archive in archives {
+            assert_eq!(
+                place.unpack(&archive, WORDS).expect("unpacked"),
+                ["usr/bin/tool 755", "usr/share/a 755"]
+            );
+        }
+    }
+
+    #[test]
+    fn hostile_and_broken_archives_are_refused() {
+        let place = Place::new();
+        let refuse = |archive: &[u8]| place.unpack(archive, "into = \"/usr\"\n").expect_err("refused");
+        for (archive, expected) in [
+            (tar(&[("../x", "")]), "leads upwards out of the tree"),
+            (zip(&[("../x", "")]), "leads upwards out of the tree"),
+            (tar(&[("/x", "")]), "is an absolute path"),
+            (tar(&[("x", "a"), ("x", "b")]), "the archive brings `/usr/x` twice"),
+            (
+                b"not an archive, and longer than that of a tar's header".repeat(20),
+                "not an archive that can be read",
+            ),
+        ] {
+            let found = refuse(&archive);
+            assert!(found.contains(expected), "{expected}: {found}");
+        }
+        let whole = zip(TOOL);
+        for length in [30, whole.len() / 2, whole.len() - 4] {
+            assert!(refuse(&whole[..length]).contains("cannot unpack `tool`"), "{length}");
+        }
+        let packed = zstd::encode_all(&tar(TOOL)[..], 1).expect("compressed");
+        assert!(refuse(&packed[..packed.len() - 5]).contains("cannot unpack `tool`"));
+    }
+
+    #[test]
+    fn a_recipe_that_is_wrong_about_an_archive_is_told_where() {
+        let place = Place::new();
+        let nothing = place.unpack(&tar(TOOL), "").expect_err("nothing comes in");
+        assert!(nothing.contains("x.toml:4:10: nothing of `tool` comes into the extension"), "{nothing}");
+        let text = |words: &str| {
+            Recipe::parse(&format!("name = \"x\"\n[[archive]]\n{words}"), &place.path("x.toml"))
+        };
+        let digest = "0".repeat(64);
+        for (words, expected) in [
+            ("sha256 = \"00\"".to_owned(), "`00` is not a SHA-256"),
+            (format!("sha256 = \"{digest}\""), "exactly one of source and url"),
+            (format!("sha256 = \"{digest}\"\nurl = \"ftp://x\""), "not a URL that can be fetched"),
+            (format!("sha256 = \"{digest}\"\nsource = \"absent\""), "`absent` does not exist"),
+        ] {
+            let error = text(&words).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let recipe = text(&format!("sha256 = \"{digest}\"\nsource = \"tool\"")).expect("a recipe");
+        let mut staged = Staged::new_in(&place.path("")).expect("a stage");
+        let error =
+            stage(&mut staged, &recipe, &recipe.archives[0], &Store::at(place.path("cache")), &|_| {});
+        assert!(error.expect_err("changed").to_string().contains("`tool` has another SHA-256"));
     }
 }

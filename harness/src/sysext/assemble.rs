@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 
@@ -7,8 +6,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::OsRelease;
 
 use super::build::BuildError;
+use super::etc;
 use super::globs;
-use super::recipe::Recipe;
+use super::mangle::{self, Environment};
+use super::recipe::{Etc, Recipe};
 use super::release_file;
 use super::stage::{NodeKind, StageError, Staged};
 use super::tree::copy_tree;
@@ -17,9 +18,12 @@ const UNITS: &str = "usr/lib/systemd/system";
 const RELEASES: &str = "usr/lib/extension-release.d";
 
 /// Puts the recipe's own trees and files over what its packages brought.
-pub(super) fn overlay(staged: &mut Staged, recipe: &Recipe) -> Result<(), BuildError> {
+///
+/// It says which directories had opaque markers, which are left out.
+pub(super) fn overlay(staged: &mut Staged, recipe: &Recipe) -> Result<Vec<Utf8PathBuf>, BuildError> {
+    let mut opaque = Vec::new();
     for tree in &recipe.trees {
-        copy_tree(staged, &recipe.beside(tree.source.get_ref()))?;
+        opaque.extend(copy_tree(staged, &recipe.beside(tree.source.get_ref()))?);
     }
     let origin: Arc<str> = Arc::from("the recipe");
     for file in &recipe.files {
@@ -35,12 +39,26 @@ pub(super) fn overlay(staged: &mut Staged, recipe: &Recipe) -> Result<(), BuildE
             staged.put_file(&path, file.mode(), &mut contents.as_bytes(), &origin)?;
         }
     }
-    Ok(())
+    Ok(opaque)
 }
 
-/// Removes, moves and adds what the recipe's `[finish]` says.
-pub(super) fn finish(staged: &mut Staged, recipe: &Recipe) -> Result<(), BuildError> {
+/// Masks, mangles, removes, moves and adds what the recipe's `[finish]` says.
+///
+/// It says where the script has put opaque markers, which are removed.
+pub(super) fn finish(
+    staged: &mut Staged,
+    recipe: &Recipe,
+    environment: &Environment<'_>,
+) -> Result<Vec<Utf8PathBuf>, BuildError> {
     let origin: Arc<str> = Arc::from("the recipe");
+    mask(staged, recipe)?;
+    let opaque = match &recipe.finish.script {
+        Some(script) => mangle::run(staged, &recipe.beside(script.get_ref()), environment)?,
+        None => Vec::new(),
+    };
+    if let Some(Etc::Tmpfiles) = recipe.finish.etc {
+        etc::to_tmpfiles(staged, recipe.name())?;
+    }
     for pattern in &recipe.finish.remove {
         let glob = globs::compile(recipe, std::slice::from_ref(pattern))?;
         let covered: Vec<Utf8PathBuf> = staged
@@ -63,6 +81,27 @@ pub(super) fn finish(staged: &mut Staged, recipe: &Recipe) -> Result<(), BuildEr
     }
     for (target, units) in &recipe.finish.upholds {
         uphold(staged, target, units, &origin)?;
+    }
+    Ok(opaque)
+}
+
+/// Leaves out what the recipe's mask covers, and directories that are empty without it.
+fn mask(staged: &mut Staged, recipe: &Recipe) -> Result<(), BuildError> {
+    let globs = globs::compile(recipe, &recipe.finish.mask)?;
+    let covered: Vec<Utf8PathBuf> = staged
+        .nodes()
+        .map(|(path, _)| path)
+        .filter(|path| globs::matches(&globs, path))
+        .map(Utf8Path::to_owned)
+        .collect();
+    for path in covered {
+        staged.remove(&path)?;
+        for parent in path.ancestors().skip(1).filter(|parent| !parent.as_str().is_empty()) {
+            if staged.nodes().any(|(path, _)| path.parent() == Some(parent)) {
+                break;
+            }
+            staged.remove(parent)?;
+        }
     }
     Ok(())
 }
@@ -98,24 +137,6 @@ pub(super) fn put_release(
     let origin: Arc<str> = Arc::from("the builder");
     staged.put_file(&path, 0o644, &mut release_file::write(release).as_bytes(), &origin)?;
     Ok(())
-}
-
-/// A listing of the tree: mode, bytes, path and the target of a link, one a line.
-pub(super) fn contents(staged: &Staged) -> String {
-    let lines: BTreeMap<&Utf8Path, String> = staged
-        .nodes()
-        .map(|(path, node)| {
-            let line = match &node.kind {
-                NodeKind::Directory => format!("d {:04o} 0:0 {:>10} ./{path}\n", node.mode, "-"),
-                NodeKind::File { size } => format!("f {:04o} 0:0 {size:>10} ./{path}\n", node.mode),
-                NodeKind::Link { target } => {
-                    format!("l {:04o} 0:0 {:>10} ./{path} -> {target}\n", node.mode, "-")
-                }
-            };
-            (path, line)
-        })
-        .collect();
-    lines.into_values().collect()
 }
 
 fn inside(path: &str) -> Utf8PathBuf {

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_images::OsRelease;
 use loadgauge_images::host::{Entry, Store, StoreError};
+use loadgauge_images::{Architecture, OsRelease};
 use serde::{Deserialize, Serialize};
 
 use super::archive::{self, ArchiveError};
@@ -13,13 +13,18 @@ use super::assemble;
 use super::compatible::compatible;
 use super::debian::Package;
 use super::debian::{self, DebianError, Groups};
+use super::describe::{self, Component, DescribeError, Input, Listing, Material, Subject};
 use super::digest;
+use super::explain::Explanation;
+use super::gentoo::{self, Chosen, GentooError, Selection};
 use super::inputs;
 use super::lint;
-use super::pack::{self, Identity, PackError};
+use super::mangle::{Environment, MangleError};
+use super::pack::{self, Identity, PackError, Packing};
 use super::recipe::{Recipe, check_name};
 use super::recipe_error::RecipeError;
-use super::release_file::{ReleaseError, extension_release};
+use super::release_file::{About, ReleaseError, extension_release};
+use super::signing::KeyPair;
 use super::stage::{StageError, Staged};
 use super::target::Target;
 use super::tree::TreeError;
@@ -31,17 +36,27 @@ const EPOCH: u32 = 1_704_067_200;
 
 /// Rises whenever the builder gives other bytes for the same inputs, so that what it built before
 /// is not taken for what it would build now.
-const REVISION: u32 = 2;
+const REVISION: u32 = 4;
 
 /// An extension that was built, now or before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Built {
-    /// the extension; beside it lie `NAME_packages.txt` and `NAME_contents.txt`
+    /// the extension
     pub extension: Extension,
     /// Debian packages that went into it
     pub packages: Vec<Package>,
+    /// Gentoo packages that went into it
+    #[serde(default)]
+    pub gentoo: Vec<Chosen>,
+    /// why packages are in it
+    #[serde(default)]
+    pub explanation: Explanation,
     /// what the packages brought outside /usr and /opt
     pub dropped: Vec<Utf8PathBuf>,
+    /// programs in it that run with the rights of their owner or group, relative to the root
+    pub set_id: Vec<Utf8PathBuf>,
+    /// names of the files about it that lie beside it
+    pub described: Vec<String>,
     /// what its author should know
     pub warnings: Vec<String>,
     /// whether it was built before
@@ -72,9 +87,15 @@ pub enum BuildError {
     /// packages cannot be taken in
     #[error(transparent)]
     Debian(#[from] DebianError),
+    /// Gentoo packages cannot be taken in
+    #[error(transparent)]
+    Gentoo(Box<GentooError>),
     /// an archive cannot be taken in
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// the recipe's script cannot be run
+    #[error(transparent)]
+    Mangle(#[from] MangleError),
     /// something does not fit into the tree
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -101,6 +122,14 @@ pub enum BuildError {
         format: Format,
         /// why not
         source: PackError,
+    },
+    /// it cannot be described
+    #[error("cannot describe `{name}`")]
+    Describe {
+        /// the extension
+        name: String,
+        /// why not
+        source: DescribeError,
     },
     /// two builds of the same gave different bytes
     #[error("`{name}` as {format} is not reproducible: SHA-512 {first} at first, then {second}")]
@@ -129,6 +158,12 @@ pub enum BuildError {
     },
 }
 
+impl From<GentooError> for BuildError {
+    fn from(error: GentooError) -> Self {
+        Self::Gentoo(Box::new(error))
+    }
+}
+
 impl BuildError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
@@ -138,8 +173,11 @@ impl BuildError {
             Self::Release { source, .. } => source.hint(),
             Self::Tree(error) => error.hint(),
             Self::Debian(error) => error.hint(),
+            Self::Gentoo(error) => error.hint(),
             Self::Archive(error) => error.hint(),
+            Self::Mangle(error) => error.hint(),
             Self::Pack { source, .. } => source.hint(),
+            Self::Describe { source, .. } => source.hint(),
             Self::SecondRelease { .. } => Some("say in [compatible] what it should say".to_owned()),
             Self::Unfit(_) => {
                 Some("take it out with [finish] remove, or move it with [finish] move".to_owned())
@@ -152,8 +190,10 @@ impl BuildError {
     pub fn is_host(&self) -> bool {
         match self {
             Self::Debian(error) => error.is_host(),
+            Self::Gentoo(error) => error.is_host(),
             Self::Archive(error) => error.is_host(),
-            Self::Pack { .. } | Self::Store(_) => true,
+            Self::Mangle(error) => error.is_host(),
+            Self::Pack { .. } | Self::Describe { .. } | Self::Store(_) => true,
             _ => false,
         }
     }
@@ -191,6 +231,22 @@ pub fn build(
     }
 }
 
+/// Says why packages go into an extension, and which of those that they need are there already.
+/// Nothing is built.
+///
+/// # Errors
+/// See [`BuildError`].
+pub fn explain(
+    recipe: &Recipe,
+    target: &Target<'_>,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<Explanation, BuildError> {
+    let mut explanation = debian::resolve_recipe(recipe, target.base, store, progress)?.explanation;
+    explanation.extend(gentoo::select(recipe, target, store, progress)?.explanation);
+    Ok(explanation)
+}
+
 /// Builds an extension a second time, elsewhere, and compares it with the kept one.
 ///
 /// # Errors
@@ -222,6 +278,9 @@ struct Plan<'a> {
     store: &'a Store,
     progress: &'a dyn Fn(&str),
     groups: Groups,
+    gentoo: Selection,
+    packing: Packing,
+    packer: String,
     epoch: u32,
     key: String,
 }
@@ -236,16 +295,22 @@ impl<'a> Plan<'a> {
     ) -> Result<Self, BuildError> {
         check_name(recipe.name()).map_err(|(message, hint)| BuildError::Name(message, hint))?;
         let pack_error = |source| BuildError::Pack { name: recipe.name().to_owned(), format, source };
-        let packer = pack::packer(format).map_err(pack_error)?;
-        let groups = debian::resolve_recipe(recipe, target.base, store, progress)?;
+        let packing = packing(recipe, format).map_err(pack_error)?;
+        let packer = pack::packer(format, &packing).map_err(pack_error)?;
+        let groups = debian::resolve_recipe(recipe, target.base, store, progress)?.groups;
+        let gentoo = gentoo::select(recipe, target, store, progress)?;
         let epoch = epoch(recipe)?;
-        let mut plan = Self { recipe, target, format, store, progress, groups, epoch, key: String::new() };
+        let key = String::new();
+        let mut plan =
+            Self { recipe, target, format, store, progress, groups, gentoo, packing, packer, epoch, key };
         let mut parts = inputs::of_recipe(recipe)?;
-        parts.extend([REVISION.to_string(), format.to_string(), packer, epoch.to_string()]);
-        parts.extend(target.links.iter().map(|(path, target)| format!("{path} -> {target}")));
+        parts.extend([REVISION.to_string(), format.to_string(), plan.packer.clone(), epoch.to_string()]);
+        parts.push(plan.packing.key(format));
+        parts.push(target.links.key().to_owned());
         // Whether there are units is not known yet, and follows from the rest.
         parts.push(format!("{:?}", plan.release(false)?));
         parts.push(debian::list(&plan.groups));
+        parts.push(gentoo::key(&plan.gentoo));
         plan.key = digest::of_parts(parts);
         Ok(plan)
     }
@@ -257,8 +322,34 @@ impl<'a> Plan<'a> {
     fn release(&self, reload: bool) -> Result<OsRelease, BuildError> {
         let compatible = &self.recipe.compatible;
         let reload = compatible.reload_manager.unwrap_or(reload);
-        extension_release(compatible, self.target.os_release, self.target.architecture, reload)
+        let (target, about) = (self.target, self.about());
+        extension_release(compatible, target.os_release, target.architecture, reload, &about)
             .map_err(|source| BuildError::Release { recipe: self.recipe.path.clone(), source })
+    }
+
+    /// What the recipe says, and what its package says where it asks for one alone.
+    fn about(&self) -> About<'_> {
+        let mut asked = self.recipe.debian.iter().flat_map(|section| &section.packages);
+        let only = asked.next().filter(|_| asked.next().is_none()).map(toml::Spanned::get_ref);
+        let package = self.groups.iter().flatten().find(|package| Some(&package.name) == only);
+        let version = self.recipe.version.as_ref().map(|version| version.get_ref().as_str());
+        About {
+            id: self.recipe.name(),
+            name: package.map(|package| package.name.as_str()),
+            version: version.or(package.map(|package| package.version.as_str())),
+            homepage: self.recipe.homepage.as_deref(),
+            bug_report: self.recipe.bug_report.as_deref(),
+        }
+    }
+
+    /// What the recipe's script finds.
+    fn environment(&self) -> Environment<'a> {
+        Environment {
+            name: self.recipe.name(),
+            version: self.recipe.version.as_ref().map_or("", |version| version.get_ref()),
+            architecture: self.target.architecture.systemd_name(),
+            epoch: self.epoch,
+        }
     }
 
     /// Reads what was written about a kept build.
@@ -284,34 +375,109 @@ impl<'a> Plan<'a> {
     fn make(&self, directory: &Utf8Path) -> Result<Built, BuildError> {
         let mut staged = Staged::new_in(directory)?;
         let (recipe, store) = (self.recipe, self.store);
+        if recipe.finish.etc.is_some() {
+            staged.take_etc();
+        }
         let mut dropped =
             debian::stage(&mut staged, recipe, &self.groups, self.target.base, store, self.progress)?;
+        let gentoo = gentoo::stage(&mut staged, recipe, &self.gentoo, self.progress)?;
+        dropped.extend(gentoo.dropped);
         for source in &recipe.archives {
             dropped.extend(archive::stage(&mut staged, recipe, source, store, self.progress)?);
         }
-        assemble::overlay(&mut staged, recipe)?;
-        assemble::finish(&mut staged, recipe)?;
+        let mut opaque = assemble::overlay(&mut staged, recipe)?;
+        opaque.extend(assemble::finish(&mut staged, recipe, &self.environment())?);
         let release = self.release(assemble::has_units(&staged))?;
         assemble::put_release(&mut staged, recipe, &release)?;
-        let warnings = self.judge(&staged)?;
-        let write = |name: &str, text: &str| {
-            let path = directory.join(name);
-            fs::write(&path, text).map_err(BuildError::io("write", &path))
-        };
-        write(&format!("{}_contents.txt", recipe.name()), &assemble::contents(&staged))?;
-        if !self.groups.is_empty() {
-            write(&format!("{}_packages.txt", recipe.name()), &debian::list(&self.groups))?;
-        }
+        let mut warnings = self.judge(&staged)?;
+        warnings.extend(self.gentoo.warnings.iter().cloned());
+        warnings.extend(opaque.iter().map(|path| format!("/{path} was marked opaque, which was left out")));
+        staged.settle(self.epoch)?;
+        let listing = Listing::of(&staged, self.epoch).map_err(BuildError::io("list", staged.root()))?;
+        let (set_id, uncompressed) = (listing.set_id(), staged.size());
         let extension = self.pack(&staged, directory, release)?;
-        let packages = self.groups.iter().flatten().cloned().collect();
-        let built = Built { extension, packages, dropped, warnings, cached: false };
+        let packages: Vec<Package> = self.groups.iter().flatten().cloned().collect();
+        let material = Material {
+            listing,
+            uncompressed,
+            components: self.components(&packages),
+            packages: packages.iter().filter_map(|package| package.kept(store)).collect(),
+            database: gentoo.database,
+            inputs: self.inputs(&packages)?,
+        };
+        let described = self.describe(&extension, &material, directory)?;
+        let built = Built {
+            extension,
+            packages,
+            gentoo: self.gentoo.packages().cloned().collect(),
+            explanation: self.gentoo.explanation.clone(),
+            dropped,
+            set_id,
+            described,
+            warnings,
+            cached: false,
+        };
         // Where it lies is for the reader to say: the directory gets its name later.
         let mut kept = built.clone();
         kept.extension.path = Utf8PathBuf::from(self.file_name());
+        let path = directory.join("built.json");
         let text = serde_json::to_string_pretty(&kept)
-            .map_err(|error| BuildError::io("write", &directory.join("built.json"))(error.into()))?;
-        write("built.json", &text)?;
+            .map_err(|error| BuildError::io("write", &path)(error.into()))?;
+        fs::write(&path, text).map_err(BuildError::io("write", &path))?;
         Ok(built)
+    }
+
+    fn components(&self, packages: &[Package]) -> Vec<Component> {
+        let suite = self.target.base.map_or("unknown", |base| base.archive.suite.as_str());
+        let debian = packages.iter().map(|package| Component::of_debian(package, suite));
+        let architecture = self.target.architecture.debian_name();
+        let gentoo = self.gentoo.packages().map(|package| Component::of_gentoo(package, architecture));
+        debian.chain(gentoo).collect()
+    }
+
+    /// Everything that went in: the recipe with its files, the packages, and the base, if any.
+    fn inputs(&self, packages: &[Package]) -> Result<Vec<Input>, BuildError> {
+        let mut inputs = inputs::list(self.recipe)?;
+        for (package, component) in packages.iter().zip(self.components(packages)) {
+            let (name, sha256) = (package.file_name(), package.sha256.clone());
+            inputs.push(Input { name, uri: component.purl(), sha256 });
+        }
+        for package in self.gentoo.packages() {
+            let component = Component::of_gentoo(package, self.target.architecture.debian_name());
+            let name = package.path.file_name().unwrap_or_default().to_owned();
+            inputs.push(Input { name, uri: component.purl(), sha256: package.sha256.clone() });
+        }
+        if let Some(base) = self.target.base.filter(|_| !packages.is_empty()) {
+            let uri = format!("base:{}", base.archive.suite);
+            inputs.push(Input { name: "base".to_owned(), uri, sha256: base.digest.clone() });
+        }
+        Ok(inputs)
+    }
+
+    fn describe(
+        &self,
+        extension: &Extension,
+        material: &Material,
+        directory: &Utf8Path,
+    ) -> Result<Vec<String>, BuildError> {
+        let (recipe, identity) = (self.recipe, self.identity());
+        let subject = Subject {
+            name: recipe.name(),
+            version: recipe.version.as_ref().map(|version| version.get_ref().as_str()),
+            architecture: extension.release.get("ARCHITECTURE").unwrap_or("_any"),
+            recipe: recipe.path.file_name().unwrap_or_default(),
+            format: self.format,
+            file_name: &self.file_name(),
+            packer: &self.packer,
+            url: recipe.publish.as_ref().map(|publish| publish.url.get_ref().as_str()),
+            identity: &identity,
+        };
+        let described = describe::write(&subject, extension, material, directory);
+        described.map_err(|source| BuildError::Describe { name: self.name(), source })
+    }
+
+    fn identity(&self) -> Identity {
+        Identity { epoch: self.epoch, seed: self.key.clone() }
     }
 
     /// Refuses what cannot be used, and says what else is noteworthy.
@@ -350,11 +516,14 @@ impl<'a> Plan<'a> {
         release: OsRelease,
     ) -> Result<Extension, BuildError> {
         (self.progress)(&format!("packing {} as {}", self.recipe.name(), self.format));
-        staged.settle(self.epoch)?;
         let size = staged.size();
         let path = directory.join(self.file_name());
-        let identity = Identity { epoch: self.epoch, seed: self.key.clone() };
-        pack::pack(staged, self.format, &self.recipe.pack, &identity, &path)
+        let architecture = match release.get("ARCHITECTURE") {
+            Some("x86-64") => Architecture::Amd64,
+            Some("arm64") => Architecture::Arm64,
+            _ => self.target.architecture,
+        };
+        pack::pack(staged, self.format, &self.packing, architecture, &self.identity(), &path)
             .map_err(|source| BuildError::Pack { name: self.name(), format: self.format, source })?;
         let (size, sha512) = if self.format == Format::Directory {
             (size, inputs::digest_of_directory(&path)?)
@@ -365,6 +534,18 @@ impl<'a> Plan<'a> {
         };
         Ok(Extension { name: self.name(), format: self.format, path, size, sha512, release })
     }
+}
+
+/// What the recipe says of packing, with its key pair where a DDI is to be signed.
+fn packing(recipe: &Recipe, format: Format) -> Result<Packing, PackError> {
+    let mut packing = recipe.pack.clone();
+    if let (Format::Ddi, None, Some(key), Some(certificate)) =
+        (format, &packing.signer, &packing.private_key, &packing.certificate)
+    {
+        let (key, certificate) = (recipe.beside(key.get_ref()), recipe.beside(certificate.get_ref()));
+        packing.signer = Some(KeyPair::load(&key, &certificate)?);
+    }
+    Ok(packing)
 }
 
 /// See <https://reproducible-builds.org/specs/source-date-epoch/>.

@@ -29,7 +29,7 @@ pub struct Extension {
 pub enum Format {
     /// a plain directory
     Directory,
-    /// squashfs, compressed with zstd
+    /// squashfs
     Squashfs,
     /// erofs
     Erofs,
@@ -37,6 +37,8 @@ pub enum Format {
     Ext4,
     /// btrfs
     Btrfs,
+    /// a GPT image with dm-verity and, where there is a key, a signature
+    Ddi,
 }
 
 impl fmt::Display for Format {
@@ -47,6 +49,7 @@ impl fmt::Display for Format {
             Self::Erofs => "erofs",
             Self::Ext4 => "ext4",
             Self::Btrfs => "btrfs",
+            Self::Ddi => "ddi",
         })
     }
 }

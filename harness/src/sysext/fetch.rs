@@ -11,7 +11,7 @@ use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use super::digest;
 
 /// How long a server may keep silent.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// How often a download that broke off is begun anew, and what is waited before.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(2);
@@ -103,7 +103,7 @@ impl FetchError {
 ///
 /// # Errors
 /// See [`FetchError`]. Nothing is kept that is not what was asked for.
-pub fn fetch(url: &str, sha256: &str, limit: u64, store: &Store) -> Result<Utf8PathBuf, FetchError> {
+pub(super) fn fetch(url: &str, sha256: &str, limit: u64, store: &Store) -> Result<Utf8PathBuf, FetchError> {
     let name = "file";
     let vacancy = match store.entry(KIND, sha256)? {
         Entry::Ready(directory) => return Ok(directory.join(name)),
@@ -123,7 +123,7 @@ pub fn fetch(url: &str, sha256: &str, limit: u64, store: &Store) -> Result<Utf8P
 ///
 /// # Errors
 /// See [`FetchError`].
-pub fn read(url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+pub(super) fn read(url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
     again(|| {
         let mut bytes = Vec::new();
         let mut reader = open(url)?.take(limit + 1);

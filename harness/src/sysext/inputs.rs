@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use camino::Utf8Path;
-use sha2::{Digest as _, Sha512};
+use sha2::{Digest as _, Sha256, Sha512};
 
 use super::build::BuildError;
+use super::describe::Input;
 use super::digest;
 use super::recipe::Recipe;
 
@@ -18,10 +19,48 @@ pub(super) fn of_recipe(recipe: &Recipe) -> Result<Vec<String>, BuildError> {
         let path = recipe.beside(source.get_ref());
         parts.push(digest::sha256_of_file(&path).map_err(BuildError::io("read", &path))?);
     }
+    if let Some(script) = &recipe.finish.script {
+        let path = recipe.beside(script.get_ref());
+        parts.push(digest::sha256_of_file(&path).map_err(BuildError::io("read", &path))?);
+    }
     for tree in &recipe.trees {
         parts.extend(listing(&recipe.beside(tree.source.get_ref()))?);
     }
     Ok(parts)
+}
+
+/// The same for people to read: each file by its path beside the recipe.
+pub(super) fn list(recipe: &Recipe) -> Result<Vec<Input>, BuildError> {
+    let directory = recipe.path.parent().unwrap_or(Utf8Path::new(""));
+    let input = |path: &Utf8Path| {
+        let sha256 = digest::sha256_of_file(path).map_err(BuildError::io("read", path))?;
+        let uri = path.strip_prefix(directory).unwrap_or(path).to_string();
+        let name = path.file_name().unwrap_or_default().to_owned();
+        Ok::<_, BuildError>(Input { name, uri, sha256 })
+    };
+    let sha256 = hex::encode(Sha256::digest(recipe.text.as_bytes()));
+    let name = recipe.path.file_name().unwrap_or_default().to_owned();
+    let mut inputs = vec![Input { uri: name.clone(), name, sha256 }];
+    let files = recipe.files.iter().filter_map(|file| file.source.as_ref());
+    for source in files.chain(&recipe.finish.script) {
+        inputs.push(input(&recipe.beside(source.get_ref()))?);
+    }
+    for archive in &recipe.archives {
+        let local = archive.source.as_ref().map(|source| source.get_ref().to_string());
+        let uri = local.or_else(|| archive.url.as_ref().map(|url| url.get_ref().clone())).unwrap_or_default();
+        let name = uri.rsplit('/').next().unwrap_or_default().to_owned();
+        inputs.push(Input { name, uri, sha256: archive.sha256.get_ref().clone() });
+    }
+    for tree in &recipe.trees {
+        let root = recipe.beside(tree.source.get_ref());
+        for entry in walkdir::WalkDir::new(&root).sort_by_file_name() {
+            let entry = entry.map_err(|error| BuildError::io("read", &root)(error.into()))?;
+            if let (true, Some(path)) = (entry.file_type().is_file(), Utf8Path::from_path(entry.path())) {
+                inputs.push(input(path)?);
+            }
+        }
+    }
+    Ok(inputs)
 }
 
 /// SHA-512 in hex of the sorted listing of a directory, with the digests of its files.

@@ -4,30 +4,36 @@
 //! `recipe -> sources -> stage -> finish -> image`, with one file for each:
 //!
 //! - [`recipe`]: the file format
-//! - [`debian`] with `apt` and `deb`, and `tree`: where the contents come from
+//! - [`debian`] and [`gentoo`] with `apt` and `deb`, and `tree`: where the contents come from
 //! - [`stage`]: the tree before it is packed, which belongs to root whoever builds it
 //! - [`release_file`] and [`compatible()`]: what systemd-sysext goes by when it merges or refuses
 //! - [`lint`]: what breaks extensions on Flatcar
 //! - [`pack`]: the image formats, each the same bytes every time
+//! - [`describe`]: what is written about the extension, beside it
 //! - [`build()`]: all of it together, kept under the digest of its inputs
 
 mod archive;
 mod assemble;
+mod attributes;
 /// All steps of a build, and what comes out of it.
 pub mod build;
 /// Whether a system merges an extension.
 pub mod compatible;
 
-/// Packages from a Debian archive.
 pub mod debian;
+pub mod describe;
 mod digest;
 pub mod elf;
+mod etc;
+/// Why an extension holds what it holds.
+pub mod explain;
 mod extension;
 mod fetch;
+pub mod gentoo;
 mod globs;
 mod inputs;
-/// What breaks extensions on Flatcar.
 pub mod lint;
+mod mangle;
 mod member;
 pub mod pack;
 /// The file that says how an extension is built.
@@ -35,6 +41,9 @@ pub mod recipe;
 mod recipe_error;
 /// The extension-release file.
 pub mod release_file;
+mod rescan;
+/// The key pair that signs an image.
+pub mod signing;
 /// The tree before it is packed.
 pub mod stage;
 mod target;
@@ -42,14 +51,16 @@ mod tree;
 mod unpack;
 
 pub use archive::ArchiveError;
-pub use build::{BuildError, Built, build, check_reproducible};
+pub use build::{BuildError, Built, build, check_reproducible, explain as explain_packages};
 pub use compatible::{Refusal, compatible};
 pub use debian::{AptError, Package};
 pub use extension::{Extension, Format};
 pub use fetch::FetchError;
+pub use mangle::MangleError;
 pub use member::NameError;
 pub use recipe::Recipe;
 pub use recipe_error::RecipeError;
+pub use rescan::RescanError;
 pub use target::Target;
 pub use tree::TreeError;
 pub use unpack::{UnpackCause, UnpackError};

@@ -7,8 +7,12 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::archive;
+use super::gentoo::GentooSource;
+use super::pack::Packing;
 use super::recipe_error::RecipeError;
+use super::signing::KeyPair;
 use super::stage::is_kept;
+use super::{Format, mangle};
 
 /// A file that says how an extension is built.
 ///
@@ -22,6 +26,12 @@ pub struct Recipe {
     /// what it is about, in a line
     #[serde(default)]
     pub summary: String,
+    /// its version, for people and for systemd-sysupdate
+    pub version: Option<Spanned<String>>,
+    /// where its project is at home
+    pub homepage: Option<String>,
+    /// where mistakes in it are told
+    pub bug_report: Option<String>,
     /// seconds since 1970 that every file gets as its times, where `SOURCE_DATE_EPOCH` says
     /// nothing else
     pub epoch: Option<u32>,
@@ -34,6 +44,9 @@ pub struct Recipe {
     /// Debian packages, with what they need beyond the base
     #[serde(default)]
     pub debian: Vec<DebianSource>,
+    /// Gentoo's binary packages, with what they need beyond the base
+    #[serde(default)]
+    pub gentoo: Vec<GentooSource>,
     /// archives that are unpacked
     #[serde(default, rename = "archive")]
     pub archives: Vec<ArchiveSource>,
@@ -46,9 +59,11 @@ pub struct Recipe {
     /// what is done to the tree when everything is in it
     #[serde(default)]
     pub finish: Finish,
-    /// how hard the packers try
+    /// how it is packed
     #[serde(default)]
     pub pack: Packing,
+    /// where it is published
+    pub publish: Option<Publish>,
     /// where the recipe was read from
     #[serde(skip)]
     pub path: Utf8PathBuf,
@@ -141,11 +156,19 @@ pub struct ArchiveSource {
     pub exclude: Vec<Spanned<String>>,
 }
 
-/// What is done to the finished tree, in this order.
+/// What is done to the finished tree, in this order: `mask`, `script`, `etc`, `remove`, `move`,
+/// `upholds`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Finish {
-    /// globs of paths that are removed
+    /// globs of paths that are left out, whether there are any or not, as Portage's `INSTALL_MASK`
+    #[serde(default)]
+    pub mask: Vec<Spanned<String>>,
+    /// a script beside the recipe, which is run in the tree
+    pub script: Option<Spanned<Utf8PathBuf>>,
+    /// what becomes of what belongs in /etc; it is left out when not given
+    pub etc: Option<Etc>,
+    /// globs of paths that are removed, each of which must cover something
     #[serde(default)]
     pub remove: Vec<Spanned<String>>,
     /// directories whose contents move to another, such as `/usr/sbin` to `/usr/bin`
@@ -157,14 +180,20 @@ pub struct Finish {
     pub upholds: BTreeMap<String, Vec<String>>,
 }
 
-/// How hard the packers try. What is not given is quick.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// What becomes of what belongs in /etc.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Etc {
+    /// it lies in `/usr/share/NAME/etc`, and systemd-tmpfiles copies it
+    Tmpfiles,
+}
+
+/// Where systemd-sysupdate finds the extension and its successors.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Packing {
-    /// of zstd, 1 to 22; 3 when not given
-    pub squashfs_level: Option<u32>,
-    /// of lz4hc, 0 to 12; 3 when not given
-    pub erofs_level: Option<u32>,
+pub struct Publish {
+    /// the directory that holds `SHA256SUMS` and the images
+    pub url: Spanned<String>,
 }
 
 impl Recipe {
@@ -199,6 +228,19 @@ impl Recipe {
         Self { name: Spanned::new(span, name.to_owned()), ..self.clone() }
     }
 
+    /// The same recipe, where a DDI is signed by this key pair.
+    #[must_use]
+    pub fn signed_by(&self, pair: &KeyPair) -> Self {
+        let mut recipe = self.clone();
+        recipe.pack.signer = Some(pair.clone());
+        recipe
+    }
+
+    /// How it is packed: as asked for, else as the recipe says, else as squashfs.
+    pub fn format(&self, asked: Option<Format>) -> Format {
+        asked.or(self.pack.format).unwrap_or(Format::Squashfs)
+    }
+
     /// The extension's name.
     pub fn name(&self) -> &str {
         self.name.get_ref()
@@ -223,8 +265,8 @@ impl Recipe {
     fn check(&self) -> Result<(), RecipeError> {
         check_name(self.name()).map_err(|(message, hint)| self.error(&self.name, message, hint))?;
         let empty = self.files.is_empty() && self.trees.is_empty();
-        if empty && self.debian.is_empty() && self.archives.is_empty() {
-            let hint = "add [[file]], [[tree]], [[archive]] or [[debian]]";
+        if empty && self.debian.is_empty() && self.gentoo.is_empty() && self.archives.is_empty() {
+            let hint = "add [[file]], [[tree]], [[archive]], [[debian]] or [[gentoo]]";
             return Err(self.error(&self.name, "the recipe puts nothing into the extension", hint));
         }
         for file in &self.files {
@@ -232,6 +274,22 @@ impl Recipe {
         }
         for tree in &self.trees {
             self.check_source(&tree.source)?;
+        }
+        if let Some(script) = &self.finish.script {
+            self.check_source(script)?;
+            if !mangle::is_script(&self.beside(script.get_ref())) {
+                let message = format!("`{}` is no script", script.get_ref());
+                return Err(self.error(script, message, "name a file"));
+            }
+        }
+        if let Some(version) = self.version.as_ref().filter(|version| !is_version(version.get_ref())) {
+            let message = format!("`{}` cannot be a version", version.get_ref());
+            let hint =
+                "letters, digits, `.`, `+`, `~` and `^`; systemd compares it and puts it into file names";
+            return Err(self.error(version, message, hint));
+        }
+        for source in &self.gentoo {
+            source.check(self)?;
         }
         for source in &self.debian {
             for package in &source.packages {
@@ -252,8 +310,9 @@ impl Recipe {
             }
         }
         let archives = self.archives.iter().flat_map(|source| source.include.iter().chain(&source.exclude));
-        let excludes = self.debian.iter().flat_map(|source| &source.exclude).chain(archives);
-        for pattern in excludes.chain(&self.finish.remove) {
+        let gentoo = self.gentoo.iter().flat_map(|source| &source.exclude);
+        let excludes = self.debian.iter().flat_map(|source| &source.exclude).chain(archives).chain(gentoo);
+        for pattern in excludes.chain(&self.finish.remove).chain(&self.finish.mask) {
             if let Err(error) = globset::Glob::new(pattern.get_ref()) {
                 let hint = "a glob such as \"/usr/share/doc/**\"";
                 return Err(self.error(pattern, error.to_string(), hint));
@@ -263,11 +322,55 @@ impl Recipe {
             self.check_path(to, from)?;
             self.check_path(to, to.get_ref())?;
         }
+        self.check_publish()?;
+        self.check_packing()
+    }
+
+    fn check_publish(&self) -> Result<(), RecipeError> {
+        let Some(Publish { url }) = &self.publish else { return Ok(()) };
+        let plain = |c: char| !c.is_whitespace() && !c.is_control();
+        let web = ["https://", "http://", "file:///"].iter().any(|scheme| url.get_ref().starts_with(scheme));
+        if !web || !url.get_ref().chars().all(plain) {
+            let message = format!("`{}` is not where something can be fetched from", url.get_ref());
+            return Err(self.error(
+                url,
+                message,
+                "a directory such as \"https://example.org/extensions/tool\"",
+            ));
+        }
+        if self.version.is_none() {
+            let hint = "say `version = \"1.2.3\"`: systemd-sysupdate tells images apart by it";
+            return Err(self.error(url, "what is published needs a version", hint));
+        }
         Ok(())
     }
 
+    fn check_packing(&self) -> Result<(), RecipeError> {
+        let pack = &self.pack;
+        if let Some((level, what, expected)) = pack.wrong_level() {
+            let message = format!("{} is no level of {what}", level.get_ref());
+            return Err(self.error(level, message, &format!("it may be {expected}")));
+        }
+        match (&pack.private_key, &pack.certificate) {
+            (Some(key), Some(certificate)) => {
+                self.check_source(key)?;
+                self.check_source(certificate)
+            }
+            (None, None) => Ok(()),
+            (Some(one), None) | (None, Some(one)) => {
+                let message = "a signature needs both a private-key and a certificate";
+                Err(self.error(one, message, "name both, or neither"))
+            }
+        }
+    }
+
     fn check_file(&self, file: &FileSource) -> Result<(), RecipeError> {
-        self.check_path(&file.path, file.path.get_ref())?;
+        let path = file.path.get_ref();
+        let in_etc = self.finish.etc.is_some().then(|| path.strip_prefix("/etc/")).flatten();
+        match in_etc {
+            Some(rest) => self.check_path(&file.path, &format!("/usr/{rest}"))?,
+            None => self.check_path(&file.path, path)?,
+        }
         let kinds = [file.contents.is_some(), file.source.is_some(), file.link.is_some()];
         if kinds.into_iter().filter(|given| *given).count() != 1 {
             let message = format!("`{}` needs exactly one of contents, source and link", file.path.get_ref());
@@ -291,7 +394,7 @@ impl Recipe {
             return Ok(());
         }
         let hint = "an extension holds absolute paths under /usr and /opt and nothing else; what belongs in \
-                    /etc comes through Ignition";
+                    /etc comes through Ignition, or with [finish] etc = \"tmpfiles\"";
         Err(self.error(at, format!("`{path}` is not a path that an extension can hold"), hint))
     }
 
@@ -324,6 +427,13 @@ pub(super) fn check_name(name: &str) -> Result<(), (String, &'static str)> {
         return Err((format!("`{name}` ends with `.raw`"), "leave `.raw` to the image file"));
     }
     Ok(())
+}
+
+/// What strverscmp and a pattern of systemd-sysupdate both take: no `-`, which parts a name from
+/// its version, and no `_`, behind which an architecture may stand.
+fn is_version(version: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".+~^".contains(&byte);
+    version.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric()) && version.bytes().all(plain)
 }
 
 /// Debian policy 5.6.1.

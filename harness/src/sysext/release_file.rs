@@ -35,6 +35,36 @@ impl ReleaseError {
     }
 }
 
+/// What an extension-release file says of the extension itself, for people; systemd passes over it.
+/// Flatcar's SDK has written these fields since 2025.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct About<'a> {
+    /// what systemd-sysext calls it
+    pub id: &'a str,
+    /// the name of its only package
+    pub name: Option<&'a str>,
+    /// its version, or that of its only package
+    pub version: Option<&'a str>,
+    /// where its project is at home
+    pub homepage: Option<&'a str>,
+    /// where mistakes in it are told
+    pub bug_report: Option<&'a str>,
+}
+
+impl<'a> About<'a> {
+    /// In the order of the SDK.
+    fn fields(&self) -> impl Iterator<Item = (&'static str, &'a str)> {
+        let all = [
+            ("SYSEXT_ID", Some(self.id).filter(|id| !id.is_empty())),
+            ("SYSEXT_NAME", self.name),
+            ("SYSEXT_VERSION_ID", self.version),
+            ("SYSEXT_HOME_URL", self.homepage),
+            ("SYSEXT_BUG_REPORT_URL", self.bug_report),
+        ];
+        all.into_iter().filter_map(|(field, value)| Some((field, value?)))
+    }
+}
+
 /// The fields of an extension-release file, see extension-release in os-release(5).
 ///
 /// `reload` says whether systemd is to look for new units after a merge, which it understands
@@ -47,6 +77,7 @@ pub fn extension_release(
     image: &OsRelease,
     architecture: Architecture,
     reload: bool,
+    about: &About<'_>,
 ) -> Result<OsRelease, ReleaseError> {
     let mut release = OsRelease::default();
     let own = |key, field| image.get(field).map(str::to_owned).ok_or(ReleaseError::Missing { key, field });
@@ -78,6 +109,9 @@ pub fn extension_release(
     if reload {
         release.set("EXTENSION_RELOAD_MANAGER", "1");
     }
+    for (field, value) in about.fields() {
+        release.set(field, value.to_owned());
+    }
     let breaks = |value: &str| value.chars().any(|c| c.is_control() || "'\"\\".contains(c));
     if let Some((_, value)) = release.iter().find(|(_, value)| breaks(value)) {
         return Err(ReleaseError::Value(value.to_owned()));
@@ -88,13 +122,19 @@ pub fn extension_release(
 /// Writes an extension-release file as Flatcar's SDK does since 2025: strings in single quotes,
 /// switches bare, in the SDK's order.
 pub fn write(release: &OsRelease) -> String {
-    let order = ["ID", "VERSION_ID", "SYSEXT_LEVEL", "ARCHITECTURE"];
+    let order = ["ID", "VERSION_ID", "SYSEXT_LEVEL", "ARCHITECTURE", "EXTENSION_RELOAD_MANAGER"];
+    let about = ["SYSEXT_ID", "SYSEXT_NAME", "SYSEXT_VERSION_ID", "SYSEXT_HOME_URL", "SYSEXT_BUG_REPORT_URL"];
     let mut text = String::new();
-    for (name, value) in order.into_iter().filter_map(|name| Some((name, release.get(name)?))) {
-        let _ = writeln!(text, "{name}='{value}'");
-    }
-    for (name, value) in release.iter().filter(|(name, _)| !order.contains(name)) {
-        let _ = writeln!(text, "{name}={value}");
+    for name in order.into_iter().chain(about) {
+        match release.get(name) {
+            None => {}
+            Some(value) if name == "EXTENSION_RELOAD_MANAGER" => {
+                let _ = writeln!(text, "{name}={value}");
+            }
+            Some(value) => {
+                let _ = writeln!(text, "{name}='{value}'");
+            }
+        }
     }
     text
 }
@@ -116,6 +156,14 @@ fn architecture_name(wanted: Option<&str>, image: Architecture) -> Result<String
 mod tests {
     use super::*;
 
+    const ABOUT: About<'_> = About {
+        id: "docker-flatcar",
+        name: Some("docker"),
+        version: Some("28.0.4"),
+        homepage: Some("https://docker.com/"),
+        bug_report: Some("https://issues.flatcar.org"),
+    };
+
     fn image() -> OsRelease {
         OsRelease::parse("ID=flatcar\nVERSION_ID=4593.2.5\nSYSEXT_LEVEL=1.0\n").expect("valid")
     }
@@ -123,7 +171,7 @@ mod tests {
     fn written(change: impl Fn(&mut Compatible)) -> String {
         let mut compatible = Compatible::default();
         change(&mut compatible);
-        match extension_release(&compatible, &image(), Architecture::Amd64, true) {
+        match extension_release(&compatible, &image(), Architecture::Amd64, true, &ABOUT) {
             Ok(release) => write(&release),
             Err(error) => format!("error: {error}\n"),
         }
@@ -147,8 +195,8 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let release =
-            extension_release(&Compatible::default(), &image(), Architecture::Arm64, true).expect("valid");
+        let release = extension_release(&Compatible::default(), &image(), Architecture::Arm64, true, &ABOUT)
+            .expect("valid");
         assert_eq!(OsRelease::parse(&write(&release)), Ok(release));
     }
 
@@ -156,7 +204,8 @@ mod tests {
     fn an_image_without_a_level_is_bound_by_version() {
         let image = OsRelease::parse("ID=debian\nVERSION_ID=13\n").expect("valid");
         let release =
-            extension_release(&Compatible::default(), &image, Architecture::Amd64, false).expect("valid");
+            extension_release(&Compatible::default(), &image, Architecture::Amd64, false, &About::default())
+                .expect("valid");
         assert_eq!((release.get("VERSION_ID"), release.get("SYSEXT_LEVEL")), (Some("13"), None));
     }
 }

@@ -26,6 +26,7 @@ pub struct Staged {
     root: Utf8PathBuf,
     nodes: BTreeMap<Utf8PathBuf, Node>,
     size: u64,
+    takes_etc: bool,
 }
 
 /// One file, directory or link.
@@ -123,7 +124,17 @@ impl Staged {
         let root = Utf8PathBuf::from_path_buf(scratch.path().join("tree"))
             .map_err(|_| fail(io::ErrorKind::InvalidFilename.into()))?;
         fs::create_dir(&root).map_err(|source| io_error("create", &root, source))?;
-        Ok(Self { _scratch: scratch, root, nodes: BTreeMap::new(), size: 0 })
+        Ok(Self { _scratch: scratch, root, nodes: BTreeMap::new(), size: 0, takes_etc: false })
+    }
+
+    /// Takes what belongs in /etc too, for as long as it has no other place.
+    pub fn take_etc(&mut self) {
+        self.takes_etc = true;
+    }
+
+    /// Whether a path relative to the root is one that the tree takes.
+    pub fn takes(&self, path: &Utf8Path) -> bool {
+        is_kept(path) || (self.takes_etc && path.starts_with(ETC))
     }
 
     /// The directory that holds the bytes.
@@ -299,6 +310,28 @@ impl Staged {
         set_times(&self.root)
     }
 
+    /// Takes in what somebody else left in the directory.
+    ///
+    /// # Errors
+    /// There is too much of it, or its owner could not use something.
+    pub(super) fn replace(&mut self, nodes: BTreeMap<Utf8PathBuf, Node>, size: u64) -> Result<()> {
+        let first = || nodes.keys().next().cloned().unwrap_or_default();
+        if size > MAXIMUM_SIZE {
+            return Err(StageError::TooLarge { path: first(), limit: "8 GiB" });
+        }
+        if nodes.len() > MAXIMUM_NODES {
+            return Err(StageError::TooLarge { path: first(), limit: "500000 files" });
+        }
+        for (path, node) in &nodes {
+            let needed = if node.kind == NodeKind::Directory { 0o700 } else { 0o400 };
+            if node.mode & needed != needed {
+                return Err(StageError::Mode { path: path.clone(), mode: node.mode });
+            }
+        }
+        (self.nodes, self.size) = (nodes, size);
+        Ok(())
+    }
+
     fn insert(&mut self, path: &Utf8Path, kind: NodeKind, mode: u32, origin: &Arc<str>) -> Result<()> {
         if self.nodes.len() >= MAXIMUM_NODES {
             return Err(StageError::TooLarge { path: path.to_owned(), limit: "500000 files" });
@@ -342,6 +375,9 @@ impl Staged {
         Ok(self.root.join(path))
     }
 }
+
+/// Where configuration lies before it is moved to where an extension can hold it.
+const ETC: &str = "etc";
 
 /// Whether systemd-sysext merges what lies at a path relative to the root.
 pub(super) fn is_kept(path: &Utf8Path) -> bool {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use camino::Utf8PathBuf;
 use loadgauge_images::{Architecture, Base, Image, OsRelease};
 
 use super::lint::BaseLinks;
@@ -12,21 +13,35 @@ pub struct Target<'a> {
     pub architecture: Architecture,
     /// what the image has already, where that is known; recipes with packages need it
     pub base: Option<&'a Base>,
-    /// links under /usr of the image, where they are known
+    /// where the image's Gentoo packages are known from: a directory that holds var/db/pkg, or a
+    /// squashfs that does; recipes with Gentoo packages need it
+    pub portage: Option<Utf8PathBuf>,
+    /// what lies in the image, where that is known
     pub links: BaseLinks,
 }
+
+/// What Flatcar calls the root that its extensions are built against; it lies beside the image.
+const SQUASHFS: &str = "flatcar_production_image_sysext.squashfs";
+
+/// What Flatcar calls the list of all files of an image; it is published beside it.
+const CONTENTS: &str = "flatcar_production_image_contents.txt";
 
 impl<'a> Target<'a> {
     /// A target for an image.
     pub fn of_image(image: &'a Image) -> Self {
         let facts = &image.facts;
         let (os_release, architecture) = (&facts.os_release, facts.architecture);
-        Self { os_release, architecture, base: image.base.as_ref(), links: BaseLinks::new() }
+        let squashfs = image.disk.parent().map(|directory| directory.join(SQUASHFS));
+        let portage = squashfs.filter(|path| path.is_file());
+        let contents = image.disk.parent().map(|directory| directory.join(CONTENTS));
+        let contents = contents.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        let links = BaseLinks::parse(&contents);
+        Self { os_release, architecture, base: image.base.as_ref(), portage, links }
     }
 
     /// A target for a base that no image is made of yet.
     pub fn of_base(base: &'a Base) -> Self {
         let (os_release, architecture) = (&base.os_release, base.architecture);
-        Self { os_release, architecture, base: Some(base), links: BaseLinks::new() }
+        Self { os_release, architecture, base: Some(base), portage: None, links: BaseLinks::new() }
     }
 }

@@ -5,10 +5,11 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::path::Path;
 use std::sync::Arc;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
+use super::attributes::{self, Attribute};
 use super::member::{NameError, link_target, member_path};
-use super::stage::{StageError, Staged, is_kept};
+use super::stage::{StageError, Staged};
 
 /// A directory that cannot become part of an extension.
 #[derive(Debug, thiserror::Error)]
@@ -46,14 +47,11 @@ impl TreeError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Forbidden { what, .. } if what.contains("opaque") => {
-                Some("the marker hides what other layers hold in that directory; it stays behind when the upper layer of an overlay is copied: remove it with `setfattr -x`".to_owned())
-            }
             Self::Forbidden { what, .. } if what.contains("whiteout") => {
                 Some("it hides a file of the base; remove it, or mask the file through Ignition".to_owned())
             }
             Self::Forbidden { what, .. } if what.contains("outside") => {
-                Some("move it under /usr or /opt; what belongs in /etc comes through Ignition".to_owned())
+                Some("move it under /usr or /opt; what belongs in /etc comes through Ignition, or with [finish] etc = \"tmpfiles\"".to_owned())
             }
             _ => None,
         }
@@ -63,11 +61,13 @@ impl TreeError {
 /// Copies a directory into a stage.
 ///
 /// Modes become 0755 for directories and for files that their owner may execute, 0644 for others:
-/// the umask that a checkout was made under must not change the extension.
+/// the umask that a checkout was made under must not change the extension. It says which
+/// directories had opaque markers, which are left out: they would hide what other layers hold.
 ///
 /// # Errors
 /// See [`TreeError`].
-pub(super) fn copy_tree(staged: &mut Staged, tree: &Utf8Path) -> Result<(), TreeError> {
+pub(super) fn copy_tree(staged: &mut Staged, tree: &Utf8Path) -> Result<Vec<Utf8PathBuf>, TreeError> {
+    let mut opaque = Vec::new();
     let origin: Arc<str> = Arc::from(format!("the tree `{tree}`"));
     for entry in walkdir::WalkDir::new(tree).min_depth(1).sort_by_file_name() {
         let entry = entry.map_err(|error| {
@@ -76,9 +76,9 @@ pub(super) fn copy_tree(staged: &mut Staged, tree: &Utf8Path) -> Result<(), Tree
         })?;
         let host = entry.path();
         let relative = host.strip_prefix(tree).unwrap_or(host);
-        copy_entry(staged, tree, host, relative, &origin)?;
+        copy_entry(staged, tree, host, relative, &origin, &mut opaque)?;
     }
-    Ok(())
+    Ok(opaque)
 }
 
 fn copy_entry(
@@ -87,17 +87,22 @@ fn copy_entry(
     host: &Path,
     relative: &Path,
     origin: &Arc<str>,
+    opaque: &mut Vec<Utf8PathBuf>,
 ) -> Result<(), TreeError> {
     let name = |source| TreeError::Name { tree: tree.to_string(), source };
     let read = |source| TreeError::Read { path: host.display().to_string(), source };
     let path = member_path(relative.as_os_str().as_bytes()).map_err(name)?;
     let forbid = |what: String| TreeError::Forbidden { path: path.to_string(), what };
-    if !is_kept(&path) {
+    if !staged.takes(&path) {
         return Err(forbid("outside /usr and /opt".to_owned()));
     }
     let metadata = fs::symlink_metadata(host).map_err(read)?;
-    if let Some(what) = foreign_attribute(host).map_err(read)? {
-        return Err(forbid(what));
+    for attribute in attributes::of(host).map_err(read)? {
+        match attribute {
+            // Left behind by the overlay that the tree was the upper layer of.
+            Attribute::Opaque(_) => opaque.push(path.clone()),
+            other => return Err(forbid(other.lost())),
+        }
     }
     let kind = metadata.file_type();
     if kind.is_dir() {
@@ -115,29 +120,6 @@ fn copy_entry(
         return Err(forbid("neither a file, a directory nor a link".to_owned()));
     }
     Ok(())
-}
-
-/// An extended attribute that would get lost or must not get in. Labels that belong to the host
-/// (SELinux, btrfs properties) are none of the extension's.
-fn foreign_attribute(host: &Path) -> std::io::Result<Option<String>> {
-    let mut buffer = vec![0_u8; 64 * 1024];
-    let length = match rustix::fs::llistxattr(host, &mut buffer) {
-        Ok(length) => length,
-        Err(rustix::io::Errno::OPNOTSUPP) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let names = buffer[..length].split(|byte| *byte == 0).map(String::from_utf8_lossy);
-    for name in names.filter(|name| !name.is_empty()) {
-        if name.ends_with(".overlay.opaque") {
-            return Ok(Some(format!("marked opaque by `{name}`")));
-        }
-        if !matches!(name.as_ref(), "security.selinux" | "security.ima" | "security.evm")
-            && !name.starts_with("btrfs.")
-        {
-            return Ok(Some(format!("marked by the extended attribute `{name}`, which would get lost")));
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]
@@ -184,18 +166,28 @@ mod tests {
         assert!(matches!(socket, Err(TreeError::Forbidden { .. })), "{socket:?}");
     }
 
+    fn marked(name: &str) -> Result<(Vec<Utf8PathBuf>, Staged), TreeError> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let inside = directory.path().join("usr/share");
+        fs::create_dir_all(&inside).expect("made");
+        rustix::fs::setxattr(&inside, name, b"y", rustix::fs::XattrFlags::empty())
+            .expect("/tmp keeps user attributes");
+        let mut staged = Staged::new_in(Utf8Path::new("/tmp")).expect("a stage");
+        let opaque = copy_tree(&mut staged, Utf8Path::from_path(directory.path()).expect("UTF-8"))?;
+        Ok((opaque, staged))
+    }
+
     #[test]
-    fn opaque_markers_and_lost_attributes_are_refused() {
-        for name in ["user.overlay.opaque", "user.other"] {
-            let error = copied(|root| {
-                let flags = rustix::fs::XattrFlags::empty();
-                rustix::fs::setxattr(root.join("usr/share"), name, b"y", flags)
-                    .expect("/tmp keeps user attributes");
-            });
-            assert!(
-                matches!(&error, Err(TreeError::Forbidden { path, .. }) if path == "usr/share"),
-                "{error:?}"
-            );
-        }
+    fn opaque_markers_are_left_out_and_told() {
+        let (opaque, staged) = marked("user.overlay.opaque").expect("copied");
+        assert_eq!(opaque, ["usr/share"]);
+        let copied = staged.root().join("usr/share");
+        assert_eq!(attributes::of(copied.as_std_path()).expect("read"), []);
+    }
+
+    #[test]
+    fn attributes_that_would_get_lost_are_refused() {
+        let error = marked("user.other").map(|(opaque, _)| opaque);
+        assert!(matches!(&error, Err(TreeError::Forbidden { path, .. }) if path == "usr/share"), "{error:?}");
     }
 }

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use tar::{Entry, EntryType};
 
+use super::attributes::{self, Attribute};
 use super::member::{NameError, link_target, member_path};
-use super::stage::{NodeKind, StageError, Staged, is_kept};
+use super::stage::{NodeKind, StageError, Staged};
 
 /// How much is read after the end of a tar, in bytes.
 const MAXIMUM_PADDING: u64 = 16 << 20;
@@ -28,7 +29,7 @@ pub struct UnpackError {
     pub member: Option<String>,
     /// why not
     #[source]
-    pub cause: UnpackCause,
+    pub cause: Box<UnpackCause>,
 }
 
 /// Why an archive cannot be unpacked.
@@ -71,7 +72,7 @@ pub enum UnpackCause {
 impl UnpackCause {
     /// Adds which archive, and which member of it.
     pub(super) fn of(self, archive: &str, member: Option<String>) -> UnpackError {
-        UnpackError { archive: archive.to_owned(), member, cause: self }
+        UnpackError { archive: archive.to_owned(), member, cause: Box::new(self) }
     }
 }
 
@@ -166,6 +167,7 @@ impl<'a> Unpacking<'a> {
         let Some(path) = self.admit(&entry.path_bytes(), kind == EntryType::Directory)? else {
             return Ok(());
         };
+        refuse_attributes(&mut entry)?;
         match kind {
             EntryType::Directory => self.directory(&path, mode),
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
@@ -210,7 +212,7 @@ impl<'a> Unpacking<'a> {
         if path.as_str().is_empty() {
             return Ok(None);
         }
-        if !is_kept(&path) {
+        if !self.staged.takes(&path) {
             if !is_directory {
                 self.dropped.push(path);
             }
@@ -245,6 +247,60 @@ impl<'a> Unpacking<'a> {
                 Ok(self.staged.put_hard_link(path, &target, &self.origin)?)
             }
             _ => Err(UnpackCause::HardLink(target)),
+        }
+    }
+}
+
+/// Refuses a member with file capabilities or other extended attributes (pax(1) records of GNU tar
+/// and libarchive), which no format carries. Labels belong to the system that they were made on, and
+/// an opaque marker to its overlay.
+fn refuse_attributes<R: Read>(entry: &mut Entry<'_, R>) -> Result<(), UnpackCause> {
+    let Some(records) = entry.pax_extensions().map_err(UnpackCause::Read)? else { return Ok(()) };
+    for record in records {
+        let record = record.map_err(UnpackCause::Read)?;
+        let key = String::from_utf8_lossy(record.key_bytes()).into_owned();
+        let name = key.strip_prefix("SCHILY.xattr.").or_else(|| key.strip_prefix("LIBARCHIVE.xattr."));
+        match name.map(attributes::sort) {
+            None | Some(None | Some(Attribute::Opaque(_))) => {}
+            Some(Some(Attribute::Capability)) => {
+                return Err(UnpackCause::Forbidden("given file capabilities, which would get lost"));
+            }
+            Some(Some(Attribute::Other(_))) => {
+                return Err(UnpackCause::Forbidden("marked by an extended attribute, which would get lost"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unpacked(attribute: &str) -> Result<Vec<Utf8PathBuf>, UnpackError> {
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_pax_extensions([(attribute, b"value".as_slice())]).expect("appended");
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o755);
+        header.set_size(1);
+        builder.append_data(&mut header, "usr/bin/ping", b"x".as_slice()).expect("appended");
+        let bytes = builder.into_inner().expect("finished");
+        let mut staged = Staged::new_in(Utf8Path::new("/tmp")).expect("a stage");
+        let place = |path: &Utf8Path| Place::At(path.to_owned());
+        Unpacking::new(&mut staged, "a.tar", &place).tar(bytes.as_slice())
+    }
+
+    #[test]
+    fn capabilities_and_other_attributes_are_refused_and_labels_passed_over() {
+        for (attribute, taken) in [
+            ("SCHILY.xattr.security.selinux", true),
+            ("SCHILY.xattr.trusted.overlay.opaque", true),
+            ("comment", true),
+            ("SCHILY.xattr.security.capability", false),
+            ("LIBARCHIVE.xattr.user.other", false),
+        ] {
+            let result = unpacked(attribute);
+            assert_eq!(result.is_ok(), taken, "{attribute}: {result:?}");
         }
     }
 }

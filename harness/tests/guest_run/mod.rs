@@ -34,6 +34,12 @@ impl GuestRun {
         Self { directory, command }
     }
 
+    /// With further arguments.
+    pub fn with(mut self, arguments: &[&str]) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
     /// Runs it to its end.
     pub fn finish(mut self) -> Finished {
         let output = self.command.output().expect("the binary runs");

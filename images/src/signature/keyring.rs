@@ -68,7 +68,7 @@ impl Keyring {
 
     /// Fingerprints of the primary keys, in hex.
     pub fn fingerprints(&self) -> Vec<String> {
-        self.certificates.iter().map(|certificate| hex(certificate)).collect()
+        self.certificates.iter().map(hex).collect()
     }
 
     /// Verifies a text that holds its own signature, and gives the text without it.
@@ -76,7 +76,7 @@ impl Keyring {
     /// # Errors
     /// See [`SignatureError`].
     pub fn verify_clearsigned(&self, text: &str) -> Result<(String, Verified), SignatureError> {
-        let (message, _) = CleartextSignedMessage::from_string(text).map_err(form)?;
+        let (message, _) = CleartextSignedMessage::from_string(text).map_err(|error| form(&error))?;
         let signed = message.signed_text();
         let verified = self.verify(message.signatures(), signed.as_bytes())?;
         Ok((signed.replace("\r\n", "\n"), verified))
@@ -94,7 +94,7 @@ impl Keyring {
             DetachedSignature::from_bytes_many(BufReader::new(signature)).and_then(Iterator::collect)
         };
         let signatures: Vec<Signature> =
-            signatures.map_err(form)?.into_iter().map(|one| one.signature).collect();
+            signatures.map_err(|error| form(&error))?.into_iter().map(|one| one.signature).collect();
         self.verify(&signatures, content)
     }
 
@@ -161,7 +161,7 @@ fn hex(certificate: &SignedPublicKey) -> String {
     format!("{:X}", certificate.primary_key.fingerprint())
 }
 
-fn form(error: pgp::errors::Error) -> SignatureError {
+fn form(error: &pgp::errors::Error) -> SignatureError {
     SignatureError::Form(error.to_string())
 }
 

@@ -6,6 +6,8 @@
 mod error;
 mod keyring;
 mod policy;
+mod signing_key;
 
 pub use error::SignatureError;
 pub use keyring::{Keyring, Verified};
+pub use signing_key::{SigningError, SigningKey};

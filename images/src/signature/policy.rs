@@ -4,6 +4,9 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{RevocationCode, Signature, SignatureType};
 use pgp::types::KeyDetails as _;
 
+/// How far ahead a clock may be, in seconds.
+const DAY: u32 = 24 * 60 * 60;
+
 /// Why a key that made a signature does not count, if it does not.
 ///
 /// A signature is judged at its own time: a key that has expired since has not unsigned what it
@@ -18,7 +21,6 @@ pub(super) fn objection(
     let Some(time) = signature.created().map(pgp::types::Timestamp::as_secs) else {
         return Some("it does not say when".to_owned());
     };
-    const DAY: u32 = 24 * 60 * 60;
     if time > now.saturating_add(DAY) {
         return Some("it is dated in the future".to_owned());
     }

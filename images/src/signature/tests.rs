@@ -5,6 +5,7 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::super::SigningKey;
 use super::*;
 
 /// A home of GnuPG.
@@ -148,4 +149,24 @@ fn debians_keys_are_read() {
         Keyring::read(Utf8Path::new("/dev/null")),
         Err(SignatureError::NoKeys(_) | SignatureError::Keys { .. })
     ));
+}
+
+#[test]
+fn gpg_verifies_what_is_signed_here() {
+    let home = Home::new();
+    let key = SigningKey::generate("Test <test@example.org>").expect("a key");
+    let public = home.path("key.asc");
+    fs::write(&public, key.public_key().expect("written down")).expect("written");
+    home.gpg(None, &["--import", public.as_str()]);
+    let text = home.text();
+    let signature = home.path("signature");
+    fs::write(&signature, key.sign_detached(TEXT.as_bytes()).expect("signed")).expect("written");
+    home.gpg(None, &["--verify", signature.as_str(), &text]);
+    let plain = TEXT.replace("  ", "");
+    fs::write(&signature, key.sign_clear(&plain).expect("signed")).expect("written");
+    home.gpg(None, &["--verify", signature.as_str()]);
+    let keyring = Keyring::read(&public).expect("keys");
+    let (text, _) =
+        keyring.verify_clearsigned(&fs::read_to_string(&signature).expect("read")).expect("verified");
+    assert_eq!(text, plain);
 }

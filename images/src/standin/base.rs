@@ -160,7 +160,9 @@ fn mmdebstrap(directory: &Utf8Path, options: &Options) -> Result<Command, Standi
         .arg(format!("--architectures={}", options.architecture.debian_name()))
         .arg(format!("--keyring={KEYRING}"))
         .arg(format!("--include={}", tree::packages(options).join(",")))
-        .arg("--aptopt=APT::Install-Recommends \"false\"");
+        .arg("--aptopt=APT::Install-Recommends \"false\"")
+        // A mirror that is kept as it was has testing suites that expired.
+        .arg("--aptopt=Acquire::Check-Valid-Until \"false\"");
     for path in ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"] {
         command.arg(format!("--dpkgopt=path-exclude={path}"));
     }

@@ -9,6 +9,7 @@ use crate::base::BaseError;
 use crate::host::{CommandError, MissingTool, StoreError};
 use crate::image::ImageError;
 use crate::release::Release;
+use crate::release_directory::ReleaseDirectoryError;
 
 /// The stand-in could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum StandinError {
     /// what was made cannot be read back
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// what belongs to a release cannot be written
+    #[error(transparent)]
+    Release(#[from] ReleaseDirectoryError),
     /// a file operation failed
     #[error("cannot {action} `{path}`")]
     Io {
@@ -78,6 +82,7 @@ impl StandinError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Tool(error) => error.hint(),
+            Self::Release(error) => error.hint(),
             Self::Image(error) => error.hint(),
             Self::Command(error) => command_hint(&error.to_string()),
             Self::Grub { .. } => {

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::base::{ARCHIVE_INDEX, BASE_SQUASHFS, DPKG_STATUS, INITRD, KERNEL};
+use super::base::{ARCHIVE_INDEX, BASE_SQUASHFS, DPKG_STATUS, INITRD, KERNEL, ROOT_ARCHIVE};
 use super::error::{StandinError, io};
 use super::file_systems::{self, FileSystems};
 use super::manifest::{self, FileRecord, Manifest};
@@ -16,15 +16,20 @@ use crate::base::Base;
 use crate::digest::{self, Inputs};
 use crate::host::{CommandExt as _, Entry, Store, Tool};
 use crate::image::{DiskFormat, Era, Facts, Image};
+use crate::release_directory;
 
 /// Counts up when an entry changes in a way that its inputs do not show.
-const FORMAT: &str = "4";
+const FORMAT: &str = "6";
 /// The files of an entry, by the names that a release server has them under.
 const DISK: &str = "flatcar_production_qemu_image.img";
 const DISK_UEFI: &str = "flatcar_production_qemu_uefi_image.img";
 const RELEASED_KERNEL: &str = "flatcar_production_image.vmlinuz";
 const ROOT_HASH: &str = "flatcar_production_image_verity.txt";
 const INCLUDED: &str = "rootfs-included-sysexts";
+/// Files of an entry that no release has.
+const PRIVATE: [&str; 3] = [INITRD, DPKG_STATUS, "manifest.json"];
+/// Whose key a stand-in is signed by.
+const SIGNER: &str = "loadgauge stand-in (test) <stand-in@loadgauge.invalid>";
 /// The host's UEFI and an empty store for its variables, and what they are called in a release.
 const FIRMWARE: [(&[&str], &str); 2] = [
     (
@@ -51,7 +56,7 @@ pub struct VendorExtension {
 ///
 /// The entry has the files of a release under their names on a release server: the disk for BIOS and
 /// UEFI, the kernel, the root hash of /usr, the base with its package database, the firmware for
-/// UEFI, the extensions with their lists. Beside them lie the initrd `initrd.img`, the package
+/// UEFI, the extensions with their lists, and each file's digests and signatures. Beside them lie the initrd `initrd.img`, the package
 /// database `dpkg-status`, and `manifest.json`, which is a [`Manifest`]; [`Image::open`] reads it
 /// back.
 ///
@@ -86,7 +91,8 @@ pub fn build_image(
             write_kernel(work, directory, &file_systems.root_hash)?;
             make_disk(work, options, &file_systems, progress)?;
             progress("writing the manifest");
-            write_manifest(work, options, (base, directory), records, key)?;
+            let manifest = write_manifest(work, options, (base, directory), records, key)?;
+            finish(work, options, directory, &manifest, progress)?;
             vacancy.commit()?
         }
     };
@@ -207,7 +213,7 @@ fn write_manifest(
     (base, directory): (&Base, &Utf8Path),
     extensions: BTreeMap<String, FileRecord>,
     inputs: String,
-) -> Result<(), StandinError> {
+) -> Result<Manifest, StandinError> {
     let status = fs::read_to_string(&base.dpkg_status).map_err(io("read", &base.dpkg_status))?;
     let copy = work.join(DPKG_STATUS);
     fs::write(&copy, &status).map_err(io("write", &copy))?;
@@ -235,7 +241,32 @@ fn write_manifest(
     };
     let path = work.join("manifest.json");
     let text = serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::from);
-    text.and_then(|text| fs::write(&path, text)).map_err(io("write", &path))
+    text.and_then(|text| fs::write(&path, text)).map_err(io("write", &path))?;
+    Ok(manifest)
+}
+
+/// Makes the entry into the directory of a release.
+fn finish(
+    work: &Utf8Path,
+    options: &Options,
+    base: &Utf8Path,
+    manifest: &Manifest,
+    progress: &dyn Fn(&str),
+) -> Result<(), StandinError> {
+    let packages = manifest.packages.iter().map(|(name, package)| {
+        let name = name.split(':').next().unwrap_or(name);
+        format!("{name}-{}::debian\n", package.version)
+    });
+    let description = release_directory::Description {
+        release: options.blueprint.release,
+        build: "",
+        packages: packages.collect(),
+        tree: &base.join(ROOT_ARCHIVE),
+        image: DISK,
+        private: &PRIVATE,
+        signer: SIGNER,
+    };
+    Ok(release_directory::finish(work, &description, progress)?)
 }
 
 /// What the harness may rely on.

@@ -90,6 +90,7 @@ pub(super) fn packages(options: &Options) -> Vec<String> {
 /// Replaces the words in at signs that files and scripts have for the options.
 pub(super) fn fill(text: &str, options: &Options) -> String {
     text.replace("@VERSION@", &options.blueprint.release.to_string())
+        .replace("@CHANNEL@", options.blueprint.release.channel().unwrap_or("developer"))
         .replace("@ARCHITECTURE@", options.architecture.debian_name())
 }
 
@@ -148,7 +149,9 @@ mod tests {
     fn nothing_is_left_to_be_filled_in() {
         for file in options().flat_map(|options| files(&options)) {
             let text = String::from_utf8_lossy(&file.content);
-            assert!(!text.contains("@VERSION@") && !text.contains("@ARCHITECTURE@"), "{}", file.path);
+            for word in ["@VERSION@", "@CHANNEL@", "@ARCHITECTURE@"] {
+                assert!(!text.contains(word), "{}", file.path);
+            }
         }
     }
 

@@ -122,7 +122,8 @@ fn fill_esp(raw: &Utf8Path, placed: &Placed, parts: &Parts<'_>) -> Result<(), St
     Tool::find("mkfs.vfat")?
         .command()
         .env("SOURCE_DATE_EPOCH", TIME.to_string())
-        .args(["-F", "32", "-i", "4c474350", "-n", placed.partition.label])
+        .args(fat(placed.length))
+        .args(["-i", "4c474350", "-n", placed.partition.label])
         .args(["--offset", &(placed.offset / SECTOR).to_string()])
         .args([raw.as_str(), &(placed.length / 1024).to_string()])
         .run()?;
@@ -146,6 +147,13 @@ fn fill_esp(raw: &Utf8Path, placed: &Placed, parts: &Parts<'_>) -> Result<(), St
         fs::remove_file(&path).map_err(io("remove", &path))?;
     }
     Ok(())
+}
+
+/// What mkfs.vfat is told of the kind of FAT: it would go by the length of the whole disk. One with 32 bits
+/// must have 65,525 clusters, or mtools and firmware take it for another.
+fn fat(length: u64) -> &'static [&'static str] {
+    const SMALL: u64 = 256 << 20;
+    if length < SMALL { &["-F", "16", "-s", "8"] } else { &["-F", "32"] }
 }
 
 /// Makes GRUB for a kind of firmware, with the boot menu in it.

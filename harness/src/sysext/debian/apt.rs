@@ -77,8 +77,6 @@ pub enum AptError {
 /// What apt complains of, as far as something can be said about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Complaint {
-    Unknown,
-    Conflict,
     Stale,
     Unreachable,
     Key,
@@ -87,12 +85,10 @@ enum Complaint {
 impl Complaint {
     /// Finds it in apt's own words.
     fn find(words: &str) -> Option<Self> {
-        let marks: [(Self, &[&str]); 5] = [
-            (Self::Unknown, &["Unable to locate package", "no installation candidate"]),
+        let marks: [(Self, &[&str]); 3] = [
             (Self::Key, &["NO_PUBKEY", "not signed"]),
             (Self::Stale, &["404", "Hash Sum mismatch"]),
             (Self::Unreachable, &["resolve '", "resolving '", "connect"]),
-            (Self::Conflict, &["unmet dependencies", "remove"]),
         ];
         marks
             .into_iter()
@@ -102,10 +98,6 @@ impl Complaint {
 
     fn hint(self) -> &'static str {
         match self {
-            Self::Unknown => {
-                "the archive of this suite has no such package: look for its name on packages.debian.org"
-            }
-            Self::Conflict => "the packages do not go with those of the base",
             Self::Stale => {
                 "the archive has changed since its lists were fetched: remove `apt-lists` in the cache and run again"
             }
@@ -120,11 +112,6 @@ impl Complaint {
 }
 
 impl AptError {
-    /// Whether the packages asked for are to blame, rather than the host or its network.
-    pub fn blames_packages(&self) -> bool {
-        matches!(self.complaint(), Some(Complaint::Unknown | Complaint::Conflict))
-    }
-
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -151,7 +138,7 @@ impl AptError {
 pub(super) struct Apt<'a> {
     scratch: tempfile::TempDir,
     base: &'a Base,
-    status: String,
+    lists: Utf8PathBuf,
 }
 
 impl<'a> Apt<'a> {
@@ -161,53 +148,32 @@ impl<'a> Apt<'a> {
     /// The directory cannot be made, the lists cannot be fetched.
     pub(super) fn new(base: &'a Base, store: &Store, progress: &dyn Fn(&str)) -> Result<Self, AptError> {
         let lists = lists(base, store, progress)?;
-        let status = fs::read_to_string(&base.dpkg_status).map_err(|source| AptError::Io {
-            action: "read the base's packages in",
-            path: base.dpkg_status.clone(),
-            source,
-        })?;
-        let apt = Self { scratch: scratch(store)?, base, status };
-        write(&apt.directory().join("status"), &apt.status)?;
-        write_configuration(apt.directory(), &lists, base)?;
+        let apt = Self { scratch: scratch(store)?, base, lists };
+        write(&apt.directory().join("status"), "")?;
+        write_configuration(apt.directory(), &apt.lists, base)?;
         Ok(apt)
     }
 
-    /// Lets packages count as installed from now on.
+    /// The archive's indices, one behind the other. apt has held them against the signed Release file.
     ///
     /// # Errors
-    /// apt does not know them.
-    pub(super) fn count_as_installed(&mut self, packages: &[Package]) -> Result<(), AptError> {
-        for package in packages {
-            let record = self.record(package)?;
-            let end = self.status.trim_end().len();
-            self.status.truncate(end);
-            let _ = write!(self.status, "\n\n{record}Status: install ok installed\n\n");
+    /// They cannot be read.
+    pub(super) fn index(&self) -> Result<Vec<u8>, AptError> {
+        let read = |source| AptError::Io { action: "read the lists in", path: self.lists.clone(), source };
+        let mut files: Vec<Utf8PathBuf> = Vec::new();
+        for entry in self.lists.read_dir_utf8().map_err(read)? {
+            let path = entry.map_err(read)?.into_path();
+            if path.as_str().ends_with("_Packages") {
+                files.push(path);
+            }
         }
-        write(&self.directory().join("status"), &self.status)
-    }
-
-    /// What dpkg's status file says of a package, its status aside.
-    fn record(&self, package: &Package) -> Result<String, AptError> {
-        let mut command = self.command("apt-cache")?;
-        let version = format!("{}={}", package.name, package.version);
-        command.args(["show", "--no-all-versions"]).arg(&version);
-        let output = self.run(command, || format!("look up {version}"))?;
-        Ok(installed(&String::from_utf8_lossy(&output.stdout)))
-    }
-
-    /// The packages that are to be added to those installed so that `names` are all there.
-    ///
-    /// # Errors
-    /// There is no such package, or it does not go with those installed.
-    pub(super) fn resolve(&self, names: &[&str], recommends: bool) -> Result<Vec<Package>, AptError> {
-        let mut command = self.command("apt-get")?;
-        command.args(["install", "--print-uris", "-qq", "-y", "--no-remove"]);
-        command.args(["-o", "Acquire::ForceHash=SHA256"]).arg(recommend(recommends)).arg("--").args(names);
-        let output = self.run(command, || format!("look up {}", names.join(", ")))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let mut packages = text.lines().map(parse_uri).collect::<Result<Vec<_>, _>>()?;
-        packages.sort_by(|left, right| left.name.cmp(&right.name));
-        Ok(packages)
+        files.sort();
+        let mut text = Vec::new();
+        for file in files {
+            text.extend(fs::read(&file).map_err(read)?);
+            text.push(b'\n');
+        }
+        Ok(text)
     }
 
     /// Fetches the packages that the store lacks.
@@ -368,61 +334,13 @@ fn configuration(directory: &Utf8Path, lists: &Utf8Path, architecture: Architect
         "APT::Architecture \"{architecture}\";\nAPT::Architectures {{ \"{architecture}\"; }};"
     );
     // Nothing of the host's own apt: no further sources, no hooks. The directories are private,
-    // so there is nobody to lock out; and the user that apt drops to could not read them.
+    // so there is nobody to lock out; and the user that apt drops to could not read them. A mirror
+    // that is kept as it was, as it must be for a base to be extended later, has suites that expired.
     text.push_str(
         "Dir::Etc::SourceParts \"/dev/null\";\nDir::Etc::Parts \"/dev/null\";\nDebug::NoLocking \"true\";\n\
-         APT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n",
+         APT::Sandbox::User \"root\";\nAcquire::Check-Valid-Until \"false\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n",
     );
     text
-}
-
-/// Reads a line of `apt-get --print-uris`: `'URI' FILE SIZE SHA256:HEX`.
-fn parse_uri(line: &str) -> Result<Package, AptError> {
-    let fail = || AptError::Output(line.to_owned());
-    let mut words = line.split_whitespace().skip(1);
-    let (Some(file), Some(size), Some(hash)) = (words.next(), words.next(), words.next()) else {
-        return Err(fail());
-    };
-    let mut parts = file.strip_suffix(".deb").ok_or_else(fail)?.rsplitn(3, '_');
-    let (Some(architecture), Some(version), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(fail());
-    };
-    Ok(Package {
-        name: name.to_owned(),
-        version: version.replace("%3a", ":"),
-        architecture: architecture.to_owned(),
-        sha256: hash.strip_prefix("SHA256:").ok_or_else(fail)?.to_owned(),
-        size: size.parse().map_err(|_| fail())?,
-    })
-}
-
-/// The fields of a record of the lists that dpkg's status file has too.
-fn installed(record: &str) -> String {
-    let kept = [
-        "Package",
-        "Version",
-        "Architecture",
-        "Multi-Arch",
-        "Depends",
-        "Pre-Depends",
-        "Provides",
-        "Conflicts",
-        "Breaks",
-        "Replaces",
-        "Recommends",
-    ];
-    let mut text = String::new();
-    for line in record.lines().take_while(|line| !line.is_empty()) {
-        if line.split_once(':').is_some_and(|(name, _)| kept.contains(&name)) {
-            text.push_str(line);
-            text.push('\n');
-        }
-    }
-    text
-}
-
-fn recommend(recommends: bool) -> &'static str {
-    if recommends { "--install-recommends" } else { "--no-install-recommends" }
 }
 
 fn describe(base: &Base) -> String {
@@ -448,25 +366,4 @@ fn create(path: &Utf8Path) -> Result<(), AptError> {
 
 fn write(path: &Utf8Path, text: &str) -> Result<(), AptError> {
     fs::write(path, text).map_err(|source| AptError::Io { action: "write", path: path.to_owned(), source })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn apt_s_list_of_files_is_read() {
-        let line = "'http://deb.debian.org/debian/pool/main/d/x/x_1%253a2-3_amd64.deb' x_1%3a2-3_amd64.deb 42 SHA256:ab";
-        let package = parse_uri(line).expect("a package");
-        assert_eq!((package.name.as_str(), package.version.as_str(), package.size), ("x", "1:2-3", 42));
-        assert_eq!(package.file_name(), "x_1%3a2-3_amd64.deb");
-        assert!(parse_uri("'x' y 1 MD5Sum:ab").is_err());
-        assert!(parse_uri("nonsense").is_err());
-    }
-
-    #[test]
-    fn a_record_of_the_lists_becomes_one_of_the_status_file() {
-        let record = "Package: x\nVersion: 1\nFilename: pool/x\nDepends: y (>= 2)\nDescription: a\n b\n\nPackage: x\nVersion: 0\n";
-        assert_eq!(installed(record), "Package: x\nVersion: 1\nDepends: y (>= 2)\n");
-    }
 }

@@ -77,6 +77,32 @@ impl Index {
         self.read(self.providers.get(name))
     }
 
+    /// What the index has on a package of a version, as it stands there.
+    pub(super) fn paragraph(&self, record: &Record) -> Option<&[u8]> {
+        let ranges = self.by_name.get(&record.name)?;
+        let same = |range: &&Range<usize>| {
+            let version = Paragraph::new(&self.text[(*range).clone()]).field("Version");
+            version.as_deref() == Some(record.version.as_str())
+        };
+        ranges.iter().find(same).map(|range| &self.text[range.clone()])
+    }
+
+    /// Lets a package count as installed, in place of another version of it.
+    pub(super) fn with_installed(self, paragraph: &[u8]) -> Self {
+        let name = Paragraph::new(paragraph).field("Package");
+        let mut text = Vec::new();
+        for (_, bytes) in places(&self.text) {
+            if Paragraph::new(bytes).field("Package") != name {
+                text.extend_from_slice(bytes);
+                text.push(b'\n');
+            }
+        }
+        text.extend_from_slice(b"Status: install ok installed\n");
+        text.extend_from_slice(paragraph);
+        text.push(b'\n');
+        Self::of_status(text)
+    }
+
     /// Every name.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
@@ -124,6 +150,19 @@ mod tests {
         let mut names: Vec<&str> = index.names().collect();
         names.sort_unstable();
         assert_eq!(names, ["a", "v"]);
+    }
+
+    #[test]
+    fn what_counts_as_installed_takes_the_place_of_its_older_version() {
+        let archive = Index::of_archive(TEXT.to_vec());
+        let status =
+            b"Package: a\nStatus: install ok installed\nVersion: 1\nArchitecture: all\nProvides: v\n"
+                .to_vec();
+        let newest = archive.named("a").expect("read").pop().expect("a package");
+        let installed = Index::of_status(status).with_installed(archive.paragraph(&newest).expect("there"));
+        let found = installed.named("a").expect("read");
+        assert_eq!((found.len(), found[0].version.as_str()), (1, "2"));
+        assert!(installed.providing("v").expect("read").is_empty());
     }
 
     #[test]

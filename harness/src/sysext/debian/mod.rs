@@ -4,7 +4,7 @@
 //! - [`Version`], [`relation`], `control`, `record`: the formats
 //! - [`Index`]: the packages of a base and of an archive
 //! - [`resolve()`]: which packages must be added to a base
-//! - `apt`: the archive
+//! - `apt`: the archive, through the host's apt-get, which verifies it
 //! - `deb`: package files
 //! - `source`: the `[[debian]]` of a recipe
 mod apt;
@@ -27,4 +27,4 @@ pub use solution::{Added, Amiss, Present, Reason, Solution, Unsatisfiable};
 pub use source::{DebianError, Groups};
 pub use version::{Version, VersionError};
 
-pub(super) use source::{list, resolve_recipe, stage};
+pub(super) use source::{collect, list, resolve_recipe, stage};

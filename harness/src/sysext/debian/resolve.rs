@@ -13,7 +13,7 @@ use super::solution::{Added, Amiss, Present, Reason, Solution, Unsatisfiable};
 pub enum ResolveError {
     /// what was asked for does not go together
     #[error(transparent)]
-    Unsatisfiable(#[from] Unsatisfiable),
+    Unsatisfiable(#[from] Box<Unsatisfiable>),
     /// an index cannot be read
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -27,6 +27,9 @@ pub struct Universe<'a> {
     /// the packages that can be added
     pub archive: &'a Index,
 }
+
+/// Who needs what was asked for.
+pub(super) const RECIPE: &str = "the recipe";
 
 /// How often a search is begun again with other choices.
 const TURNS: usize = 300;
@@ -65,7 +68,7 @@ pub fn resolve(universe: Universe<'_>, names: &[&str], recommends: bool) -> Resu
         }
     }
     // There is at least one turn, and it failed.
-    first.map_or_else(|| Ok(Solution::default()), |error| Err(error.into()))
+    first.map_or_else(|| Ok(Solution::default()), |error| Err(Box::new(error).into()))
 }
 
 /// Why a branch of the search ended.
@@ -156,7 +159,7 @@ impl Search<'_> {
     fn ask(&mut self, name: &str) -> Result<Option<Rc<Record>>, Stop> {
         let relation = Relation { name: name.to_owned(), version: None };
         if let Some(record) = self.fulfilling(&relation)? {
-            self.note_present(&record, "the recipe");
+            self.note_present(&record, RECIPE);
             return Ok(None);
         }
         let candidates = self.candidates(&relation)?;
@@ -271,16 +274,11 @@ impl Search<'_> {
 
     /// Adds what a package needs, and what needed the base's version of it and cannot do with this one.
     fn complete(&mut self, record: &Rc<Record>) -> Result<(), Stop> {
-        // What leaves no choice comes first: it may be what others can choose.
-        for forced in [true, false] {
-            for alternatives in &record.depends {
-                if self.is_forced(alternatives)? == forced {
-                    self.need(record, alternatives).map_err(|stop| match stop {
-                        Stop::Unsatisfiable(error) => error.below(record, alternatives).into(),
-                        Stop::Index(error) => Stop::Index(error),
-                    })?;
-                }
-            }
+        for alternatives in &record.depends {
+            self.need(record, alternatives).map_err(|stop| match stop {
+                Stop::Unsatisfiable(error) => error.below(record, alternatives).into(),
+                Stop::Index(error) => Stop::Index(error),
+            })?;
         }
         self.mend_dependants(record)?;
         if self.recommends {
@@ -296,11 +294,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Whether at most one package could be added for it.
-    fn is_forced(&self, alternatives: &[Relation]) -> Result<bool, IndexError> {
-        Ok(self.all_candidates(alternatives)?.len() <= 1)
-    }
-
+    /// The packages that could be added for one of the alternatives, the best first.
     fn all_candidates(&self, alternatives: &[Relation]) -> Result<Vec<Rc<Record>>, IndexError> {
         let mut all: Vec<Rc<Record>> = Vec::new();
         for relation in alternatives {

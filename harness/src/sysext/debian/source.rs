@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::Base;
 use loadgauge_images::host::{Entry, Store, StoreError};
+use serde::{Deserialize, Serialize};
 
 use super::super::digest;
+use super::super::explain::{Explained, Explanation, Need};
 use super::super::globs;
 use super::super::recipe::Recipe;
 use super::super::recipe_error::RecipeError;
@@ -15,6 +17,13 @@ use super::super::stage::Staged;
 use super::super::unpack::UnpackError;
 use super::apt::{Apt, AptError, Package};
 use super::deb;
+use super::index::Index;
+use super::record::Record;
+use super::resolve::{RECIPE, ResolveError, Universe, resolve};
+use super::solution::{Reason, Solution};
+
+/// Rises when what is kept of a resolution changes, or others come out of the same.
+const FORMAT: &str = "2";
 
 /// What keeps Debian packages out of an extension.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +37,20 @@ pub enum DebianError {
     /// the recipe or one that it builds beyond is wrong
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// they cannot be found or fetched
+    /// the archive cannot be asked
     #[error(transparent)]
     Apt(#[from] AptError),
+    /// the packages that the base has cannot be read
+    #[error("cannot read the base's packages in `{path}`")]
+    Status {
+        /// dpkg's status file
+        path: Utf8PathBuf,
+        /// why not
+        source: std::io::Error,
+    },
+    /// they cannot be had, or do not go together
+    #[error("the packages cannot be added to the base: {0}")]
+    Resolve(#[from] ResolveError),
     /// one cannot be unpacked
     #[error(transparent)]
     Deb(#[from] UnpackError),
@@ -51,9 +71,8 @@ impl DebianError {
     /// Whether the host or its network lacks something, rather than the recipe being wrong.
     pub fn is_host(&self) -> bool {
         match self {
-            Self::NoBase { .. } | Self::Recipe(_) | Self::Deb(_) => false,
-            Self::Apt(error) => !error.blames_packages(),
-            Self::Store(_) | Self::Keep { .. } => true,
+            Self::NoBase { .. } | Self::Recipe(_) | Self::Deb(_) | Self::Resolve(_) => false,
+            Self::Apt(_) | Self::Store(_) | Self::Keep { .. } | Self::Status { .. } => true,
         }
     }
 
@@ -65,6 +84,7 @@ impl DebianError {
             }
             Self::Recipe(error) => error.hint(),
             Self::Apt(error) => error.hint(),
+            Self::Resolve(ResolveError::Unsatisfiable(error)) => Some(error.hint()),
             _ => None,
         }
     }
@@ -74,7 +94,16 @@ impl DebianError {
 /// the recipes of `beyond` and the sections before.
 pub type Groups = Vec<Vec<Package>>;
 
-/// Finds out which packages a recipe takes, in the order of its sections.
+/// What a recipe takes, and why.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(in crate::sysext) struct Resolved {
+    /// in the order of its sections
+    pub(in crate::sysext) groups: Groups,
+    /// of all of it
+    pub(in crate::sysext) explanation: Explanation,
+}
+
+/// Finds out which packages a recipe takes.
 ///
 /// What was found is kept in the store under the base and the names asked for, so that the same
 /// recipe gives the same extension until the cache is emptied, whatever the archive gets meanwhile.
@@ -86,9 +115,9 @@ pub(in crate::sysext) fn resolve_recipe(
     base: Option<&Base>,
     store: &Store,
     progress: &dyn Fn(&str),
-) -> Result<Groups, DebianError> {
+) -> Result<Resolved, DebianError> {
     if recipe.debian.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Resolved::default());
     }
     let base = base.ok_or_else(|| DebianError::NoBase { recipe: recipe.name().to_owned() })?;
     let mut chain = Vec::new();
@@ -103,24 +132,75 @@ pub(in crate::sysext) fn resolve_recipe(
         }
         Entry::Vacant(vacancy) => vacancy,
     };
-    let mut apt = Apt::new(base, store, progress)?;
+    let apt = Apt::new(base, store, progress)?;
     progress("what the packages need beyond the base");
-    let mut groups = Groups::new();
-    for member in &chain {
-        groups.clear();
-        for section in &member.debian {
-            let names: Vec<&str> = section.packages.iter().map(|name| name.get_ref().as_str()).collect();
-            let packages = apt.resolve(&names, section.recommends)?;
-            apt.count_as_installed(&packages)?;
-            groups.push(packages);
-        }
-    }
+    let resolved = resolve_chain(&chain, base, &Index::of_archive(apt.index()?))?;
     let file = vacancy.directory().join("packages.json");
     let keep = |source| DebianError::Keep { path: file.clone(), source };
-    let text = serde_json::to_string_pretty(&groups).map_err(|error| keep(error.into()))?;
+    let text = serde_json::to_string_pretty(&resolved).map_err(|error| keep(error.into()))?;
     fs::write(&file, text).map_err(keep)?;
     vacancy.commit()?;
-    Ok(groups)
+    Ok(resolved)
+}
+
+/// Resolves recipes one after another, each beyond those before; what the last one takes is the answer.
+fn resolve_chain(chain: &[Recipe], base: &Base, archive: &Index) -> Result<Resolved, DebianError> {
+    let status = fs::read(&base.dpkg_status)
+        .map_err(|source| DebianError::Status { path: base.dpkg_status.clone(), source })?;
+    let mut installed = Index::of_status(status);
+    let mut resolved = Resolved::default();
+    for member in chain {
+        resolved = Resolved::default();
+        for section in &member.debian {
+            let names: Vec<&str> = section.packages.iter().map(|name| name.get_ref().as_str()).collect();
+            let universe = Universe { installed: &installed, archive };
+            let solution = resolve(universe, &names, section.recommends)?;
+            for added in &solution.added {
+                if let Some(paragraph) = archive.paragraph(&added.record) {
+                    installed = installed.with_installed(paragraph);
+                }
+            }
+            resolved.explanation.extend(explain(&solution));
+            resolved.groups.push(solution.added.into_iter().map(|added| package(added.record)).collect());
+        }
+    }
+    Ok(resolved)
+}
+
+fn package(record: Record) -> Package {
+    let Record { name, version, architecture, sha256, size, .. } = record;
+    Package { name, version: version.as_str().to_owned(), architecture, sha256, size }
+}
+
+fn explain(solution: &Solution) -> Explanation {
+    let taken = solution.added.iter().map(|added| Explained {
+        package: format!("{} {}", added.record.name, added.record.version),
+        needs: vec![need(&added.reason, &added.record.name)],
+        note: added.replaces.as_ref().map(|version| format!("covers the base's {version}")),
+    });
+    let mut present: BTreeMap<String, Explained> = BTreeMap::new();
+    for one in &solution.present {
+        let package = format!("{} {}", one.name, one.version);
+        let explained = present.entry(one.name.clone()).or_insert_with(|| Explained {
+            package,
+            needs: Vec::new(),
+            note: None,
+        });
+        let by = (one.needed_by != RECIPE).then(|| one.needed_by.clone());
+        explained.needs.push(Need { by, how: one.name.clone() });
+    }
+    Explanation { taken: taken.collect(), present: present.into_values().collect() }
+}
+
+fn need(reason: &Reason, name: &str) -> Need {
+    match reason {
+        Reason::Asked => Need { by: None, how: name.to_owned() },
+        Reason::Needed { by, relation } => Need { by: Some(by.clone()), how: relation.clone() },
+        Reason::Recommended { by } => Need { by: Some(by.clone()), how: format!("{name} (recommended)") },
+        Reason::Outdated { by } => {
+            Need { by: Some(by.clone()), how: format!("a newer {name} than the base's") }
+        }
+    }
 }
 
 /// Unpacks the packages into a stage, fetching those that the store lacks, and says what they
@@ -170,7 +250,10 @@ pub(in crate::sysext) fn list(groups: &Groups) -> String {
 }
 
 /// A recipe with all it builds beyond, each after what it needs; the recipe itself comes last.
-fn collect(
+///
+/// # Errors
+/// One is not there, or two build beyond each other.
+pub(in crate::sysext) fn collect(
     recipe: &Recipe,
     chain: &mut Vec<Recipe>,
     open: &mut BTreeSet<Utf8PathBuf>,
@@ -196,7 +279,8 @@ fn collect(
 }
 
 fn key(chain: &[Recipe], base: &Base) -> String {
-    let mut parts = vec![base.digest.clone(), base.archive.mirror.clone(), base.archive.suite.clone()];
+    let mut parts =
+        vec![FORMAT.to_owned(), base.digest.clone(), base.archive.mirror.clone(), base.archive.suite.clone()];
     for section in chain.iter().flat_map(|recipe| &recipe.debian) {
         parts.push(format!("recommends {}", section.recommends));
         parts.extend(section.packages.iter().map(|name| name.get_ref().clone()));

@@ -51,11 +51,10 @@ pub fn missing<'a>(
 
 fn lack(file: &Utf8Path, object: &Object, name: &str, own: &Libraries, base: &Libraries) -> Option<Lack> {
     let run_path = object.run_path.iter().map(|directory| expand(directory, file));
-    let directories = run_path.chain(base.directories.iter().cloned());
+    let mut directories = run_path.chain(base.directories.iter().cloned());
     // The extension lies over the base, directory by directory.
-    let library = directories
-        .filter_map(|directory| own.get(&directory, name).or_else(|| base.get(&directory, name)))
-        .next();
+    let library =
+        directories.find_map(|directory| own.get(&directory, name).or_else(|| base.get(&directory, name)));
     let Some(library) = library else {
         let places: Vec<Utf8PathBuf> =
             [own, base].iter().flat_map(|libraries| libraries.places(name)).map(Utf8Path::to_owned).collect();

@@ -87,7 +87,7 @@ impl Object {
                 DT_NEEDED => self.needed.push(value),
                 DT_SONAME => self.soname = Some(value),
                 _ => {
-                    self.run_path.extend(value.split(':').filter(|part| !part.is_empty()).map(str::to_owned))
+                    self.run_path.extend(value.split(':').filter(|part| !part.is_empty()).map(str::to_owned));
                 }
             }
         }

@@ -2,6 +2,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::host::{CommandError, MissingTool};
 
+use crate::sysext::signing::SigningError;
+
 /// A tree that could not be packed.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
@@ -17,6 +19,20 @@ pub enum PackError {
         /// the command line
         command: String,
     },
+    /// the host's packer was built without a compression
+    #[error("the host's packer cannot compress {format} with {compression}")]
+    Compression {
+        /// which format
+        format: &'static str,
+        /// which compression
+        compression: String,
+    },
+    /// it cannot be signed
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// a signature is larger than its partition
+    #[error("the signature takes {0} bytes, more than its partition has")]
+    SignatureSize(usize),
     /// debugfs ended well and yet complained
     #[error("debugfs did not put everything into the ext4 image:\n{0}")]
     Debugfs(String),
@@ -48,6 +64,11 @@ impl PackError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(missing) => missing.hint(),
+            Self::Signing(error) => error.hint(),
+            Self::Compression { .. } => Some(
+                "install a newer one (zstd needs erofs-utils 1.8), or choose another compression".to_owned(),
+            ),
+            Self::SignatureSize(_) => Some("sign with a certificate of ordinary size".to_owned()),
             Self::NoNamespace(_) => Some(
                 "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or \
                  kernel.apparmor_restrict_unprivileged_userns=0), or choose another format"

@@ -12,10 +12,14 @@ pub struct Identity {
 
 impl Identity {
     /// An identifier for a purpose: the same seed gives the same.
-    pub(super) fn uuid(&self, purpose: &str) -> uuid::Uuid {
-        let digest = Sha256::new().chain_update(&self.seed).chain_update(purpose).finalize();
+    pub(in crate::sysext) fn uuid(&self, purpose: &str) -> uuid::Uuid {
         let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
+        bytes.copy_from_slice(&self.digest(purpose)[..16]);
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+
+    /// 32 bytes for a purpose: the same seed gives the same.
+    pub(super) fn digest(&self, purpose: &str) -> [u8; 32] {
+        Sha256::new().chain_update(&self.seed).chain_update(purpose).finalize().into()
     }
 }

@@ -7,14 +7,21 @@
 //! kept under.
 mod btrfs;
 mod btrfs_normalise;
+mod ddi;
 mod directory;
 mod erofs;
 mod error;
 mod ext4;
+mod gpt;
 mod identity;
+mod options;
 mod packing;
 mod squashfs;
+/// dm-verity's hash tree.
+pub mod verity;
 
 pub use error::PackError;
 pub use identity::Identity;
+pub use options::{ErofsCompression, Inner, Packing, SquashfsCompression};
+pub(super) use packing::pack_database;
 pub use packing::{pack, packer};

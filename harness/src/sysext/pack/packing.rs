@@ -2,15 +2,16 @@
 use std::process::Stdio;
 
 use camino::Utf8Path;
+use loadgauge_images::Architecture;
 use loadgauge_images::host::{CommandError, CommandExt as _, Tool};
 
-use super::{Identity, PackError, btrfs, directory, erofs, ext4, squashfs};
+use super::options::{Packing, SquashfsCompression};
+use super::{Identity, PackError, btrfs, ddi, directory, erofs, ext4, squashfs};
 use crate::sysext::Format;
-use crate::sysext::recipe::Packing;
 use crate::sysext::stage::Staged;
 
 /// Packs a settled tree into a new file, or a new directory. It is the last thing done with a
-/// stage: a directory takes its bytes away.
+/// stage: a directory takes its bytes away. `architecture` is the one that a DDI is for.
 ///
 /// # Errors
 /// See [`PackError`].
@@ -18,30 +19,53 @@ pub fn pack(
     staged: &Staged,
     format: Format,
     packing: &Packing,
+    architecture: Architecture,
     identity: &Identity,
     output: &Utf8Path,
 ) -> Result<(), PackError> {
     match format {
         Format::Directory => directory::pack(staged, output),
-        Format::Squashfs => squashfs::pack(staged, packing.squashfs_level, identity, output),
-        Format::Erofs => erofs::pack(staged, packing.erofs_level, identity, output),
+        Format::Squashfs => squashfs::pack(staged, packing.squashfs(), identity, output),
+        Format::Erofs => erofs::pack(staged, packing.erofs(), identity, output),
         Format::Ext4 => ext4::pack(staged, identity, output),
         Format::Btrfs => btrfs::pack(staged, identity, output),
+        Format::Ddi => {
+            let filesystem = output.with_extension("filesystem");
+            pack(staged, packing.inner().into(), packing, architecture, identity, &filesystem)?;
+            ddi::pack(&filesystem, architecture, packing.signer.as_ref(), identity, output)?;
+            if packing.damaged { ddi::damage(output) } else { Ok(()) }
+        }
     }
+}
+
+/// Packs a package database as Flatcar's SDK does: squashfs, zstd at its highest level.
+///
+/// # Errors
+/// See [`PackError`].
+pub(in crate::sysext) fn pack_database(
+    staged: &Staged,
+    identity: &Identity,
+    output: &Utf8Path,
+) -> Result<(), PackError> {
+    squashfs::pack(staged, (SquashfsCompression::Zstd, Some(22)), identity, output)
 }
 
 /// The program that packs a format, with its version.
 ///
 /// # Errors
-/// The host lacks it, or it does not run.
-pub fn packer(format: Format) -> Result<String, PackError> {
+/// The host lacks it, it does not run, or it cannot compress as `packing` says.
+pub fn packer(format: Format, packing: &Packing) -> Result<String, PackError> {
     let (name, argument) = match format {
         Format::Directory => return Ok("none".to_owned()),
         Format::Squashfs => ("mksquashfs", "-version"),
         Format::Erofs => ("mkfs.erofs", "-V"),
         Format::Ext4 => ("mke2fs", "-V"),
         Format::Btrfs => ("mkfs.btrfs", "--version"),
+        Format::Ddi => return packer(packing.inner().into(), packing),
     };
+    if format == Format::Erofs {
+        erofs::check(packing.erofs().0)?;
+    }
     let mut command = Tool::find(name)?.command();
     // Not through `run`: mkfs.erofs 1.5 says its version and then fails, as it knows no option
     // for it.

@@ -14,7 +14,7 @@ depends() {
 }
 
 installkernel() {
-    hostonly='' instmods virtio_blk virtio_net virtio_rng qemu_fw_cfg vfat nls_cp437 nls_ascii \
+    hostonly='' instmods virtio_pci virtio_blk virtio_net virtio_rng qemu_fw_cfg vfat nls_cp437 nls_ascii \
         nls_iso8859-1 af_packet dm_mod dm_verity btrfs ext4 overlay
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::collections::BTreeMap;
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::stage::{NodeKind, Staged, is_kept};
+use super::base_tree::{BaseNode, BaseTree};
+use super::units::programs_that_are_not_there;
+use crate::sysext::stage::{NodeKind, Staged, is_kept};
 
 /// Something about an extension that breaks it, or that its author should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +24,6 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Links under /usr of a base, by path relative to the root, with their targets.
-pub type BaseLinks = BTreeMap<Utf8PathBuf, Utf8PathBuf>;
-
 /// Directories that are links on some systems and real on others. A real one in an extension
 /// hides the link (flatcar/sysext-bakery#105: after that sshd and update-engine were gone).
 const SOMETIMES_LINKS: [&str; 3] = ["usr/sbin", "usr/lib64", "usr/local/sbin"];
@@ -33,8 +31,8 @@ const SOMETIMES_LINKS: [&str; 3] = ["usr/sbin", "usr/lib64", "usr/local/sbin"];
 /// Looks a finished tree over. What the type of [`Staged`] already rules out (foreign owners,
 /// devices, whiteouts, names that are not text) is not looked for again.
 ///
-/// `links` are those of the base; empty where they are not known.
-pub fn check(staged: &Staged, links: &BaseLinks) -> Vec<Finding> {
+/// `base` is what the extension is laid over; empty where that is not known.
+pub fn check(staged: &Staged, base: &BaseTree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, node) in staged.nodes() {
         let mut find =
@@ -45,12 +43,11 @@ pub fn check(staged: &Staged, links: &BaseLinks) -> Vec<Finding> {
         if path == "usr/lib/os-release" {
             find(true, "makes systemd-sysext take the extension for a whole system and refuse it".to_owned());
         }
+        if let Some((fatal, message)) = clash(path, &node.kind, base) {
+            find(fatal, message);
+        }
         match &node.kind {
-            NodeKind::Directory => {
-                if let Some((fatal, message)) = hides_link(path, links) {
-                    find(fatal, message);
-                }
-            }
+            NodeKind::Directory => {}
             NodeKind::File { .. } => {
                 if node.mode & 0o6000 != 0 {
                     find(
@@ -74,17 +71,33 @@ pub fn check(staged: &Staged, links: &BaseLinks) -> Vec<Finding> {
         }
     }
     findings.extend(units_that_nothing_starts(staged));
+    findings.extend(programs_that_are_not_there(staged, base));
     findings
 }
 
-fn hides_link(path: &Utf8Path, links: &BaseLinks) -> Option<(bool, String)> {
-    if let Some(target) = links.get(path) {
-        return Some((
-            true,
-            format!("is a directory, and hides the base's link to {target} with all behind it"),
-        ));
+/// What is of one kind here and of another in the base hides it (systemd/systemd#26947: "Too many
+/// levels of symbolic links").
+fn clash(path: &Utf8Path, kind: &NodeKind, base: &BaseTree) -> Option<(bool, String)> {
+    match (kind, base.get(path)) {
+        (NodeKind::Directory, Some(BaseNode::Link(target))) => {
+            return Some((
+                true,
+                format!("is a directory, and hides the base's link to {target} with all behind it"),
+            ));
+        }
+        (NodeKind::Directory, Some(BaseNode::File)) => {
+            return Some((true, "is a directory, and hides the base's file".to_owned()));
+        }
+        (NodeKind::Link { target }, Some(BaseNode::Directory)) => {
+            let message = format!("is a link to {target}, and hides the base's directory with all in it");
+            return Some((true, message));
+        }
+        (NodeKind::File { .. }, Some(BaseNode::Directory)) => {
+            return Some((true, "is a file, and hides the base's directory with all in it".to_owned()));
+        }
+        _ => {}
     }
-    if links.is_empty() && SOMETIMES_LINKS.contains(&path.as_str()) {
+    if *kind == NodeKind::Directory && base.is_empty() && SOMETIMES_LINKS.contains(&path.as_str()) {
         return Some((
             false,
             "is a directory; where the image has a link, it hides all behind it".to_owned(),
@@ -169,10 +182,10 @@ mod tests {
 
     use super::*;
 
-    fn told(links: &BaseLinks, fill: impl Fn(&mut Staged, &Arc<str>)) -> String {
+    fn told(base: &BaseTree, fill: impl Fn(&mut Staged, &Arc<str>)) -> String {
         let mut staged = Staged::new_in(Utf8Path::new("/tmp")).expect("a stage");
         fill(&mut staged, &Arc::from("a test"));
-        let findings: Vec<String> = check(&staged, links)
+        let findings: Vec<String> = check(&staged, base)
             .iter()
             .map(|finding| format!("{}: {finding}", if finding.fatal { "fatal" } else { "warning" }))
             .collect();
@@ -185,7 +198,7 @@ mod tests {
 
     #[test]
     fn every_rule_can_find_something() {
-        let text = told(&BaseLinks::new(), |staged, origin| {
+        let text = told(&BaseTree::new(), |staged, origin| {
             file(staged, origin, "etc/motd", 0o644, "x");
             file(staged, origin, "usr/lib/os-release", 0o644, "ID=x");
             file(staged, origin, "usr/sbin/tool", 0o4755, "x");
@@ -204,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_sound_tree_gives_nothing_to_say() {
-        let text = told(&BaseLinks::new(), |staged, origin| {
+        let text = told(&BaseTree::new(), |staged, origin| {
             file(staged, origin, "usr/bin/tool", 0o755, "x");
             file(staged, origin, "opt/tool/data", 0o644, "x");
             file(staged, origin, "usr/lib/systemd/system/a.service", 0o644, "[Install]\n");
@@ -223,11 +236,27 @@ mod tests {
 
     #[test]
     fn a_directory_where_the_base_has_a_link_is_fatal() {
-        let links = BaseLinks::from([("usr/sbin".into(), "bin".into())]);
-        let text = told(&links, |staged, origin| file(staged, origin, "usr/sbin/tool", 0o755, "x"));
+        let base = BaseTree::from([("usr/sbin".into(), "bin".into())]);
+        let text = told(&base, |staged, origin| file(staged, origin, "usr/sbin/tool", 0o755, "x"));
         assert_eq!(
             text,
             "fatal: /usr/sbin is a directory, and hides the base's link to bin with all behind it"
+        );
+    }
+
+    #[test]
+    fn other_clashes_of_kind_are_fatal_too() {
+        let base =
+            BaseTree::parse("drwxr ./usr\ndrwxr ./usr/lib/tool\n-rwxr ./usr/lib/file\n-rw ./usr/lib/same\n");
+        let text = told(&base, |staged, origin| {
+            file(staged, origin, "usr/lib/file/inside", 0o644, "x");
+            file(staged, origin, "usr/lib/same", 0o644, "x");
+            staged.put_link(Utf8Path::new("usr/lib/tool"), "other", origin).expect("a link");
+        });
+        assert_eq!(
+            text,
+            "fatal: /usr/lib/file is a directory, and hides the base's file\n\
+             fatal: /usr/lib/tool is a link to other, and hides the base's directory with all in it"
         );
     }
 }

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+use clap::Args;
+
+use crate::machine::{Acceleration, Decision, Foundry, StartChoice};
+use crate::runner::Limits;
+use crate::scenario::Plan;
+use loadgauge_images::Image;
+use loadgauge_images::host::Store;
+
+/// How machines come to run, and what may be kept for it.
+#[derive(Debug, Clone, Args)]
+pub(super) struct StartArguments {
+    /// Boot machines (`cold`), or restore them from snapshots of booted ones (`warm`); `auto` does the
+    /// latter where scenarios have the same machine, or where its snapshot is there already
+    #[arg(long, value_enum, default_value_t = StartChoice::Auto, env = "LOADGAUGE_START")]
+    pub start: StartChoice,
+    /// What snapshots may take in the cache, such as `8GiB`; those used longest ago go first
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "LOADGAUGE_SNAPSHOTS_SIZE",
+        default_value = "8GiB",
+        value_parser = size
+    )]
+    pub snapshots_size: u64,
+}
+
+impl StartArguments {
+    /// Makes and finds the snapshots of this user.
+    pub(super) fn foundry(&self, store: &Store, image: &Image, acceleration: &Acceleration) -> Foundry {
+        Foundry::new(
+            store,
+            self.snapshots_size,
+            image.facts.architecture,
+            acceleration,
+            Limits::under(acceleration).boot * Limits::GIVE_UP,
+        )
+    }
+
+    /// How each machine of a plan is to start, in the plan's order.
+    pub(super) fn decide(&self, foundry: &Foundry, plan: &Plan) -> Vec<Decision> {
+        let machines: Vec<_> =
+            plan.scenarios.iter().map(|planned| (&planned.machine, planned.scenario.cold)).collect();
+        foundry.decide(self.start, &machines)
+    }
+}
+
+/// Reads a size such as `512MiB` or `8GiB` as bytes; nothing at all is one as well.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let unit = UNITS.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
+    let (number, shift) = unit.unwrap_or((text, 0));
+    let number: u64 = number.trim().parse().map_err(|_| "write it like `512MiB` or `8GiB`".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "that is more than there is anywhere".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_sizes() {
+        assert_eq!(size("8GiB"), Ok(8 << 30));
+        assert_eq!(size("512 MiB"), Ok(512 << 20));
+        assert_eq!(size("0"), Ok(0));
+        for wrong in ["", "GiB", "8GB", "-1MiB", "99999999999TiB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

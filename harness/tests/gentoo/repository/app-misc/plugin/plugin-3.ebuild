@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+EAPI=8
+DESCRIPTION="A package that tests are made of"
+HOMEPAGE="https://example.org/"
+LICENSE="Apache-2.0"
+KEYWORDS="amd64"
+S="${WORKDIR}"
+SLOT="0"
+RDEPEND="app-misc/engine dev-libs/store:2"
+
+src_install() {
+	insinto /usr/lib/engine
+	newins - plugin <<<plugin
+}

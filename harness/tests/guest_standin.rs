@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Images on real guests: that their disk and their boot are as Flatcar's, and that /usr is
+//! verified. What is changed on an image is changed on a layer above.
+mod guest_run;
+
+use std::fs;
+use std::process::Command;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use guest_run::GuestRun;
+use loadgauge::check::Outcome;
+use loadgauge::machine::Fault;
+use loadgauge::runner::EventKind;
+use loadgauge_images::Image;
+use loadgauge_images::host::Store;
+
+/// One of each era that there is an image of: `loadgauge image build --release ..`.
+const RELEASES: [&str; 2] = ["3654.0.0", "4593.2.0"];
+
+/// A directory with an image of its own, a layer above that of a release.
+struct Layer {
+    _scratch: tempfile::TempDir,
+    directory: Utf8PathBuf,
+    disk: Utf8PathBuf,
+}
+
+impl Layer {
+    fn new(release: &str, size: Option<&str>) -> Self {
+        let store = Store::of_user().expect("a store");
+        let image = Image::open(&store.root().join("releases").join(release));
+        let image = image.unwrap_or_else(|error| panic!("no image of {release} was made: {error}"));
+        let below = image.disk.canonicalize_utf8().expect("the disk is there");
+        let scratch = tempfile::tempdir().expect("a directory");
+        let directory = Utf8PathBuf::from_path_buf(scratch.path().to_owned()).expect("UTF-8");
+        let disk = directory.join(below.file_name().expect("a file"));
+        for entry in below.parent().expect("a directory").read_dir_utf8().expect("read").flatten() {
+            if entry.file_name() != disk.file_name().expect("a file") {
+                std::os::unix::fs::symlink(entry.path(), directory.join(entry.file_name())).expect("linked");
+            }
+        }
+        let mut command = Command::new("qemu-img");
+        command.args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"]).arg(&below).arg(&disk).args(size);
+        run(&mut command);
+        Self { _scratch: scratch, directory, disk }
+    }
+
+    /// Where USR-A begins on the disk, in bytes, as the guest's tools would tell.
+    fn usr_offset(&self) -> u64 {
+        let head = self.directory.join("head");
+        let mut command = Command::new("qemu-img");
+        command.args(["dd", "-O", "raw", "bs=1M", "count=4"]);
+        command.arg(format!("if={}", self.disk)).arg(format!("of={head}"));
+        run(&mut command);
+        let table = fs::read(&head).expect("read");
+        // The third entry of the table, which begins in the third sector; its first sector is told
+        // at 32 (UEFI specification, "GPT Partition Entry Array").
+        let entry = &table[1024 + 2 * 128..][..128];
+        512 * u64::from_le_bytes(entry[32..40].try_into().expect("eight bytes"))
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("the program runs");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn run_on(image: &Utf8Path, arguments: &[&str]) -> guest_run::Finished {
+    GuestRun::of(&[arguments, &["--image", image.as_str()]].concat()).finish()
+}
+
+/// Boots each release by one kind of firmware, and again.
+fn boot_all(firmware: &str) {
+    for release in RELEASES {
+        let layer = Layer::new(release, Some("14G"));
+        let run = run_on(&layer.directory, &["standin.toml", "--firmware", firmware]);
+        run.assert(0, &["verdict: passed"]);
+    }
+}
+
+#[test]
+fn the_disk_and_the_boot_are_flatcars_by_bios() {
+    boot_all("bios");
+}
+
+#[test]
+fn the_disk_and_the_boot_are_flatcars_by_uefi() {
+    boot_all("uefi");
+}
+
+#[test]
+fn the_oldest_era_has_docker_from_torcx_and_passes_over_what_it_cannot_run() {
+    let layer = Layer::new(RELEASES[0], None);
+    let run = run_on(&layer.directory, &["docker.*", "containerd-disabled"]);
+    run.assert(0, &["verdict: passed"]);
+    let mut skipped: Vec<String> = run
+        .events()
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            EventKind::ScenarioSkipped { scenario, reason } => Some(format!("{scenario}: {reason}")),
+            _ => None,
+        })
+        .collect();
+    skipped.sort();
+    let reason = "needs an image of era sysext or initrd, this one is of era torcx";
+    let expected = ["containerd-disabled", "docker-replace", "docker-vendor"];
+    assert_eq!(skipped, expected.map(|name| format!("{name}: {reason}")));
+    let EventKind::ScenarioFinished { outcome, .. } = run.end_of("docker-torcx") else { unreachable!() };
+    assert_eq!(outcome, Outcome::Passed);
+}
+
+#[test]
+fn a_byte_changed_in_usr_stops_the_guest_and_dm_verity_is_named() {
+    let layer = Layer::new("4593.2.0", None);
+    // In the first superblock of a btrfs: what every boot reads.
+    let place = layer.usr_offset() + 64 * 1024 + 100;
+    let mut command = Command::new("qemu-io");
+    command.args(["-c", &format!("write -q -P 0xa5 {place} 1")]).arg(&layer.disk);
+    run(&mut command);
+    let run = run_on(&layer.directory, &["standin.toml"]);
+    run.assert(1, &["dm-verity"]);
+    let EventKind::ScenarioFinished { cause: Some(cause), .. } = run.end_of("standin") else {
+        panic!("no cause; the run said:\n{}", run.words());
+    };
+    let fault = cause.fault.unwrap_or_else(|| panic!("no fault; the run said:\n{}", run.words()));
+    assert!(matches!(&fault, Fault::Panic { line, .. } if line.contains("dm-verity")), "{fault:?}");
+    assert!(fault.console().iter().any(|line| line.contains("is corrupted")), "{fault:?}");
+}

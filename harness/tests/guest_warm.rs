@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Machines that start warm: copies of one that has booted.
+mod guest_run;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use guest_run::GuestRun;
+use loadgauge::guest::{Command, Guest, GuestError};
+use loadgauge::machine::{
+    AccelChoice, Acceleration, Decision, Firmware, FirmwareChoice, Foundry, Machine, MachinePlan,
+    MachineSpec, Place, Start, StartChoice, Started, Supervisor, USER, Way, prove,
+};
+use loadgauge_ignition::Config;
+use loadgauge_images::Image;
+use loadgauge_images::host::Store;
+use tokio::sync::Mutex;
+
+/// Held by each test: one of them counts the processes and files of all.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// For whatever a guest that is up does.
+const SOON: Duration = Duration::from_mins(2);
+/// For a guest to boot.
+const BOOT: Duration = Duration::from_mins(15);
+
+/// Where machines of these tests live. Their snapshots lie in the build directory: a second run of the
+/// tests finds them there.
+struct Bench {
+    records: tempfile::TempDir,
+    root: Utf8PathBuf,
+    store: Store,
+    image: Image,
+    acceleration: Acceleration,
+    supervisor: Supervisor,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        Self::with_store(&Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("warm")).await
+    }
+
+    async fn with_store(store: &Utf8Path) -> Self {
+        let records = tempfile::tempdir().expect("a directory");
+        let root = Utf8PathBuf::from_path_buf(records.path().to_owned()).expect("UTF-8");
+        let user = Store::of_user().expect("a store");
+        let image = user.root().join("last-image").canonicalize_utf8().expect("loadgauge image build");
+        Self {
+            records,
+            root,
+            store: Store::at(store),
+            image: Image::open(&image).expect("an image"),
+            acceleration: prove(AccelChoice::Auto, &user).await.expect("an accelerator"),
+            supervisor: Supervisor::new().expect("a supervisor"),
+        }
+    }
+
+    fn foundry(&self) -> Foundry {
+        let architecture = self.image.facts.architecture;
+        Foundry::new(&self.store, 4 << 30, architecture, &self.acceleration, BOOT)
+    }
+
+    fn plan(&self, name: &str) -> MachinePlan {
+        MachinePlan {
+            name: name.to_owned(),
+            spec: MachineSpec::default(),
+            image: self.image.clone(),
+            acceleration: self.acceleration.clone(),
+            firmware: Firmware::Bios,
+            config: Config::new(),
+            served: Vec::new(),
+        }
+    }
+
+    async fn start(&self, foundry: &Foundry, plan: MachinePlan) -> (Machine, Started) {
+        let decision = decide(foundry, &plan);
+        let directory = self.root.join(&plan.name);
+        let relay = Utf8Path::new(env!("CARGO_BIN_EXE_loadgauge"));
+        let place = Place { directory: &directory, relay, supervisor: &self.supervisor };
+        foundry.start(plan, &decision, place).await.unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    async fn warm(&self, foundry: &Foundry, name: &str) -> Machine {
+        let (machine, started) = self.start(foundry, self.plan(name)).await;
+        assert_eq!(started.start, Start::Warm, "{}", started.reason);
+        machine
+    }
+}
+
+fn decide(foundry: &Foundry, plan: &MachinePlan) -> Decision {
+    foundry.decide(StartChoice::Warm, &[(plan, false)]).remove(0)
+}
+
+async fn guest(machine: &Machine) -> Guest {
+    let host_key = machine.host_key();
+    assert!(host_key.is_some(), "it is known before the first connection");
+    Guest::connect_to(machine.ssh_address(), USER, machine.key(), host_key, SOON).await.expect("a connection")
+}
+
+/// What a command prints, which must succeed.
+async fn ask(guest: &Guest, line: &str) -> String {
+    let output = guest.run(Command::as_root(line).with_timeout(SOON)).await.expect("it ran");
+    assert!(output.exit.success(), "{line}: {}\n{}", output.exit, output.error_text());
+    output.text().trim().to_owned()
+}
+
+async fn wait_for(path: &Utf8Path, text: &str) {
+    let begun = Instant::now();
+    while !String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).contains(text) {
+        assert!(begun.elapsed() < SOON, "`{text}` does not come in `{path}`");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_prove_that_they_are_and_share_nothing() {
+    let _alone = ALONE.lock().await;
+    let bench = Bench::new().await;
+    let foundry = bench.foundry();
+    let (one, two) = tokio::join!(bench.warm(&foundry, "one"), bench.warm(&foundry, "two"));
+    let (first, second) = tokio::join!(guest(&one), guest(&two));
+
+    let boot = |ready: loadgauge::machine::Ready| ready.boot_id;
+    let (booted, too) = tokio::join!(one.ready(None, SOON), two.ready(None, SOON));
+    let booted = boot(booted.expect("ready"));
+    assert_eq!(booted, boot(too.expect("ready")), "both are copies of one boot");
+    assert_eq!(ask(&first, "cat /proc/sys/kernel/random/boot_id").await, booted);
+
+    assert_ne!(one.ssh_address(), two.ssh_address());
+    assert_ne!(first.host_key(), second.host_key());
+    let stranger = Guest::connect(two.ssh_address(), USER, one.key(), SOON).await;
+    assert!(matches!(stranger, Err(GuestError::Authenticate { .. })), "the other's key opens nothing");
+    let random = "head -c 16 /dev/urandom | od -An -tx1; cat /proc/sys/kernel/random/uuid";
+    assert_ne!(ask(&first, random).await, ask(&second, random).await);
+
+    let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock").as_secs();
+    let before = now();
+    let told: u64 = ask(&first, "date +%s").await.parse().expect("seconds");
+    assert!((before - 1..=now() + 1).contains(&told), "the guest's time is {told}, the host's {before}");
+
+    ask(&first, "echo mine >/var/lib/mine; echo mine >/run/mine; sync").await;
+    assert_eq!(ask(&second, "ls /var/lib/mine /run/mine 2>/dev/null | wc -l").await, "0");
+
+    // Its ports go on, and what was said before the copy is there as well.
+    ask(&first, "logger after-the-copy; echo on-the-console >/dev/ttyS0").await;
+    wait_for(&one.layout().journal_log(), "after-the-copy").await;
+    wait_for(&one.layout().console_log(), "on-the-console").await;
+    let journal = fs::read_to_string(one.layout().journal_log()).expect("a journal");
+    assert!(
+        journal.lines().next().is_some_and(|line| line.contains("Linux version")),
+        "from its first entry"
+    );
+    assert!(!fs::read_to_string(two.layout().journal_log()).expect("one").contains("after-the-copy"));
+    // The harness's server is reached from a copy by a socket of its own.
+    assert_eq!(ask(&first, "curl -s -o /dev/null -w '%{http_code}' http://10.0.2.100/none").await, "404");
+
+    let listed = foundry.snapshots().list().expect("listed");
+    assert!(listed.iter().any(|entry| entry.in_use), "{listed:?}");
+    tokio::join!(one.stop(), two.stop());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_another_guest_answers_from_is_refused_and_removed() {
+    let _alone = ALONE.lock().await;
+    let bench = Bench::new().await;
+    let plan = bench.plan("found");
+    let foundry = bench.foundry();
+    bench.warm(&foundry, "found").await.stop().await;
+    let key = decide(&foundry, &plan).snapshot().expect("a key").to_owned();
+    // The same snapshot in another store, whose description tells of another guest.
+    let other = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("refused");
+    if other.exists() {
+        fs::remove_dir_all(&other).expect("what a broken run left");
+    }
+    let from = bench.store.root().join("snapshot").join(&key);
+    let to = other.join("snapshot").join(&key);
+    fs::create_dir_all(to.parent().expect("a parent")).expect("made");
+    let copied = std::process::Command::new("cp").args(["-a", "--sparse=always"]).args([&from, &to]).status();
+    assert!(copied.expect("cp runs").success());
+    let description = fs::read_to_string(to.join("snapshot.json")).expect("a description");
+    let told: serde_json::Value = serde_json::from_str(&description).expect("JSON");
+    let nonce = told["nonce"].as_str().expect("a nonce");
+    fs::write(to.join("snapshot.json"), description.replace(nonce, &"0".repeat(32))).expect("written");
+
+    let bench = Bench::with_store(&other).await;
+    let foundry = bench.foundry();
+    let (machine, started) = bench.start(&foundry, bench.plan("refused")).await;
+    assert_eq!(started.start, Start::Cold);
+    assert!(started.reason.contains("refused") && started.reason.contains(nonce), "{}", started.reason);
+    assert!(!to.exists(), "nobody is held up by it again");
+    machine.stop().await;
+    fs::remove_dir_all(&other).expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_that_lies_with_the_state_is_copied_too() {
+    let _alone = ALONE.lock().await;
+    let bench = Bench::new().await;
+    let foundry = bench.foundry().saving(Way::Mapped);
+    let machine = bench.warm(&foundry, "mapped").await;
+    assert_eq!(ask(&guest(&machine).await, "echo alive").await, "alive");
+    machine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn firmware_tpm_and_further_disks_are_copied_with_the_rest() {
+    let _alone = ALONE.lock().await;
+    let bench = Bench::new().await;
+    let mut plan = bench.plan("firmware");
+    plan.firmware = Firmware::find(Some(FirmwareChoice::Uefi), &bench.image).expect("a firmware");
+    plan.spec.firmware = Some(FirmwareChoice::Uefi);
+    plan.spec.tpm = true;
+    let serial = "more".to_owned();
+    plan.spec.disks = vec![loadgauge::machine::DiskSpec { size_mib: 16, serial }];
+    let foundry = bench.foundry();
+    let (machine, started) = bench.start(&foundry, plan).await;
+    assert_eq!(started.start, Start::Warm, "{}", started.reason);
+    let guest = guest(&machine).await;
+    let disk = "/dev/disk/by-id/virtio-more";
+    ask(&guest, "test -d /sys/firmware/efi && test -e /dev/tpm0").await;
+    let back = format!("echo here | dd of={disk} conv=sync 2>/dev/null; sync; head -c 4 {disk}");
+    assert_eq!(ask(&guest, &back).await, "here");
+    machine.stop().await;
+}
+
+/// What warm starts could leave behind in this process and on the host.
+#[derive(Debug, PartialEq, Eq)]
+struct Traces {
+    files: usize,
+    children: BTreeSet<String>,
+    runtime: usize,
+}
+
+fn traces(supervisor: &Supervisor) -> Traces {
+    let children = fs::read_dir("/proc").expect("/proc").flatten().filter_map(|entry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (name, rest) = stat.rsplit_once(") ")?;
+        let parent = rest.split(' ').nth(1)?;
+        (parent == std::process::id().to_string()).then(|| name.to_owned())
+    });
+    Traces {
+        files: fs::read_dir("/proc/self/fd").expect("descriptors").count(),
+        children: children.collect(),
+        runtime: supervisor.directory().read_dir_utf8().expect("the runtime directory").count(),
+    }
+}
+
+/// Resident memory of this process, in MiB (proc_pid_statm(5)).
+fn resident() -> usize {
+    let text = fs::read_to_string("/proc/self/statm").expect("statm");
+    text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") * 4096 / (1 << 20)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_warm_starts_leave_nothing_behind() {
+    let _alone = ALONE.lock().await;
+    let bench = Arc::new(Bench::new().await);
+    let foundry = Arc::new(bench.foundry());
+    // The first ones fill what is kept for good: the runtime's threads, the allocator's arenas.
+    bench.warm(&foundry, "first").await.stop().await;
+    let mut memory = 0;
+    let mut before = None;
+    for number in 0..100 {
+        let names = [format!("left-{number}"), format!("right-{number}")];
+        let [left, right] = &names;
+        let (left, right) = tokio::join!(bench.warm(&foundry, left), bench.warm(&foundry, right));
+        tokio::join!(left.stop(), right.stop());
+        for name in names {
+            fs::remove_dir_all(bench.root.join(name)).expect("its records");
+        }
+        if number == 20 {
+            memory = resident();
+            before = Some(traces(&bench.supervisor));
+        }
+    }
+    assert_eq!(Some(traces(&bench.supervisor)), before);
+    assert!(resident() <= memory + 8, "{memory} MiB have become {}", resident());
+    bench.supervisor.stop_all().await;
+    assert!(bench.records.path().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_run_side_by_side_from_one_memory() {
+    let _alone = ALONE.lock().await;
+    let bench = Bench::new().await;
+    let foundry = bench.foundry();
+    let mut machines = vec![bench.warm(&foundry, "0").await];
+    for number in 1..8 {
+        machines.push(bench.warm(&foundry, &number.to_string()).await);
+    }
+    for machine in &machines {
+        let guest = guest(machine).await;
+        assert_eq!(
+            ask(&guest, "hostname >/run/own; cat /proc/sys/kernel/random/boot_id | wc -c").await,
+            "37"
+        );
+    }
+    let used: usize = machines.iter().map(|machine| proportional(machine.pid())).sum();
+    for machine in machines {
+        machine.stop().await;
+    }
+    let relay = env!("CARGO_BIN_EXE_loadgauge").into();
+    let cold = Machine::start(bench.plan("cold"), bench.root.join("cold"), relay, &bench.supervisor);
+    let cold = cold.await.expect("started");
+    cold.ready(None, BOOT).await.expect("ready");
+    let alone = proportional(cold.pid());
+    println!("8 copies of a 1 GiB machine take {used} MiB together, one that was booted takes {alone} (PSS)");
+    assert!(used * 2 <= alone * 5, "8 copies take {used} MiB, more than 2.5 times the {alone} of one");
+    cold.stop().await;
+}
+
+/// Memory of a process in MiB, with what it shares divided among those who do (proc_pid_smaps(5)).
+fn proportional(pid: u32) -> usize {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("smaps");
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).expect("Pss");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") / 1024
+}
+
+#[test]
+fn warm_and_cold_come_to_the_same_and_an_extension_is_tried_on_a_copy() {
+    let _alone = ALONE.blocking_lock();
+    let run = GuestRun::of(&["plain.toml"]).with(&["--verify-warm", "--start", "warm"]).finish();
+    run.assert(0, &["warm and cold starts came to the same", "verdict: passed", "warm start", "cold start"]);
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let attempt = |recipe: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_loadgauge"))
+            .args(["try", recipe, "--output"])
+            .arg(directory.path().join(recipe))
+            .output()
+            .expect("the binary runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, words) = attempt("hello");
+    assert_eq!(status, Some(0), "{words}");
+    assert!(words.contains("brought in and merged") && words.contains("warm start"), "{words}");
+    let (status, words) = attempt("future");
+    assert_eq!(status, Some(1), "an extension for another release is not merged:\n{words}");
+    assert!(words.contains("extension `future` is merged"), "{words}");
+}

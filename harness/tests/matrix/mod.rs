@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How a case of the fault matrix is run.
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+pub(crate) mod fake;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge::machine::{
+    Acceleration, Accelerator, Fault, Firmware, Machine, MachinePlan, MachineSpec, Supervisor, Then,
+    boot_disk,
+};
+use loadgauge_ignition::Config;
+use loadgauge_images::Image;
+
+/// How long QEMU may take to bring a guest of one sector to its text, on a busy host.
+const START: Duration = Duration::from_secs(40);
+/// Begins the line on which a process of its own tells its fault.
+const TELL: &str = "FAULT ";
+
+/// What can happen to a machine.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+    pub(crate) then: Then,
+    pub(crate) inject: Inject,
+}
+
+/// What is done to it from outside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inject {
+    Nothing,
+    /// somebody waits for so many seconds until it is ready
+    Waiting(u64),
+    /// QEMU gets this signal
+    Signal(&'static str),
+    /// its TPM is killed
+    TpmKilled,
+    /// QEMU says that it stopped the guest for an error of its own
+    Internal,
+    /// its disk lies where there is little room
+    SmallDisk,
+}
+
+/// Machines in a directory of their own.
+pub(crate) struct Bench {
+    _directory: tempfile::TempDir,
+    root: Utf8PathBuf,
+    pub(crate) supervisor: Supervisor,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Utf8PathBuf::from_path_buf(directory.path().to_owned()).expect("UTF-8");
+        Self { _directory: directory, root, supervisor: Supervisor::new().expect("a supervisor") }
+    }
+
+    pub(crate) async fn boot(&self, name: &str, text: &str, then: Then) -> Machine {
+        self.start(name, text, then, false).await
+    }
+
+    async fn start(&self, name: &str, text: &str, then: Then, tpm: bool) -> Machine {
+        let disk = self.root.join(format!("{name}.img"));
+        boot_disk(&disk, text, then).expect("a disk");
+        let mut plan = plan(name, &disk);
+        plan.spec.tpm = tpm;
+        let kept = self.root.join(name);
+        let relay = env!("CARGO_BIN_EXE_loadgauge").into();
+        Machine::start(plan, kept, relay, &self.supervisor).await.expect("started")
+    }
+}
+
+fn plan(name: &str, disk: &Utf8Path) -> MachinePlan {
+    let image: Image = serde_json::from_value(serde_json::json!({
+        "disk": disk, "format": "raw", "digest": "",
+        "facts": {
+            "os_release": {}, "architecture": "amd64", "era": "sysext", "systemd": 257,
+            "vendor_extensions": [],
+        },
+    }))
+    .expect("an image");
+    MachinePlan {
+        name: name.to_owned(),
+        spec: MachineSpec { memory_mib: 64, cpus: Some(1), ..MachineSpec::default() },
+        firmware: Firmware::Bios,
+        image,
+        acceleration: Acceleration { accelerator: Accelerator::Tcg, factor: 10.0, reason: String::new() },
+        config: Config::new(),
+        served: Vec::new(),
+    }
+}
+
+/// Runs a case beside a machine that nothing happens to, and looks at both.
+#[expect(clippy::print_stdout, reason = "what is seen with --nocapture is the table of the matrix")]
+pub(crate) async fn check(case: Case, limit: Duration, expected: impl Fn(&Fault) -> bool) {
+    let bench = Bench::new();
+    let bystander = bench.boot("bystander", "hello\n", Then::Halt).await;
+    text(&bystander, "hello").await;
+    let (fault, after) = match case.inject {
+        Inject::Internal | Inject::SmallDisk => {
+            let case = case.name;
+            tokio::task::spawn_blocking(move || inside(case)).await.expect("it ran")
+        }
+        _ => {
+            let tpm = case.inject == Inject::TpmKilled;
+            let machine = bench.start("victim", case.text, case.then, tpm).await;
+            if let Some(line) = case.text.lines().next() {
+                text(&machine, line).await;
+            }
+            let begun = Instant::now();
+            let fault = suffer(&bench, &machine, case.inject).await;
+            let after = begun.elapsed();
+            machine.stop().await;
+            (fault, after)
+        }
+    };
+    assert!(expected(&fault), "another fault: {fault:?}");
+    assert!(after < limit, "it took {after:?} from the cause to its report: {fault}");
+    println!("{}: after {after:.1?}: {fault}", case.name);
+    // The other machine has not noticed.
+    let bystanders_fault = tokio::time::timeout(Duration::from_millis(1500), bystander.fault()).await;
+    assert!(bystanders_fault.is_err(), "the other machine: {bystanders_fault:?}");
+    assert_eq!(bench.supervisor.children().len(), 1, "{:?}", bench.supervisor.children());
+    bystander.stop().await;
+    assert_eq!(bench.supervisor.children(), []);
+    bench.supervisor.stop_all().await;
+}
+
+/// Does it, and waits for the fault.
+async fn suffer(bench: &Bench, machine: &Machine, inject: Inject) -> Fault {
+    match inject {
+        Inject::Waiting(seconds) => {
+            let limit = Duration::from_secs(seconds);
+            return machine.ready(None, limit).await.expect_err("it is never ready");
+        }
+        Inject::Signal(name) => signal(machine.pid(), name),
+        Inject::TpmKilled => {
+            let children = bench.supervisor.children();
+            let tpm = children.iter().find(|child| child.program == "swtpm").expect("it has a TPM");
+            signal(tpm.pid, "KILL");
+        }
+        Inject::Nothing | Inject::Internal | Inject::SmallDisk => {}
+    }
+    tokio::time::timeout(START, machine.fault()).await.expect("a fault")
+}
+
+pub(crate) fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+}
+
+/// Waits for a line of the console.
+async fn text(machine: &Machine, wanted: &str) {
+    let begun = Instant::now();
+    while !machine.console_tail(50).iter().any(|line| line.contains(wanted)) {
+        assert!(begun.elapsed() < START, "no `{wanted}` but {:?}", machine.console_tail(50));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Runs the ignored test `CASE_inside` of this binary in a process of its own, prepared for it, and gives
+/// the fault that it tells, with how long after its cause.
+fn inside(case: &str) -> (Fault, Duration) {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let place = scratch.path().to_str().expect("UTF-8");
+    let this = std::env::current_exe().expect("this test");
+    let name = format!("{case}_inside");
+    let arguments = ["--exact", &name, "--ignored", "--nocapture"];
+    let mut command = if case == "disk_full" {
+        // A file system of its own, which only this process and its children see.
+        let script =
+            "mount -t tmpfs -o size=6m tmpfs \"$1\" && cd / && export TMPDIR=\"$1\" && shift && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "--", "sh", "-c", script, "sh", place]).arg(&this);
+        command
+    } else {
+        fake::install(scratch.path(), &this);
+        let path = format!("{place}:{}", std::env::var("PATH").unwrap_or_default());
+        let mut command = Command::new(&this);
+        command.env("PATH", path);
+        command
+    };
+    let output = command.args(arguments).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find_map(|line| line.strip_prefix(TELL));
+    let line = line.unwrap_or_else(|| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)));
+    let (after, fault) = line.split_once(' ').expect("two fields");
+    let after = Duration::from_millis(after.parse().expect("milliseconds"));
+    (serde_json::from_str(fault).expect("a fault"), after)
+}
+
+/// The part of [`inside`] that runs in the process of its own.
+#[expect(clippy::print_stdout, reason = "by which the process tells the one that started it")]
+pub(crate) fn run_inside(name: &'static str, then: Then) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (fault, after) = runtime.block_on(async {
+        let bench = Bench::new();
+        let machine = bench.boot(name, "filling\n", then).await;
+        let begun = Instant::now();
+        let fault = tokio::time::timeout(START, machine.fault()).await.expect("a fault");
+        let after = begun.elapsed();
+        machine.stop().await;
+        (fault, after)
+    });
+    println!("\n{TELL}{} {}", after.as_millis(), serde_json::to_string(&fault).expect("JSON"));
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::fs;
+use std::io::ErrorKind;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::digests::Digests;
+use super::error::{ReleaseDirectoryError, io};
+use crate::signature::Keyring;
+
+/// What came of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileVerdict {
+    /// the file, below the directory
+    pub file: Utf8PathBuf,
+    /// what was looked at, with what came of it
+    pub judgements: Vec<Judgement>,
+}
+
+/// What came of a look at a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judgement {
+    /// it is as it was signed, by this key
+    Signed(String),
+    /// it is as its list of digests says, which this key signed
+    Listed(String),
+    /// it is not, or whoever signed it is not trusted
+    Wrong(String),
+}
+
+impl FileVerdict {
+    /// Whether all that was looked at was right, and something was.
+    pub fn holds(&self) -> bool {
+        !self.judgements.is_empty() && !self.judgements.iter().any(|one| matches!(one, Judgement::Wrong(_)))
+    }
+}
+
+/// The ends of the names of what vouches for other files.
+const VOUCHERS: [&str; 4] = [".sig", ".DIGESTS", ".DIGESTS.asc", ".DIGESTS.sig"];
+
+/// Compares the files of a directory with their signatures and with their signed lists of digests, as far
+/// as they have them.
+///
+/// # Errors
+/// The directory cannot be read, or nothing in it can be verified.
+pub fn verify(directory: &Utf8Path, keys: &Keyring) -> Result<Vec<FileVerdict>, ReleaseDirectoryError> {
+    let mut verdicts = Vec::new();
+    for entry in walkdir::WalkDir::new(directory).sort_by_file_name() {
+        let entry = entry.map_err(|error| io("read", directory)(error.into()))?;
+        let Some(path) = Utf8Path::from_path(entry.path()) else { continue };
+        if !entry.file_type().is_file() || VOUCHERS.iter().any(|end| path.as_str().ends_with(end)) {
+            continue;
+        }
+        let judgements = judge(path, keys)?;
+        if !judgements.is_empty() {
+            let file = path.strip_prefix(directory).unwrap_or(path).to_owned();
+            verdicts.push(FileVerdict { file, judgements });
+        }
+    }
+    if verdicts.is_empty() {
+        return Err(ReleaseDirectoryError::Nothing(directory.to_owned()));
+    }
+    Ok(verdicts)
+}
+
+fn judge(path: &Utf8Path, keys: &Keyring) -> Result<Vec<Judgement>, ReleaseDirectoryError> {
+    let mut judgements = Vec::new();
+    if let Some(signature) = beside(path, ".sig")? {
+        let content = fs::read(path).map_err(io("read", path))?;
+        judgements.push(match keys.verify_detached(&content, &signature) {
+            Ok(verified) => Judgement::Signed(verified.key),
+            Err(error) => Judgement::Wrong(format!("its signature: {error}")),
+        });
+    }
+    if let Some(list) = beside(path, ".DIGESTS.asc")? {
+        judgements.push(listed(path, &String::from_utf8_lossy(&list), keys)?);
+    } else if let (Some(list), Some(signature)) = (beside(path, ".DIGESTS")?, beside(path, ".DIGESTS.sig")?) {
+        judgements.push(match keys.verify_detached(&list, &signature) {
+            Ok(verified) => compare(path, &String::from_utf8_lossy(&list), verified.key)?,
+            Err(error) => Judgement::Wrong(format!("its list of digests: {error}")),
+        });
+    }
+    Ok(judgements)
+}
+
+fn listed(path: &Utf8Path, list: &str, keys: &Keyring) -> Result<Judgement, ReleaseDirectoryError> {
+    match keys.verify_clearsigned(list) {
+        Ok((text, verified)) => compare(path, &text, verified.key),
+        Err(error) => Ok(Judgement::Wrong(format!("its list of digests: {error}"))),
+    }
+}
+
+fn compare(path: &Utf8Path, list: &str, key: String) -> Result<Judgement, ReleaseDirectoryError> {
+    let name = path.file_name().unwrap_or_default();
+    let expected = match Digests::parse(list, name) {
+        Ok(digests) => digests,
+        Err(error) => return Ok(Judgement::Wrong(format!("its list of digests: {error}"))),
+    };
+    let found = Digests::of_file(path).map_err(io("read", path))?;
+    if found.sha512 == expected.sha512 {
+        return Ok(Judgement::Listed(key));
+    }
+    let (found, expected) = (&found.sha512[..16], &expected.sha512[..16]);
+    Ok(Judgement::Wrong(format!("its SHA-512 begins with {found}, and {expected} is what was signed")))
+}
+
+fn beside(path: &Utf8Path, suffix: &str) -> Result<Option<Vec<u8>>, ReleaseDirectoryError> {
+    let path = Utf8PathBuf::from(format!("{path}{suffix}"));
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io("read", &path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Description, TEST_KEY, finish};
+    use super::*;
+
+    /// A finished directory around a small image, and the path of it.
+    fn directory() -> (tempfile::TempDir, Utf8PathBuf) {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let root = Utf8PathBuf::from_path_buf(scratch.path().to_owned()).expect("UTF-8");
+        let path = root.join("release");
+        fs::create_dir_all(path.join("rootfs-included-sysexts")).expect("made");
+        fs::write(path.join("image.img"), vec![1; 100_000]).expect("written");
+        fs::write(path.join("rootfs-included-sysexts/docker-flatcar.raw"), "x").expect("written");
+        fs::write(path.join("manifest.json"), "{}").expect("written");
+        let tree = root.join("tree.tar");
+        fs::write(&tree, tar::Builder::new(Vec::new()).into_inner().expect("a tar")).expect("written");
+        let description = Description {
+            release: "4593.2.0".parse().expect("a version"),
+            build: "",
+            packages: "jq-1.7::debian\n".to_owned(),
+            tree: &tree,
+            image: "image.img",
+            private: &["manifest.json"],
+            signer: "Test <test@example.org>",
+        };
+        finish(&path, &description, &|_| {}).expect("finished");
+        (scratch, path)
+    }
+
+    #[test]
+    fn a_finished_directory_holds_and_a_changed_one_does_not() {
+        let (_scratch, path) = directory();
+        let keys = Keyring::read(&path.join(TEST_KEY)).expect("keys");
+        let verdicts = verify(&path, &keys).expect("looked at");
+        let names: Vec<&str> = verdicts.iter().map(|verdict| verdict.file.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "flatcar_production_image_contents.txt",
+                "flatcar_production_image_packages.txt",
+                "image.img",
+                "image.img.bz2",
+                "rootfs-included-sysexts/docker-flatcar.raw",
+                "version.txt"
+            ]
+        );
+        assert!(
+            verdicts.iter().all(|verdict| verdict.holds() && verdict.judgements.len() == 2),
+            "{verdicts:?}"
+        );
+        let mut unpacked = Vec::new();
+        let file = fs::File::open(path.join("image.img.bz2")).expect("there");
+        std::io::copy(&mut bzip2::read::MultiBzDecoder::new(file), &mut unpacked).expect("unpacked");
+        assert_eq!(unpacked, vec![1; 100_000]);
+
+        fs::write(path.join("version.txt"), "FLATCAR_VERSION=1.0.0\n").expect("written");
+        let verdicts = verify(&path, &keys).expect("looked at");
+        let wrong: Vec<_> = verdicts.iter().filter(|verdict| !verdict.holds()).collect();
+        assert_eq!(wrong.len(), 1);
+        assert!(wrong[0].judgements.iter().all(|one| matches!(one, Judgement::Wrong(_))), "{wrong:?}");
+    }
+
+    #[test]
+    fn another_key_s_directory_does_not_hold() {
+        let ((_first, path), (_second, other)) = (directory(), directory());
+        let keys = Keyring::read(&other.join(TEST_KEY)).expect("keys");
+        assert!(verify(&path, &keys).expect("looked at").iter().all(|verdict| !verdict.holds()));
+    }
+
+    #[test]
+    fn nothing_to_verify_is_an_error() {
+        let (_scratch, path) = directory();
+        let keys = Keyring::read(&path.join(TEST_KEY)).expect("keys");
+        let empty = tempfile::tempdir().expect("a directory");
+        let error = verify(Utf8Path::from_path(empty.path()).expect("UTF-8"), &keys).expect_err("nothing");
+        assert!(matches!(error, ReleaseDirectoryError::Nothing(_)) && error.hint().is_some());
+    }
+}
