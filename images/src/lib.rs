@@ -18,6 +18,8 @@ pub mod image;
 mod os_release;
 /// Versions of Flatcar and what they carry.
 pub mod release;
+
+pub mod inspect;
 pub mod release_directory;
 pub mod signature;
 pub mod standin;

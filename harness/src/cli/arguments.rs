@@ -227,6 +227,12 @@ pub(super) enum ImageCommand {
     List,
     /// Compare the files of a release with their digests and signatures
     Verify(ImageVerifyArguments),
+    /// Print what a disk itself tells, as JSON: partitions, release, hash tree, extensions
+    Inspect {
+        /// which image
+        #[command(flatten)]
+        image: ImageChoice,
+    },
     /// Say what is known of an image
     Show {
         /// which image

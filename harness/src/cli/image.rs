@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 
 use loadgauge_images::Image;
 use loadgauge_images::host::Store;
+use loadgauge_images::inspect::inspect as look_into;
 
 use super::arguments::{ImageChoice, OutputFormat};
 use super::workshop::{Workshop, made_releases};
@@ -15,6 +16,13 @@ pub(super) fn show(choice: &ImageChoice, format: OutputFormat) -> Result<Exit, F
         OutputFormat::Json => output::print_json(&workshop.image)?,
         OutputFormat::Text => output::print(&describe(&workshop.image))?,
     }
+    Ok(Exit::Passed)
+}
+
+/// `loadgauge image inspect`
+pub(super) fn inspect(choice: &ImageChoice) -> Result<Exit, Failure> {
+    let workshop = Workshop::open(None, choice.image.as_deref())?;
+    output::print_json(&look_into(&workshop.image.disk, &workshop.store)?)?;
     Ok(Exit::Passed)
 }
 

@@ -65,6 +65,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Build(arguments) => build::build(&arguments),
         Command::Ignition(arguments) => ignition::ignition(&arguments),
         Command::Image { command: ImageCommand::Build(arguments) } => image_build::build(&arguments),
+        Command::Image { command: ImageCommand::Inspect { image } } => image::inspect(&image),
         Command::Image { command: ImageCommand::List } => image::list(),
         Command::Image { command: ImageCommand::Verify(arguments) } => image_verify::verify(&arguments),
         Command::Image { command: ImageCommand::Show { image, format } } => image::show(&image, format),

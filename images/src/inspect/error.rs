@@ -68,7 +68,9 @@ pub enum InspectError {
     #[error("`{0}` holds neither `var/lib/dpkg/status` nor `var/db/pkg`")]
     NoDatabase(Utf8PathBuf),
     /// a base of Debian packages that does not say where they are from
-    #[error("`{0}` holds Debian packages and no `usr/share/loadgauge/archive.json` that says where they are from")]
+    #[error(
+        "`{0}` holds Debian packages and no `usr/share/loadgauge/archive.json` that says where they are from"
+    )]
     NoArchive(Utf8PathBuf),
 }
 
@@ -81,7 +83,8 @@ impl InspectError {
                 Some("download or make the image again, and compare its digest".to_owned())
             }
             Self::NoUsr(_) => Some(
-                "name a Flatcar disk (`flatcar_production_qemu_image.img`) or the directory of a release".to_owned(),
+                "name a Flatcar disk (`flatcar_production_qemu_image.img`) or the directory of a release"
+                    .to_owned(),
             ),
             Self::OtherBase { base, .. } => {
                 Some(format!("put the base of the image's own release beside it, or remove {base}"))

@@ -51,7 +51,8 @@ pub(super) fn dump(image: &Utf8Path, wanted: &[Wanted], target: &Utf8Path) -> Re
 fn debug(image: &Utf8Path, commands: &str, target: &Utf8Path) -> Result<String, InspectError> {
     let script = target.with_extension("debugfs");
     fs::write(&script, commands).map_err(io("write", &script))?;
-    let output = limited("debugfs")?.args(["-f", script.as_str(), image.as_str()]).run().map_err(failed(image))?;
+    let output =
+        limited("debugfs")?.args(["-f", script.as_str(), image.as_str()]).run().map_err(failed(image))?;
     let errors = String::from_utf8_lossy(&output.stderr);
     if let Some(line) = errors.lines().find(|line| line.contains("while trying to open")) {
         return Err(InspectError::Damaged {
@@ -69,7 +70,7 @@ fn listed(said: &str) -> Vec<Listed> {
     let mut files = Vec::new();
     for line in said.lines() {
         if let Some(command) = line.strip_prefix(PROMPT) {
-            directory = command.trim_start_matches("ls -p \"/").trim_end_matches('"').to_owned();
+            command.trim_start_matches("ls -p \"/").trim_end_matches('"').clone_into(&mut directory);
             continue;
         }
         let fields: Vec<&str> = line.split('/').collect();

@@ -40,7 +40,12 @@ impl VendorExtension {
     ///
     /// # Errors
     /// It is no image of an extension, or has no extension-release of its name.
-    pub(super) fn read(name: &str, path: String, file: &Utf8Path, scratch: &Utf8Path) -> Result<Self, InspectError> {
+    pub(super) fn read(
+        name: &str,
+        path: String,
+        file: &Utf8Path,
+        scratch: &Utf8Path,
+    ) -> Result<Self, InspectError> {
         let size = fs::metadata(file).map_err(io("read", file))?.len();
         let content = scratch.join(format!("{name}.content"));
         let (image, signed) = match FileSystem::identify(file)? {
@@ -58,7 +63,8 @@ impl VendorExtension {
         file_system.collect(image, &[RELEASES], &tree)?;
         let text = Tree::at(&tree)?.text(&format!("{}/{}{name}", RELEASES.directory, RELEASES.prefix))?;
         let text = text.ok_or_else(|| damaged("it has no extension-release of its name"))?;
-        let release = OsRelease::parse(&text).map_err(|error| damaged(&format!("extension-release, {error}")))?;
+        let release =
+            OsRelease::parse(&text).map_err(|error| damaged(&format!("extension-release, {error}")))?;
         Ok(Self { name: name.to_owned(), path, file_system, signed, size, release })
     }
 
@@ -73,7 +79,9 @@ fn extract(file: &Utf8Path, target: &Utf8Path) -> Result<bool, InspectError> {
     let disk = Disk::open(file)?;
     let table = Table::read(&disk)?;
     let named = |suffix: &str| {
-        ["x86-64", "arm64"].iter().find_map(|architecture| table.of_type(&format!("root-{architecture}{suffix}")))
+        ["x86-64", "arm64"]
+            .iter()
+            .find_map(|architecture| table.of_type(&format!("root-{architecture}{suffix}")))
     };
     let root = named("").ok_or_else(|| InspectError::Damaged {
         path: file.to_owned(),
@@ -95,7 +103,8 @@ mod tests {
         let tree = directory.join("packed");
         let place = tree.join(RELEASES.directory);
         fs::create_dir_all(&place).expect("made");
-        fs::write(place.join("extension-release.probe"), "ID=flatcar\nSYSEXT_VERSION_ID='28.0.4-r1'\n").expect("written");
+        fs::write(place.join("extension-release.probe"), "ID=flatcar\nSYSEXT_VERSION_ID='28.0.4-r1'\n")
+            .expect("written");
         let file = directory.join("probe.raw");
         let line = line.replace("FILE", file.as_str()).replace("TREE", tree.as_str());
         let output = Command::new("sh").args(["-c", &format!("PATH=$PATH:/usr/sbin:/sbin; {line}")]).output();
@@ -129,7 +138,10 @@ dd if=FILE.fs of=FILE bs=512 seek=2048 conv=notrunc 2>/dev/null",
             assert_eq!((extension.file_system, extension.signed), (kind, signed));
             assert_eq!(extension.version(), Some("28.0.4-r1"));
             let error = read("other").expect_err("another name").to_string();
-            assert!(error.contains("`/usr/other.raw`") && error.contains("no extension-release of its name"), "{error}");
+            assert!(
+                error.contains("`/usr/other.raw`") && error.contains("no extension-release of its name"),
+                "{error}"
+            );
             fs::write(&file, vec![1; 9000]).expect("written");
             assert!(read("probe").is_err());
         }

@@ -151,7 +151,8 @@ fn expression(wanted: &[Wanted]) -> String {
         paths.extend(directories.map(|path| escape(path.as_str())));
         let name = if files.is_open { "[^/]*" } else { "" };
         let separator = if files.directory.is_empty() { "" } else { "/" };
-        let (directory, prefix, suffix) = (escape(files.directory), escape(files.prefix), escape(files.suffix));
+        let (directory, prefix, suffix) =
+            (escape(files.directory), escape(files.prefix), escape(files.suffix));
         paths.push(format!("{directory}{separator}{prefix}{name}{suffix}"));
     }
     paths.sort();
@@ -161,7 +162,15 @@ fn expression(wanted: &[Wanted]) -> String {
 
 fn unpack_squashfs(image: &Utf8Path, wanted: &[Wanted], target: &Utf8Path) -> Result<(), InspectError> {
     let mut command = limited("unsquashfs")?;
-    command.args(["-quiet", "-no-progress", "-no-xattrs", "-force", "-dest", target.as_str(), image.as_str()]);
+    command.args([
+        "-quiet",
+        "-no-progress",
+        "-no-xattrs",
+        "-force",
+        "-dest",
+        target.as_str(),
+        image.as_str(),
+    ]);
     for files in wanted {
         let name = if files.is_open { "*" } else { "" };
         command.arg(format!("{}/{}{name}{}", files.directory, files.prefix, files.suffix));
@@ -204,10 +213,8 @@ impl Tree {
     pub(super) fn names(&self, wanted: Wanted) -> Vec<String> {
         let Some(directory) = self.find(wanted.directory) else { return Vec::new() };
         let entries = directory.read_dir_utf8().into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries
-            .map(|entry| entry.file_name().to_owned())
-            .filter(|name| wanted.matches(name))
-            .collect();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.file_name().to_owned()).filter(|name| wanted.matches(name)).collect();
         names.sort();
         names
     }
@@ -248,7 +255,8 @@ mod tests {
             fs::create_dir_all(path.parent().expect("a parent")).expect("made");
             fs::write(path, content).expect("written");
         }
-        std::os::unix::fs::symlink("/etc/passwd", tree.join("share/flatcar/sysext/link.raw")).expect("linked");
+        std::os::unix::fs::symlink("/etc/passwd", tree.join("share/flatcar/sysext/link.raw"))
+            .expect("linked");
         tree
     }
 
@@ -279,7 +287,11 @@ mod tests {
             let _ = fs::remove_dir_all(&target);
             kind.collect(&image, &WANTED, &target).expect("collected");
             let found = Tree::at(&target).expect("there");
-            assert_eq!(found.text("lib/os-release").expect("read").as_deref(), Some("ID=flatcar\n"), "{kind}");
+            assert_eq!(
+                found.text("lib/os-release").expect("read").as_deref(),
+                Some("ID=flatcar\n"),
+                "{kind}"
+            );
             assert_eq!(found.names(WANTED[1]), ["libsystemd-shared-257.so"], "{kind}");
             assert_eq!(found.text("share/flatcar/sysext/b b.raw").expect("read").as_deref(), Some("b\n"));
             assert_eq!(found.text("share/flatcar/sysext/link.raw").expect("nothing"), None, "{kind}");

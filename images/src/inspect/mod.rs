@@ -4,7 +4,7 @@
 //! - [`inspect()`]: a disk, and everything that its partitions tell
 //! - `disk`, `table`, `verity`: the bytes of a disk, its partitions, and the hash tree behind /usr
 //! - `file_system`, `ext`, `esp`: files taken out of file systems by the programs that belong to them
-//! - `contents`, `extension`, `versions`: what those files say
+//! - `contents`, `extension`: what those files say
 mod contents;
 mod disk;
 mod error;
@@ -16,15 +16,14 @@ mod inspection;
 mod read;
 mod table;
 mod verity;
-pub(crate) mod versions;
 
 pub use error::InspectError;
-pub(crate) use error::io;
+
 pub use esp::Esp;
 pub use extension::VendorExtension;
 pub use file_system::FileSystem;
 pub use inspection::Inspection;
-pub(crate) use read::{digest_of, inspect};
+pub use read::inspect;
 pub use read::verify_usr;
 pub use table::{Choice, Partition};
 pub use verity::HashTree;

@@ -29,7 +29,7 @@ const BOOT_SECTOR: usize = 0x5c;
 /// # Errors
 /// The disk is no Flatcar image or damaged, a program of the host is missing, or the store cannot be
 /// written.
-pub(crate) fn inspect(path: &Utf8Path, store: &Store) -> Result<Inspection, InspectError> {
+pub fn inspect(path: &Utf8Path, store: &Store) -> Result<Inspection, InspectError> {
     let digest = digest_of(path, store)?;
     let mut inputs = Inputs::default();
     inputs.add("format", FORMAT);
@@ -70,12 +70,12 @@ pub(crate) fn digest_of(path: &Utf8Path, store: &Store) -> Result<String, Inspec
     for number in [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()] {
         inputs.add("time", number.to_le_bytes());
     }
-    let read = |entry: Utf8PathBuf| {
+    let known = |entry: Utf8PathBuf| {
         let path = entry.join("sha256");
         fs::read_to_string(&path).map_err(io("read", &path))
     };
     match store.entry("digest", &inputs.finish())? {
-        Entry::Ready(entry) => read(entry),
+        Entry::Ready(entry) => known(entry),
         Entry::Vacant(vacancy) => {
             let found = digest::of_file(&real).map_err(io("read", path))?;
             let file = vacancy.directory().join("sha256");
@@ -107,11 +107,12 @@ fn look(path: &Utf8Path, digest: String, scratch: &Utf8Path) -> Result<Inspectio
     let disk = Disk::open(path)?;
     let table = Table::read(&disk)?;
     let usr_a = table.labelled("USR-A").ok_or_else(|| InspectError::NoUsr(path.to_owned()))?;
-    let (usr_kind, usr) = files(&disk, usr_a, &contents::wanted_of_usr(), scratch)?.ok_or_else(|| InspectError::Damaged {
-        path: path.to_owned(),
-        place: format!("partition {} (USR-A)", usr_a.number),
-        cause: "it holds no file system that is known".to_owned(),
-    })?;
+    let (usr_kind, usr) =
+        files(&disk, usr_a, &contents::wanted_of_usr(), scratch)?.ok_or_else(|| InspectError::Damaged {
+            path: path.to_owned(),
+            place: format!("partition {} (USR-A)", usr_a.number),
+            cause: "it holds no file system that is known".to_owned(),
+        })?;
     let os_release = os_release(path, &usr)?;
     let esp = match table.of_type("efi") {
         Some(partition) => Some(read_esp(&disk, partition, scratch)?),
@@ -130,7 +131,8 @@ fn look(path: &Utf8Path, digest: String, scratch: &Utf8Path) -> Result<Inspectio
     let era = contents::era(&usr).or(release.map(Release::era));
     let systemd = contents::systemd(&usr).or(release.and_then(Release::systemd));
     let versions = versions(&usr, &extensions);
-    let version = |name: &str| versions.iter().find(|(package, _)| package == name).map(|(_, version)| version.clone());
+    let version =
+        |name: &str| versions.iter().find(|(package, _)| package == name).map(|(_, version)| version.clone());
     let usr_b = table.labelled("USR-B").map(|partition| disk.is_empty(partition.offset, partition.size));
     let mut found = Inspection {
         format: disk.format(),
@@ -212,7 +214,8 @@ fn vendor_extensions(
 fn versions(usr: &Tree, extensions: &[VendorExtension]) -> Vec<(String, String)> {
     let mut versions = contents::torcx_versions(usr);
     for extension in extensions {
-        if let (Some(package), Some(version)) = (extension.name.strip_suffix("-flatcar"), extension.version()) {
+        if let (Some(package), Some(version)) = (extension.name.strip_suffix("-flatcar"), extension.version())
+        {
             versions.push((package.to_owned(), version.to_owned()));
         }
     }

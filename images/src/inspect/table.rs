@@ -166,10 +166,12 @@ fn partition(number: u32, entry: &[u8], disk: u64) -> Result<Partition, String> 
         .filter(|(offset, size)| offset.checked_add(*size).is_some_and(|end| end <= disk))
         .ok_or_else(|| format!("the sectors {first} to {last} are not on a disk of {disk} bytes"))?;
     let attributes = le64(entry, 48);
-    let bits = |shift: u32, count: u32| ((attributes >> shift) & ((1 << count) - 1)) as u8;
+    let bits =
+        |shift: u32, count: u32| u8::try_from((attributes >> shift) & ((1 << count) - 1)).unwrap_or(u8::MAX);
     let choice = Choice { priority: bits(48, 4), tries: bits(52, 4), successful: bits(56, 1) == 1 };
     let is_set = choice.priority > 0 || choice.tries > 0 || choice.successful;
-    let units: Vec<u16> = entry[56..128].as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+    let units: Vec<u16> =
+        entry[56..128].as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
     let label = String::from_utf16_lossy(units.split(|unit| *unit == 0).next().unwrap_or_default());
     let type_guid = guid(entry, 0);
     let name = TYPES.iter().find(|(known, _)| known.parse() == Ok(type_guid));

@@ -200,8 +200,8 @@ mod tests {
         let size = TREE_OFFSET + (16 << 20);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).expect("created");
         file.set_len(size).expect("sized");
-        for block in 0..200_u64 {
-            file.write_all_at(&[block as u8 + 1; 4096], block * 997 * BLOCK).expect("written");
+        for block in 0..200_u8 {
+            file.write_all_at(&[block + 1; 4096], u64::from(block) * 997 * BLOCK).expect("written");
         }
         let output = Command::new("/usr/sbin/veritysetup")
             .args(["format", "--data-blocks", "260094", "--hash-offset", &TREE_OFFSET.to_string()])
@@ -226,7 +226,10 @@ mod tests {
         tree.verify(&disk, &partition).expect("whole");
         file.write_all_at(b"x", 997 * BLOCK + 5).expect("written");
         let error = tree.verify(&disk, &partition).expect_err("changed");
-        assert!(matches!(&error, InspectError::Damaged { place, .. } if place == "partition 3, block 997 of /usr"), "{error}");
+        assert!(
+            matches!(&error, InspectError::Damaged { place, .. } if place == "partition 3, block 997 of /usr"),
+            "{error}"
+        );
         file.write_all_at(b"verity\0\0\x02", TREE_OFFSET).expect("written");
         assert!(HashTree::read(&disk, &partition).is_err());
         file.write_all_at(&[0; 8], TREE_OFFSET).expect("written");
