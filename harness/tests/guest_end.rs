@@ -45,7 +45,7 @@ fn traces() -> Traces {
 
 /// Starts a run and waits until its guest's init speaks.
 fn booting() -> Started {
-    let run = GuestRun::of(&["panic.toml"]).start();
+    let run = GuestRun::of(&["panic.toml"]).with(&["--start", "cold"]).start();
     run.wait_for("panic/console.log", "Reached target", Duration::from_mins(3));
     assert!(!run.processes().is_empty(), "a QEMU works on this run");
     run
