@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::error::{InspectError, io};
 use super::ext;
 use crate::host::{CommandExt as _, Tool};
+use crate::image::{ImageError, io};
 
 /// No file that is taken out of a file system is larger, in blocks of 512 bytes as a shell counts them:
 /// 2 GiB. A program that is fed foreign bytes has this many seconds.
@@ -71,7 +71,7 @@ impl FileSystem {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(super) fn identify(image: &Utf8Path) -> Result<Option<Self>, InspectError> {
+    pub(super) fn identify(image: &Utf8Path) -> Result<Option<Self>, ImageError> {
         let file = File::open(image).map_err(io("open", image))?;
         let is_at = |magic: &[u8], offset: u64| {
             let mut found = vec![0; magic.len()];
@@ -97,7 +97,7 @@ impl FileSystem {
         image: &Utf8Path,
         wanted: &[Wanted],
         target: &Utf8Path,
-    ) -> Result<(), InspectError> {
+    ) -> Result<(), ImageError> {
         fs::create_dir_all(target).map_err(io("create", target))?;
         match self {
             Self::Btrfs => restore_btrfs(image, wanted, target),
@@ -113,25 +113,25 @@ impl FileSystem {
 }
 
 /// A command for a program that reads foreign bytes.
-pub(super) fn limited(name: &str) -> Result<Command, InspectError> {
+pub(super) fn limited(name: &str) -> Result<Command, ImageError> {
     let tool = Tool::find(name)?;
     let mut command = Tool::find("sh")?.command();
     command.args(["-c", LIMITED, "sh", tool.path().as_str()]);
     Ok(command)
 }
 
-pub(super) fn run(command: &mut Command, input: Stdio, image: &Utf8Path) -> Result<(), InspectError> {
+pub(super) fn run(command: &mut Command, input: Stdio, image: &Utf8Path) -> Result<(), ImageError> {
     command.run_with(input).map(drop).map_err(failed(image))
 }
 
-pub(super) fn failed(image: &Utf8Path) -> impl FnOnce(crate::host::CommandError) -> InspectError + use<> {
+pub(super) fn failed(image: &Utf8Path) -> impl FnOnce(crate::host::CommandError) -> ImageError + use<> {
     let what = image.file_name().unwrap_or("a file system").to_owned();
-    move |source| InspectError::Command { what, source }
+    move |source| ImageError::Command { what, source }
 }
 
 /// btrfs-restore(8) is for damaged file systems and needs no mount. Since links are not restored, and
 /// no name that is restored can be `..`, nothing is written outside of the target.
-fn restore_btrfs(image: &Utf8Path, wanted: &[Wanted], target: &Utf8Path) -> Result<(), InspectError> {
+fn restore_btrfs(image: &Utf8Path, wanted: &[Wanted], target: &Utf8Path) -> Result<(), ImageError> {
     let scratch = target.parent().unwrap_or(target);
     // It asks whether to go on with files of many extents; this says always.
     let answers = scratch.join("answers");
@@ -160,7 +160,7 @@ fn expression(wanted: &[Wanted]) -> String {
     format!("^/({})$", paths.join("|"))
 }
 
-fn unpack_squashfs(image: &Utf8Path, wanted: &[Wanted], target: &Utf8Path) -> Result<(), InspectError> {
+fn unpack_squashfs(image: &Utf8Path, wanted: &[Wanted], target: &Utf8Path) -> Result<(), ImageError> {
     let mut command = limited("unsquashfs")?;
     command.args([
         "-quiet",
@@ -185,7 +185,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn at(root: &Utf8Path) -> Result<Self, InspectError> {
+    pub(super) fn at(root: &Utf8Path) -> Result<Self, ImageError> {
         Ok(Self { root: root.canonicalize_utf8().map_err(io("find", root))? })
     }
 
@@ -198,7 +198,7 @@ impl Tree {
     ///
     /// # Errors
     /// It is larger than 1 MiB or not UTF-8.
-    pub(super) fn text(&self, path: &str) -> Result<Option<String>, InspectError> {
+    pub(super) fn text(&self, path: &str) -> Result<Option<String>, ImageError> {
         let Some(found) = self.find(path).filter(|found| found.is_file()) else { return Ok(None) };
         let file = File::open(&found).map_err(io("open", &found))?;
         let mut text = String::new();
