@@ -52,7 +52,7 @@ impl Bench {
             records,
             root,
             store: Store::at(store),
-            image: Image::open(&image).expect("an image"),
+            image: Image::open(&image, &user, &|_| ()).expect("an image"),
             acceleration: prove(AccelChoice::Auto, &user).await.expect("an accelerator"),
             supervisor: Supervisor::new().expect("a supervisor"),
         }

@@ -6,6 +6,7 @@ use super::boot::BootArguments;
 use super::build::PackArguments;
 use super::doctor::DoctorArguments;
 use super::image_build::ImageBuildArguments;
+use super::image_inspect::ImageInspectArguments;
 use super::image_verify::ImageVerifyArguments;
 use super::keep::KeepArguments;
 use super::schedule::ScheduleArguments;
@@ -227,21 +228,8 @@ pub(super) enum ImageCommand {
     List,
     /// Compare the files of a release with their digests and signatures
     Verify(ImageVerifyArguments),
-    /// Print what a disk itself tells, as JSON: partitions, release, hash tree, extensions
-    Inspect {
-        /// which image
-        #[command(flatten)]
-        image: ImageChoice,
-    },
-    /// Say what is known of an image
-    Show {
-        /// which image
-        #[command(flatten)]
-        image: ImageChoice,
-        /// How it is printed
-        #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
-        format: OutputFormat,
-    },
+    /// Say what an image is, without booting it: what its disk tells, and what its release's files add
+    Inspect(ImageInspectArguments),
 }
 
 /// `loadgauge report`

@@ -76,17 +76,21 @@ pub(super) fn catalogue(scenarios: Option<&Utf8Path>, store: &Store) -> Result<C
     })
 }
 
-/// The image that is asked for, or the one made last.
+/// Opens the image that is asked for, or the one made last.
 fn open_image(asked: Option<&Utf8Path>, store: &Store) -> Result<Image, Failure> {
+    Ok(Image::open(&find_image(asked, store)?, store, &output::tell)?)
+}
+
+/// Where the image lies that is asked for, by its path or its release, or else the one made last.
+pub(super) fn find_image(asked: Option<&Utf8Path>, store: &Store) -> Result<Utf8PathBuf, Failure> {
     if let Some(asked) = asked {
         let made = if asked.exists() { None } else { made_release(asked.as_str(), store) };
-        return Ok(Image::open(made.as_deref().unwrap_or(asked))?);
+        return Ok(made.unwrap_or_else(|| asked.to_owned()));
     }
-    let Some(last) = last_image(store) else {
+    last_image(store).ok_or_else(|| {
         let hint = "make the stand-in with `loadgauge image build`, or name a Flatcar disk with --image";
-        return Err(Failure::words(Exit::Host, "there is no image to boot", Some(hint)));
-    };
-    Ok(Image::open(&last)?)
+        Failure::words(Exit::Host, "there is no image to boot", Some(hint))
+    })
 }
 
 /// The image to boot when none is named.

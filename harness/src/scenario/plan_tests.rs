@@ -27,6 +27,7 @@ fn image() -> Image {
             vendor_extensions: vec!["docker-flatcar".to_owned()],
         },
         base: None,
+        release_directory: None,
     }
 }
 

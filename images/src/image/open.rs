@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{DiskFormat, Facts, ImageError};
 use crate::Base;
 use crate::host::Store;
-use crate::inspect::{self, Inspected};
+use crate::inspect::Inspected;
 
 /// A bootable Flatcar disk image and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,17 +36,18 @@ impl Image {
     /// # Errors
     /// There is no such thing, it is no Flatcar image or damaged, or the base beside it is another's.
     pub fn open(path: &Utf8Path, store: &Store, progress: &dyn Fn(&str)) -> Result<Self, ImageError> {
-        let Inspected { disk, builds_on, directory, found } = Inspected::open(path, store, progress)?;
+        let inspected = Inspected::open(path, store, progress)?;
+        let base = inspected.base(store)?;
+        let Inspected { disk, builds_on, directory, found, .. } = inspected;
         for below in builds_on {
             tracing::info!(%disk, "it builds on `{below}`");
         }
         for warning in &found.warnings {
             tracing::warn!(%disk, "{warning}");
         }
-        let facts = found.facts();
-        let base = inspect::base_beside(&directory, &facts, store)?;
         let is_beside = disk.parent() == Some(&directory);
         let release_directory = (!is_beside).then_some(directory);
+        let facts = found.facts();
         Ok(Self { disk, format: found.format, digest: found.digest, facts, base, release_directory })
     }
 

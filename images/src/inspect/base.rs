@@ -28,24 +28,22 @@ const WANTED: [Wanted; 3] = [
 /// Counts up when something else is read out of a base.
 const FORMAT: &str = "1";
 
-/// The base beside an image, where there is one with dpkg's database. Portage's database is read where
-/// it is needed, out of the same file.
+/// The base in the directory of a release, where there is one.
+pub(super) fn file(directory: &Utf8Path) -> Option<Utf8PathBuf> {
+    let file = directory.join(NAME);
+    file.is_file().then_some(file)
+}
+
+/// Reads a base of Debian packages. One without dpkg's database is Gentoo's, whose own is read where it
+/// is needed.
 ///
 /// # Errors
 /// The base cannot be read, is of another release, or does not say where its packages are from.
-pub(crate) fn base_beside(
-    directory: &Utf8Path,
-    facts: &Facts,
-    store: &Store,
-) -> Result<Option<Base>, ImageError> {
-    let squashfs = directory.join(NAME);
-    if !squashfs.is_file() {
-        return Ok(None);
-    }
-    let digest = identity::of_file(&squashfs, store)?;
-    let tree = Tree::at(&unpacked(&squashfs, &digest, store)?)?;
+pub(super) fn read(squashfs: &Utf8Path, facts: &Facts, store: &Store) -> Result<Option<Base>, ImageError> {
+    let digest = identity::of_file(squashfs, store)?;
+    let tree = Tree::at(&unpacked(squashfs, &digest, store)?)?;
     let damaged = |place: &str, cause: String| ImageError::Damaged {
-        path: squashfs.clone(),
+        path: squashfs.to_owned(),
         place: format!("`{place}`"),
         cause,
     };
@@ -53,10 +51,10 @@ pub(crate) fn base_beside(
     let os_release = OsRelease::parse(&text).map_err(|error| damaged(OS_RELEASE, error.to_string()))?;
     if !is_of_one_release(&os_release, &facts.os_release) {
         let (found, expected) = (words(&os_release), words(&facts.os_release));
-        return Err(ImageError::OtherBase { base: squashfs, found, expected });
+        return Err(ImageError::OtherBase { base: squashfs.to_owned(), found, expected });
     }
     let Some(dpkg_status) = tree.find(STATUS).filter(|path| path.is_file()) else { return Ok(None) };
-    let Some(text) = tree.text(ARCHIVE)? else { return Err(ImageError::NoArchive(squashfs)) };
+    let Some(text) = tree.text(ARCHIVE)? else { return Err(ImageError::NoArchive(squashfs.to_owned())) };
     let archive: Archive =
         serde_json::from_str(&text).map_err(|error| damaged(ARCHIVE, error.to_string()))?;
     Ok(Some(Base { digest, os_release, architecture: facts.architecture, dpkg_status, archive }))
@@ -127,22 +125,25 @@ mod tests {
         let scratch = tempfile::tempdir().expect("a directory");
         let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
         let store = Store::at(directory.join("store"));
-        assert_eq!(base_beside(directory, &facts(), &store).expect("none"), None);
+        let read = |directory: &Utf8Path| {
+            file(directory).map_or(Ok(None), |file| super::read(&file, &facts(), &store))
+        };
+        assert_eq!(read(directory).expect("none"), None);
         let own = (OS_RELEASE, "ID=flatcar\nVERSION_ID='4593.2.0'\n");
         pack(directory, &[own, ("var/db/pkg/a/b-1/CONTENTS", "")]);
-        assert_eq!(base_beside(directory, &facts(), &store).expect("of Gentoo"), None);
+        assert_eq!(read(directory).expect("of Gentoo"), None);
         pack(directory, &[own, (STATUS, "Package: a\n")]);
-        assert!(matches!(base_beside(directory, &facts(), &store), Err(ImageError::NoArchive(_))));
+        assert!(matches!(read(directory), Err(ImageError::NoArchive(_))));
         let archive = r#"{"mirror":"http://m","suite":"s","components":["main"],"keyring":"/k"}"#;
         pack(directory, &[own, (STATUS, "Package: a\n"), (ARCHIVE, archive)]);
-        let base = base_beside(directory, &facts(), &store).expect("read").expect("there");
+        let base = read(directory).expect("read").expect("there");
         assert_eq!(fs::read_to_string(&base.dpkg_status).expect("read"), "Package: a\n");
         assert_eq!((base.archive.suite.as_str(), base.os_release.get("ID")), ("s", Some("flatcar")));
         pack(
             directory,
             &[(OS_RELEASE, "VERSION_ID=4593.2.1\n"), (STATUS, "Package: a\n"), (ARCHIVE, archive)],
         );
-        let error = base_beside(directory, &facts(), &store).expect_err("another release");
+        let error = read(directory).expect_err("another release");
         assert!(error.to_string().ends_with("is the base of 4593.2.1, and the image is 4593.2.0"), "{error}");
     }
 }

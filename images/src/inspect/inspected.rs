@@ -2,11 +2,13 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use super::base;
 use super::disk::Disk;
 use super::inspection::Inspection;
 use super::locate::{Located, locate};
 use super::read::inspect;
 use super::surroundings;
+use crate::Base;
 use crate::host::Store;
 use crate::image::ImageError;
 
@@ -19,6 +21,8 @@ pub struct Inspected {
     pub builds_on: Vec<Utf8PathBuf>,
     /// where the files of its release lie
     pub directory: Utf8PathBuf,
+    /// the base that lies there, a squashfs of the root tree with its package database
+    pub base_file: Option<Utf8PathBuf>,
     /// what was found
     #[serde(flatten)]
     pub found: Inspection,
@@ -37,6 +41,19 @@ impl Inspected {
         let builds_on = disk.files().into_iter().skip(1).map(Utf8Path::to_owned).collect();
         let mut found = inspect(&disk, store)?;
         surroundings::consult(&mut found, &directory);
-        Ok(Self { disk: path, builds_on, directory, found })
+        let base_file = base::file(&directory);
+        Ok(Self { disk: path, builds_on, directory, base_file, found })
+    }
+
+    /// What extensions are built against, if a base of Debian packages lies beside the disk. Portage's
+    /// database is read where it is needed, out of the same file.
+    ///
+    /// # Errors
+    /// The base cannot be read, is of another release, or does not say where its packages are from.
+    pub fn base(&self, store: &Store) -> Result<Option<Base>, ImageError> {
+        match &self.base_file {
+            Some(file) => base::read(file, &self.found.facts(), store),
+            None => Ok(None),
+        }
     }
 }

@@ -33,5 +33,3 @@ pub use inspection::Inspection;
 pub use read::verify_usr;
 pub use table::{Choice, Partition};
 pub use verity::HashTree;
-
-pub(crate) use base::base_beside;
