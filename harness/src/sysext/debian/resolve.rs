@@ -54,9 +54,13 @@ pub fn resolve(universe: Universe<'_>, names: &[&str], recommends: bool) -> Resu
     for _ in 0..TURNS {
         let Some(avoided) = turns.pop_front() else { break };
         let state = State::default();
-        let mut search = Search { universe, recommends, state, cache: &cache, avoided, chosen: Vec::new() };
+        let (chosen, gave_up) = (Vec::new(), false);
+        let mut search = Search { universe, recommends, state, cache: &cache, avoided, chosen, gave_up };
         match search.run(names) {
-            Ok(()) => return Ok(search.state.solution(!search.avoided.is_empty())),
+            Ok(()) => {
+                let second_choice = search.gave_up || !search.avoided.is_empty();
+                return Ok(search.state.solution(second_choice));
+            }
             Err(Stop::Index(error)) => return Err(error.into()),
             Err(Stop::Unsatisfiable(error)) => first = first.or(Some(error)),
         }
@@ -135,6 +139,8 @@ struct Search<'a> {
     avoided: BTreeSet<String>,
     /// what was chosen where there was something else
     chosen: Vec<String>,
+    /// whether something was chosen and then given up for something else
+    gave_up: bool,
 }
 
 impl Search<'_> {
@@ -286,7 +292,10 @@ impl Search<'_> {
                 let before = self.state.clone();
                 let reason = Reason::Recommended { by: record.name.clone() };
                 match self.satisfy(record, alternatives, &reason) {
-                    Err(Stop::Unsatisfiable(_)) => self.state = before,
+                    Err(Stop::Unsatisfiable(_)) => {
+                        self.gave_up = true;
+                        self.state = before;
+                    }
                     other => other?,
                 }
             }
@@ -343,6 +352,7 @@ impl Search<'_> {
             let before = self.state.clone();
             match self.install(&candidate, reason.clone()) {
                 Err(Stop::Unsatisfiable(error)) => {
+                    self.gave_up = true;
                     self.state = before;
                     first = first.or(Some(error));
                 }

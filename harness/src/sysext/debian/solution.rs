@@ -12,7 +12,7 @@ pub struct Solution {
     pub added: Vec<Added>,
     /// what was needed and was there already
     pub present: Vec<Present>,
-    /// whether the first choices of the packages led into a conflict, and others were made
+    /// whether a choice of the packages led into a conflict, and another was made
     pub second_choice: bool,
 }
 
