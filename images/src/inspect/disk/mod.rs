@@ -108,15 +108,13 @@ impl Disk {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         match &self.content {
             Content::Raw { file, .. } => file.read_exact_at(buffer, offset),
-            Content::Qcow2 { own, below } => {
-                own.borrow_mut().read(offset, buffer, &|offset, part| match below {
-                    Some(below) => below.read_below(offset, part),
-                    None => {
-                        part.fill(0);
-                        Ok(())
-                    }
-                })
-            }
+            Content::Qcow2 { own, below } => own.borrow_mut().read(offset, buffer, &|offset, part| {
+                if let Some(below) = below {
+                    return below.read_below(offset, part);
+                }
+                part.fill(0);
+                Ok(())
+            }),
         }
     }
 
