@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_ignition::delivery::INLINE_LIMIT;
-use loadgauge_images::host::Store;
+use loadgauge_images::host::{Algorithm, Store, kept_digest};
 use loadgauge_images::{Image, Release};
 
 use super::arguments::{ImageChoice, Selection};
@@ -60,6 +60,7 @@ impl Workshop {
             image: &self.image,
             acceleration,
             build: &build,
+            digest: &|path| kept_digest(path, Algorithm::Sha512, &self.store),
             origin: ORIGIN,
             firmware,
             inline_limit: INLINE_LIMIT,
