@@ -94,8 +94,9 @@ pub(super) struct Selection {
 /// The image to boot or to build for.
 #[derive(Debug, Args)]
 pub(super) struct ImageChoice {
-    /// The image: a Flatcar disk (qcow2 or raw), the directory of a release, or the release of a
-    /// stand-in that was made here (`3654.0.0`, `alpha-3654`); the stand-in made last when not given
+    /// The image: a Flatcar disk (qcow2 or raw, or packed by bzip2), the directory of a release, or the
+    /// release of a stand-in that was made here (`3654.0.0`, `alpha-3654`); the stand-in made last when
+    /// not given
     #[arg(long, value_name = "PATH", env = "LOADGAUGE_IMAGE")]
     pub image: Option<Utf8PathBuf>,
 }

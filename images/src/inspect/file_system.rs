@@ -209,10 +209,12 @@ impl Tree {
         Ok(Some(text))
     }
 
-    /// The names of the files that are wanted, in order.
+    /// The names of the regular files that are wanted, in order.
     pub(super) fn names(&self, wanted: Wanted) -> Vec<String> {
         let Some(directory) = self.find(wanted.directory) else { return Vec::new() };
         let entries = directory.read_dir_utf8().into_iter().flatten().flatten();
+        // A pipe, which an image may hold as well, would keep its reader waiting.
+        let entries = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
         let mut names: Vec<String> =
             entries.map(|entry| entry.file_name().to_owned()).filter(|name| wanted.matches(name)).collect();
         names.sort();
@@ -255,8 +257,10 @@ mod tests {
             fs::create_dir_all(path.parent().expect("a parent")).expect("made");
             fs::write(path, content).expect("written");
         }
-        std::os::unix::fs::symlink("/etc/passwd", tree.join("share/flatcar/sysext/link.raw"))
-            .expect("linked");
+        let extensions = tree.join("share/flatcar/sysext");
+        std::os::unix::fs::symlink("/etc/passwd", extensions.join("link.raw")).expect("linked");
+        fs::create_dir(extensions.join("directory.raw")).expect("made");
+        host(&format!("mkfifo {extensions}/pipe.raw"));
         tree
     }
 
@@ -295,6 +299,7 @@ mod tests {
             assert_eq!(found.names(WANTED[1]), ["libsystemd-shared-257.so"], "{kind}");
             assert_eq!(found.text("share/flatcar/sysext/b b.raw").expect("read").as_deref(), Some("b\n"));
             assert_eq!(found.text("share/flatcar/sysext/link.raw").expect("nothing"), None, "{kind}");
+            assert_eq!(found.names(WANTED[2]), ["a.raw", "b b.raw"], "{kind}");
             assert_eq!(found.text("top").expect("read").as_deref(), Some("top\n"), "{kind}");
             if kind != FileSystem::Erofs {
                 assert!(found.find("lib/other").is_none(), "{kind}");

@@ -15,6 +15,9 @@ use crate::image::{DiskFormat, ImageError, io};
 
 /// Bytes that are copied at once; those of them that are all zeros become a hole.
 const BLOCK: usize = 64 * 1024;
+/// No part that is looked through is longer, in bytes; Flatcar's have an eighth of it. A small file of
+/// QEMU's format may claim to hold terabytes.
+const LARGEST_PART: u64 = 16 << 30;
 
 /// A disk, opened for reading.
 #[derive(Debug)]
@@ -160,6 +163,11 @@ impl Disk {
         mut seen: impl FnMut(u64, &[u8]) -> Result<bool, ImageError>,
     ) -> Result<(), ImageError> {
         let fail = |at: u64| move |error| damaged(&self.path, format!("byte {at}"), &error);
+        if length > LARGEST_PART {
+            return Err(fail(offset)(io::Error::other(format!(
+                "a partition of {length} bytes is too large"
+            ))));
+        }
         let (mut block, mut at, end) = (vec![0; BLOCK], offset, offset.saturating_add(length));
         while let Some(start) = self.next_data(at).map_err(fail(at))?.filter(|start| *start < end) {
             let count = BLOCK.min(usize::try_from(end - start).unwrap_or(BLOCK));

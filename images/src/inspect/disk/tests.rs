@@ -121,6 +121,19 @@ fn a_disk_that_builds_on_others_reads_as_qemu_reads_it() {
 }
 
 #[test]
+fn what_claims_to_be_larger_than_any_image_is_not_looked_through() {
+    let (_scratch, directory) = scratch();
+    let path = directory.join("large");
+    File::create(&path).and_then(|file| file.set_len(LARGEST_PART + 1)).expect("created");
+    let disk = Disk::open(&path).expect("opened");
+    assert!(disk.is_empty(0, LARGEST_PART).expect("a hole"));
+    let error =
+        disk.extract(0, LARGEST_PART + 1, &directory.join("copy")).expect_err("too large").to_string();
+    assert!(error.ends_with("byte 0: a partition of 17179869185 bytes is too large"), "{error}");
+    assert!(disk.is_empty(0, LARGEST_PART + 1).is_err());
+}
+
+#[test]
 fn what_is_no_disk_is_not_built_on() {
     let (_scratch, directory) = scratch();
     let at = |name: &str| directory.join(name);
