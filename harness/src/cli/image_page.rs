@@ -74,6 +74,14 @@ fn disk(known: &Known) -> Lines {
         ("GUID", found.disk_guid.to_string()),
     ];
     lines.extend(known.inspected.builds_on.iter().map(|below| ("builds on", below.to_string())));
+    if known.inspected.disk.parent() != Some(&known.inspected.directory) {
+        lines.push(("release in", known.inspected.directory.to_string()));
+    }
+    let beside = &known.inspected.beside;
+    lines.push((
+        "beside it",
+        if beside.is_empty() { "nothing of its release".to_owned() } else { beside.join(", ") },
+    ));
     lines
 }
 

@@ -12,7 +12,7 @@ use crate::host::{Entry, Store};
 use crate::image::{Facts, ImageError};
 
 /// The base by its name on a release server.
-const NAME: &str = "flatcar_production_image_sysext.squashfs";
+pub(super) const NAME: &str = "flatcar_production_image_sysext.squashfs";
 /// dpkg's database.
 const STATUS: &str = "var/lib/dpkg/status";
 /// What the base is of.

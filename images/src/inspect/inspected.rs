@@ -21,6 +21,8 @@ pub struct Inspected {
     pub builds_on: Vec<Utf8PathBuf>,
     /// where the files of its release lie
     pub directory: Utf8PathBuf,
+    /// what of its release lies there and is of use, in words
+    pub beside: Vec<String>,
     /// the base that lies there, a squashfs of the root tree with its package database
     pub base_file: Option<Utf8PathBuf>,
     /// what was found
@@ -41,8 +43,8 @@ impl Inspected {
         let builds_on = disk.files().into_iter().skip(1).map(Utf8Path::to_owned).collect();
         let mut found = inspect(&disk, store)?;
         surroundings::consult(&mut found, &directory);
-        let base_file = base::file(&directory);
-        Ok(Self { disk: path, builds_on, directory, base_file, found })
+        let (beside, base_file) = (surroundings::beside(&directory), base::file(&directory));
+        Ok(Self { disk: path, builds_on, directory, beside, base_file, found })
     }
 
     /// What extensions are built against, if a base of Debian packages lies beside the disk. Portage's

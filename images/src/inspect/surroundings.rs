@@ -4,13 +4,25 @@ use std::fs;
 use camino::Utf8Path;
 
 use super::inspection::Inspection;
-use super::{packages, verity};
+use super::{base, packages, verity};
 use crate::{OsRelease, Release};
 
 /// The file of a release directory that names the release.
 const VERSION: &str = "version.txt";
 /// How the names of files end that publish the root hash of /usr.
 const ROOT_HASH: &str = "_verity.txt";
+/// What a release server has beside a disk and the harness makes use of, with what it is.
+const USED: [(&str, &str); 9] = [
+    (VERSION, "version"),
+    (base::NAME, "base"),
+    ("flatcar_production_image.vmlinuz", "kernel"),
+    ("flatcar_production_qemu_uefi_efi_code.qcow2", "UEFI firmware"),
+    ("flatcar_production_qemu_uefi_efi_code.fd", "UEFI firmware"),
+    ("flatcar_production_qemu_uefi_secure_efi_code.qcow2", "UEFI firmware with Secure Boot"),
+    ("flatcar_production_qemu_uefi_secure_efi_code.fd", "UEFI firmware with Secure Boot"),
+    ("flatcar_production_image_packages.txt", "list of packages"),
+    ("flatcar_production_image_contents.txt", "list of contents"),
+];
 /// What Docker is called by those who package it.
 const DOCKER: [&str; 2] = ["docker", "docker.io"];
 const CONTAINERD: [&str; 1] = ["containerd"];
@@ -41,6 +53,12 @@ pub(super) fn consult(found: &mut Inspection, directory: &Utf8Path) {
     };
     found.docker = found.docker.take().or_else(|| listed("docker-flatcar", &DOCKER));
     found.containerd = found.containerd.take().or_else(|| listed("containerd-flatcar", &CONTAINERD));
+}
+
+/// What of its release lies beside a disk, in words.
+pub(super) fn beside(directory: &Utf8Path) -> Vec<String> {
+    let there = USED.into_iter().filter(|(name, _)| directory.join(name).is_file());
+    there.map(|(_, what)| what.to_owned()).collect()
 }
 
 /// The files that publish the root hash of /usr, in order.
