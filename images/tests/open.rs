@@ -12,6 +12,7 @@ use loadgauge_images::host::Store;
 use loadgauge_images::image::{DiskFormat, Era, ImageError};
 use loadgauge_images::inspect::{Inspected, verify_usr};
 use loadgauge_images::{Architecture, Image};
+use proptest::prelude::*;
 
 /// A directory of a release with a small disk, and a store.
 struct Bench {
@@ -23,12 +24,18 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        let bench = Self::empty();
+        disk::make(&bench.disk, "4593.2.0");
+        bench
+    }
+
+    /// Without the disk.
+    fn empty() -> Self {
         let scratch = tempfile::tempdir().expect("a directory");
         let root = Utf8PathBuf::from_path_buf(scratch.path().to_owned()).expect("UTF-8");
         let release = root.join("release");
         fs::create_dir(&release).expect("made");
         let disk = release.join("flatcar_production_image.bin");
-        disk::make(&disk, "4593.2.0");
         Self { _scratch: scratch, release, disk, store: Store::at(root.join("store")) }
     }
 
@@ -183,4 +190,36 @@ fn what_is_no_image_is_said_with_a_hint() {
     assert!(open(&bench.disk).starts_with("cannot open"));
     fs::write(&bench.disk, [0; 9000]).expect("written");
     assert!(open(&bench.disk).contains("partition table"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
+    /// The bytes of a disk are anybody's, and what is wrong with them ends in an error that says where.
+    #[test]
+    fn damaged_disks_are_images_or_errors_and_leave_nothing_half_made(
+        changes in prop::collection::vec((0_usize..16 << 20, any::<u8>()), 1..40),
+        start in prop::collection::vec((0_usize..8192, any::<u8>()), 0..3),
+        end in prop::option::of(0_u64..16 << 20),
+    ) {
+        static DISK: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+        let whole = DISK.get_or_init(|| fs::read(Bench::new().disk).expect("read"));
+        let bench = Bench::empty();
+        let mut bytes = whole.clone();
+        for (at, byte) in changes.into_iter().chain(start) {
+            bytes[at] = byte;
+        }
+        fs::write(&bench.disk, bytes).expect("written");
+        if let Some(end) = end {
+            OpenOptions::new().write(true).open(&bench.disk).and_then(|file| file.set_len(end)).expect("cut");
+        }
+        match bench.open() {
+            Ok(image) => prop_assert_eq!(&image.disk, &bench.disk),
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+        }
+        for kind in bench.store.root().read_dir_utf8().into_iter().flatten().flatten() {
+            for entry in kind.path().read_dir_utf8().expect("listed").flatten() {
+                prop_assert!(!entry.file_name().contains("making"), "{}", entry.path());
+            }
+        }
+    }
 }
