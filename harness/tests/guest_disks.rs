@@ -174,6 +174,11 @@ fn check_verity(bench: &Bench, usr: &Utf8Path) {
         &["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", bench.disk.as_str(), layer.as_str()],
     );
     let before = inspect(&layer);
+    let (beside, other) = (bench.scratch.join("other_verity.txt"), "f".repeat(64));
+    fs::write(&beside, &other).expect("written");
+    let warning = format!("`other_verity.txt` says {other}, and the disk verifies /usr by {root_hash}");
+    assert_eq!(inspect(&layer)["warnings"], serde_json::json!([warning]));
+    fs::remove_file(beside).expect("removed");
     let place = bench.partition("USR-A")["offset"].as_u64().expect("a number") + byte;
     run("qemu-io", &["-c", &format!("write -q -P 0xa5 {place} 1"), layer.as_str()]);
     let after = loadgauge(&["image", "inspect", "--verify", layer.as_str()]);
@@ -192,6 +197,25 @@ fn check_verity(bench: &Bench, usr: &Utf8Path) {
     Image::open(&layer, &Store::of_user().expect("a store"), &|_| ()).expect("a layer is an image");
 }
 
+/// What delivers Docker, as the lists beside the disk have it.
+fn check_extensions(bench: &Bench) {
+    let extensions = bench.known["extensions"].as_array().expect("extensions");
+    let names: Vec<&str> = extensions.iter().filter_map(|extension| extension["name"].as_str()).collect();
+    assert!(names.contains(&"oem-qemu"), "{names:?}");
+    if bench.known["era"] == "torcx" {
+        assert_eq!(names, ["oem-qemu"]);
+        return;
+    }
+    for (package, known) in [("docker.io", "docker"), ("containerd", "containerd")] {
+        let name = format!("{known}-flatcar");
+        assert!(names.contains(&name.as_str()), "{names:?}");
+        let list = bench.directory.join(format!("rootfs-included-sysexts/{name}_packages.txt"));
+        let list = fs::read_to_string(list).expect("read");
+        let version = bench.known[known].as_str().expect("a version");
+        assert!(list.lines().any(|line| line.starts_with(&format!("{package}-{version}::"))), "{list}");
+    }
+}
+
 #[test]
 fn disks_are_whole_and_are_told_of_as_the_hosts_programs_do() {
     for release in RELEASES {
@@ -208,6 +232,8 @@ fn disks_are_whole_and_are_told_of_as_the_hosts_programs_do() {
             verdict.status.success() && words.contains("ok     flatcar_production_qemu_image.img\n"),
             "{words}"
         );
+        assert_eq!(inspect(Utf8Path::new(release)), bench.known, "a release is found by its name");
+        check_extensions(&bench);
         check_table(&bench);
         let usr = bench.extract("USR-A");
         check_file_systems(&bench, &usr);

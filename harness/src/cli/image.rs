@@ -1,22 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt::Write as _;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
 
+use camino::Utf8Path;
 use loadgauge_images::host::Store;
 
 use super::workshop::made_releases;
-use super::{Exit, Failure, output};
+use super::{Exit, Failure, image_page, output};
 
 /// `loadgauge image list`
 pub(super) fn list() -> Result<Exit, Failure> {
     let store = Store::of_user()?;
     let mut text = String::new();
-    for (release, path) in made_releases(&store) {
-        let era = release.era();
-        let _ = writeln!(text, "{:<12} {:<7} {path}", release.to_string(), era.to_string());
+    for (release, directory) in made_releases(&store) {
+        let (release, era) = (release.to_string(), release.era().to_string());
+        let (size, made) = told_of(&directory);
+        let _ = writeln!(text, "{release:<12} {era:<7} {size:>9}  {made}  {directory}");
     }
     output::print(&text)?;
     if text.is_empty() {
         output::tell("no image was made here yet: loadgauge image build");
     }
     Ok(Exit::Passed)
+}
+
+/// How much room the files of an image take, and when it was made.
+fn told_of(directory: &Utf8Path) -> (String, String) {
+    let mut bytes = 0;
+    let files = walkdir::WalkDir::new(directory).into_iter().flatten();
+    for metadata in files.filter_map(|file| file.metadata().ok()).filter(Metadata::is_file) {
+        bytes += metadata.blocks() * 512;
+    }
+    let made = fs::metadata(directory).and_then(|metadata| metadata.modified());
+    let made = made.map(|time| humantime::format_rfc3339_seconds(time).to_string());
+    (image_page::size(bytes), made.unwrap_or_else(|_| "unknown".to_owned()))
 }

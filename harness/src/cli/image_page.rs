@@ -174,7 +174,7 @@ fn extensions(text: &mut String, found: &Inspection) {
 }
 
 /// A size in the largest unit that it has one of, with one decimal place.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let Some((unit, bits)) = UNITS.into_iter().find(|(_, bits)| bytes >> bits > 0) else {
         return format!("{bytes} B");
