@@ -125,6 +125,17 @@ fn without_an_image_it_says_how_to_get_one() {
 }
 
 #[test]
+fn a_release_that_was_not_made_is_told_with_what_to_do() {
+    let user = User::new();
+    for release in ["alpha-3654", "9999.0.0"] {
+        let message = user.fail(&mut user.loadgauge(&format!("image inspect {release}")));
+        let expected =
+            format!("3\nerror: no image of release {release} was made here\nhint: make a stand-in");
+        assert!(message.starts_with(&expected), "{message}");
+    }
+}
+
+#[test]
 fn a_run_without_events_cannot_be_reported() {
     let user = User::new();
     fs::create_dir(user.root.join("run")).expect("made");

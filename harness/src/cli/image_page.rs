@@ -67,10 +67,11 @@ fn system(known: &Known) -> Lines {
 
 fn disk(known: &Known) -> Lines {
     let found = &known.inspected.found;
+    let layers = if known.inspected.builds_on.is_empty() { "" } else { ", over all that it builds on" };
     let mut lines = vec![
         ("path", known.inspected.disk.to_string()),
         ("format", format!("{}, {} for the guest", found.format.name(), size(found.size))),
-        ("sha256", found.digest.clone()),
+        ("sha256", format!("{}{layers}", found.digest)),
         ("GUID", found.disk_guid.to_string()),
     ];
     lines.extend(known.inspected.builds_on.iter().map(|below| ("builds on", below.to_string())));

@@ -97,7 +97,7 @@ impl ImageError {
             }
             Self::Compressed(_) => Some("unpack it".to_owned()),
             Self::Backing { path, .. } => Some(format!(
-                "a disk that builds on nothing: qemu-img convert -O qcow2 {} NEW, where you trust it",
+                "if you trust it, make one of it that builds on nothing: qemu-img convert -O qcow2 {} NEW",
                 crate::host::quote(path.as_str())
             )),
             Self::Store(_) => Some("set LOADGAUGE_CACHE to a directory that can be written".to_owned()),
