@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs::File;
-use std::io;
+use std::{fs, io};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_ignition::delivery::{HowDelivered, Payload, PayloadKind};
 use loadgauge_images::OsRelease;
 use serde::Serialize;
-use sha2::{Digest as _, Sha512};
 
 use super::Source;
 use crate::sysext::{Extension, Format};
@@ -57,12 +55,14 @@ impl Goods {
     }
 
     /// An image that was built before, taken as it is: whether it is a good one is for the guest
-    /// to say.
-    pub(super) fn image(path: &Utf8Path, name: Option<&str>) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        let mut hash = Sha512::new();
-        let size = io::copy(&mut file, &mut hash)?;
-        let sha512 = hex::encode(hash.finalize());
+    /// to say. `digest` computes its SHA-512.
+    pub(super) fn image(
+        path: &Utf8Path,
+        name: Option<&str>,
+        digest: &dyn Fn(&Utf8Path) -> io::Result<String>,
+    ) -> io::Result<Self> {
+        let size = fs::metadata(path)?.len();
+        let sha512 = digest(path)?;
         let own = path.file_name().unwrap_or_default();
         let name = name.unwrap_or(own.strip_suffix(".raw").unwrap_or(own)).to_owned();
         let kind = PayloadKind::Image { path: path.to_owned(), size, sha512: sha512.clone() };
