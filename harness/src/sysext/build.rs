@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeSet;
 use std::env;
 use std::fs::{self, File};
 use std::sync::Arc;
@@ -15,9 +16,11 @@ use super::debian::Package;
 use super::debian::{self, DebianError, Groups};
 use super::describe::{self, Component, DescribeError, Input, Listing, Material, Subject};
 use super::digest;
+use super::elf::{IndexError, Libraries};
 use super::explain::Explanation;
 use super::gentoo::{self, Chosen, GentooError, Selection};
 use super::inputs;
+use super::linkage;
 use super::lint;
 use super::mangle::{Environment, MangleError};
 use super::pack::{self, Identity, PackError, Packing};
@@ -110,6 +113,12 @@ pub enum BuildError {
     /// the finished tree cannot be used
     #[error("the extension cannot be used:\n{0}")]
     Unfit(String),
+    /// programs or libraries in it are linked with something that is not there
+    #[error("the extension's programs lack libraries:\n{0}")]
+    Unlinked(String),
+    /// the base's libraries cannot be read
+    #[error(transparent)]
+    Base(#[from] IndexError),
     /// `SOURCE_DATE_EPOCH` is not a time
     #[error("SOURCE_DATE_EPOCH is `{0}`, expected seconds since 1970")]
     Epoch(String),
@@ -179,6 +188,10 @@ impl BuildError {
             Self::Pack { source, .. } => source.hint(),
             Self::Describe { source, .. } => source.hint(),
             Self::SecondRelease { .. } => Some("say in [compatible] what it should say".to_owned()),
+            Self::Unlinked(_) => Some(
+                "take a package or file that brings them into the recipe; what can do without is named in [finish] missing-libraries".to_owned(),
+            ),
+            Self::Base(error) => error.hint(),
             Self::Unfit(_) => {
                 Some("take it out with [finish] remove, or move it with [finish] move".to_owned())
             }
@@ -193,7 +206,7 @@ impl BuildError {
             Self::Gentoo(error) => error.is_host(),
             Self::Archive(error) => error.is_host(),
             Self::Mangle(error) => error.is_host(),
-            Self::Pack { .. } | Self::Describe { .. } | Self::Store(_) => true,
+            Self::Pack { .. } | Self::Describe { .. } | Self::Store(_) | Self::Base(_) => true,
             _ => false,
         }
     }
@@ -311,6 +324,11 @@ impl<'a> Plan<'a> {
         parts.push(format!("{:?}", plan.release(false)?));
         parts.push(debian::list(&plan.groups));
         parts.push(gentoo::key(&plan.gentoo));
+        parts.extend(target.root.is_some().then(|| target.root_key()));
+        // Their libraries count, though none of them comes into the extension.
+        for before in plan.before()? {
+            parts.extend(inputs::of_recipe(&before)?);
+        }
         plan.key = digest::of_parts(parts);
         Ok(plan)
     }
@@ -390,6 +408,7 @@ impl<'a> Plan<'a> {
         let release = self.release(assemble::has_units(&staged))?;
         assemble::put_release(&mut staged, recipe, &release)?;
         let mut warnings = self.judge(&staged)?;
+        warnings.extend(self.link(&staged)?);
         warnings.extend(self.gentoo.warnings.iter().cloned());
         warnings.extend(opaque.iter().map(|path| format!("/{path} was marked opaque, which was left out")));
         staged.settle(self.epoch)?;
@@ -489,6 +508,33 @@ impl<'a> Plan<'a> {
             return Err(BuildError::Unfit(lines.join("\n")));
         }
         Ok(noted.iter().map(ToString::to_string).collect())
+    }
+
+    /// Refuses what is linked with something that is not there, and says what may be missed.
+    fn link(&self, staged: &Staged) -> Result<Vec<String>, BuildError> {
+        let (recipe, target, store) = (self.recipe, self.target, self.store);
+        let found = linkage::check(staged, recipe, target, store, &|| self.layers())?;
+        if found.missing.is_empty() {
+            return Ok(found.warnings);
+        }
+        Err(BuildError::Unlinked(linkage::tell(&found.missing, recipe, target, store, self.progress)))
+    }
+
+    /// The libraries of the extensions that this one builds beyond.
+    fn layers(&self) -> Result<Vec<Libraries>, BuildError> {
+        let libraries = |recipe: &Recipe| {
+            let built = build(recipe, self.target, Format::Directory, self.store, self.progress)?.extension;
+            linkage::of_directory(&built.path, &built.sha512, self.target.architecture, self.store)
+        };
+        self.before()?.iter().map(libraries).collect()
+    }
+
+    /// The recipes that this one builds beyond.
+    fn before(&self) -> Result<Vec<Recipe>, RecipeError> {
+        let mut chain = Vec::new();
+        debian::collect(self.recipe, &mut chain, &mut BTreeSet::new())?;
+        chain.pop();
+        Ok(chain)
     }
 
     /// What keeps the image from merging the extension. It is not kept: two images can have so

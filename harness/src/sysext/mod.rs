@@ -7,6 +7,7 @@
 //! - [`debian`] and [`gentoo`] with `apt` and `deb`, and `tree`: where the contents come from
 //! - [`stage`]: the tree before it is packed, which belongs to root whoever builds it
 //! - [`release_file`] and [`compatible()`]: what systemd-sysext goes by when it merges or refuses
+//! - [`elf`] and `linkage`: whether programs find the libraries they are linked with
 //! - [`lint`]: what breaks extensions on Flatcar
 //! - [`pack`]: the image formats, each the same bytes every time
 //! - [`describe`]: what is written about the extension, beside it
@@ -32,6 +33,7 @@ mod fetch;
 pub mod gentoo;
 mod globs;
 mod inputs;
+mod linkage;
 pub mod lint;
 mod mangle;
 mod member;

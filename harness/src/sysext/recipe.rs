@@ -174,6 +174,10 @@ pub struct Finish {
     /// directories whose contents move to another, such as `/usr/sbin` to `/usr/bin`
     #[serde(default, rename = "move")]
     pub moves: BTreeMap<String, Spanned<String>>,
+    /// what may be missing all the same: globs of the names of libraries, and of the paths of files
+    /// that are linked with some
+    #[serde(default)]
+    pub missing_libraries: Vec<Spanned<String>>,
     /// units that a target holds up once the extension is merged: `[Install]` sections are not
     /// evaluated for extensions
     #[serde(default)]
@@ -312,7 +316,8 @@ impl Recipe {
         let archives = self.archives.iter().flat_map(|source| source.include.iter().chain(&source.exclude));
         let gentoo = self.gentoo.iter().flat_map(|source| &source.exclude);
         let excludes = self.debian.iter().flat_map(|source| &source.exclude).chain(archives).chain(gentoo);
-        for pattern in excludes.chain(&self.finish.remove).chain(&self.finish.mask) {
+        let missing = &self.finish.missing_libraries;
+        for pattern in excludes.chain(&self.finish.remove).chain(&self.finish.mask).chain(missing) {
             if let Err(error) = globset::Glob::new(pattern.get_ref()) {
                 let hint = "a glob such as \"/usr/share/doc/**\"";
                 return Err(self.error(pattern, error.to_string(), hint));

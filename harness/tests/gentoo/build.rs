@@ -103,6 +103,7 @@ impl Place {
             architecture: Architecture::Amd64,
             base: None,
             portage: Some(base),
+            root: None,
             links: BaseLinks::new(),
         };
         let tell = |what: &str| self.told.lock().expect("whole").push(what.to_owned());

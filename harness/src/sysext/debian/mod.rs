@@ -8,6 +8,7 @@
 //! - `deb`: package files
 //! - `source`: the `[[debian]]` of a recipe
 mod apt;
+mod bringing;
 mod control;
 mod deb;
 mod index;
@@ -27,4 +28,5 @@ pub use solution::{Added, Amiss, Present, Reason, Solution, Unsatisfiable};
 pub use source::{DebianError, Groups};
 pub use version::{Version, VersionError};
 
+pub(super) use bringing::bringing;
 pub(super) use source::{collect, list, resolve_recipe, stage};

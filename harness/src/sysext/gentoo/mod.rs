@@ -53,4 +53,4 @@ pub use refusal::Refusal;
 pub use resolve::{Resolution, Taken, resolve};
 pub use section::GentooSource;
 pub use source::{Chosen, GentooError, Selection};
-pub(super) use source::{key, select, stage};
+pub(super) use source::{bringing, key, select, stage};

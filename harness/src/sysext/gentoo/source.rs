@@ -21,6 +21,7 @@ use super::atom::Atom;
 use super::base::{self, BaseError};
 use super::binary::{Binary, BinaryError};
 use super::binhost::{Binhost, BinhostError};
+use super::index::Metadata;
 use super::package::Package;
 use super::pkginfo;
 use super::resolve::{Resolution, Taken, resolve};
@@ -298,6 +299,27 @@ fn explain(world: &World, resolution: &Resolution) -> Explanation {
         taken: resolution.taken.iter().map(of).collect(),
         present: resolution.present.iter().map(of).collect(),
     }
+}
+
+/// The packages of the recipe's binhosts that say they bring a library: Portage notes the names of a
+/// package's libraries as its `PROVIDES`, by their kind, such as `x86_64: libfoo.so.1 libbar.so.2`.
+pub(in crate::sysext) fn bringing(
+    library: &str,
+    recipe: &Recipe,
+    target: &Target<'_>,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    for section in &recipe.gentoo {
+        let Ok(index) = binhost(recipe, section, target).index(store, progress) else { continue };
+        let brings = |metadata: &&Metadata| {
+            metadata.get("PROVIDES").is_some_and(|names| names.split_whitespace().any(|name| name == library))
+        };
+        found
+            .extend(index.packages.iter().filter(brings).filter_map(|metadata| metadata.get("CPV").cloned()));
+    }
+    found.into_iter().collect()
 }
 
 /// What came of unpacking.
