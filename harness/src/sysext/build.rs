@@ -19,6 +19,7 @@ use super::digest;
 use super::elf::{IndexError, Libraries};
 use super::explain::Explanation;
 use super::gentoo::{self, Chosen, GentooError, Selection};
+use super::image::{self, ImageError};
 use super::inputs;
 use super::linkage;
 use super::lint;
@@ -96,6 +97,9 @@ pub enum BuildError {
     /// an archive cannot be taken in
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// an extension that was built before cannot be taken in
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// the recipe's script cannot be run
     #[error(transparent)]
     Mangle(#[from] MangleError),
@@ -184,6 +188,7 @@ impl BuildError {
             Self::Debian(error) => error.hint(),
             Self::Gentoo(error) => error.hint(),
             Self::Archive(error) => error.hint(),
+            Self::Image(error) => error.hint(),
             Self::Mangle(error) => error.hint(),
             Self::Pack { source, .. } => source.hint(),
             Self::Describe { source, .. } => source.hint(),
@@ -205,6 +210,7 @@ impl BuildError {
             Self::Debian(error) => error.is_host(),
             Self::Gentoo(error) => error.is_host(),
             Self::Archive(error) => error.is_host(),
+            Self::Image(error) => error.is_host(),
             Self::Mangle(error) => error.is_host(),
             Self::Pack { .. } | Self::Describe { .. } | Self::Store(_) | Self::Base(_) => true,
             _ => false,
@@ -403,7 +409,13 @@ impl<'a> Plan<'a> {
         for source in &recipe.archives {
             dropped.extend(archive::stage(&mut staged, recipe, source, store, self.progress)?);
         }
-        let mut opaque = assemble::overlay(&mut staged, recipe)?;
+        let mut opaque = Vec::new();
+        for source in &recipe.images {
+            let taken = image::stage(&mut staged, recipe, source, store, self.progress)?;
+            dropped.extend(taken.dropped);
+            opaque.extend(taken.opaque);
+        }
+        opaque.extend(assemble::overlay(&mut staged, recipe)?);
         opaque.extend(assemble::finish(&mut staged, recipe, &self.environment())?);
         let release = self.release(assemble::has_units(&staged))?;
         assemble::put_release(&mut staged, recipe, &release)?;

@@ -4,7 +4,7 @@
 //! `recipe -> sources -> stage -> finish -> image`, with one file for each:
 //!
 //! - [`recipe`]: the file format
-//! - [`debian`] and [`gentoo`] with `apt` and `deb`, and `tree`: where the contents come from
+//! - [`debian`] and [`gentoo`] with `apt` and `deb`, `archive`, `image`, and `tree`: where the contents come from
 //! - [`stage`]: the tree before it is packed, which belongs to root whoever builds it
 //! - [`release_file`] and [`compatible()`]: what systemd-sysext goes by when it merges or refuses
 //! - [`elf`] and `linkage`: whether programs find the libraries they are linked with
@@ -32,6 +32,7 @@ mod extension;
 mod fetch;
 pub mod gentoo;
 mod globs;
+mod image;
 mod inputs;
 mod linkage;
 pub mod lint;
@@ -58,6 +59,7 @@ pub use compatible::{Refusal, compatible};
 pub use debian::{AptError, Package};
 pub use extension::{Extension, Format};
 pub use fetch::FetchError;
+pub use image::{ImageError, PartitionError, UnpackImageError};
 pub use mangle::MangleError;
 pub use member::NameError;
 pub use recipe::Recipe;
