@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Files out of the file systems that extensions are packed as, by the programs that belong to them.
 //! Nothing is mounted, and root is not needed.
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use loadgauge_images::host::{CommandError, CommandExt as _, MissingTool, Tool};
 
 /// No file that is taken out is larger, in blocks of 512 bytes as a shell counts them: 2 GiB. A program
@@ -81,7 +82,7 @@ impl FileSystem {
     pub(super) fn unpack(self, image: &Utf8Path, target: &Utf8Path) -> Result<(), UnpackImageError> {
         match self {
             Self::Squashfs => {
-                let mut command = limited(Tool::find("unsquashfs")?.path())?;
+                let mut command = limited_as_root(Tool::find("unsquashfs")?.path())?;
                 command.args(["-quiet", "-no-progress", "-dest"]).args([target, image]);
                 command.run().map(drop).map_err(UnpackImageError::Command)
             }
@@ -99,8 +100,9 @@ fn limited(program: &Utf8Path) -> Result<Command, MissingTool> {
     Ok(command)
 }
 
-/// The same as root of a user namespace: these programs give files their owners and cannot be told not
-/// to. Real root needs no namespace.
+/// The same as root of a user namespace: these programs give files their owners, or leave set-id bits
+/// out when they are not root. Real root needs no namespace. A file that is not root's makes them fail
+/// there, and none of an extension should be another's.
 fn limited_as_root(program: &Utf8Path) -> Result<Command, MissingTool> {
     if rustix::process::geteuid().is_root() {
         return limited(program);
@@ -185,7 +187,66 @@ fn unpack_btrfs(image: &Utf8Path, target: &Utf8Path) -> Result<(), UnpackImageEr
     let input = File::open(&answers).map_err(UnpackImageError::io("open", &answers))?;
     let mut command = limited_as_root(Tool::find("btrfs")?.path())?;
     command.args(["restore", "--metadata", "--symlink", "--xattr", image.as_str(), target.as_str()]);
-    command.run_with(Stdio::from(input)).map(drop).map_err(UnpackImageError::Command)
+    command.run_with(Stdio::from(input)).map_err(UnpackImageError::Command)?;
+    let mut command = limited(Tool::find("btrfs")?.path())?;
+    command.args(["inspect-internal", "dump-tree", "-t", "5"]).arg(image);
+    let output = command.run().map_err(UnpackImageError::Command)?;
+    for (path, mode) in set_id_in(&String::from_utf8_lossy(&output.stdout)) {
+        // It gives a file its mode before its content, which takes set-id bits away.
+        let path = target.join(path);
+        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+                .map_err(UnpackImageError::io("set the mode of", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The inode of the root directory (`BTRFS_FIRST_FREE_OBJECTID`).
+const BTRFS_ROOT: u64 = 256;
+
+/// Paths and permission bits of the regular files with set-id bits in a tree as btrfs prints it: lines
+/// with keys (`key (257 INODE_ITEM 0)`, `key (257 INODE_REF 256)`), and lines about them (`mode 104755`,
+/// `name: probe`). Names lead up to the root; what does not is passed over.
+fn set_id_in(tree: &str) -> Vec<(Utf8PathBuf, u32)> {
+    let (mut names, mut modes) = (HashMap::<u64, Vec<(u64, &str)>>::new(), Vec::new());
+    let mut key = None;
+    for line in tree.lines() {
+        let words = line.trim_start().strip_prefix("item ").and_then(|rest| rest.split_once("key ("));
+        if let Some((_, rest)) = words {
+            let mut parts = rest.split([' ', ')']);
+            key = parts.next().and_then(|inode| inode.parse::<u64>().ok()).zip(parts.next()).map(
+                |(inode, kind)| (inode, kind, parts.next().and_then(|number| number.parse::<u64>().ok())),
+            );
+        }
+        match key {
+            Some((inode, "INODE_ITEM", _)) => {
+                let mode = line.split(" mode ").nth(1).and_then(|rest| rest.split_whitespace().next());
+                let mode = mode.and_then(|digits| u32::from_str_radix(digits, 8).ok());
+                let set_id = mode.filter(|mode| mode & 0o170_000 == 0o100_000 && mode & 0o6000 != 0);
+                modes.extend(set_id.map(|mode| (inode, mode & 0o7777)));
+            }
+            Some((inode, "INODE_REF", Some(parent))) => {
+                let name = line.split_once(" name: ").map(|(_, name)| name);
+                names.entry(inode).or_default().extend(name.map(|name| (parent, name)));
+            }
+            _ => {}
+        }
+    }
+    let path = |inode: u64| {
+        let (mut inode, mut path) = (inode, Utf8PathBuf::new());
+        for _ in 0..256 {
+            let (parent, name) = names.get(&inode)?.first()?;
+            path = if path.as_str().is_empty() { name.into() } else { Utf8Path::new(name).join(&path) };
+            if *parent == BTRFS_ROOT {
+                let plain = path.components().all(|part| matches!(part, Utf8Component::Normal(_)));
+                return plain.then_some(path);
+            }
+            inode = *parent;
+        }
+        None
+    };
+    modes.into_iter().filter_map(|(inode, mode)| Some((path(inode)?, mode))).collect()
 }
 
 /// Paths of the files that can be executed, relative to the directory.
@@ -206,4 +267,35 @@ fn programs(directory: &Utf8Path) -> Result<Vec<String>, UnpackImageError> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TREE: &str = "\
+\titem 0 key (256 INODE_ITEM 0) itemoff 16123 itemsize 160
+\t\tblock group 0 mode 40755 links 1 uid 0 gid 0 rdev 0
+\titem 1 key (256 INODE_REF 256) itemoff 16111 itemsize 12
+\t\tindex 0 namelen 2 name: ..
+\titem 4 key (257 INODE_ITEM 0) itemoff 1 itemsize 160
+\t\tblock group 0 mode 40755 links 1 uid 0 gid 0 rdev 0
+\titem 5 key (257 INODE_REF 256) itemoff 1 itemsize 13
+\t\tindex 2 namelen 3 name: usr
+\titem 6 key (258 INODE_ITEM 0) itemoff 1 itemsize 160
+\t\tblock group 0 mode 104755 links 1 uid 0 gid 0 rdev 0
+\titem 7 key (258 INODE_REF 257) itemoff 1 itemsize 11
+\t\tindex 2 namelen 1 name: a b
+\titem 8 key (259 INODE_ITEM 0) itemoff 1 itemsize 160
+\t\tblock group 0 mode 104755 links 1 uid 0 gid 0 rdev 0
+\titem 9 key (259 INODE_REF 256) itemoff 1 itemsize 12
+\t\tindex 2 namelen 2 name: ../x
+";
+
+    #[test]
+    fn set_id_files_are_found_in_a_tree_and_none_outside() {
+        assert_eq!(set_id_in(TREE), [(Utf8PathBuf::from("usr/a b"), 0o4755)]);
+        assert_eq!(mode_of("Inode: 12   Type: regular    Mode:  04755   Flags: 0x80000"), Some(0o4755));
+        assert_eq!(mode_of("Inode: 12"), None);
+    }
 }
