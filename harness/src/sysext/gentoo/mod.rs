@@ -33,6 +33,7 @@ pub mod package;
 mod pkginfo;
 /// Why packages cannot be had.
 pub mod refusal;
+mod remote_index;
 /// Which packages are to be added.
 pub mod resolve;
 mod section;
