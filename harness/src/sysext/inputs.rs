@@ -7,7 +7,7 @@ use std::path::Path;
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::build::BuildError;
+use super::build_error::BuildError;
 use super::describe::Input;
 use super::digest;
 use super::recipe::Recipe;

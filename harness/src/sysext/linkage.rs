@@ -10,7 +10,7 @@ use globset::GlobSet;
 use loadgauge_images::Architecture;
 use loadgauge_images::host::Store;
 
-use super::build::BuildError;
+use super::build_error::BuildError;
 use super::elf::{self, Dlopen, Lack, Libraries, Missing, Object};
 use super::recipe::Recipe;
 use super::recipe_error::RecipeError;

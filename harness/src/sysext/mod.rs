@@ -18,6 +18,7 @@ mod assemble;
 mod attributes;
 /// All steps of a build, and what comes out of it.
 pub mod build;
+mod build_error;
 /// Whether a system merges an extension.
 pub mod compatible;
 
@@ -54,7 +55,8 @@ mod tree;
 mod unpack;
 
 pub use archive::ArchiveError;
-pub use build::{BuildError, Built, build, check_reproducible, explain as explain_packages};
+pub use build::{Built, build, check_reproducible, explain as explain_packages};
+pub use build_error::BuildError;
 pub use compatible::{Refusal, compatible};
 pub use debian::{AptError, Package};
 pub use extension::{Extension, Format};

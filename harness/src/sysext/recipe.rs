@@ -339,7 +339,8 @@ impl Recipe {
         }
         let images = self.images.iter().flat_map(|source| &source.exclude);
         let archives = self.archives.iter().flat_map(|source| source.include.iter().chain(&source.exclude));
-        let gentoo = self.gentoo.iter().flat_map(|source| &source.exclude);
+        let gentoo =
+            self.gentoo.iter().flat_map(|source| source.exclude.iter().chain(source.mask.iter().flatten()));
         let excludes =
             self.debian.iter().flat_map(|source| &source.exclude).chain(archives).chain(gentoo).chain(images);
         let missing = &self.finish.missing_libraries;

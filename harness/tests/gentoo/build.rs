@@ -134,9 +134,7 @@ fn contents(built: &Built) -> Vec<String> {
 }
 
 fn engine(format: &str) -> String {
-    format!(
-        "[[gentoo]]\npackages = [\"app-misc/engine\"]\nbinhost = \"PLACE/{format}\"\nexclude = [\"/usr/share/doc/**\"]\n"
-    )
+    format!("[[gentoo]]\npackages = [\"app-misc/engine\"]\nbinhost = \"PLACE/{format}\"\n")
 }
 
 #[test]
@@ -162,6 +160,11 @@ fn an_extension_holds_what_the_base_lacks_in_either_format() {
         );
         let store = fs::read_to_string(built.extension.path.join("usr/lib64/libstore.so")).expect("read");
         assert_eq!(store, "store 2.1 fast\n", "the build with the USE flag that engine needs");
+        // As the SDK says of an extension that one package was asked for.
+        let said = |field| built.extension.release.get(field).map(str::to_owned);
+        assert_eq!(said("SYSEXT_NAME").as_deref(), Some("engine"), "{format}");
+        assert_eq!(said("SYSEXT_VERSION_ID").as_deref(), Some("1.0-r2"), "{format}");
+        assert_eq!(said("SYSEXT_HOME_URL").as_deref(), Some("https://example.org/"), "{format}");
         assert_eq!(built.dropped, ["etc/engine.conf"], "{format}");
         let list =
             fs::read_to_string(built.extension.path.with_file_name("engine_packages.txt")).expect("read");
@@ -245,10 +248,7 @@ fn a_binhost_on_the_network_is_asked_for_what_is_new_and_nothing_else() {
         let binhost = place.path(format);
         copy(&GENUINE.workplace.path(format), &binhost);
         let server = Server::of(&binhost);
-        let section = format!(
-            "[[gentoo]]\npackages = [\"app-misc/engine\"]\nbinhost = \"{}\"\nexclude = [\"/usr/share/doc/**\"]\n",
-            server.url
-        );
+        let section = format!("[[gentoo]]\npackages = [\"app-misc/engine\"]\nbinhost = \"{}\"\n", server.url);
         let recipe = place.recipe("engine", &section);
         let built = place.build(&recipe).expect("built");
         let local = place.build(&place.recipe("engine", &engine(format))).expect("built");
