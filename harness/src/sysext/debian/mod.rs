@@ -21,6 +21,7 @@ mod source;
 mod version;
 
 pub use apt::{AptError, Package};
+pub use deb::{Unpacked, unpack as unpack_package};
 pub use index::{Index, IndexError};
 pub use record::{Record, RecordError};
 pub use resolve::{ResolveError, Universe, resolve};
