@@ -83,6 +83,18 @@ fn every_format_gives_back_what_went_into_it() {
 }
 
 #[test]
+fn for_whom_an_image_is_can_be_read_from_every_format() {
+    let place = Place::new();
+    for format in FORMATS {
+        let built = first(&place, format);
+        let releases = loadgauge::sysext::releases(&built.extension.path);
+        let releases = releases.unwrap_or_else(|error| panic!("{format}: {error} {:?}", error.source()));
+        assert_eq!(releases.keys().collect::<Vec<_>>(), ["first"], "{format}");
+        assert_eq!(releases["first"], built.extension.release, "{format}");
+    }
+}
+
+#[test]
 fn a_disk_image_with_a_squashfs_inside_is_taken_apart_too() {
     let place = Place::new();
     let mut first = recipe(&place, "first", FIRST);

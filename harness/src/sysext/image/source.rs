@@ -24,7 +24,7 @@ use crate::sysext::stage::{StageError, Staged};
 /// How large an image may be, in bytes.
 const MAXIMUM_SIZE: u64 = 8 << 30;
 /// What says for whom an extension is. The builder writes its own.
-const RELEASES: &str = "usr/lib/extension-release.d";
+pub(super) const RELEASES: &str = "usr/lib/extension-release.d";
 
 /// An extension that was built before and cannot be taken in.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +111,7 @@ impl ImageError {
         }
     }
 
-    fn io<P: AsRef<Path>>(action: &'static str, path: P) -> impl FnOnce(std::io::Error) -> Self {
+    pub(super) fn io<P: AsRef<Path>>(action: &'static str, path: P) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().display().to_string();
         move |source| Self::Io { action, path, source }
     }
@@ -145,7 +145,7 @@ pub(in crate::sysext) fn stage(
     let (root, under) = if path.is_dir() {
         (path, "")
     } else {
-        let under = take_apart(&path, &name, &scratch)?;
+        let under = take_apart(&path, &name, &scratch, None)?;
         (scratch.join("root"), under)
     };
     let mut taking = Taking {
@@ -196,15 +196,21 @@ fn locate(
     Ok((path, name))
 }
 
-/// Takes the files of an image out to `root` in a directory, and says what they lie under.
-fn take_apart(image: &Utf8Path, name: &str, scratch: &Utf8Path) -> Result<&'static str, ImageError> {
-    let unpack = |kind: FileSystem, image: &Utf8Path| {
-        let unpacked = kind.unpack(image, &scratch.join("root"));
+/// Takes the files of an image out to `root` in a directory, and says what they lie under. Where a part
+/// is named, as it is called under the root of the extension, other files may be left out.
+pub(super) fn take_apart(
+    image: &Utf8Path,
+    name: &str,
+    scratch: &Utf8Path,
+    part: Option<&str>,
+) -> Result<&'static str, ImageError> {
+    let unpack = |kind: FileSystem, image: &Utf8Path, part: Option<&str>| {
+        let unpacked = kind.unpack(image, &scratch.join("root"), part);
         unpacked.map_err(|source| ImageError::Unpack { image: name.to_owned(), source })
     };
     let file = File::open(image).map_err(ImageError::io("open", image))?;
     if let Some(kind) = FileSystem::identify(&file) {
-        return unpack(kind, image).map(|()| "");
+        return unpack(kind, image, part).map(|()| "");
     }
     let none = |source| ImageError::Partition { image: name.to_owned(), source };
     let partition = partition::find(&file).map_err(none)?;
@@ -212,7 +218,8 @@ fn take_apart(image: &Utf8Path, name: &str, scratch: &Utf8Path) -> Result<&'stat
     copy_part(file, &partition, &inner).map_err(ImageError::io("copy", image))?;
     let inside = File::open(&inner).map_err(ImageError::io("open", &inner))?;
     let kind = FileSystem::identify(&inside).ok_or_else(|| none(PartitionError::Unknown))?;
-    unpack(kind, &inner)?;
+    let part = part.map(|part| part.strip_prefix(partition.under).unwrap_or(part).trim_start_matches('/'));
+    unpack(kind, &inner, part)?;
     Ok(partition.under)
 }
 

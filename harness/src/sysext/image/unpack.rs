@@ -75,19 +75,26 @@ impl FileSystem {
         .find_map(|(kind, is_it)| is_it.then_some(kind))
     }
 
-    /// Takes all files out, with their modes, into a directory that is made for it.
+    /// Takes all files out, with their modes, into a directory that is made for it. Where a part is named,
+    /// a directory, the rest may be left out, and attributes are not looked for.
     ///
     /// # Errors
     /// See [`UnpackImageError`].
-    pub(super) fn unpack(self, image: &Utf8Path, target: &Utf8Path) -> Result<(), UnpackImageError> {
+    pub(super) fn unpack(
+        self,
+        image: &Utf8Path,
+        target: &Utf8Path,
+        part: Option<&str>,
+    ) -> Result<(), UnpackImageError> {
         match self {
             Self::Squashfs => {
                 let mut command = limited_as_root(Tool::find("unsquashfs")?.path())?;
                 command.args(["-quiet", "-no-progress", "-dest"]).args([target, image]);
+                command.args(part);
                 command.run().map(drop).map_err(UnpackImageError::Command)
             }
-            Self::Erofs => unpack_erofs(image, target),
-            Self::Ext => unpack_ext(image, target),
+            Self::Erofs => unpack_erofs(image, target, part.is_none()),
+            Self::Ext => unpack_ext(image, target, part),
             Self::Btrfs => unpack_btrfs(image, target),
         }
     }
@@ -114,10 +121,13 @@ fn limited_as_root(program: &Utf8Path) -> Result<Command, MissingTool> {
 
 /// fsck.erofs passes over extended attributes before version 1.8; dump.erofs tells of them. Those that
 /// mean something are on programs.
-fn unpack_erofs(image: &Utf8Path, target: &Utf8Path) -> Result<(), UnpackImageError> {
+fn unpack_erofs(image: &Utf8Path, target: &Utf8Path, is_whole: bool) -> Result<(), UnpackImageError> {
     let mut command = limited(Tool::find("fsck.erofs")?.path())?;
     command.args([&format!("--extract={target}"), "--force", "--no-preserve-owner", "--preserve-perms"]);
     command.arg(image).run().map_err(UnpackImageError::Command)?;
+    if !is_whole {
+        return Ok(());
+    }
     let dump = Tool::find("dump.erofs")?;
     for path in programs(target)? {
         let mut command = limited(dump.path())?;
@@ -134,7 +144,7 @@ fn unpack_erofs(image: &Utf8Path, target: &Utf8Path) -> Result<(), UnpackImageEr
 
 /// debugfs ends well whatever happens: what it says on standard error is judged. It passes over extended
 /// attributes, and tells of them when it is asked.
-fn unpack_ext(image: &Utf8Path, target: &Utf8Path) -> Result<(), UnpackImageError> {
+fn unpack_ext(image: &Utf8Path, target: &Utf8Path, part: Option<&str>) -> Result<(), UnpackImageError> {
     fs::create_dir(target).map_err(UnpackImageError::io("create", target))?;
     let debugfs = Tool::find("debugfs")?;
     let run = |arguments: &[&str]| {
@@ -146,6 +156,13 @@ fn unpack_ext(image: &Utf8Path, target: &Utf8Path) -> Result<(), UnpackImageErro
             None => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         }
     };
+    if let Some(part) = part {
+        // It is put into the target under its last name alone.
+        let place = target.join(part);
+        let above = place.parent().unwrap_or(target);
+        fs::create_dir_all(above).map_err(UnpackImageError::io("create", above))?;
+        return run(&["-R", &format!("rdump \"/{part}\" \"{above}\"")]).map(drop);
+    }
     run(&["-R", &format!("rdump / \"{target}\"")])?;
     // Every one of ext's has it.
     let lost = target.join("lost+found");
