@@ -8,12 +8,13 @@ PORTAGE_ORACLE := target/oracles/portage
 export LOADGAUGE_PORTAGE := $(CURDIR)/$(PORTAGE_ORACLE)
 export LOADGAUGE_IGNITION_VALIDATE := $(CURDIR)/$(IGNITION_ORACLE)/usr/bin/ignition-validate
 
-.PHONY: help run test bench host-tools test-tools build image format lint unit documentation guest
+.PHONY: help run test bench fuzz host-tools test-tools build image format lint unit documentation guest
 
 help:
 	@echo 'make run    install host tools, build, make the stand-in image, run the default scenarios'
 	@echo 'make test   the same preparation, then every test, those that boot guests included'
 	@echo 'make bench  what building costs, beside the tools that do the same alone'
+	@echo 'make fuzz   broken inputs for whatever reads foreign bytes, half a minute for each'
 
 run: build
 	$(LOADGAUGE) image build
@@ -28,6 +29,10 @@ bench: build test-tools
 	cargo run --locked --package loadgauge --example pack_speed -- \
 		"$$($(LOADGAUGE) build docker --format directory)"
 	cargo test --locked --package loadgauge --test gentoo -- --ignored --nocapture speed
+
+# Longer with FUZZ='--seconds 600'; one target alone with FUZZ='deb'.
+fuzz: host-tools
+	cargo run --locked --package loadgauge-fuzz -- $(FUZZ)
 
 host-tools:
 	@sh images/host-tools.sh

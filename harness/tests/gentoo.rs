@@ -13,5 +13,7 @@ mod oracle;
 mod random;
 #[path = "gentoo/resolution.rs"]
 mod resolution;
+#[path = "gentoo/server.rs"]
+mod server;
 #[path = "gentoo/speed.rs"]
 mod speed;

@@ -53,6 +53,8 @@ fn every_scenario_of_the_catalogue_holds() {
         "docker-replace",
         "docker-vendor",
         "hello",
+        "plugins",
+        "podman",
         "refused",
         "refused-name",
         "swap",

@@ -274,3 +274,23 @@ fn what_would_not_be_merged_or_breaks_the_host_is_not_built() {
         .collect();
     assert!(left.is_empty(), "nothing half-made stays: {left:?}");
 }
+
+/// mkfs.erofs has zstd from version 1.8, where it was built with it.
+#[test]
+fn erofs_is_compressed_with_zstd_where_the_host_can_and_refused_aloud_where_not() {
+    let place = Place::new();
+    let mut recipe = catalogue("hello");
+    recipe.pack.erofs = Some(loadgauge::sysext::pack::ErofsCompression::Zstd);
+    let help = Tool::find("mkfs.erofs").expect("on the host").command().arg("--help").output().expect("runs");
+    let help = String::from_utf8_lossy(&[help.stdout, help.stderr].concat()).into_owned();
+    match place.build(&recipe, Format::Erofs) {
+        Ok(built) => {
+            assert!(help.contains("zstd"), "{help}");
+            ask("fsck.erofs", &[], &built.extension.path);
+        }
+        Err(error) => {
+            assert!(!help.contains("zstd"), "{error}: {help}");
+            assert!(error.is_host() && error.hint().is_some_and(|hint| hint.contains("1.8")), "{error}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use loadgauge_images::OsRelease;
 use serde::Serialize;
 
 use super::Source;
-use crate::sysext::{Extension, Format};
+use crate::sysext::{Extension, Format, releases};
 
 /// An extension as it will come into the guest.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,7 +24,7 @@ pub struct Artefact {
     pub size: u64,
     /// SHA-512, in hex
     pub sha512: String,
-    /// its extension-release file; not known of an image that was built before
+    /// its extension-release file; not known of an image that has none of its name
     pub release: Option<OsRelease>,
     /// how it comes into the guest
     pub delivered: HowDelivered,
@@ -55,7 +55,8 @@ impl Goods {
     }
 
     /// An image that was built before, taken as it is: whether it is a good one is for the guest
-    /// to say. `digest` computes its SHA-512.
+    /// to say. What can be told before is told: that systemd-sysext will pass over it for its name.
+    /// `digest` computes its SHA-512.
     pub(super) fn image(
         path: &Utf8Path,
         name: Option<&str>,
@@ -66,8 +67,9 @@ impl Goods {
         let own = path.file_name().unwrap_or_default();
         let name = name.unwrap_or(own.strip_suffix(".raw").unwrap_or(own)).to_owned();
         let kind = PayloadKind::Image { path: path.to_owned(), size, sha512: sha512.clone() };
+        let release = release_of(path, &name);
         let payload = Payload { name, kind };
-        Ok(Self { payload, format: None, path: path.to_owned(), size, sha512, release: None })
+        Ok(Self { payload, format: None, path: path.to_owned(), size, sha512, release })
     }
 
     /// The name and the file of what is brought into a guest that runs already.
@@ -87,5 +89,54 @@ impl Goods {
             release: self.release,
             delivered,
         }
+    }
+}
+
+/// What an image says in the extension-release file of its name. See extension-release in os-release(5):
+/// one of another name counts only where an extended attribute says that it may.
+fn release_of(path: &Utf8Path, name: &str) -> Option<OsRelease> {
+    let image = path.file_name().unwrap_or_default();
+    let mut found = match releases(path) {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(image, %error, "it cannot be looked into before the guest does");
+            return None;
+        }
+    };
+    let own = found.remove(name);
+    if own.is_none() {
+        let others: Vec<String> = found.keys().map(|other| format!("`extension-release.{other}`")).collect();
+        let has = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+        tracing::warn!(
+            image,
+            "systemd-sysext will pass over it: as `{name}` it needs `extension-release.{name}`, and it has {has}"
+        );
+    }
+    own
+}
+
+#[cfg(test)]
+mod tests {
+    use loadgauge_images::host::{CommandExt as _, Tool};
+
+    use super::*;
+
+    #[test]
+    fn an_image_says_for_whom_it_is_under_its_own_name_alone() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
+        let place = directory.join("tree/usr/lib/extension-release.d");
+        std::fs::create_dir_all(&place).expect("made");
+        std::fs::write(place.join("extension-release.tool"), "ID=flatcar\nSYSEXT_LEVEL=1.0\n")
+            .expect("written");
+        let image = directory.join("tool-1.2.raw");
+        let mut command = Tool::find("mksquashfs").expect("on the host").command();
+        command.arg(directory.join("tree")).arg(&image).args(["-quiet", "-no-progress"]);
+        command.run().expect("packed");
+        let named = Goods::image(&image, Some("tool")).expect("read");
+        assert_eq!(named.release.as_ref().and_then(|release| release.get("ID")), Some("flatcar"));
+        assert_eq!(Goods::image(&image, None).expect("read").release, None, "as `tool-1.2` it has none");
+        std::fs::write(&image, "no image").expect("written");
+        assert_eq!(Goods::image(&image, Some("tool")).expect("read").release, None);
     }
 }

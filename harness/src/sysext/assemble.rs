@@ -5,7 +5,7 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::OsRelease;
 
-use super::build::BuildError;
+use super::build_error::BuildError;
 use super::etc;
 use super::globs;
 use super::mangle::{self, Environment};

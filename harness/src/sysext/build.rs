@@ -1,33 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeSet;
 use std::env;
 use std::fs::{self, File};
-use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_images::host::{Entry, Store, StoreError};
+use loadgauge_images::host::{Entry, Store};
 use loadgauge_images::{Architecture, OsRelease};
 use serde::{Deserialize, Serialize};
 
-use super::archive::{self, ArchiveError};
+use super::archive;
 use super::assemble;
+use super::build_error::BuildError;
 use super::compatible::compatible;
 use super::debian::Package;
-use super::debian::{self, DebianError, Groups};
-use super::describe::{self, Component, DescribeError, Input, Listing, Material, Subject};
+use super::debian::{self, Groups};
+use super::describe::{self, Component, Input, Listing, Material, Subject};
 use super::digest;
+use super::elf::Libraries;
 use super::explain::Explanation;
-use super::gentoo::{self, Chosen, GentooError, Selection};
+use super::gentoo::{self, Chosen, Selection};
+use super::image;
 use super::inputs;
+use super::linkage;
 use super::lint;
-use super::mangle::{Environment, MangleError};
+use super::mangle::Environment;
 use super::pack::{self, Identity, PackError, Packing};
 use super::recipe::{Recipe, check_name};
 use super::recipe_error::RecipeError;
-use super::release_file::{About, ReleaseError, extension_release};
+use super::release_file::{About, extension_release};
 use super::signing::KeyPair;
-use super::stage::{StageError, Staged};
+use super::stage::Staged;
 use super::target::Target;
-use super::tree::TreeError;
 use super::{Extension, Format};
 
 /// The time of everything in an extension where neither `SOURCE_DATE_EPOCH` nor the recipe says
@@ -62,146 +65,6 @@ pub struct Built {
     /// whether it was built before
     #[serde(default)]
     pub cached: bool,
-}
-
-/// What keeps an extension from being built.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// the recipe is wrong
-    #[error(transparent)]
-    Recipe(#[from] RecipeError),
-    /// it was given a name that none can have
-    #[error("{0}")]
-    Name(String, &'static str),
-    /// its extension-release file cannot be written for this image
-    #[error("cannot say what `{recipe}` is compatible with")]
-    Release {
-        /// the recipe
-        recipe: Utf8PathBuf,
-        /// why not
-        source: ReleaseError,
-    },
-    /// a tree cannot be taken in
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    /// packages cannot be taken in
-    #[error(transparent)]
-    Debian(#[from] DebianError),
-    /// Gentoo packages cannot be taken in
-    #[error(transparent)]
-    Gentoo(Box<GentooError>),
-    /// an archive cannot be taken in
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-    /// the recipe's script cannot be run
-    #[error(transparent)]
-    Mangle(#[from] MangleError),
-    /// something does not fit into the tree
-    #[error(transparent)]
-    Stage(#[from] StageError),
-    /// a source brought an extension-release file
-    #[error("{origin} brings `/{path}`, and an extension has one such file only, which the builder writes")]
-    SecondRelease {
-        /// which
-        path: Utf8PathBuf,
-        /// what brought it
-        origin: Arc<str>,
-    },
-    /// the finished tree cannot be used
-    #[error("the extension cannot be used:\n{0}")]
-    Unfit(String),
-    /// `SOURCE_DATE_EPOCH` is not a time
-    #[error("SOURCE_DATE_EPOCH is `{0}`, expected seconds since 1970")]
-    Epoch(String),
-    /// it cannot be packed
-    #[error("cannot pack `{name}` as {format}")]
-    Pack {
-        /// the extension
-        name: String,
-        /// as what
-        format: Format,
-        /// why not
-        source: PackError,
-    },
-    /// it cannot be described
-    #[error("cannot describe `{name}`")]
-    Describe {
-        /// the extension
-        name: String,
-        /// why not
-        source: DescribeError,
-    },
-    /// two builds of the same gave different bytes
-    #[error("`{name}` as {format} is not reproducible: SHA-512 {first} at first, then {second}")]
-    NotReproducible {
-        /// the extension
-        name: String,
-        /// as what
-        format: Format,
-        /// of the kept build
-        first: String,
-        /// of the second
-        second: String,
-    },
-    /// the cache cannot be used
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// a file operation failed
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// what was to be done
-        action: &'static str,
-        /// to what
-        path: Utf8PathBuf,
-        /// why not
-        source: std::io::Error,
-    },
-}
-
-impl From<GentooError> for BuildError {
-    fn from(error: GentooError) -> Self {
-        Self::Gentoo(Box::new(error))
-    }
-}
-
-impl BuildError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Recipe(error) => error.hint(),
-            Self::Name(_, hint) => Some((*hint).to_owned()),
-            Self::Release { source, .. } => source.hint(),
-            Self::Tree(error) => error.hint(),
-            Self::Debian(error) => error.hint(),
-            Self::Gentoo(error) => error.hint(),
-            Self::Archive(error) => error.hint(),
-            Self::Mangle(error) => error.hint(),
-            Self::Pack { source, .. } => source.hint(),
-            Self::Describe { source, .. } => source.hint(),
-            Self::SecondRelease { .. } => Some("say in [compatible] what it should say".to_owned()),
-            Self::Unfit(_) => {
-                Some("take it out with [finish] remove, or move it with [finish] move".to_owned())
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether the host lacks something, rather than the recipe being wrong.
-    pub fn is_host(&self) -> bool {
-        match self {
-            Self::Debian(error) => error.is_host(),
-            Self::Gentoo(error) => error.is_host(),
-            Self::Archive(error) => error.is_host(),
-            Self::Mangle(error) => error.is_host(),
-            Self::Pack { .. } | Self::Describe { .. } | Self::Store(_) => true,
-            _ => false,
-        }
-    }
-
-    pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
-    }
 }
 
 /// Builds an extension, or finds it built before.
@@ -308,9 +171,14 @@ impl<'a> Plan<'a> {
         parts.push(plan.packing.key(format));
         parts.push(target.links.key().to_owned());
         // Whether there are units is not known yet, and follows from the rest.
-        parts.push(format!("{:?}", plan.release(false)?));
+        parts.push(format!("{:?}", plan.release(false, None)?));
         parts.push(debian::list(&plan.groups));
         parts.push(gentoo::key(&plan.gentoo));
+        parts.extend(target.root.is_some().then(|| target.root_key()));
+        // Their libraries count, though none of them comes into the extension.
+        for before in plan.before()? {
+            parts.extend(inputs::of_recipe(&before)?);
+        }
         plan.key = digest::of_parts(parts);
         Ok(plan)
     }
@@ -319,25 +187,40 @@ impl<'a> Plan<'a> {
         self.recipe.name().to_owned()
     }
 
-    fn release(&self, reload: bool) -> Result<OsRelease, BuildError> {
+    /// `homepage` is that of its only package, once that is known: it follows from the package.
+    fn release(&self, reload: bool, homepage: Option<&str>) -> Result<OsRelease, BuildError> {
         let compatible = &self.recipe.compatible;
         let reload = compatible.reload_manager.unwrap_or(reload);
-        let (target, about) = (self.target, self.about());
+        let (target, about) = (self.target, self.about(homepage));
         extension_release(compatible, target.os_release, target.architecture, reload, &about)
             .map_err(|source| BuildError::Release { recipe: self.recipe.path.clone(), source })
     }
 
+    /// The only package that the recipe asks for: its name and version.
+    fn only_package(&self) -> Option<(&str, &str)> {
+        let asked = self.recipe.debian.iter().map(|section| section.packages.len()).sum::<usize>()
+            + self.recipe.gentoo.iter().map(|section| section.packages.len()).sum::<usize>();
+        if asked != 1 {
+            return None;
+        }
+        if let Some(package) = gentoo::only(self.recipe, &self.gentoo) {
+            let name = package.name.split_once('/').map_or(package.name.as_str(), |(_, name)| name);
+            return Some((name, &package.version));
+        }
+        let only = self.recipe.debian.iter().flat_map(|section| &section.packages).next()?.get_ref();
+        let package = self.groups.iter().flatten().find(|package| package.name == *only)?;
+        Some((&package.name, &package.version))
+    }
+
     /// What the recipe says, and what its package says where it asks for one alone.
-    fn about(&self) -> About<'_> {
-        let mut asked = self.recipe.debian.iter().flat_map(|section| &section.packages);
-        let only = asked.next().filter(|_| asked.next().is_none()).map(toml::Spanned::get_ref);
-        let package = self.groups.iter().flatten().find(|package| Some(&package.name) == only);
+    fn about<'b>(&'b self, homepage: Option<&'b str>) -> About<'b> {
+        let package = self.only_package();
         let version = self.recipe.version.as_ref().map(|version| version.get_ref().as_str());
         About {
             id: self.recipe.name(),
-            name: package.map(|package| package.name.as_str()),
-            version: version.or(package.map(|package| package.version.as_str())),
-            homepage: self.recipe.homepage.as_deref(),
+            name: package.map(|(name, _)| name),
+            version: version.or(package.map(|(_, version)| version)),
+            homepage: self.recipe.homepage.as_deref().or(homepage),
             bug_report: self.recipe.bug_report.as_deref(),
         }
     }
@@ -385,11 +268,20 @@ impl<'a> Plan<'a> {
         for source in &recipe.archives {
             dropped.extend(archive::stage(&mut staged, recipe, source, store, self.progress)?);
         }
-        let mut opaque = assemble::overlay(&mut staged, recipe)?;
+        let mut opaque = Vec::new();
+        for source in &recipe.images {
+            let taken = image::stage(&mut staged, recipe, source, store, self.progress)?;
+            dropped.extend(taken.dropped);
+            opaque.extend(taken.opaque);
+        }
+        opaque.extend(assemble::overlay(&mut staged, recipe)?);
         opaque.extend(assemble::finish(&mut staged, recipe, &self.environment())?);
-        let release = self.release(assemble::has_units(&staged))?;
+        let homepage = gentoo::only(recipe, &self.gentoo).and_then(|only| gentoo.homepages.get(&only.name));
+        let homepage = homepage.filter(|_| self.only_package().is_some()).map(String::as_str);
+        let release = self.release(assemble::has_units(&staged), homepage)?;
         assemble::put_release(&mut staged, recipe, &release)?;
         let mut warnings = self.judge(&staged)?;
+        warnings.extend(self.link(&staged)?);
         warnings.extend(self.gentoo.warnings.iter().cloned());
         warnings.extend(opaque.iter().map(|path| format!("/{path} was marked opaque, which was left out")));
         staged.settle(self.epoch)?;
@@ -489,6 +381,33 @@ impl<'a> Plan<'a> {
             return Err(BuildError::Unfit(lines.join("\n")));
         }
         Ok(noted.iter().map(ToString::to_string).collect())
+    }
+
+    /// Refuses what is linked with something that is not there, and says what may be missed.
+    fn link(&self, staged: &Staged) -> Result<Vec<String>, BuildError> {
+        let (recipe, target, store) = (self.recipe, self.target, self.store);
+        let found = linkage::check(staged, recipe, target, store, &|| self.layers())?;
+        if found.missing.is_empty() {
+            return Ok(found.warnings);
+        }
+        Err(BuildError::Unlinked(linkage::tell(&found.missing, recipe, target, store, self.progress)))
+    }
+
+    /// The libraries of the extensions that this one builds beyond.
+    fn layers(&self) -> Result<Vec<Libraries>, BuildError> {
+        let libraries = |recipe: &Recipe| {
+            let built = build(recipe, self.target, Format::Directory, self.store, self.progress)?.extension;
+            linkage::of_directory(&built.path, &built.sha512, self.target.architecture, self.store)
+        };
+        self.before()?.iter().map(libraries).collect()
+    }
+
+    /// The recipes that this one builds beyond.
+    fn before(&self) -> Result<Vec<Recipe>, RecipeError> {
+        let mut chain = Vec::new();
+        debian::collect(self.recipe, &mut chain, &mut BTreeSet::new())?;
+        chain.pop();
+        Ok(chain)
     }
 
     /// What keeps the image from merging the extension. It is not kept: two images can have so

@@ -11,6 +11,11 @@ pub(super) fn sha256_of_file(path: &Utf8Path) -> io::Result<String> {
     of_file::<Sha256>(path)
 }
 
+/// SHA-256 of bytes, in hex.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
 /// SHA-512 of a file, in hex.
 pub(super) fn sha512_of_file(path: &Utf8Path) -> io::Result<String> {
     of_file::<Sha512>(path)

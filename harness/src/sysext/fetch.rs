@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::host::{Entry, Store, StoreError};
+use serde::{Deserialize, Serialize};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use super::digest;
@@ -54,6 +55,12 @@ pub enum FetchError {
         expected: String,
         /// as it is
         found: String,
+    },
+    /// the server says that nothing has changed where nothing was known
+    #[error("`{url}` is said to be unchanged, and was never fetched")]
+    Unasked {
+        /// what was asked for
+        url: String,
     },
     /// the cache cannot be used
     #[error(transparent)]
@@ -124,15 +131,59 @@ pub(super) fn fetch(url: &str, sha256: &str, limit: u64, store: &Store) -> Resul
 /// # Errors
 /// See [`FetchError`].
 pub(super) fn read(url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+    again(|| whole(open(url)?, url, limit))
+}
+
+/// What a server tells a change of a file by (RFC 9110, section 8.8).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Validators {
+    /// `ETag`
+    pub(super) tag: Option<String>,
+    /// `Last-Modified`
+    pub(super) modified: Option<String>,
+}
+
+/// What is at a URL.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    /// what was there before
+    Unchanged,
+    /// something, and what a later change is told by
+    New(Vec<u8>, Validators),
+}
+
+/// What is at a URL now, unless it is what was there when it had these validators.
+///
+/// # Errors
+/// See [`FetchError`].
+pub(super) fn read_if_changed(
+    url: &str,
+    limit: u64,
+    known: Option<&Validators>,
+) -> Result<Fetched, FetchError> {
+    if url.starts_with("file:") {
+        return Ok(Fetched::New(read(url, limit)?, Validators::default()));
+    }
     again(|| {
-        let mut bytes = Vec::new();
-        let mut reader = open(url)?.take(limit + 1);
-        reader.read_to_end(&mut bytes).map_err(|source| FetchError::Read { url: url.to_owned(), source })?;
-        if bytes.len() as u64 > limit {
-            return Err(FetchError::TooLong { url: url.to_owned(), limit });
+        let response = request(url, known)?;
+        if response.status() == 304 {
+            return Ok(Fetched::Unchanged);
         }
-        Ok(bytes)
+        let header =
+            |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let validators = Validators { tag: header("etag"), modified: header("last-modified") };
+        Ok(Fetched::New(whole(response.into_body().into_reader(), url, limit)?, validators))
     })
+}
+
+fn whole(reader: impl Read, url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+    let mut bytes = Vec::new();
+    let read = reader.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|source| FetchError::Read { url: url.to_owned(), source })?;
+    if bytes.len() as u64 > limit {
+        return Err(FetchError::TooLong { url: url.to_owned(), limit });
+    }
+    Ok(bytes)
 }
 
 fn write(url: &str, limit: u64, path: &Utf8Path) -> Result<(), FetchError> {
@@ -180,6 +231,10 @@ fn open(url: &str) -> Result<Box<dyn Read>, FetchError> {
         let file = File::open(path).map_err(|source| FetchError::Read { url: url.to_owned(), source })?;
         return Ok(Box::new(file));
     }
+    Ok(Box::new(request(url, None)?.into_body().into_reader()))
+}
+
+fn request(url: &str, known: Option<&Validators>) -> Result<ureq::http::Response<ureq::Body>, FetchError> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_resolve(Some(SILENCE))
         .timeout_connect(Some(SILENCE))
@@ -194,10 +249,14 @@ fn open(url: &str) -> Result<Box<dyn Read>, FetchError> {
         .user_agent(concat!("loadgauge/", env!("CARGO_PKG_VERSION")))
         .build()
         .into();
-    let response = agent.get(url).call();
-    let response =
-        response.map_err(|source| FetchError::Http { url: url.to_owned(), source: Box::new(source) })?;
-    Ok(Box::new(response.into_body().into_reader()))
+    let mut request = agent.get(url);
+    if let Some(tag) = known.and_then(|known| known.tag.as_ref()) {
+        request = request.header("if-none-match", tag);
+    }
+    if let Some(modified) = known.and_then(|known| known.modified.as_ref()) {
+        request = request.header("if-modified-since", modified);
+    }
+    request.call().map_err(|source| FetchError::Http { url: url.to_owned(), source: Box::new(source) })
 }
 
 /// Whether a text is a SHA-256 in hex.

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::build::BuildError;
+use super::build_error::BuildError;
 use super::describe::Input;
 use super::digest;
 use super::recipe::Recipe;
@@ -22,6 +22,10 @@ pub(super) fn of_recipe(recipe: &Recipe) -> Result<Vec<String>, BuildError> {
     if let Some(script) = &recipe.finish.script {
         let path = recipe.beside(script.get_ref());
         parts.push(digest::sha256_of_file(&path).map_err(BuildError::io("read", &path))?);
+    }
+    for image in recipe.images.iter().filter_map(|image| image.source.as_ref()) {
+        let path = recipe.beside(image.get_ref());
+        parts.push(digest_of(&path)?);
     }
     for tree in &recipe.trees {
         parts.extend(listing(&recipe.beside(tree.source.get_ref()))?);
@@ -51,6 +55,16 @@ pub(super) fn list(recipe: &Recipe) -> Result<Vec<Input>, BuildError> {
         let name = uri.rsplit('/').next().unwrap_or_default().to_owned();
         inputs.push(Input { name, uri, sha256: archive.sha256.get_ref().clone() });
     }
+    for image in &recipe.images {
+        let local = image.source.as_ref().map(|source| source.get_ref().clone());
+        let uri = image.url.as_ref().map(|url| url.get_ref().clone());
+        let sha256 = match &local {
+            Some(path) => digest_of(&recipe.beside(path))?,
+            None => image.sha256.as_ref().map(|sha256| sha256.get_ref().clone()).unwrap_or_default(),
+        };
+        let uri = uri.or_else(|| local.map(Utf8PathBuf::into_string)).unwrap_or_default();
+        inputs.push(Input { name: uri.rsplit('/').next().unwrap_or_default().to_owned(), uri, sha256 });
+    }
     for tree in &recipe.trees {
         let root = recipe.beside(tree.source.get_ref());
         for entry in walkdir::WalkDir::new(&root).sort_by_file_name() {
@@ -61,6 +75,14 @@ pub(super) fn list(recipe: &Recipe) -> Result<Vec<Input>, BuildError> {
         }
     }
     Ok(inputs)
+}
+
+/// SHA-256 in hex of a file, or of the sorted listing of a directory.
+fn digest_of(path: &Utf8Path) -> Result<String, BuildError> {
+    if path.is_dir() {
+        return Ok(hex::encode(Sha256::digest(listing(path)?.join("\n").as_bytes())));
+    }
+    digest::sha256_of_file(path).map_err(BuildError::io("read", path))
 }
 
 /// SHA-512 in hex of the sorted listing of a directory, with the digests of its files.

@@ -4,9 +4,10 @@
 //! `recipe -> sources -> stage -> finish -> image`, with one file for each:
 //!
 //! - [`recipe`]: the file format
-//! - [`debian`] and [`gentoo`] with `apt` and `deb`, and `tree`: where the contents come from
+//! - [`debian`] and [`gentoo`] with `apt` and `deb`, `archive`, `image`, and `tree`: where the contents come from
 //! - [`stage`]: the tree before it is packed, which belongs to root whoever builds it
 //! - [`release_file`] and [`compatible()`]: what systemd-sysext goes by when it merges or refuses
+//! - [`elf`] and `linkage`: whether programs find the libraries they are linked with
 //! - [`lint`]: what breaks extensions on Flatcar
 //! - [`pack`]: the image formats, each the same bytes every time
 //! - [`describe`]: what is written about the extension, beside it
@@ -17,6 +18,7 @@ mod assemble;
 mod attributes;
 /// All steps of a build, and what comes out of it.
 pub mod build;
+mod build_error;
 /// Whether a system merges an extension.
 pub mod compatible;
 
@@ -31,7 +33,9 @@ mod extension;
 mod fetch;
 pub mod gentoo;
 mod globs;
+mod image;
 mod inputs;
+mod linkage;
 pub mod lint;
 mod mangle;
 mod member;
@@ -51,11 +55,13 @@ mod tree;
 mod unpack;
 
 pub use archive::ArchiveError;
-pub use build::{BuildError, Built, build, check_reproducible, explain as explain_packages};
+pub use build::{Built, build, check_reproducible, explain as explain_packages};
+pub use build_error::BuildError;
 pub use compatible::{Refusal, compatible};
 pub use debian::{AptError, Package};
 pub use extension::{Extension, Format};
 pub use fetch::FetchError;
+pub use image::{ImageError, PartitionError, UnpackImageError, releases};
 pub use mangle::MangleError;
 pub use member::NameError;
 pub use recipe::Recipe;

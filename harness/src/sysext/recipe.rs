@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::archive;
 use super::gentoo::GentooSource;
+use super::image;
 use super::pack::Packing;
 use super::recipe_error::RecipeError;
 use super::signing::KeyPair;
@@ -50,6 +51,9 @@ pub struct Recipe {
     /// archives that are unpacked
     #[serde(default, rename = "archive")]
     pub archives: Vec<ArchiveSource>,
+    /// extensions that were built before
+    #[serde(default, rename = "image")]
+    pub images: Vec<ImageSource>,
     /// directories beside the recipe
     #[serde(default, rename = "tree")]
     pub trees: Vec<TreeSource>,
@@ -156,6 +160,22 @@ pub struct ArchiveSource {
     pub exclude: Vec<Spanned<String>>,
 }
 
+/// One `[[image]]`: an extension that was built before, whatever it is packed as. Its files are taken,
+/// and its extension-release is written anew.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ImageSource {
+    /// an image or a directory beside the recipe
+    pub source: Option<Spanned<Utf8PathBuf>>,
+    /// where it is fetched from: `https`, `http` or `file`
+    pub url: Option<Spanned<String>>,
+    /// SHA-256 of the image, in hex; needed where it is fetched
+    pub sha256: Option<Spanned<String>>,
+    /// globs of paths that are left out
+    #[serde(default)]
+    pub exclude: Vec<Spanned<String>>,
+}
+
 /// What is done to the finished tree, in this order: `mask`, `script`, `etc`, `remove`, `move`,
 /// `upholds`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -174,6 +194,10 @@ pub struct Finish {
     /// directories whose contents move to another, such as `/usr/sbin` to `/usr/bin`
     #[serde(default, rename = "move")]
     pub moves: BTreeMap<String, Spanned<String>>,
+    /// what may be missing all the same: globs of the names of libraries, and of the paths of files
+    /// that are linked with some
+    #[serde(default)]
+    pub missing_libraries: Vec<Spanned<String>>,
     /// units that a target holds up once the extension is merged: `[Install]` sections are not
     /// evaluated for extensions
     #[serde(default)]
@@ -264,9 +288,9 @@ impl Recipe {
 
     fn check(&self) -> Result<(), RecipeError> {
         check_name(self.name()).map_err(|(message, hint)| self.error(&self.name, message, hint))?;
-        let empty = self.files.is_empty() && self.trees.is_empty();
+        let empty = self.files.is_empty() && self.trees.is_empty() && self.images.is_empty();
         if empty && self.debian.is_empty() && self.gentoo.is_empty() && self.archives.is_empty() {
-            let hint = "add [[file]], [[tree]], [[archive]], [[debian]] or [[gentoo]]";
+            let hint = "add [[file]], [[tree]], [[archive]], [[image]], [[debian]] or [[gentoo]]";
             return Err(self.error(&self.name, "the recipe puts nothing into the extension", hint));
         }
         for file in &self.files {
@@ -309,10 +333,18 @@ impl Recipe {
                 self.check_path(into, into.get_ref())?;
             }
         }
+        for source in &self.images {
+            image::check(self, source)?;
+            source.source.as_ref().map_or(Ok(()), |file| self.check_source(file))?;
+        }
+        let images = self.images.iter().flat_map(|source| &source.exclude);
         let archives = self.archives.iter().flat_map(|source| source.include.iter().chain(&source.exclude));
-        let gentoo = self.gentoo.iter().flat_map(|source| &source.exclude);
-        let excludes = self.debian.iter().flat_map(|source| &source.exclude).chain(archives).chain(gentoo);
-        for pattern in excludes.chain(&self.finish.remove).chain(&self.finish.mask) {
+        let gentoo =
+            self.gentoo.iter().flat_map(|source| source.exclude.iter().chain(source.mask.iter().flatten()));
+        let excludes =
+            self.debian.iter().flat_map(|source| &source.exclude).chain(archives).chain(gentoo).chain(images);
+        let missing = &self.finish.missing_libraries;
+        for pattern in excludes.chain(&self.finish.remove).chain(&self.finish.mask).chain(missing) {
             if let Err(error) = globset::Glob::new(pattern.get_ref()) {
                 let hint = "a glob such as \"/usr/share/doc/**\"";
                 return Err(self.error(pattern, error.to_string(), hint));
@@ -405,6 +437,14 @@ impl Recipe {
         }
         let message = format!("`{}` does not exist", source.get_ref());
         Err(self.error(source, message, &format!("looked for {path}: sources lie beside the recipe")))
+    }
+}
+
+impl ImageSource {
+    /// A place in the recipe to tell of it.
+    pub(super) fn at<'a>(&self, recipe: &'a Recipe) -> &'a Spanned<String> {
+        let own = recipe.images.iter().find(|other| std::ptr::eq(*other, self));
+        own.and_then(|source| source.url.as_ref().or(source.sha256.as_ref())).unwrap_or(&recipe.name)
     }
 }
 

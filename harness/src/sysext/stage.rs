@@ -142,6 +142,16 @@ impl Staged {
         &self.root
     }
 
+    /// A new directory beside the tree, for what is on its way into it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn scratch(&self, name: &str) -> Result<Utf8PathBuf> {
+        let path = self.root.with_file_name(name);
+        fs::create_dir(&path).map_err(|source| io_error("create", &path, source))?;
+        Ok(path)
+    }
+
     /// Everything in the tree by path; a directory comes before what it holds.
     pub fn nodes(&self) -> impl Iterator<Item = (&Utf8Path, &Node)> {
         self.nodes.iter().map(|(path, node)| (path.as_path(), node))

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::time::SystemTime;
+
 use camino::Utf8PathBuf;
 use loadgauge_images::{Architecture, Base, Image, OsRelease};
 
@@ -16,6 +18,9 @@ pub struct Target<'a> {
     /// where the image's Gentoo packages are known from: a directory that holds var/db/pkg, or a
     /// squashfs that does; recipes with Gentoo packages need it
     pub portage: Option<Utf8PathBuf>,
+    /// where the libraries of the image are known from: a directory that is its root, or the squashfs
+    /// of one
+    pub root: Option<Utf8PathBuf>,
     /// what lies in the image, where that is known
     pub links: BaseLinks,
 }
@@ -35,12 +40,29 @@ impl<'a> Target<'a> {
         let portage = squashfs.is_file().then_some(squashfs);
         let contents = std::fs::read_to_string(image.directory().join(CONTENTS)).unwrap_or_default();
         let links = BaseLinks::parse(&contents);
-        Self { os_release, architecture, base: image.base.as_ref(), portage, links }
+        let root = portage.clone();
+        Self { os_release, architecture, base: image.base.as_ref(), portage, root, links }
     }
 
     /// A target for a base that no image is made of yet.
     pub fn of_base(base: &'a Base) -> Self {
         let (os_release, architecture) = (&base.os_release, base.architecture);
-        Self { os_release, architecture, base: Some(base), portage: None, links: BaseLinks::new() }
+        let root = base.dpkg_status.with_file_name(SQUASHFS);
+        let root = Some(root).filter(|path| path.is_file());
+        Self { os_release, architecture, base: Some(base), portage: None, root, links: BaseLinks::new() }
+    }
+
+    /// Changes whenever the image's root does; empty where there is none.
+    pub(super) fn root_key(&self) -> String {
+        let Some(root) = &self.root else { return String::new() };
+        if let Some(base) = self.base {
+            return base.digest.clone();
+        }
+        // It is too large to be read whole for its digest each time.
+        let metadata = std::fs::metadata(root).ok();
+        let size = metadata.as_ref().map_or(0, std::fs::Metadata::len);
+        let changed = metadata.and_then(|metadata| metadata.modified().ok());
+        let changed = changed.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        format!("{root} {size} {}", changed.unwrap_or_default().as_nanos())
     }
 }

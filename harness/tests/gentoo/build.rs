@@ -15,6 +15,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::oracle::{Oracle, Workplace, copy, files};
+use crate::server::Server;
 
 /// What Portage built: a base with `/var/db/pkg`, and a binhost in each format.
 struct Genuine {
@@ -103,6 +104,7 @@ impl Place {
             architecture: Architecture::Amd64,
             base: None,
             portage: Some(base),
+            root: None,
             links: BaseLinks::new(),
         };
         let tell = |what: &str| self.told.lock().expect("whole").push(what.to_owned());
@@ -132,9 +134,7 @@ fn contents(built: &Built) -> Vec<String> {
 }
 
 fn engine(format: &str) -> String {
-    format!(
-        "[[gentoo]]\npackages = [\"app-misc/engine\"]\nbinhost = \"PLACE/{format}\"\nexclude = [\"/usr/share/doc/**\"]\n"
-    )
+    format!("[[gentoo]]\npackages = [\"app-misc/engine\"]\nbinhost = \"PLACE/{format}\"\n")
 }
 
 #[test]
@@ -160,6 +160,11 @@ fn an_extension_holds_what_the_base_lacks_in_either_format() {
         );
         let store = fs::read_to_string(built.extension.path.join("usr/lib64/libstore.so")).expect("read");
         assert_eq!(store, "store 2.1 fast\n", "the build with the USE flag that engine needs");
+        // As the SDK says of an extension that one package was asked for.
+        let said = |field| built.extension.release.get(field).map(str::to_owned);
+        assert_eq!(said("SYSEXT_NAME").as_deref(), Some("engine"), "{format}");
+        assert_eq!(said("SYSEXT_VERSION_ID").as_deref(), Some("1.0-r2"), "{format}");
+        assert_eq!(said("SYSEXT_HOME_URL").as_deref(), Some("https://example.org/"), "{format}");
         assert_eq!(built.dropped, ["etc/engine.conf"], "{format}");
         let list =
             fs::read_to_string(built.extension.path.with_file_name("engine_packages.txt")).expect("read");
@@ -233,6 +238,63 @@ fn a_package_that_was_changed_since_it_was_indexed_is_refused() {
         assert!(error.to_string().contains("has the SHA-1"), "{error}");
         // The package's own digests find it too, where the format has any.
         assert_eq!(Binary::open(path).is_err(), format == "gpkg", "{format}");
+    }
+}
+
+#[test]
+fn a_binhost_on_the_network_is_asked_for_what_is_new_and_nothing_else() {
+    for format in ["xpak", "gpkg"] {
+        let place = Place::new();
+        let binhost = place.path(format);
+        copy(&GENUINE.workplace.path(format), &binhost);
+        let server = Server::of(&binhost);
+        let section = format!("[[gentoo]]\npackages = [\"app-misc/engine\"]\nbinhost = \"{}\"\n", server.url);
+        let recipe = place.recipe("engine", &section);
+        let built = place.build(&recipe).expect("built");
+        let local = place.build(&place.recipe("engine", &engine(format))).expect("built");
+        assert_eq!(built.extension.sha512, local.extension.sha512, "{format}: as from the directory");
+        let asked = server.asked();
+        assert_eq!(asked[0], "200 Packages.gz", "{format}");
+        assert_eq!(asked.len(), 1 + built.gentoo.len(), "{format}: each package once: {asked:?}");
+
+        assert!(place.build(&recipe).expect("found").cached, "{format}");
+        assert_eq!(server.asked(), ["304 Packages.gz"], "{format}");
+
+        // A newer index, not compressed, with a package that is no more what it says.
+        let index = fs::read_to_string(binhost.join("Packages")).expect("read");
+        let changed = index
+            .split("\n\n")
+            .map(|paragraph| {
+                if !paragraph.contains("CPV: app-misc/engine-") {
+                    return paragraph.to_owned();
+                }
+                let lines = paragraph.lines().map(|line| match line.strip_prefix("SHA1: ") {
+                    Some(_) => format!("SHA1: {}", "0".repeat(40)),
+                    None => line.to_owned(),
+                });
+                lines.collect::<Vec<_>>().join("\n")
+            })
+            .collect::<Vec<_>>()
+            .join("\n\n");
+        assert_ne!(index, changed, "{format}");
+        fs::write(binhost.join("Packages"), changed).expect("written");
+        fs::remove_file(binhost.join("Packages.gz")).expect("removed");
+        let error = place.build(&recipe).expect_err("another digest");
+        assert!(error.to_string().contains("has the SHA-1"), "{format}: {error}");
+        assert!(!error.is_host(), "{format}");
+        let asked = server.asked();
+        assert_eq!(asked[..2], ["404 Packages.gz", "200 Packages"], "{format}");
+        assert!(asked[2].starts_with("200 app-misc/engine"), "{format}: {asked:?}");
+
+        // Without the network, what was known last counts.
+        fs::write(binhost.join("Packages"), &index).expect("written");
+        server.asked();
+        assert!(place.build(&recipe).expect("as at first").cached, "{format}");
+        assert_eq!(server.asked(), ["404 Packages.gz", "200 Packages"], "{format}");
+        server.fall_silent();
+        assert!(place.build(&recipe).expect("kept").cached, "{format}");
+        let told = place.told.lock().expect("whole").join("\n");
+        assert!(told.contains("does not answer"), "{format}: {told}");
     }
 }
 

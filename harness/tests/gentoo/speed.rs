@@ -83,6 +83,7 @@ fn a_build_takes_a_fifth_of_what_emerge_and_mksquashfs_take() {
             architecture: Architecture::Amd64,
             base: None,
             portage: Some(workplace.path("base")),
+            root: None,
             links: BaseLinks::new(),
         };
         let built = build(&recipe, &target, Format::Squashfs, &store, &|_| {}).expect("built");

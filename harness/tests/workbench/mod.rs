@@ -37,6 +37,7 @@ impl Place {
             architecture: Architecture::Amd64,
             base: None,
             portage: None,
+            root: None,
             links,
         }
     }

@@ -12,9 +12,9 @@ use super::super::unpack::{Place, UnpackCause, UnpackError, Unpacking, decoder};
 
 /// What of a package did not go into the extension.
 #[derive(Debug, Default)]
-pub(super) struct Unpacked {
+pub struct Unpacked {
     /// files and links outside /usr and /opt
-    pub(super) dropped: Vec<Utf8PathBuf>,
+    pub dropped: Vec<Utf8PathBuf>,
 }
 
 /// Unpacks a Debian package into a stage. Maintainer scripts are not run, and what would lie
@@ -25,7 +25,7 @@ pub(super) struct Unpacked {
 ///
 /// # Errors
 /// See [`UnpackCause`].
-pub(super) fn unpack(
+pub fn unpack(
     staged: &mut Staged,
     deb: &Utf8Path,
     package: &str,

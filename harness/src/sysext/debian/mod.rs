@@ -8,6 +8,7 @@
 //! - `deb`: package files
 //! - `source`: the `[[debian]]` of a recipe
 mod apt;
+mod bringing;
 mod control;
 mod deb;
 mod index;
@@ -20,6 +21,7 @@ mod source;
 mod version;
 
 pub use apt::{AptError, Package};
+pub use deb::{Unpacked, unpack as unpack_package};
 pub use index::{Index, IndexError};
 pub use record::{Record, RecordError};
 pub use resolve::{ResolveError, Universe, resolve};
@@ -27,4 +29,5 @@ pub use solution::{Added, Amiss, Present, Reason, Solution, Unsatisfiable};
 pub use source::{DebianError, Groups};
 pub use version::{Version, VersionError};
 
+pub(super) use bringing::bringing;
 pub(super) use source::{collect, list, resolve_recipe, stage};

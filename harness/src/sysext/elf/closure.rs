@@ -5,6 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::libraries::{Libraries, Library};
 use super::object::Object;
+use crate::sysext::member::merge_usr;
 
 /// A library that a file of the extension needs and that the loader will not find.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Lack {
     Absent,
     /// there is one where the loader does not look
     Elsewhere(Vec<Utf8PathBuf>),
+    /// it is the program's loader, and not there
+    Loader,
     /// it does not offer these versions of symbols
     Versions(Vec<String>),
 }
@@ -41,6 +44,12 @@ pub fn missing<'a>(
 ) -> Vec<Missing> {
     let mut found = Vec::new();
     for (file, object) in extension {
+        if let Some(path) = &object.interpreter {
+            let relative = merge_usr(Utf8Path::new(path.trim_start_matches('/')));
+            if own.find(&relative).is_none() && base.find(&relative).is_none() {
+                found.push(Missing { file: file.to_owned(), library: path.clone(), lack: Lack::Loader });
+            }
+        }
         for name in &object.needed {
             let Some(lack) = lack(file, object, name, own, base) else { continue };
             found.push(Missing { file: file.to_owned(), library: name.clone(), lack });
@@ -55,6 +64,7 @@ fn lack(file: &Utf8Path, object: &Object, name: &str, own: &Libraries, base: &Li
     // The extension lies over the base, directory by directory.
     let library =
         directories.find_map(|directory| own.get(&directory, name).or_else(|| base.get(&directory, name)));
+    let library = library.or_else(|| base.in_cache(name));
     let Some(library) = library else {
         let places: Vec<Utf8PathBuf> =
             [own, base].iter().flat_map(|libraries| libraries.places(name)).map(Utf8Path::to_owned).collect();
@@ -87,17 +97,14 @@ fn expand(directory: &str, file: &Utf8Path) -> Utf8PathBuf {
             _ => {}
         }
     }
-    // /lib and /lib64 are links on every system that takes extensions.
-    match path.components().next() {
-        Some(camino::Utf8Component::Normal("lib" | "lib64")) => Utf8Path::new("usr").join(path),
-        _ => path,
-    }
+    merge_usr(&path)
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, library, lack } = self;
         match lack {
+            Lack::Loader => write!(formatter, "`/{file}` is started by `{library}`, which is not there"),
             Lack::Absent => write!(
                 formatter,
                 "`/{file}` is linked with `{library}`, which neither the extension nor the base has"
@@ -154,12 +161,16 @@ mod tests {
     fn libraries_are_found_where_the_loader_looks() {
         let mut own = Libraries::default();
         own.add("usr/lib64/libone.so.1.2".into(), &library(&[]));
-        own.add_link("usr/lib64/libone.so.1".into(), "libone.so.1.2".into());
+        own.add_links(&[
+            ("usr/lib64/libone.so.1".into(), "libone.so.1.2".into()),
+            ("usr/lib/moved".into(), "/lib/app".into()),
+        ]);
         own.add("usr/lib/app/libtwo.so".into(), &library(&[]));
         assert_eq!(judge("usr/bin/app", &program("libc.so.6", &[], &["GLIBC_2.36"]), &own), None);
         assert_eq!(judge("usr/bin/app", &program("libone.so.1", &[], &[]), &own), None);
         assert_eq!(judge("usr/bin/app", &program("libtwo.so", &["$ORIGIN/../lib/app"], &[]), &own), None);
         assert_eq!(judge("usr/bin/app", &program("libtwo.so", &["/lib/app"], &[]), &own), None);
+        assert_eq!(judge("usr/bin/app", &program("libtwo.so", &["/lib/moved"], &[]), &own), None);
         assert_eq!(judge("usr/bin/app", &program("libhidden.so.1", &["/usr/lib/private"], &[]), &own), None);
     }
 
@@ -171,6 +182,8 @@ mod tests {
         assert_eq!(judged(&program("libnone.so.1", &[], &[])), Some(Lack::Absent));
         let elsewhere = Some(Lack::Elsewhere(vec!["usr/lib/app/libtwo.so".into()]));
         assert_eq!(judged(&program("libtwo.so", &["$ORIGIN/lib"], &[])), elsewhere);
+        let musl = Object { interpreter: Some("/lib/ld-musl-x86_64.so.1".to_owned()), ..Object::default() };
+        assert_eq!(judged(&musl), Some(Lack::Loader));
         let versions = Some(Lack::Versions(vec!["GLIBC_2.41".to_owned()]));
         assert_eq!(judged(&program("libc.so.6", &[], &["GLIBC_2.2.5", "GLIBC_2.41"])), versions);
     }

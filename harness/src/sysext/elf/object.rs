@@ -6,8 +6,9 @@ use object::elf::{
     DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC, FileHeader64,
     VER_FLG_BASE, VER_FLG_WEAK,
 };
-use object::read::elf::{Dyn as _, FileHeader as _, SectionTable};
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, SectionHeader as _, SectionTable};
 use object::{Endianness, ReadRef};
+use serde::Deserialize;
 
 /// What one ELF file needs of others, and what it offers them.
 ///
@@ -25,6 +26,28 @@ pub struct Object {
     pub versions_needed: BTreeMap<String, Vec<String>>,
     /// versions of symbols that it offers itself
     pub versions: Vec<String>,
+    /// the program that the kernel starts it by, for a program: its loader
+    pub interpreter: Option<String>,
+    /// libraries that it loads while it runs, where it says so
+    pub dlopens: Vec<Dlopen>,
+}
+
+/// Libraries that a file loads while it runs, any of which will do.
+///
+/// Source: the "ELF Dlopen Metadata" specification of the UAPI group, section `.note.dlopen`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Dlopen {
+    /// names of the libraries, the best first
+    pub soname: Vec<String>,
+    /// how much it matters: `required`, `recommended` or `suggested`
+    #[serde(default)]
+    pub priority: String,
+    /// what does not work without
+    #[serde(default)]
+    pub feature: String,
+    /// the same in a sentence
+    #[serde(default)]
+    pub description: String,
 }
 
 /// An ELF file that cannot be read.
@@ -39,9 +62,11 @@ impl From<object::Error> for ObjectError {
 }
 
 /// What every ELF file begins with.
-pub(super) const MAGIC: &[u8] = b"\x7fELF";
+pub(in crate::sysext) const MAGIC: &[u8] = b"\x7fELF";
 /// `e_ident`: the class of the file, 2 for 64 bits.
 const CLASS: usize = 4;
+/// The note that says what a file loads while it runs: its owner, and its type.
+const DLOPEN: (&[u8], u32) = (b"FDO", 0x407c_0c0a);
 
 impl Object {
     /// Reads a program or shared library for an architecture; nothing of a file that is neither, such
@@ -66,7 +91,34 @@ impl Object {
         let mut object = Self::default();
         object.read_dynamic(&sections, endian, data)?;
         object.read_versions(&sections, endian, data)?;
+        object.read_notes(&sections, endian, data)?;
+        for segment in header.program_headers(endian, data)? {
+            if let Some(path) = segment.interpreter(endian, data)? {
+                object.interpreter = Some(text(path));
+            }
+        }
         Ok(Some(object))
+    }
+
+    fn read_notes<'data, R: ReadRef<'data>>(
+        &mut self,
+        sections: &SectionTable<'data, FileHeader64<Endianness>, R>,
+        endian: Endianness,
+        data: R,
+    ) -> Result<(), ObjectError> {
+        for section in sections.iter() {
+            let Some(mut notes) = section.notes(endian, data)? else { continue };
+            while let Some(note) = notes.next()? {
+                if (note.name(), note.n_type(endian).0) != DLOPEN {
+                    continue;
+                }
+                let text = note.desc().split(|byte| *byte == 0).next().unwrap_or_default();
+                let dlopens: Vec<Dlopen> = serde_json::from_slice(text)
+                    .map_err(|error| ObjectError(format!("its note of what it loads: {error}")))?;
+                self.dlopens.extend(dlopens);
+            }
+        }
+        Ok(())
     }
 
     fn read_dynamic<'data, R: ReadRef<'data>>(
@@ -179,6 +231,38 @@ mod tests {
                 needs.lines().filter(|line| line.contains("Name:") && !line.contains("Flags: WEAK")).count();
             assert_eq!(object.versions_needed.values().flatten().count(), count, "{path:?}");
         }
+    }
+
+    /// A shared library with the note that systemd's own libraries have.
+    fn noted(json: &str) -> Vec<u8> {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let (source, library) = (scratch.path().join("noted.s"), scratch.path().join("noted.so"));
+        let text = format!(
+            ".section .note.dlopen, \"a\", %note\n.balign 4\n.long 4\n.long 2f - 1f\n.long 0x407c0c0a\n\
+             .asciz \"FDO\"\n1: .asciz \"{}\"\n2: .balign 4\n",
+            json.replace('"', "\\\"")
+        );
+        std::fs::write(&source, text).expect("written");
+        let status =
+            Command::new("cc").args(["-shared", "-nostdlib", "-o"]).arg(&library).arg(&source).status();
+        assert!(status.expect("cc runs").success());
+        std::fs::read(&library).expect("read")
+    }
+
+    #[test]
+    fn what_a_file_loads_while_it_runs_is_read_where_it_says_so() {
+        let json = r#"[{"feature":"bpf","description":"Firewalls","priority":"suggested","soname":["libbpf.so.1","libbpf.so.0"]}]"#;
+        let object = Object::read(&noted(json), host()).expect("sound").expect("of this architecture");
+        let expected = Dlopen {
+            soname: vec!["libbpf.so.1".to_owned(), "libbpf.so.0".to_owned()],
+            priority: "suggested".to_owned(),
+            feature: "bpf".to_owned(),
+            description: "Firewalls".to_owned(),
+        };
+        assert_eq!((object.dlopens, object.interpreter), (vec![expected], None));
+        assert!(Object::read(&noted("[{"), host()).is_err());
+        let shell = Object::read(&own(), host()).expect("sound").expect("of this architecture");
+        assert!(shell.interpreter.is_some_and(|path| path.contains("/ld-linux")));
     }
 
     #[test]

@@ -11,9 +11,8 @@ use super::super::digest;
 use super::super::fetch::{self, FetchError};
 use super::index::{Index, IndexError};
 use super::package::PackageFile;
+use super::remote_index;
 
-/// Bytes of an index as it is fetched.
-const MAXIMUM_INDEX: u64 = 256 << 20;
 /// Bytes of a package file.
 const MAXIMUM_PACKAGE: u64 = 8 << 30;
 
@@ -86,7 +85,7 @@ impl BinhostError {
         match self {
             Self::Fetch(error) => error.hint(),
             Self::Changed { .. } => Some(
-                "the binhost was changed since its index was read: remove `gentoo-index` in the cache, or make the index anew with `emaint --fix binhost`".to_owned(),
+                "the binhost was changed since its index was read: make the index anew with `emaint --fix binhost`".to_owned(),
             ),
             Self::Read { .. } => Some("a binhost is a directory with packages and `Packages`, their index".to_owned()),
             _ => None,
@@ -106,15 +105,14 @@ pub struct Local {
 }
 
 impl Binhost {
-    /// Reads the index. That of a URL is fetched once and kept: Flatcar's binhosts belong to a
-    /// release and do not change.
+    /// Reads the index. That of a URL is kept, and fetched again where it has changed.
     ///
     /// # Errors
     /// See [`BinhostError`].
     pub fn index(&self, store: &Store, progress: &dyn Fn(&str)) -> Result<Index, BinhostError> {
         let path = match self {
             Self::Directory(directory) => index_of_directory(directory),
-            Self::Url(url) => index_of_url(url, store, progress)?,
+            Self::Url(url) => remote_index::bring(url, store, progress)?,
         };
         let bytes = fs::read(&path).map_err(|source| BinhostError::Read { path, source })?;
         Index::read(&bytes).map_err(|source| BinhostError::Index { binhost: self.to_string(), source })
@@ -144,24 +142,6 @@ impl Binhost {
 fn index_of_directory(directory: &Utf8Path) -> Utf8PathBuf {
     let (plain, packed) = (directory.join("Packages"), directory.join("Packages.gz"));
     if !plain.is_file() && packed.is_file() { packed } else { plain }
-}
-
-fn index_of_url(url: &str, store: &Store, progress: &dyn Fn(&str)) -> Result<Utf8PathBuf, BinhostError> {
-    let vacancy = match store.entry("gentoo-index", &digest::of_parts([url]))? {
-        Entry::Ready(directory) => return Ok(directory.join("Packages")),
-        Entry::Vacant(vacancy) => vacancy,
-    };
-    progress(&format!("package index of {url}"));
-    let packed = fetch::read(&format!("{url}Packages.gz"), MAXIMUM_INDEX);
-    let bytes = match packed {
-        Err(error) if error.is_absent() => fetch::read(&format!("{url}Packages"), MAXIMUM_INDEX)?,
-        other => other?,
-    };
-    // Looked at before it is kept.
-    Index::read(&bytes).map_err(|source| BinhostError::Index { binhost: url.to_owned(), source })?;
-    let path = vacancy.directory().join("Packages");
-    fs::write(&path, bytes).map_err(|source| BinhostError::Read { path, source })?;
-    Ok(vacancy.commit()?.join("Packages"))
 }
 
 fn file_of_url(url: &str, file: &PackageFile, store: &Store) -> Result<Local, BinhostError> {

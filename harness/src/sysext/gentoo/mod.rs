@@ -26,6 +26,7 @@ pub mod dependency;
 pub mod gpkg;
 /// The index of a binhost.
 pub mod index;
+mod install_mask;
 /// Digests inside a gpkg package.
 pub mod manifest;
 /// A built package.
@@ -33,6 +34,7 @@ pub mod package;
 mod pkginfo;
 /// Why packages cannot be had.
 pub mod refusal;
+mod remote_index;
 /// Which packages are to be added.
 pub mod resolve;
 mod section;
@@ -53,4 +55,4 @@ pub use refusal::Refusal;
 pub use resolve::{Resolution, Taken, resolve};
 pub use section::GentooSource;
 pub use source::{Chosen, GentooError, Selection};
-pub(super) use source::{key, select, stage};
+pub(super) use source::{bringing, key, only, select, stage};

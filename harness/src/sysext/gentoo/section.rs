@@ -23,7 +23,10 @@ pub struct GentooSource {
     /// packages that count as installed
     #[serde(default)]
     pub provided: Vec<Spanned<String>>,
-    /// globs of paths that are left out
+    /// globs of paths that are left out when a package is installed, in place of what Flatcar's SDK
+    /// leaves out
+    pub mask: Option<Vec<Spanned<String>>>,
+    /// globs of paths that are left out besides
     #[serde(default)]
     pub exclude: Vec<Spanned<String>>,
     /// whether what install hooks use (`IDEPEND`) is taken too

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The `[[gentoo]]` of a recipe: which packages they come to, and their files.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -21,6 +21,8 @@ use super::atom::Atom;
 use super::base::{self, BaseError};
 use super::binary::{Binary, BinaryError};
 use super::binhost::{Binhost, BinhostError};
+use super::index::Metadata;
+use super::install_mask;
 use super::package::Package;
 use super::pkginfo;
 use super::resolve::{Resolution, Taken, resolve};
@@ -193,6 +195,13 @@ fn asked(section: &GentooSource) -> Vec<Atom> {
     section.packages.iter().filter_map(|text| Atom::parse(text.get_ref()).ok()).collect()
 }
 
+/// The one package that a recipe asks for, where it asks for no other, as it was chosen.
+pub(in crate::sysext) fn only<'a>(recipe: &Recipe, selection: &'a Selection) -> Option<&'a Chosen> {
+    let mut asked = recipe.gentoo.iter().flat_map(asked);
+    let only = asked.next().filter(|_| asked.next().is_none())?;
+    selection.packages().find(|package| package.name == only.name)
+}
+
 /// Reads a rule such as `app-misc/foo ssl -x`.
 pub(super) fn read_rule(text: &str) -> Option<UseRule> {
     let mut words = text.split_ascii_whitespace();
@@ -300,6 +309,27 @@ fn explain(world: &World, resolution: &Resolution) -> Explanation {
     }
 }
 
+/// The packages of the recipe's binhosts that say they bring a library: Portage notes the names of a
+/// package's libraries as its `PROVIDES`, by their kind, such as `x86_64: libfoo.so.1 libbar.so.2`.
+pub(in crate::sysext) fn bringing(
+    library: &str,
+    recipe: &Recipe,
+    target: &Target<'_>,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    for section in &recipe.gentoo {
+        let Ok(index) = binhost(recipe, section, target).index(store, progress) else { continue };
+        let brings = |metadata: &&Metadata| {
+            metadata.get("PROVIDES").is_some_and(|names| names.split_whitespace().any(|name| name == library))
+        };
+        found
+            .extend(index.packages.iter().filter(brings).filter_map(|metadata| metadata.get("CPV").cloned()));
+    }
+    found.into_iter().collect()
+}
+
 /// What came of unpacking.
 #[derive(Debug, Default)]
 pub(in crate::sysext) struct StagedPackages {
@@ -307,6 +337,8 @@ pub(in crate::sysext) struct StagedPackages {
     pub(in crate::sysext) dropped: Vec<Utf8PathBuf>,
     /// the files of the package database of what was added, by path: `var/db/pkg/..`
     pub(in crate::sysext) database: Vec<(String, Vec<u8>)>,
+    /// where the projects of packages are at home, by category and name
+    pub(in crate::sysext) homepages: BTreeMap<String, String>,
 }
 
 /// Unpacks the packages into a stage. Their install hooks are not run.
@@ -322,6 +354,7 @@ pub(in crate::sysext) fn stage(
     let mut result = StagedPackages::default();
     for (section, packages) in recipe.gentoo.iter().zip(&selection.groups) {
         let exclude = globs::compile(recipe, &section.exclude)?;
+        let mask = install_mask::of_section(recipe, section)?;
         for package in packages {
             progress(&format!("unpacking {} {}", package.name, package.version));
             let mut binary = Binary::open(&package.path).map_err(|source| GentooError::Binary {
@@ -329,12 +362,18 @@ pub(in crate::sysext) fn stage(
                 source: Box::new(source),
             })?;
             check_name(package, &binary)?;
+            if let Some(homepage) = binary.value("HOMEPAGE").filter(|text| !text.is_empty()) {
+                // Several are parted by spaces; the first is the main one.
+                let first = homepage.split_whitespace().next().unwrap_or_default().to_owned();
+                result.homepages.insert(package.name.clone(), first);
+            }
             let archive = package.path.file_name().unwrap_or_default().to_owned();
             let prefix = binary.prefix;
             let place = |member: &Utf8Path| {
                 let Ok(path) = member.strip_prefix(prefix) else { return Place::Nowhere };
                 let path = merge_usr(path);
-                if globs::matches(&exclude, &path) { Place::Nowhere } else { Place::At(path) }
+                let is_out = globs::matches(&exclude, &path) || globs::matches(&mask, &path);
+                if is_out { Place::Nowhere } else { Place::At(path) }
             };
             let files = binary.files().map_err(|error| UnpackError {
                 archive: archive.clone(),

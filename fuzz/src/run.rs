@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use crate::mutator::Mutator;
+use crate::targets::Target;
+
+/// How many inputs a target is fed.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// decides all of them
+    pub seed: u64,
+    /// at most
+    pub inputs: u64,
+    /// for no longer than this
+    pub time: Duration,
+}
+
+/// An input that a target could not be fed.
+#[derive(Debug)]
+pub struct Failure {
+    /// the input
+    pub input: Vec<u8>,
+    /// the panic's words, or that it took too long
+    pub reason: String,
+}
+
+/// What an input may take, many times what any does.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Run {
+    /// Feeds a target, its sound inputs first, and says how many it was fed.
+    ///
+    /// # Errors
+    /// The first input that made it panic or took too long.
+    pub fn feed(&self, target: &Target) -> Result<u64, Failure> {
+        let seeds = (target.seeds)();
+        let (mut mutator, start) = (Mutator::new(self.seed), Instant::now());
+        for input in &seeds {
+            feed_one(target, input)?;
+        }
+        let mut fed = 0;
+        while fed < self.inputs && start.elapsed() < self.time {
+            feed_one(target, &mutator.input(&seeds))?;
+            fed += 1;
+        }
+        Ok(fed)
+    }
+
+    /// Feeds a target one input.
+    ///
+    /// # Errors
+    /// It made it panic or took too long.
+    pub fn feed_one(&self, target: &Target, input: &[u8]) -> Result<(), Failure> {
+        feed_one(target, input)
+    }
+}
+
+fn feed_one(target: &Target, input: &[u8]) -> Result<(), Failure> {
+    let start = Instant::now();
+    let fail = |reason| Failure { input: input.to_vec(), reason };
+    catch_unwind(AssertUnwindSafe(|| (target.run)(input))).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        fail(text.unwrap_or_else(|| "a panic without words".to_owned()))
+    })?;
+    if start.elapsed() > PATIENCE {
+        return Err(fail(format!("it took {:.1} s", start.elapsed().as_secs_f32())));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::targets;
+
+    fn fragile(bytes: &[u8]) {
+        assert!(!bytes.contains(&b'!'), "there is an exclamation mark");
+    }
+
+    fn run(inputs: u64) -> Run {
+        Run { seed: 1, inputs, time: Duration::from_mins(1) }
+    }
+
+    #[test]
+    fn what_a_target_cannot_be_fed_is_found_and_fails_again() {
+        let target =
+            Target { name: "fragile", run: fragile, seeds: || vec![b"sound".to_vec()], is_slow: false };
+        let failure = run(10_000).feed(&target).expect_err("found");
+        assert!(failure.input.contains(&b'!') && failure.reason == "there is an exclamation mark");
+        assert!(feed_one(&target, &failure.input).is_err());
+        let calm = Target { run: |_| {}, ..target };
+        assert_eq!(run(100).feed(&calm).map_err(|failure| failure.reason), Ok(100));
+    }
+
+    /// A taste of each; `make fuzz` is the meal.
+    #[test]
+    fn every_target_stands_a_thousand_inputs() {
+        for target in targets::ALL {
+            let inputs = if target.is_slow { 20 } else { 1000 };
+            if let Err(failure) = run(inputs).feed(target) {
+                panic!("{}: {}: {}", target.name, failure.reason, hex::encode(failure.input));
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is fed: a function that panics where something does not hold that must, and inputs that are
+//! sound.
+mod debian;
+mod gentoo;
+mod text;
+mod unpack;
+
+/// Something that reads foreign bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// what it is called on the command line
+    pub name: &'static str,
+    /// reads an input, and panics where it breaks
+    pub run: fn(&[u8]),
+    /// inputs that others are made of
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// whether an input takes milliseconds, since files are written or programs run
+    pub is_slow: bool,
+}
+
+const fn quick(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
+    Target { name, run, seeds, is_slow: false }
+}
+
+const fn slow(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
+    Target { name, run, seeds, is_slow: true }
+}
+
+/// All of them.
+pub const ALL: &[Target] = &[
+    quick("debian-version", debian::version, debian::versions),
+    quick("debian-relation", debian::relation, debian::relations),
+    quick("debian-index", debian::index, debian::indices),
+    slow("deb", debian::package, debian::packages),
+    quick("gentoo-version", gentoo::version, gentoo::versions),
+    quick("gentoo-atom", gentoo::atom, gentoo::atoms),
+    quick("gentoo-dependency", gentoo::dependency, gentoo::dependencies),
+    quick("gentoo-index", gentoo::index, gentoo::indices),
+    quick("gentoo-xpak", gentoo::xpak, gentoo::xpaks),
+    quick("gentoo-gpkg", gentoo::gpkg, gentoo::gpkgs),
+    quick("recipe", text::recipe, text::recipes),
+    quick("os-release", text::os_release, text::os_releases),
+    quick("contents", text::contents, text::contents_lists),
+    quick("elf", text::elf, text::elfs),
+    slow("archive", unpack::archive, unpack::archives),
+    slow("image", unpack::image, unpack::images),
+];
+
+/// The text of an input, if it is one.
+fn text_of(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+fn seeds<const N: usize>(texts: [&str; N]) -> Vec<Vec<u8>> {
+    texts.map(|text| text.as_bytes().to_vec()).into()
+}
