@@ -6,6 +6,7 @@ use crate::machine::Fault;
 /// the host, then it is broken and says nothing about the guest.
 pub fn outcome_of(fault: &Fault) -> Outcome {
     match fault {
+        Fault::Panic { line, .. } if is_starved(line) => Outcome::Broken,
         Fault::Panic { .. }
         | Fault::Initrd { .. }
         | Fault::Emergency { .. }
@@ -24,6 +25,13 @@ pub fn outcome_of(fault: &Fault) -> Outcome {
     }
 }
 
+/// Whether a panic says that the timer's interrupts came too late while the kernel looked for them
+/// (`arch/x86/kernel/apic/io_apic.c`, `check_timer()`). The timer of a virtual machine works: only a host
+/// that leaves the guest without a processor keeps them away.
+fn is_starved(line: &str) -> bool {
+    line.contains("IO-APIC + timer doesn't work")
+}
+
 /// Words on the console or of QEMU, in lower case, and what to do when they appear. The first
 /// match counts, so the specific stand before the general.
 ///
@@ -31,6 +39,11 @@ pub fn outcome_of(fault: &Fault) -> Outcome {
 /// `init/do_mounts.c` and `mm/oom_kill.c`, of systemd's `core/job.c`, and of QEMU 10's `net/slirp.c`
 /// and `util/oslib-posix.c`.
 const SIGNS: &[(&str, &str)] = &[
+    (
+        "io-apic + timer doesn't work",
+        "the host is overloaded and left the guest without a processor as its kernel tried the timer: run \
+         fewer machines at a time (`--jobs`)",
+    ),
     (
         "hash verification failed",
         "a file that Ignition fetched is not the one its config names: compare `verification.hash` in \
@@ -167,6 +180,18 @@ mod tests {
     fn the_guest_fails_and_the_host_breaks() {
         assert_eq!(outcome_of(&initrd("")), Outcome::Failed);
         assert_eq!(outcome_of(&Fault::Stopped { reason: "internal-error".to_owned() }), Outcome::Broken);
+    }
+
+    #[test]
+    fn a_timer_that_the_host_starved_is_the_hosts() {
+        let line = "Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug";
+        let starved = Fault::Panic { line: line.to_owned(), console: Vec::new() };
+        assert_eq!(outcome_of(&starved), Outcome::Broken);
+        assert!(
+            hint_for(&starved).is_some_and(|hint| hint.contains("overloaded") && hint.contains("--jobs"))
+        );
+        let line = "Kernel panic - not syncing: sysrq triggered crash".to_owned();
+        assert_eq!(outcome_of(&Fault::Panic { line, console: Vec::new() }), Outcome::Failed);
     }
 
     #[test]
