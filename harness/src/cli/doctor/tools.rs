@@ -41,7 +41,7 @@ const PROGRAMS: &[Program] = &[
     wanted("mke2fs", "e2fsprogs", EXTENSIONS, &["-V"]),
     wanted("debugfs", "e2fsprogs", EXTENSIONS, &["-V"]),
     wanted("mkfs.btrfs", "btrfs-progs", EXTENSIONS, &["--version"]),
-    wanted("apt-get", "apt", "build extensions from Debian packages", &["--version"]),
+    wanted("apt-get", "apt", STANDIN, &["--version"]),
     wanted("systemd-dissect", "systemd-container", "look into images in the tests", &["--version"]),
     wanted("mmdebstrap", "mmdebstrap", STANDIN, &["--version"]),
     wanted("grub-mkimage", "grub-common", STANDIN, &["--version"]),
