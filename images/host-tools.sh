@@ -80,6 +80,7 @@ find_missing() {
     program systemd-container systemd-dissect
     program swtpm swtpm
     program pkg-config pkg-config
+    program openssl openssl
     program zstd zstd
     program gcc cc
     program make make
@@ -91,7 +92,6 @@ find_missing() {
 # What tests compare with, and the real servers and archives that they make.
 find_missing_of_tests() {
     program cryptsetup-bin veritysetup
-    program openssl openssl
     program file file
     program openssh-server sshd
     program openssh-client ssh-keygen

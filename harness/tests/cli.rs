@@ -10,6 +10,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::OsRelease;
 use serde_json::{Value, json};
 
+#[path = "../../images/tests/disk/mod.rs"]
+mod disk;
+
+/// The disk in the directory of a release.
+const DISK: &str = "flatcar_production_image.bin";
+
 /// A user with a home, a cache and a working directory of their own, and nothing in the environment
 /// of who runs the tests.
 struct User {
@@ -53,30 +59,11 @@ impl User {
         format!("{}\n{}", status.code().expect("it exits"), text.replace(self.root.as_str(), "HOME"))
     }
 
-    /// A directory that describes an image. Its disk holds nothing, for it is never booted.
+    /// The directory of a release with a small disk, which is never booted.
     fn image(&self) -> Utf8PathBuf {
         let directory = self.root.join("image");
         fs::create_dir(&directory).expect("made");
-        fs::write(directory.join("disk.img"), [0; 4096]).expect("written");
-        let image = json!({
-            "disk": "disk.img",
-            "format": "raw",
-            "digest": "0".repeat(64),
-            "facts": {
-                "os_release": {
-                    "ID": "flatcar", "VERSION_ID": "4593.2.5", "SYSEXT_LEVEL": "1.0",
-                    "PRETTY_NAME": "an image of the tests",
-                },
-                "architecture": "amd64",
-                "era": "sysext",
-                "systemd": 257,
-                "vendor_extensions": ["containerd-flatcar", "docker-flatcar"],
-            },
-        });
-        let manifest = json!({
-            "format": 1, "inputs": "", "image": image, "packages": {}, "extensions": {}, "files": {},
-        });
-        fs::write(directory.join("manifest.json"), manifest.to_string()).expect("written");
+        disk::make(&directory.join(DISK), "4593.2.5");
         directory
     }
 }
@@ -138,6 +125,17 @@ fn without_an_image_it_says_how_to_get_one() {
 }
 
 #[test]
+fn a_release_that_was_not_made_is_told_with_what_to_do() {
+    let user = User::new();
+    for release in ["alpha-3654", "9999.0.0"] {
+        let message = user.fail(&mut user.loadgauge(&format!("image inspect {release}")));
+        let expected =
+            format!("3\nerror: no image of release {release} was made here\nhint: make a stand-in");
+        assert!(message.starts_with(&expected), "{message}");
+    }
+}
+
+#[test]
 fn a_run_without_events_cannot_be_reported() {
     let user = User::new();
     fs::create_dir(user.root.join("run")).expect("made");
@@ -173,6 +171,7 @@ fn the_list_is_for_people_and_programs() {
 fn a_plan_tells_the_machine_and_starts_none() {
     let user = User::new();
     let image = user.image();
+    let before = fs::read(image.join(DISK)).expect("the disk");
     let plan = user.print(&format!("plan --accel tcg --format json --image {image} hello"));
     let plan: Value = serde_json::from_str(&plan).expect("JSON");
     assert_eq!(plan["image"]["version"], "4593.2.5");
@@ -189,7 +188,56 @@ fn a_plan_tells_the_machine_and_starts_none() {
     assert!(text.contains("an image of the tests") && text.contains("hello-squashfs"), "{text}");
     let left = fs::read_dir(user.root.join("work")).expect("it is there").count();
     assert_eq!(left, 0, "a plan leaves nothing where it was started");
-    assert_eq!(fs::read(image.join("disk.img")).expect("the disk"), [0; 4096]);
+    assert!(fs::read(image.join(DISK)).expect("the disk") == before, "a plan changes no disk");
+}
+
+#[test]
+fn an_image_is_told_of_by_its_disk() {
+    let user = User::new();
+    let image = user.image();
+    let page = user.print(&format!("image inspect {image}"));
+    insta::assert_snapshot!(without_chance(&page, &user));
+    let known: Value =
+        serde_json::from_str(&user.print(&format!("image inspect --format json {}", image.join(DISK))))
+            .expect("JSON");
+    assert_eq!(known["disk"], image.join(DISK).as_str());
+    assert_eq!((&known["era"], &known["systemd"]), (&json!("sysext"), &json!(257)));
+    assert_eq!(known["partitions"].as_array().map(Vec::len), Some(3));
+    // There is no hash tree that /usr could be verified by.
+    let output = user.loadgauge(&format!("image inspect --verify {image}")).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no hash tree"));
+}
+
+#[test]
+fn what_contradicts_a_disk_is_a_warning_and_its_own_word_counts() {
+    let user = User::new();
+    let image = user.image();
+    fs::write(image.join("version.txt"), "FLATCAR_VERSION=3654.0.0\n").expect("written");
+    let output = user.loadgauge(&format!("plan --accel tcg --format json --image {image} hello")).output();
+    let output = output.expect("it runs");
+    assert_eq!(output.status.code(), Some(0));
+    let plan: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(plan["image"]["version"], "4593.2.5");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("`version.txt` says 3654.0.0, and os-release on the disk 4593.2.5"), "{words}");
+}
+
+/// A page without what another disk of the same kind has otherwise.
+fn without_chance(page: &str, user: &User) -> String {
+    let is_hexadecimal = |word: &str| word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    let line = |line: &str| {
+        line.split(' ')
+            .map(|word| match word.len() {
+                64 if is_hexadecimal(word) => "DIGEST",
+                36 if is_hexadecimal(word) && !line.contains("USR-") && !line.contains("GUID") => "GUID",
+                _ => word,
+            })
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let text: Vec<String> = page.lines().map(line).collect();
+    text.join("\n").replace(user.root.as_str(), "HOME")
 }
 
 #[test]

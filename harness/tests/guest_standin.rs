@@ -27,7 +27,7 @@ struct Layer {
 impl Layer {
     fn new(release: &str, size: Option<&str>) -> Self {
         let store = Store::of_user().expect("a store");
-        let image = Image::open(&store.root().join("releases").join(release));
+        let image = Image::open(&store.root().join("releases").join(release), &store, &|_| ());
         let image = image.unwrap_or_else(|error| panic!("no image of {release} was made: {error}"));
         let below = image.disk.canonicalize_utf8().expect("the disk is there");
         let scratch = tempfile::tempdir().expect("a directory");

@@ -52,7 +52,7 @@ impl Bench {
             records,
             root,
             store: Store::at(store),
-            image: Image::open(&image).expect("an image"),
+            image: Image::open(&image, &user, &|_| ()).expect("an image"),
             acceleration: prove(AccelChoice::Auto, &user).await.expect("an accelerator"),
             supervisor: Supervisor::new().expect("a supervisor"),
         }
@@ -80,7 +80,7 @@ impl Bench {
         let directory = self.root.join(&plan.name);
         let relay = Utf8Path::new(env!("CARGO_BIN_EXE_loadgauge"));
         let place = Place { directory: &directory, relay, supervisor: &self.supervisor };
-        foundry.start(plan, &decision, place).await.unwrap_or_else(|error| panic!("{error:?}"))
+        Box::pin(foundry.start(plan, &decision, place)).await.unwrap_or_else(|error| panic!("{error:?}"))
     }
 
     async fn warm(&self, foundry: &Foundry, name: &str) -> Machine {

@@ -10,7 +10,9 @@ use camino::Utf8PathBuf;
 use loadgauge::check::Outcome;
 use loadgauge::report::json_lines;
 use loadgauge::runner::EventKind;
-use serde_json::json;
+
+#[path = "../../images/tests/disk/mod.rs"]
+mod disk;
 
 /// A user whose QEMU does the timed micro-boot, and ends at once when it is given a guest's config.
 struct User {
@@ -24,7 +26,7 @@ impl User {
         let root = Utf8PathBuf::from_path_buf(directory.path().to_owned()).expect("UTF-8");
         let user = Self { _directory: directory, root };
         user.write_qemu();
-        user.write_image();
+        disk::make(&user.root.join("disk.img"), "4593.2.5");
         for name in ["a", "b", "c"] {
             let text = "summary = \"a machine that does not start\"\n[[step]]\nrun = \"true\"\n";
             fs::write(user.root.join(format!("{name}.toml")), text).expect("written");
@@ -44,23 +46,6 @@ impl User {
         let path = bin.join("qemu-system-x86_64");
         fs::write(&path, script).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
-    }
-
-    fn write_image(&self) {
-        let image = json!({
-            "disk": "disk.img",
-            "format": "raw",
-            "digest": "0".repeat(64),
-            "facts": {
-                "os_release": { "ID": "flatcar", "VERSION_ID": "4593.2.5", "SYSEXT_LEVEL": "1.0" },
-                "architecture": "amd64",
-                "era": "sysext",
-                "systemd": 257,
-                "vendor_extensions": [],
-            },
-        });
-        fs::write(self.root.join("disk.img"), [0; 4096]).expect("written");
-        fs::write(self.root.join("image.json"), image.to_string()).expect("written");
     }
 
     fn run(&self, arguments: &[&str]) -> Ran {

@@ -3,7 +3,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 
 use camino::Utf8Path;
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest, Sha256};
 
 /// Collects what a thing is made from, and gives one SHA-256 over it.
 ///
@@ -26,8 +26,13 @@ impl Inputs {
 
 /// SHA-256 of a file, in hex.
 pub(crate) fn of_file(path: &Utf8Path) -> io::Result<String> {
+    of_file_by::<Sha256>(path)
+}
+
+/// Another digest of a file, in hex.
+pub(crate) fn of_file_by<D: Digest>(path: &Utf8Path) -> io::Result<String> {
     let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
+    let mut hasher = D::new();
     let mut block = vec![0; 1 << 20];
     loop {
         let count = file.read(&mut block)?;

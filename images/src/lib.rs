@@ -13,7 +13,6 @@ mod architecture;
 pub mod base;
 mod digest;
 pub mod host;
-/// A bootable disk image.
 pub mod image;
 mod os_release;
 /// Versions of Flatcar and what they carry.

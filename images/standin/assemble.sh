@@ -48,6 +48,9 @@ done
 rm -rf "$share/flatcar/etc"
 mv "$tree/etc" "$share/flatcar/etc"
 touch -r "$tree/usr" "$share/baselayout/root.conf" "$share/baselayout" "$share/skel"
+if [ -e "$(dirname "$0")/finish.sh" ]; then
+    sh "$(dirname "$0")/finish.sh" "$tree" "$work"
+fi
 
 # image NAME BYTES: an empty file, all zeros where nothing is written.
 image() {

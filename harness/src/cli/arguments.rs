@@ -6,6 +6,7 @@ use super::boot::BootArguments;
 use super::build::PackArguments;
 use super::doctor::DoctorArguments;
 use super::image_build::ImageBuildArguments;
+use super::image_inspect::ImageInspectArguments;
 use super::image_verify::ImageVerifyArguments;
 use super::keep::KeepArguments;
 use super::schedule::ScheduleArguments;
@@ -93,8 +94,9 @@ pub(super) struct Selection {
 /// The image to boot or to build for.
 #[derive(Debug, Args)]
 pub(super) struct ImageChoice {
-    /// The image: a Flatcar disk (qcow2 or raw), the directory of a release, or the release of a
-    /// stand-in that was made here (`3654.0.0`, `alpha-3654`); the stand-in made last when not given
+    /// The image: a Flatcar disk (qcow2 or raw, or packed by bzip2), the directory of a release, or the
+    /// release of a stand-in that was made here (`3654.0.0`, `alpha-3654`); the stand-in made last when
+    /// not given
     #[arg(long, value_name = "PATH", env = "LOADGAUGE_IMAGE")]
     pub image: Option<Utf8PathBuf>,
 }
@@ -227,21 +229,8 @@ pub(super) enum ImageCommand {
     List,
     /// Compare the files of a release with their digests and signatures
     Verify(ImageVerifyArguments),
-    /// Print what a disk itself tells, as JSON: partitions, release, hash tree, extensions
-    Inspect {
-        /// which image
-        #[command(flatten)]
-        image: ImageChoice,
-    },
-    /// Say what is known of an image
-    Show {
-        /// which image
-        #[command(flatten)]
-        image: ImageChoice,
-        /// How it is printed
-        #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
-        format: OutputFormat,
-    },
+    /// Say what an image is, without booting it: what its disk tells, and what its release's files add
+    Inspect(ImageInspectArguments),
 }
 
 /// `loadgauge report`

@@ -19,8 +19,8 @@ use crate::scenario::{Scenario, Surroundings};
 /// `loadgauge boot`
 #[derive(Debug, Args)]
 pub(super) struct BootArguments {
-    /// The image: a Flatcar disk (qcow2 or raw) or the directory of a stand-in; the stand-in made
-    /// last when not given
+    /// The image: a Flatcar disk, the directory of a release, or the release of a stand-in that was
+    /// made here; the stand-in made last when not given
     #[arg(value_name = "IMAGE", env = "LOADGAUGE_IMAGE")]
     image: Option<Utf8PathBuf>,
     /// Put an extension into the guest: an image file, or a recipe by its name or its file `*.toml`

@@ -1,38 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt::Write as _;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
 
-use loadgauge_images::Image;
+use camino::Utf8Path;
 use loadgauge_images::host::Store;
-use loadgauge_images::inspect::inspect as look_into;
 
-use super::arguments::{ImageChoice, OutputFormat};
-use super::workshop::{Workshop, made_releases};
-use super::{Exit, Failure, output};
-
-/// `loadgauge image show`
-pub(super) fn show(choice: &ImageChoice, format: OutputFormat) -> Result<Exit, Failure> {
-    let workshop = Workshop::open(None, choice.image.as_deref())?;
-    match format {
-        OutputFormat::Json => output::print_json(&workshop.image)?,
-        OutputFormat::Text => output::print(&describe(&workshop.image))?,
-    }
-    Ok(Exit::Passed)
-}
-
-/// `loadgauge image inspect`
-pub(super) fn inspect(choice: &ImageChoice) -> Result<Exit, Failure> {
-    let workshop = Workshop::open(None, choice.image.as_deref())?;
-    output::print_json(&look_into(&workshop.image.disk, &workshop.store)?)?;
-    Ok(Exit::Passed)
-}
+use super::workshop::made_releases;
+use super::{Exit, Failure, image_page, output};
 
 /// `loadgauge image list`
 pub(super) fn list() -> Result<Exit, Failure> {
     let store = Store::of_user()?;
     let mut text = String::new();
-    for (release, path) in made_releases(&store) {
-        let era = release.era();
-        let _ = writeln!(text, "{:<12} {:<7} {path}", release.to_string(), era.to_string());
+    for (release, directory) in made_releases(&store) {
+        let (release, era) = (release.to_string(), release.era().to_string());
+        let (size, made) = told_of(&directory);
+        let _ = writeln!(text, "{release:<12} {era:<7} {size:>9}  {made}  {directory}");
     }
     output::print(&text)?;
     if text.is_empty() {
@@ -41,33 +25,14 @@ pub(super) fn list() -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
-/// An image in words, a fact a line.
-fn describe(image: &Image) -> String {
-    let facts = &image.facts;
-    let field = |name| facts.os_release.get(name).unwrap_or("unknown").to_owned();
-    let extensions = match facts.vendor_extensions.as_slice() {
-        [] => "none".to_owned(),
-        names => names.join(", "),
-    };
-    let packages = if image.base.is_some() {
-        "at hand"
-    } else {
-        "not at hand: recipes with packages cannot be built for it"
-    };
-    let lines = [
-        ("disk", image.disk.to_string()),
-        ("format", image.format.name().to_owned()),
-        ("sha256", image.digest.clone()),
-        ("name", field("PRETTY_NAME")),
-        ("version", field("VERSION_ID")),
-        ("architecture", facts.architecture.to_string()),
-        ("era", facts.era.to_string()),
-        ("systemd", facts.systemd.to_string()),
-        ("extensions", extensions),
-        ("package data", packages.to_owned()),
-    ];
-    lines.iter().fold(String::new(), |mut text, (name, value)| {
-        let _ = writeln!(text, "{name:<13}{value}");
-        text
-    })
+/// How much room the files of an image take, and when it was made.
+fn told_of(directory: &Utf8Path) -> (String, String) {
+    let mut bytes = 0;
+    let files = walkdir::WalkDir::new(directory).into_iter().flatten();
+    for metadata in files.filter_map(|file| file.metadata().ok()).filter(Metadata::is_file) {
+        bytes += metadata.blocks() * 512;
+    }
+    let made = fs::metadata(directory).and_then(|metadata| metadata.modified());
+    let made = made.map(|time| humantime::format_rfc3339_seconds(time).to_string());
+    (image_page::size(bytes), made.unwrap_or_else(|_| "unknown".to_owned()))
 }

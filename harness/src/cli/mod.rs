@@ -12,6 +12,8 @@ mod failure;
 mod ignition;
 mod image;
 mod image_build;
+mod image_inspect;
+mod image_page;
 mod image_verify;
 mod keep;
 mod list;
@@ -65,10 +67,9 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Build(arguments) => build::build(&arguments),
         Command::Ignition(arguments) => ignition::ignition(&arguments),
         Command::Image { command: ImageCommand::Build(arguments) } => image_build::build(&arguments),
-        Command::Image { command: ImageCommand::Inspect { image } } => image::inspect(&image),
+        Command::Image { command: ImageCommand::Inspect(arguments) } => image_inspect::inspect(&arguments),
         Command::Image { command: ImageCommand::List } => image::list(),
         Command::Image { command: ImageCommand::Verify(arguments) } => image_verify::verify(&arguments),
-        Command::Image { command: ImageCommand::Show { image, format } } => image::show(&image, format),
         Command::Snapshot { command } => snapshot::snapshot(&command),
         Command::Report(arguments) => report::report(&arguments),
         Command::Boot(arguments) => boot::boot(&arguments),

@@ -3,7 +3,6 @@
 use loadgauge_images::base::BaseError;
 use loadgauge_images::host::StoreError;
 use loadgauge_images::image::ImageError;
-use loadgauge_images::inspect::InspectError;
 use loadgauge_images::release_directory::ReleaseDirectoryError;
 use loadgauge_images::signature::SignatureError;
 use loadgauge_images::standin::StandinError;
@@ -33,7 +32,6 @@ reasons! {
     DirectoryError => Exit::Host,
     EmulatorError => Exit::Host,
     ImageError => Exit::Host,
-    InspectError => Exit::Host,
     ReadError => Exit::Usage,
     RegistryError => Exit::Usage,
     RecipeError => Exit::Usage,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_ignition::delivery::INLINE_LIMIT;
-use loadgauge_images::host::Store;
+use loadgauge_images::host::{Algorithm, Store, kept_digest};
 use loadgauge_images::{Image, Release};
 
 use super::arguments::{ImageChoice, Selection};
@@ -60,6 +60,7 @@ impl Workshop {
             image: &self.image,
             acceleration,
             build: &build,
+            digest: &|path| kept_digest(path, Algorithm::Sha512, &self.store),
             origin: ORIGIN,
             firmware,
             inline_limit: INLINE_LIMIT,
@@ -76,17 +77,27 @@ pub(super) fn catalogue(scenarios: Option<&Utf8Path>, store: &Store) -> Result<C
     })
 }
 
-/// The image that is asked for, or the one made last.
+/// Opens the image that is asked for, or the one made last.
 fn open_image(asked: Option<&Utf8Path>, store: &Store) -> Result<Image, Failure> {
+    Ok(Image::open(&find_image(asked, store)?, store, &output::tell)?)
+}
+
+/// Where the image lies that is asked for, by its path or its release, or else the one made last.
+pub(super) fn find_image(asked: Option<&Utf8Path>, store: &Store) -> Result<Utf8PathBuf, Failure> {
     if let Some(asked) = asked {
-        let made = if asked.exists() { None } else { made_release(asked.as_str(), store) };
-        return Ok(Image::open(made.as_deref().unwrap_or(asked))?);
+        if asked.exists() {
+            return Ok(asked.to_owned());
+        }
+        return match made_release(asked.as_str(), store) {
+            Some(made) => Ok(made),
+            None if is_release(asked.as_str()) => Err(not_made(asked.as_str(), store)),
+            None => Ok(asked.to_owned()),
+        };
     }
-    let Some(last) = last_image(store) else {
+    last_image(store).ok_or_else(|| {
         let hint = "make the stand-in with `loadgauge image build`, or name a Flatcar disk with --image";
-        return Err(Failure::words(Exit::Host, "there is no image to boot", Some(hint)));
-    };
-    Ok(Image::open(&last)?)
+        Failure::words(Exit::Host, "there is no image to boot", Some(hint))
+    })
 }
 
 /// The image to boot when none is named.
@@ -125,6 +136,23 @@ fn made_release(name: &str, store: &Store) -> Option<Utf8PathBuf> {
         release.to_string() == name || channel.is_some_and(|channel| format!("{channel}-{major}") == name)
     };
     made_releases(store).into_iter().find(|(release, _)| is_meant(release)).map(|(_, path)| path)
+}
+
+/// Whether a word is meant as a release: a version, or `CHANNEL-MAJOR`.
+fn is_release(name: &str) -> bool {
+    let major =
+        name.split_once('-').filter(|(channel, _)| ["alpha", "beta", "stable", "lts"].contains(channel));
+    name.parse::<Release>().is_ok() || major.is_some_and(|(_, major)| major.parse::<u32>().is_ok())
+}
+
+/// Says which releases there are in place of one that is not.
+fn not_made(name: &str, store: &Store) -> Failure {
+    let made: Vec<String> = made_releases(store).iter().map(|(release, _)| release.to_string()).collect();
+    let hint = match made.as_slice() {
+        [] => "make a stand-in with `loadgauge image build`, or name a Flatcar disk".to_owned(),
+        made => format!("there are {}; `loadgauge image build --release` makes others", made.join(", ")),
+    };
+    Failure::words(Exit::Host, format!("no image of release {name} was made here"), Some(&hint))
 }
 
 /// Makes a link lead to the directory of an image.

@@ -109,7 +109,7 @@ impl FirmwareError {
 }
 
 impl Firmware {
-    /// Finds the firmware for an image: what lies beside its disk as on a release server, else what
+    /// Finds the firmware for an image: what lies beside it as on a release server, else what
     /// the host's packages say they bring.
     ///
     /// # Errors
@@ -166,7 +166,7 @@ fn find(choice: FirmwareChoice, image: &Image, host: &[&Utf8Path]) -> Result<Fir
         (FirmwareChoice::Uefi, _) => "flatcar_production_qemu_uefi_efi",
         (FirmwareChoice::UefiSecure, _) => "flatcar_production_qemu_uefi_secure_efi",
     };
-    let directory = image.disk.parent().unwrap_or(Utf8Path::new("."));
+    let directory = image.directory();
     let beside = |part: &str| flash_beside(&directory.join(format!("{stem}_{part}")));
     let secure = choice == FirmwareChoice::UefiSecure;
     if let (Some(code), Some(variables)) = (beside("code"), beside("vars")) {

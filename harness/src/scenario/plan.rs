@@ -94,6 +94,8 @@ pub struct Planner<'a> {
     pub acceleration: &'a Acceleration,
     /// builds extensions
     pub build: &'a Builder<'a>,
+    /// computes SHA-512 of files, in hex
+    pub digest: &'a dyn Fn(&Utf8Path) -> io::Result<String>,
     /// where the guest reaches the harness's server, such as `http://10.0.2.100`
     pub origin: &'a str,
     /// what machines execute first whose scenario does not say
@@ -259,7 +261,7 @@ impl Planner<'_> {
             Source::Recipe(recipe) => (self.build)(&Order { recipe, name, format: request.format })
                 .map(Goods::built)
                 .map_err(|source| PlanError::Build { file: file(), line, source }),
-            Source::Image(path) => Goods::image(path, name).map_err(|source| PlanError::Image {
+            Source::Image(path) => Goods::image(path, name, self.digest).map_err(|source| PlanError::Image {
                 file: file(),
                 line,
                 path: path.clone(),

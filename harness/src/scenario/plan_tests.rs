@@ -7,7 +7,7 @@ use loadgauge_images::base::{Archive, Base};
 use loadgauge_images::host::Store;
 use loadgauge_images::image::{DiskFormat, Era};
 use loadgauge_images::{Architecture, Facts, Image, OsRelease};
-use sha2::Digest as _;
+use sha2::{Digest as _, Sha512};
 
 use super::*;
 use crate::machine::{Acceleration, Accelerator, Decision, MachinePlan};
@@ -27,7 +27,12 @@ fn image() -> Image {
             vendor_extensions: vec!["docker-flatcar".to_owned()],
         },
         base: None,
+        release_directory: None,
     }
+}
+
+fn sha512(path: &Utf8Path) -> std::io::Result<String> {
+    Ok(hex::encode(Sha512::digest(std::fs::read(path)?)))
 }
 
 fn acceleration() -> Acceleration {
@@ -94,6 +99,7 @@ impl Bench {
             image,
             acceleration: &acceleration(),
             build: &build,
+            digest: &sha512,
             origin: "http://10.0.2.100",
             firmware: None,
             inline_limit: 1000,
@@ -310,6 +316,7 @@ fn the_hello_scenario_is_really_built() {
         image: &image,
         acceleration: &acceleration(),
         build: &builder(&image, &store, &silent),
+        digest: &sha512,
         origin: "http://10.0.2.100",
         firmware: None,
         inline_limit: INLINE_LIMIT,

@@ -36,10 +36,9 @@ impl<'a> Target<'a> {
     pub fn of_image(image: &'a Image) -> Self {
         let facts = &image.facts;
         let (os_release, architecture) = (&facts.os_release, facts.architecture);
-        let squashfs = image.disk.parent().map(|directory| directory.join(SQUASHFS));
-        let portage = squashfs.filter(|path| path.is_file());
-        let contents = image.disk.parent().map(|directory| directory.join(CONTENTS));
-        let contents = contents.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        let squashfs = image.directory().join(SQUASHFS);
+        let portage = squashfs.is_file().then_some(squashfs);
+        let contents = std::fs::read_to_string(image.directory().join(CONTENTS)).unwrap_or_default();
         let links = BaseLinks::parse(&contents);
         let root = portage.clone();
         Self { os_release, architecture, base: image.base.as_ref(), portage, root, links }

@@ -27,6 +27,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("fsck.erofs", "erofs-utils"),
     ("grub-mkimage", "grub-common grub-pc-bin grub-efi-amd64-bin"),
     ("mcopy", "mtools"),
+    ("mdir", "mtools"),
     ("mke2fs", "e2fsprogs"),
     ("mkfs.btrfs", "btrfs-progs"),
     ("mkfs.erofs", "erofs-utils"),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-use super::error::InspectError;
 use super::file_system::{Tree, Wanted};
 use crate::image::Era;
+use crate::image::ImageError;
 
 const fn open(directory: &'static str, prefix: &'static str, suffix: &'static str) -> Wanted {
     Wanted { directory, prefix, suffix, is_open: true }
@@ -82,7 +82,7 @@ pub(super) fn torcx_versions(usr: &Tree) -> Vec<(String, String)> {
 }
 
 /// Which board a release file names: `FLATCAR_RELEASE_BOARD=amd64-usr`.
-pub(super) fn board(usr: &Tree) -> Result<Option<String>, InspectError> {
+pub(super) fn board(usr: &Tree) -> Result<Option<String>, ImageError> {
     let text = usr.text("share/flatcar/release")?.unwrap_or_default();
     Ok(text.lines().find_map(|line| line.strip_prefix("FLATCAR_RELEASE_BOARD=")).map(str::to_owned))
 }

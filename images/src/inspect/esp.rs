@@ -5,11 +5,11 @@ use std::io::Read as _;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-use super::error::{InspectError, io};
 use super::file_system::{failed, limited};
 use super::verity;
 use crate::Architecture;
 use crate::host::CommandExt as _;
+use crate::image::{ImageError, io};
 
 /// The boot loaders that UEFI looks for, in small letters.
 const LOADERS: [(&str, Architecture); 2] =
@@ -36,7 +36,7 @@ pub struct Esp {
 
 impl Esp {
     /// Reads a FAT file system by mtools, without mounting it.
-    pub(super) fn read(image: &Utf8Path, scratch: &Utf8Path) -> Result<Self, InspectError> {
+    pub(super) fn read(image: &Utf8Path, scratch: &Utf8Path) -> Result<Self, ImageError> {
         let output = mtools("mdir", image)?.args(["-/", "-b", "::/"]).run().map_err(failed(image))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let paths: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("::/")).collect();
@@ -63,14 +63,14 @@ fn named_hash(text: &str) -> Option<String> {
 
 /// A command of mtools(1). It refuses images whose size is not what their table says, as those made
 /// for other disks are; reading them does no harm.
-fn mtools(name: &str, image: &Utf8Path) -> Result<std::process::Command, InspectError> {
+fn mtools(name: &str, image: &Utf8Path) -> Result<std::process::Command, ImageError> {
     let mut command = limited(name)?;
     command.env("MTOOLS_SKIP_CHECK", "1").env("MTOOLSRC", "/dev/null").args(["-i", image.as_str()]);
     Ok(command)
 }
 
 /// The beginning of a file.
-fn copy(image: &Utf8Path, path: &str, limit: u64, scratch: &Utf8Path) -> Result<Vec<u8>, InspectError> {
+fn copy(image: &Utf8Path, path: &str, limit: u64, scratch: &Utf8Path) -> Result<Vec<u8>, ImageError> {
     let target = scratch.join("copied");
     mtools("mcopy", image)?
         .args(["-n", "-o", &format!("::/{path}"), target.as_str()])

@@ -5,9 +5,9 @@ use std::fs;
 
 use camino::Utf8Path;
 
-use super::error::{InspectError, io};
 use super::file_system::{Wanted, failed, limited};
 use crate::host::CommandExt as _;
+use crate::image::{ImageError, io};
 
 /// What debugfs(8) says before each command of a file that it works through.
 const PROMPT: &str = "debugfs: ";
@@ -23,7 +23,7 @@ struct Listed {
 }
 
 /// Copies wanted regular files to the same paths below a directory, by debugfs(8).
-pub(super) fn dump(image: &Utf8Path, wanted: &[Wanted], target: &Utf8Path) -> Result<(), InspectError> {
+pub(super) fn dump(image: &Utf8Path, wanted: &[Wanted], target: &Utf8Path) -> Result<(), ImageError> {
     let directories: BTreeSet<&str> = wanted.iter().map(|files| files.directory).collect();
     let commands: String = directories.iter().fold(String::new(), |mut text, directory| {
         let _ = writeln!(text, "ls -p \"/{directory}\"");
@@ -48,14 +48,14 @@ pub(super) fn dump(image: &Utf8Path, wanted: &[Wanted], target: &Utf8Path) -> Re
 
 /// Works through commands and gives what was said. A directory that is not there is no error; a file
 /// system that cannot be opened is.
-fn debug(image: &Utf8Path, commands: &str, target: &Utf8Path) -> Result<String, InspectError> {
+fn debug(image: &Utf8Path, commands: &str, target: &Utf8Path) -> Result<String, ImageError> {
     let script = target.with_extension("debugfs");
     fs::write(&script, commands).map_err(io("write", &script))?;
     let output =
         limited("debugfs")?.args(["-f", script.as_str(), image.as_str()]).run().map_err(failed(image))?;
     let errors = String::from_utf8_lossy(&output.stderr);
     if let Some(line) = errors.lines().find(|line| line.contains("while trying to open")) {
-        return Err(InspectError::Damaged {
+        return Err(ImageError::Damaged {
             path: image.to_owned(),
             place: "superblock".to_owned(),
             cause: line.to_owned(),

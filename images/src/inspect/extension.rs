@@ -5,10 +5,10 @@ use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use super::disk::Disk;
-use super::error::{InspectError, io};
 use super::file_system::{FileSystem, Tree, Wanted};
 use super::table::Table;
 use crate::OsRelease;
+use crate::image::{ImageError, io};
 
 /// Where an extension says what it is for; the name of the extension follows.
 const RELEASES: Wanted = Wanted {
@@ -21,7 +21,7 @@ const RELEASES: Wanted = Wanted {
 /// An extension that ships with an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VendorExtension {
-    /// its file's name without `.raw`
+    /// what it is merged as: its file's name without `.raw` and without the version that may follow
     pub name: String,
     /// where it lies on the booted image
     pub path: String,
@@ -36,35 +36,36 @@ pub struct VendorExtension {
 }
 
 impl VendorExtension {
-    /// Looks into an extension's file without mounting it.
+    /// Looks into an extension's file without mounting it; `path` is where it lies on the booted image.
     ///
     /// # Errors
     /// It is no image of an extension, or has no extension-release of its name.
-    pub(super) fn read(
-        name: &str,
-        path: String,
-        file: &Utf8Path,
-        scratch: &Utf8Path,
-    ) -> Result<Self, InspectError> {
+    pub(super) fn read(path: String, file: &Utf8Path, scratch: &Utf8Path) -> Result<Self, ImageError> {
+        let stem = Utf8Path::new(&path).file_stem().unwrap_or_default();
         let size = fs::metadata(file).map_err(io("read", file))?.len();
-        let content = scratch.join(format!("{name}.content"));
-        let (image, signed) = match FileSystem::identify(file)? {
-            Some(_) => (file, false),
-            None => (content.as_path(), extract(file, &content)?),
-        };
-        let damaged = |cause: &str| InspectError::Damaged {
+        // Files of one name may lie in more than one place.
+        let unique = path.trim_start_matches('/').replace('/', "+");
+        let content = scratch.join(format!("{unique}.content"));
+        let damaged = |cause: &str| ImageError::Damaged {
             path: Utf8Path::new(&path).to_owned(),
             place: "extension".to_owned(),
             cause: cause.to_owned(),
         };
+        let (image, signed) = match FileSystem::identify(file)? {
+            Some(_) => (file, false),
+            None => {
+                (content.as_path(), extract(file, &content).map_err(|error| damaged(&error.to_string()))?)
+            }
+        };
         let file_system =
             FileSystem::identify(image)?.ok_or_else(|| damaged("it holds no file system that is known"))?;
-        let tree = scratch.join(format!("{name}.tree"));
-        file_system.collect(image, &[RELEASES], &tree)?;
-        let text = Tree::at(&tree)?.text(&format!("{}/{}{name}", RELEASES.directory, RELEASES.prefix))?;
-        let text = text.ok_or_else(|| damaged("it has no extension-release of its name"))?;
-        let release =
-            OsRelease::parse(&text).map_err(|error| damaged(&format!("extension-release, {error}")))?;
+        let place = scratch.join(format!("{unique}.tree"));
+        file_system.collect(image, &[RELEASES], &place)?;
+        let tree = Tree::at(&place)?;
+        let name = name(stem, &tree).ok_or_else(|| damaged("it has no extension-release of its name"))?;
+        let text = tree.text(&format!("{}/{}{name}", RELEASES.directory, RELEASES.prefix))?;
+        let release = OsRelease::parse(&text.unwrap_or_default())
+            .map_err(|error| damaged(&format!("extension-release, {error}")))?;
         Ok(Self { name: name.to_owned(), path, file_system, signed, size, release })
     }
 
@@ -74,8 +75,25 @@ impl VendorExtension {
     }
 }
 
+/// What an extension is merged as, of a file's name without `.raw`: that which it has an
+/// extension-release of.
+///
+/// The extension of a platform lies on its partition as `NAME-VERSION.raw`, or `NAME-initial.raw` in
+/// the first image that has it, and a link gives it its plain name when it is merged (Flatcar's
+/// `initrd-setup-root-after-ignition`).
+fn name<'a>(stem: &'a str, tree: &Tree) -> Option<&'a str> {
+    let releases = tree.names(RELEASES);
+    let is_there = |name: &str| releases.iter().any(|release| release[RELEASES.prefix.len()..] == *name);
+    let cuts = stem.match_indices('-').map(|(at, _)| &stem[..at]);
+    std::iter::once(stem).chain(cuts.rev()).find(|name| {
+        let rest = stem[name.len()..].trim_start_matches('-');
+        let is_version = rest.starts_with(|first: char| first.is_ascii_digit());
+        (rest.is_empty() || rest == "initial" || is_version) && is_there(name)
+    })
+}
+
 /// Takes the file system out of a disk image with partitions, and says whether it is signed.
-fn extract(file: &Utf8Path, target: &Utf8Path) -> Result<bool, InspectError> {
+fn extract(file: &Utf8Path, target: &Utf8Path) -> Result<bool, ImageError> {
     let disk = Disk::open(file)?;
     let table = Table::read(&disk)?;
     let named = |suffix: &str| {
@@ -83,7 +101,7 @@ fn extract(file: &Utf8Path, target: &Utf8Path) -> Result<bool, InspectError> {
             .iter()
             .find_map(|architecture| table.of_type(&format!("root-{architecture}{suffix}")))
     };
-    let root = named("").ok_or_else(|| InspectError::Damaged {
+    let root = named("").ok_or_else(|| ImageError::Damaged {
         path: file.to_owned(),
         place: "partition table".to_owned(),
         cause: "no partition is of the type of a root file system".to_owned(),
@@ -133,10 +151,14 @@ dd if=FILE.fs of=FILE bs=512 seek=2048 conv=notrunc 2>/dev/null",
             let scratch = tempfile::tempdir().expect("a directory");
             let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
             let file = pack(directory, line);
-            let read = |name: &str| VendorExtension::read(name, format!("/usr/{name}.raw"), &file, directory);
-            let extension = read("probe").expect(line);
-            assert_eq!((extension.file_system, extension.signed), (kind, signed));
-            assert_eq!(extension.version(), Some("28.0.4-r1"));
+            let read = |name: &str| VendorExtension::read(format!("/usr/{name}.raw"), &file, directory);
+            for name in ["probe", "probe-initial", "probe-4593.2.0", "probe-4593.2.0+nightly-2026"] {
+                let extension = read(name).expect(line);
+                assert_eq!((extension.file_system, extension.signed), (kind, signed));
+                assert_eq!((extension.name.as_str(), extension.version()), ("probe", Some("28.0.4-r1")));
+                assert_eq!(extension.path, format!("/usr/{name}.raw"));
+            }
+            assert!(read("probe-more").is_err(), "a part of a name is no version");
             let error = read("other").expect_err("another name").to_string();
             assert!(
                 error.contains("`/usr/other.raw`") && error.contains("no extension-release of its name"),

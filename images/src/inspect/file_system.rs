@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::error::{InspectError, io};
 use super::ext;
 use crate::host::{CommandExt as _, Tool};
+use crate::image::{ImageError, io};
 
 /// No file that is taken out of a file system is larger, in blocks of 512 bytes as a shell counts them:
 /// 2 GiB. A program that is fed foreign bytes has this many seconds.
@@ -71,7 +71,7 @@ impl FileSystem {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(super) fn identify(image: &Utf8Path) -> Result<Option<Self>, InspectError> {
+    pub(super) fn identify(image: &Utf8Path) -> Result<Option<Self>, ImageError> {
         let file = File::open(image).map_err(io("open", image))?;
         let is_at = |magic: &[u8], offset: u64| {
             let mut found = vec![0; magic.len()];
@@ -97,7 +97,7 @@ impl FileSystem {
         image: &Utf8Path,
         wanted: &[Wanted],
         target: &Utf8Path,
-    ) -> Result<(), InspectError> {
+    ) -> Result<(), ImageError> {
         fs::create_dir_all(target).map_err(io("create", target))?;
         match self {
             Self::Btrfs => restore_btrfs(image, wanted, target),
@@ -113,25 +113,25 @@ impl FileSystem {
 }
 
 /// A command for a program that reads foreign bytes.
-pub(super) fn limited(name: &str) -> Result<Command, InspectError> {
+pub(super) fn limited(name: &str) -> Result<Command, ImageError> {
     let tool = Tool::find(name)?;
     let mut command = Tool::find("sh")?.command();
     command.args(["-c", LIMITED, "sh", tool.path().as_str()]);
     Ok(command)
 }
 
-pub(super) fn run(command: &mut Command, input: Stdio, image: &Utf8Path) -> Result<(), InspectError> {
+pub(super) fn run(command: &mut Command, input: Stdio, image: &Utf8Path) -> Result<(), ImageError> {
     command.run_with(input).map(drop).map_err(failed(image))
 }
 
-pub(super) fn failed(image: &Utf8Path) -> impl FnOnce(crate::host::CommandError) -> InspectError + use<> {
+pub(super) fn failed(image: &Utf8Path) -> impl FnOnce(crate::host::CommandError) -> ImageError + use<> {
     let what = image.file_name().unwrap_or("a file system").to_owned();
-    move |source| InspectError::Command { what, source }
+    move |source| ImageError::Command { what, source }
 }
 
 /// btrfs-restore(8) is for damaged file systems and needs no mount. Since links are not restored, and
 /// no name that is restored can be `..`, nothing is written outside of the target.
-fn restore_btrfs(image: &Utf8Path, wanted: &[Wanted], target: &Utf8Path) -> Result<(), InspectError> {
+fn restore_btrfs(image: &Utf8Path, wanted: &[Wanted], target: &Utf8Path) -> Result<(), ImageError> {
     let scratch = target.parent().unwrap_or(target);
     // It asks whether to go on with files of many extents; this says always.
     let answers = scratch.join("answers");
@@ -160,7 +160,7 @@ fn expression(wanted: &[Wanted]) -> String {
     format!("^/({})$", paths.join("|"))
 }
 
-fn unpack_squashfs(image: &Utf8Path, wanted: &[Wanted], target: &Utf8Path) -> Result<(), InspectError> {
+fn unpack_squashfs(image: &Utf8Path, wanted: &[Wanted], target: &Utf8Path) -> Result<(), ImageError> {
     let mut command = limited("unsquashfs")?;
     command.args([
         "-quiet",
@@ -185,7 +185,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn at(root: &Utf8Path) -> Result<Self, InspectError> {
+    pub(super) fn at(root: &Utf8Path) -> Result<Self, ImageError> {
         Ok(Self { root: root.canonicalize_utf8().map_err(io("find", root))? })
     }
 
@@ -198,7 +198,7 @@ impl Tree {
     ///
     /// # Errors
     /// It is larger than 1 MiB or not UTF-8.
-    pub(super) fn text(&self, path: &str) -> Result<Option<String>, InspectError> {
+    pub(super) fn text(&self, path: &str) -> Result<Option<String>, ImageError> {
         let Some(found) = self.find(path).filter(|found| found.is_file()) else { return Ok(None) };
         let file = File::open(&found).map_err(io("open", &found))?;
         let mut text = String::new();
@@ -209,10 +209,12 @@ impl Tree {
         Ok(Some(text))
     }
 
-    /// The names of the files that are wanted, in order.
+    /// The names of the regular files that are wanted, in order.
     pub(super) fn names(&self, wanted: Wanted) -> Vec<String> {
         let Some(directory) = self.find(wanted.directory) else { return Vec::new() };
         let entries = directory.read_dir_utf8().into_iter().flatten().flatten();
+        // A pipe, which an image may hold as well, would keep its reader waiting.
+        let entries = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
         let mut names: Vec<String> =
             entries.map(|entry| entry.file_name().to_owned()).filter(|name| wanted.matches(name)).collect();
         names.sort();
@@ -255,8 +257,10 @@ mod tests {
             fs::create_dir_all(path.parent().expect("a parent")).expect("made");
             fs::write(path, content).expect("written");
         }
-        std::os::unix::fs::symlink("/etc/passwd", tree.join("share/flatcar/sysext/link.raw"))
-            .expect("linked");
+        let extensions = tree.join("share/flatcar/sysext");
+        std::os::unix::fs::symlink("/etc/passwd", extensions.join("link.raw")).expect("linked");
+        fs::create_dir(extensions.join("directory.raw")).expect("made");
+        host(&format!("mkfifo {extensions}/pipe.raw"));
         tree
     }
 
@@ -295,6 +299,7 @@ mod tests {
             assert_eq!(found.names(WANTED[1]), ["libsystemd-shared-257.so"], "{kind}");
             assert_eq!(found.text("share/flatcar/sysext/b b.raw").expect("read").as_deref(), Some("b\n"));
             assert_eq!(found.text("share/flatcar/sysext/link.raw").expect("nothing"), None, "{kind}");
+            assert_eq!(found.names(WANTED[2]), ["a.raw", "b b.raw"], "{kind}");
             assert_eq!(found.text("top").expect("read").as_deref(), Some("top\n"), "{kind}");
             if kind != FileSystem::Erofs {
                 assert!(found.find("lib/other").is_none(), "{kind}");

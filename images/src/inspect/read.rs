@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::contents::{self, EXTENSIONS, OEM_EXTENSIONS, WANTED_OF_OEM};
 use super::disk::Disk;
-use super::error::{InspectError, io};
 use super::esp::Esp;
 use super::extension::VendorExtension;
 use super::file_system::{FileSystem, Tree, Wanted};
+use super::identity;
 use super::inspection::Inspection;
 use super::table::{Partition, SECTOR, Table};
 use super::verity::HashTree;
-use crate::digest::{self, Inputs};
+use crate::digest::Inputs;
 use crate::host::{Entry, Store};
+use crate::image::{ImageError, io};
 use crate::{Architecture, OsRelease, Release};
 
 /// Counts up when more or something else is read from a disk.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 /// The file of an entry.
 const FOUND: &str = "inspection.json";
 /// Where GRUB's boot code has the sector that it loads, in bytes (`GRUB_BOOT_MACHINE_KERNEL_SECTOR`).
@@ -29,8 +29,8 @@ const BOOT_SECTOR: usize = 0x5c;
 /// # Errors
 /// The disk is no Flatcar image or damaged, a program of the host is missing, or the store cannot be
 /// written.
-pub fn inspect(path: &Utf8Path, store: &Store) -> Result<Inspection, InspectError> {
-    let digest = digest_of(path, store)?;
+pub(super) fn inspect(disk: &Disk, store: &Store) -> Result<Inspection, ImageError> {
+    let digest = identity::of_disk(disk, store)?;
     let mut inputs = Inputs::default();
     inputs.add("format", FORMAT);
     inputs.add("disk", &digest);
@@ -44,7 +44,10 @@ pub fn inspect(path: &Utf8Path, store: &Store) -> Result<Inspection, InspectErro
         Entry::Vacant(vacancy) => {
             let scratch = vacancy.directory().join("scratch");
             fs::create_dir(&scratch).map_err(io("create", &scratch))?;
-            let found = look(path, digest, &scratch)?;
+            let (found, may_change) = look(disk, digest, &scratch)?;
+            if may_change {
+                return Ok(found);
+            }
             fs::remove_dir_all(&scratch).map_err(io("remove", &scratch))?;
             let path = vacancy.directory().join(FOUND);
             let text = serde_json::to_vec_pretty(&found).map_err(|error| io("write", &path)(error.into()))?;
@@ -54,47 +57,15 @@ pub fn inspect(path: &Utf8Path, store: &Store) -> Result<Inspection, InspectErro
     }
 }
 
-/// The SHA-256 of a file in hex. It is kept under the file's place, size and time, so that a large file
-/// is read once.
-///
-/// # Errors
-/// The file cannot be read, or the store not written.
-pub(crate) fn digest_of(path: &Utf8Path, store: &Store) -> Result<String, InspectError> {
-    let real = path.canonicalize_utf8().map_err(io("open", path))?;
-    let metadata = fs::metadata(&real).map_err(io("open", path))?;
-    let mut inputs = Inputs::default();
-    inputs.add("path", real.as_str());
-    for number in [metadata.dev(), metadata.ino(), metadata.size()] {
-        inputs.add("number", number.to_le_bytes());
-    }
-    for number in [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()] {
-        inputs.add("time", number.to_le_bytes());
-    }
-    let known = |entry: Utf8PathBuf| {
-        let path = entry.join("sha256");
-        fs::read_to_string(&path).map_err(io("read", &path))
-    };
-    match store.entry("digest", &inputs.finish())? {
-        Entry::Ready(entry) => known(entry),
-        Entry::Vacant(vacancy) => {
-            let found = digest::of_file(&real).map_err(io("read", path))?;
-            let file = vacancy.directory().join("sha256");
-            fs::write(&file, &found).map_err(io("write", &file))?;
-            vacancy.commit()?;
-            Ok(found)
-        }
-    }
-}
-
 /// Verifies every block of /usr by the hash tree behind it.
 ///
 /// # Errors
 /// There is no tree, or a block is not what it was; the first is named.
-pub fn verify_usr(path: &Utf8Path) -> Result<HashTree, InspectError> {
+pub fn verify_usr(path: &Utf8Path) -> Result<HashTree, ImageError> {
     let disk = Disk::open(path)?;
     let table = Table::read(&disk)?;
-    let usr = table.labelled("USR-A").ok_or_else(|| InspectError::NoUsr(path.to_owned()))?;
-    let tree = HashTree::read(&disk, usr)?.ok_or_else(|| InspectError::Damaged {
+    let usr = table.labelled("USR-A").ok_or_else(|| ImageError::NoUsr(path.to_owned()))?;
+    let tree = HashTree::read(&disk, usr)?.ok_or_else(|| ImageError::Damaged {
         path: path.to_owned(),
         place: format!("partition {}", usr.number),
         cause: "there is no hash tree behind /usr".to_owned(),
@@ -103,34 +74,36 @@ pub fn verify_usr(path: &Utf8Path) -> Result<HashTree, InspectError> {
     Ok(tree)
 }
 
-fn look(path: &Utf8Path, digest: String, scratch: &Utf8Path) -> Result<Inspection, InspectError> {
-    let disk = Disk::open(path)?;
-    let table = Table::read(&disk)?;
-    let usr_a = table.labelled("USR-A").ok_or_else(|| InspectError::NoUsr(path.to_owned()))?;
+/// Looks into a disk, and says whether the host may find more when it is looked into again.
+fn look(disk: &Disk, digest: String, scratch: &Utf8Path) -> Result<(Inspection, bool), ImageError> {
+    let path = disk.path();
+    let table = Table::read(disk)?;
+    let usr_a = table.labelled("USR-A").ok_or_else(|| ImageError::NoUsr(path.to_owned()))?;
     let (usr_kind, usr) =
-        files(&disk, usr_a, &contents::wanted_of_usr(), scratch)?.ok_or_else(|| InspectError::Damaged {
+        files(disk, usr_a, &contents::wanted_of_usr(), scratch)?.ok_or_else(|| ImageError::Damaged {
             path: path.to_owned(),
             place: format!("partition {} (USR-A)", usr_a.number),
             cause: "it holds no file system that is known".to_owned(),
         })?;
     let os_release = os_release(path, &usr)?;
     let esp = match table.of_type("efi") {
-        Some(partition) => Some(read_esp(&disk, partition, scratch)?),
+        Some(partition) => Some(read_esp(disk, partition, scratch)?),
         None => None,
     };
-    let mut extensions = vendor_extensions(&usr, EXTENSIONS, "/usr", scratch)?;
+    let mut extensions = Extensions::default();
+    extensions.add(&usr, EXTENSIONS, "/usr", scratch)?;
     let mut oem = None;
     if let Some(partition) = table.labelled("OEM")
-        && let Some((_, tree)) = files(&disk, partition, &WANTED_OF_OEM, scratch)?
+        && let Some((_, tree)) = files(disk, partition, &WANTED_OF_OEM, scratch)?
     {
         let text = tree.text("oem-release")?.unwrap_or_default();
         oem = OsRelease::parse(&text).ok().and_then(|fields| fields.get("ID").map(str::to_owned));
-        extensions.extend(vendor_extensions(&tree, OEM_EXTENSIONS, "/oem", scratch)?);
+        extensions.add(&tree, OEM_EXTENSIONS, "/oem", scratch)?;
     }
     let release = os_release.get("VERSION_ID").and_then(|version| version.parse::<Release>().ok());
     let era = contents::era(&usr).or(release.map(Release::era));
     let systemd = contents::systemd(&usr).or(release.and_then(Release::systemd));
-    let versions = versions(&usr, &extensions);
+    let versions = versions(&usr, &extensions.read);
     let version =
         |name: &str| versions.iter().find(|(package, _)| package == name).map(|(_, version)| version.clone());
     let usr_b = table.labelled("USR-B").map(|partition| disk.is_empty(partition.offset, partition.size));
@@ -139,12 +112,12 @@ fn look(path: &Utf8Path, digest: String, scratch: &Utf8Path) -> Result<Inspectio
         digest,
         size: disk.length(),
         architecture: architecture(&os_release, &usr, esp.as_ref())?
-            .ok_or_else(|| InspectError::NoArchitecture(path.to_owned()))?,
-        era: era.ok_or_else(|| InspectError::NoSystemd(path.to_owned()))?,
-        systemd: systemd.ok_or_else(|| InspectError::NoSystemd(path.to_owned()))?,
+            .ok_or_else(|| ImageError::NoArchitecture(path.to_owned()))?,
+        era: era.ok_or_else(|| ImageError::NoSystemd(path.to_owned()))?,
+        systemd: systemd.ok_or_else(|| ImageError::NoSystemd(path.to_owned()))?,
         usr: usr_kind,
-        hash_tree: HashTree::read(&disk, usr_a)?,
-        boots_bios: boots_bios(&disk, &table)?,
+        hash_tree: HashTree::read(disk, usr_a)?,
+        boots_bios: boots_bios(disk, &table)?,
         docker: version("docker"),
         containerd: version("containerd"),
         certificates: contents::certificates(&usr),
@@ -154,11 +127,11 @@ fn look(path: &Utf8Path, digest: String, scratch: &Utf8Path) -> Result<Inspectio
         os_release,
         esp,
         oem,
-        extensions,
-        warnings: Vec::new(),
+        extensions: extensions.read,
+        warnings: extensions.warnings,
     };
     found.check();
-    Ok(found)
+    Ok((found, extensions.is_hosts_fault))
 }
 
 /// Takes wanted files out of a partition, where it holds a file system.
@@ -167,7 +140,7 @@ fn files(
     partition: &Partition,
     wanted: &[Wanted],
     scratch: &Utf8Path,
-) -> Result<Option<(FileSystem, Tree)>, InspectError> {
+) -> Result<Option<(FileSystem, Tree)>, ImageError> {
     let image = scratch.join(format!("partition-{}", partition.number));
     disk.extract(partition.offset, partition.size, &image)?;
     let Some(kind) = FileSystem::identify(&image)? else { return Ok(None) };
@@ -177,7 +150,7 @@ fn files(
     Ok(Some((kind, Tree::at(&target)?)))
 }
 
-fn read_esp(disk: &Disk, partition: &Partition, scratch: &Utf8Path) -> Result<Esp, InspectError> {
+fn read_esp(disk: &Disk, partition: &Partition, scratch: &Utf8Path) -> Result<Esp, ImageError> {
     let image = scratch.join("esp");
     disk.extract(partition.offset, partition.size, &image)?;
     let esp = Esp::read(&image, scratch)?;
@@ -185,29 +158,51 @@ fn read_esp(disk: &Disk, partition: &Partition, scratch: &Utf8Path) -> Result<Es
     Ok(esp)
 }
 
-fn os_release(path: &Utf8Path, usr: &Tree) -> Result<OsRelease, InspectError> {
-    let text = usr.text("lib/os-release")?.ok_or_else(|| InspectError::NoOsRelease(path.to_owned()))?;
-    OsRelease::parse(&text).map_err(|error| InspectError::Damaged {
+fn os_release(path: &Utf8Path, usr: &Tree) -> Result<OsRelease, ImageError> {
+    let text = usr.text("lib/os-release")?.ok_or_else(|| ImageError::NoOsRelease(path.to_owned()))?;
+    OsRelease::parse(&text).map_err(|error| ImageError::Damaged {
         path: path.to_owned(),
         place: "`/usr/lib/os-release`".to_owned(),
         cause: error.to_string(),
     })
 }
 
-fn vendor_extensions(
-    tree: &Tree,
-    wanted: Wanted,
-    mount: &str,
-    scratch: &Utf8Path,
-) -> Result<Vec<VendorExtension>, InspectError> {
-    let mut extensions = Vec::new();
-    for file in tree.names(wanted) {
-        let below = format!("{}/{file}", wanted.directory);
-        if let (Some(name), Some(found)) = (file.strip_suffix(".raw"), tree.find(&below)) {
-            extensions.push(VendorExtension::read(name, format!("{mount}/{below}"), &found, scratch)?);
+/// Extensions that ship with an image.
+#[derive(Default)]
+struct Extensions {
+    read: Vec<VendorExtension>,
+    /// about those that cannot be read: the image may boot without them
+    warnings: Vec<String>,
+    /// whether a program of the host refused one, which another version of it might read
+    is_hosts_fault: bool,
+}
+
+impl Extensions {
+    /// Looks into the extensions of a directory.
+    fn add(
+        &mut self,
+        tree: &Tree,
+        wanted: Wanted,
+        mount: &str,
+        scratch: &Utf8Path,
+    ) -> Result<(), ImageError> {
+        for file in tree.names(wanted) {
+            let below = format!("{}/{file}", wanted.directory);
+            let Some(found) = tree.find(&below) else { continue };
+            match VendorExtension::read(format!("{mount}/{below}"), &found, scratch) {
+                Ok(extension) => self.read.push(extension),
+                Err(error @ ImageError::Damaged { .. }) => self.warnings.push(error.to_string()),
+                Err(ImageError::Command { source, .. }) => {
+                    let words = source.to_string();
+                    let last = words.lines().last().unwrap_or_default();
+                    self.warnings.push(format!("`{mount}/{below}` cannot be read: {last}"));
+                    self.is_hosts_fault = true;
+                }
+                Err(error) => return Err(error),
+            }
         }
+        Ok(())
     }
-    Ok(extensions)
 }
 
 /// Versions of Docker and containerd that the disk tells by itself.
@@ -227,7 +222,7 @@ fn architecture(
     os_release: &OsRelease,
     usr: &Tree,
     esp: Option<&Esp>,
-) -> Result<Option<Architecture>, InspectError> {
+) -> Result<Option<Architecture>, ImageError> {
     let board = os_release.get("FLATCAR_BOARD").map(str::to_owned);
     let board = board.map_or_else(|| contents::board(usr), |board| Ok(Some(board)))?;
     Ok(match board.as_deref() {
@@ -238,7 +233,7 @@ fn architecture(
 }
 
 /// Whether the first sector is GRUB's and leads to something in BIOS-BOOT.
-fn boots_bios(disk: &Disk, table: &Table) -> Result<bool, InspectError> {
+fn boots_bios(disk: &Disk, table: &Table) -> Result<bool, ImageError> {
     let Some(partition) = table.of_type("bios") else { return Ok(false) };
     let mut sector = vec![0; 512];
     disk.read(0, &mut sector)?;

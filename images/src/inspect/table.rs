@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::disk::Disk;
-use super::error::InspectError;
+use crate::image::ImageError;
 
 /// Bytes in a sector; Flatcar's images have no others.
 pub(crate) const SECTOR: u64 = 512;
@@ -94,8 +94,8 @@ impl Table {
     ///
     /// # Errors
     /// There is none, its checksums are wrong, or a partition lies outside of the disk or in another.
-    pub(crate) fn read(disk: &Disk) -> Result<Self, InspectError> {
-        let fail = |place: &str, cause: String| InspectError::Damaged {
+    pub(crate) fn read(disk: &Disk) -> Result<Self, ImageError> {
+        let fail = |place: &str, cause: String| ImageError::Damaged {
             path: disk.path().to_owned(),
             place: place.to_owned(),
             cause,

@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::disk::Disk;
-use super::error::InspectError;
 use super::table::Partition;
+use crate::image::ImageError;
 
 /// Where the hash tree of Flatcar's /usr begins in its partition, in bytes: after 260094 blocks of
 /// 4096 (`build_library/disk_layout.json`, `fs_blocks`).
@@ -38,13 +38,13 @@ impl HashTree {
     ///
     /// # Errors
     /// The superblock is there and makes no sense.
-    pub(crate) fn read(disk: &Disk, partition: &Partition) -> Result<Option<Self>, InspectError> {
+    pub(crate) fn read(disk: &Disk, partition: &Partition) -> Result<Option<Self>, ImageError> {
         if partition.size < TREE_OFFSET + 2 * BLOCK {
             return Ok(None);
         }
         let mut block = vec![0; 512];
         disk.read(partition.offset + TREE_OFFSET, &mut block)?;
-        let fail = |cause: String| InspectError::Damaged {
+        let fail = |cause: String| ImageError::Damaged {
             path: disk.path().to_owned(),
             place: format!("hash tree of partition {}", partition.number),
             cause,
@@ -69,7 +69,7 @@ impl HashTree {
     ///
     /// # Errors
     /// A block is not what its hash says, or cannot be read.
-    pub(crate) fn verify(&self, disk: &Disk, partition: &Partition) -> Result<(), InspectError> {
+    pub(crate) fn verify(&self, disk: &Disk, partition: &Partition) -> Result<(), ImageError> {
         let salt = self.salt_bytes();
         let zeros = hash(&salt, &[0; 4096]);
         let mut place = partition.offset + self.offset + BLOCK;
@@ -90,7 +90,7 @@ impl HashTree {
                 disk.read(start + index * BLOCK, &mut block)?;
                 let found = if block.iter().all(|byte| *byte == 0) { zeros } else { hash(&salt, &block) };
                 if found != hashes[slot..slot + HASH] {
-                    return Err(InspectError::Damaged {
+                    return Err(ImageError::Damaged {
                         path: disk.path().to_owned(),
                         place: format!("partition {}, block {index} of {what}", partition.number),
                         cause: "it is not what its hash says".to_owned(),
@@ -170,7 +170,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::inspect::error::InspectError;
+    use crate::image::ImageError;
 
     #[test]
     fn levels_are_those_of_veritysetup() {
@@ -227,7 +227,7 @@ mod tests {
         file.write_all_at(b"x", 997 * BLOCK + 5).expect("written");
         let error = tree.verify(&disk, &partition).expect_err("changed");
         assert!(
-            matches!(&error, InspectError::Damaged { place, .. } if place == "partition 3, block 997 of /usr"),
+            matches!(&error, ImageError::Damaged { place, .. } if place == "partition 3, block 997 of /usr"),
             "{error}"
         );
         file.write_all_at(b"verity\0\0\x02", TREE_OFFSET).expect("written");

@@ -19,7 +19,7 @@ use crate::host::{CommandExt as _, Entry, Store, Tool};
 /// Counts up when an entry changes in a way that its inputs do not show.
 const FORMAT: &str = "1";
 /// Programs of the host that the script calls.
-const TOOLS: [&str; 5] = ["mke2fs", "mkfs.btrfs", "sha256sum", "tar", "veritysetup"];
+const TOOLS: [&str; 8] = ["mke2fs", "mkfs.btrfs", "mkfs.erofs", "openssl", "sfdisk", "sha256sum", "tar", "veritysetup"];
 
 /// The file systems of a disk, in an entry of the store.
 #[derive(Debug)]
@@ -74,13 +74,18 @@ pub(super) fn build(
     Ok(FileSystems { directory, key, root_hash })
 }
 
-/// What makes the file systems: a script, and the one for the extensions that it calls.
-fn scripts(options: &Options) -> Result<[(&'static str, String); 2], StandinError> {
-    let script = |name: &'static str| match tree::hook(name, options) {
-        Some(text) => Ok((name, text)),
-        None => Err(io("read", Utf8Path::new(name))(std::io::ErrorKind::NotFound.into())),
-    };
-    Ok([script("assemble.sh")?, script("deliver.sh")?])
+/// What makes the file systems: a script, and those that it calls, the last where the era has one.
+fn scripts(options: &Options) -> Result<Vec<(&'static str, String)>, StandinError> {
+    let missing = |name| io("read", Utf8Path::new(name))(std::io::ErrorKind::NotFound.into());
+    let mut scripts = Vec::new();
+    for (name, required) in [("assemble.sh", true), ("deliver.sh", true), ("finish.sh", false)] {
+        match tree::hook(name, options) {
+            Some(text) => scripts.push((name, text)),
+            None if required => return Err(missing(name)),
+            None => {}
+        }
+    }
+    Ok(scripts)
 }
 
 /// The digest of all that goes in.

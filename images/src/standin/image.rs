@@ -96,7 +96,7 @@ pub fn build_image(
             vacancy.commit()?
         }
     };
-    Ok(Image::open(&entry)?)
+    Ok(Image::open(&entry, store, progress)?)
 }
 
 /// The digest of all that goes in.
@@ -234,6 +234,7 @@ fn write_manifest(
             digest: files[Utf8Path::new(DISK)].sha256.clone(),
             facts: facts(options, base, &extensions),
             base: Some(Base { dpkg_status: Utf8PathBuf::from(DPKG_STATUS), ..base.clone() }),
+            release_directory: None,
         },
         packages,
         extensions,

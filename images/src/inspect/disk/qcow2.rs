@@ -18,6 +18,10 @@ const ZERO: u64 = 1;
 /// and how clusters are compressed has a field of its own.
 const DIRTY: u64 = 1;
 const COMPRESSION_TYPE: u64 = 1 << 3;
+/// The header's extension that names the format of what the disk builds on.
+const BACKING_FORMAT: u32 = 0xe279_2aca;
+/// No path of what a disk builds on is longer, in bytes.
+const LONGEST_PATH: usize = 1023;
 /// No first-level table of a disk up to 2 TiB is larger, at clusters of 64 KiB.
 const LARGEST_TABLE: u64 = 32 << 20;
 
@@ -31,6 +35,7 @@ pub(super) struct Qcow2 {
     cluster_bits: u32,
     length: u64,
     is_zstd: bool,
+    backing: Option<Backing>,
     first: Vec<u64>,
     /// the second-level table read last, by its offset
     second: Option<(u64, Vec<u64>)>,
@@ -38,10 +43,31 @@ pub(super) struct Qcow2 {
     cluster: Option<(u64, Vec<u8>)>,
 }
 
+/// What a disk builds on, in the words of its header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Backing {
+    /// a path, from the disk's own directory where it is relative, or an address of another kind
+    pub(super) name: String,
+    /// how that is stored; disks made by old versions of `qemu-img` may not say
+    pub(super) format: Option<String>,
+}
+
+/// What a run of clusters holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// bytes of the disk's own
+    Data,
+    /// zeros, whatever the disk builds on
+    Zeros,
+    /// nothing: what the disk builds on shows, or else zeros
+    Absent,
+}
+
 /// Where the bytes of a cluster are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    Nowhere,
+    Absent,
+    Zeros,
     At(u64),
     Packed(u64),
 }
@@ -64,16 +90,13 @@ impl Qcow2 {
         let mut header = Vec::new();
         let mut reader = &file;
         rustix::fs::seek(reader, rustix::fs::SeekFrom::Start(0))?;
-        reader.by_ref().take(112).read_to_end(&mut header)?;
+        reader.by_ref().take(4096).read_to_end(&mut header)?;
         if header.len() < 72 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let version = be32(&header, 4);
         if !(2..=3).contains(&version) {
             return Err(invalid(format!("version {version} of the format is not known")));
-        }
-        if be64(&header, 8) != 0 {
-            return Err(invalid("it builds on another disk (a backing file), and is no image by itself"));
         }
         if be32(&header, 32) != 0 {
             return Err(invalid("it is encrypted"));
@@ -82,30 +105,21 @@ impl Qcow2 {
         if !(9..=21).contains(&cluster_bits) {
             return Err(invalid(format!("clusters of 2^{cluster_bits} bytes are not possible")));
         }
-        let features = if version == 3 { be64(&header, 72) } else { 0 };
-        if features & !(DIRTY | COMPRESSION_TYPE) != 0 {
-            return Err(invalid(format!("it needs features that are not known ({features:#x})")));
-        }
-        let kind = if features & COMPRESSION_TYPE != 0 { header.get(104).copied().unwrap_or(0) } else { 0 };
-        if kind > 1 {
-            return Err(invalid(format!("the compression {kind} is not known")));
-        }
+        let is_zstd = version == 3 && is_zstd(&header)?;
         let length = be64(&header, 24);
         let first = read_table(&file, be64(&header, 40), u64::from(be32(&header, 36)))?;
         let covered = 1_u64 << (2 * cluster_bits - 3);
         if (first.len() as u64).saturating_mul(covered) < length {
             return Err(invalid(format!("the first-level table is too short for {length} bytes")));
         }
-        Ok(Self {
-            file,
-            version,
-            cluster_bits,
-            length,
-            is_zstd: kind == 1,
-            first,
-            second: None,
-            cluster: None,
-        })
+        let backing = backing(&file, &header, version)?;
+        let (second, cluster) = (None, None);
+        Ok(Self { file, version, cluster_bits, length, is_zstd, backing, first, second, cluster })
+    }
+
+    /// What it builds on, if it does.
+    pub(super) fn backing(&self) -> Option<&Backing> {
+        self.backing.as_ref()
     }
 
     /// The guest's size of it, in bytes.
@@ -117,8 +131,13 @@ impl Qcow2 {
         1 << self.cluster_bits
     }
 
-    /// Reads at an offset in bytes.
-    pub(super) fn read(&mut self, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+    /// Reads at an offset in bytes; `absent` reads what the disk itself has nothing of.
+    pub(super) fn read(
+        &mut self,
+        mut offset: u64,
+        mut buffer: &mut [u8],
+        absent: &dyn Fn(u64, &mut [u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.length) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -127,7 +146,8 @@ impl Qcow2 {
             let left = usize::try_from(self.cluster_size() - within).unwrap_or(usize::MAX);
             let (part, rest) = buffer.split_at_mut(left.min(buffer.len()));
             match self.place(offset)? {
-                Place::Nowhere => part.fill(0),
+                Place::Absent => absent(offset, part)?,
+                Place::Zeros => part.fill(0),
                 Place::At(start) => self.read_plain(start + within, part)?,
                 Place::Packed(entry) => {
                     let start = usize::try_from(within).unwrap_or(0);
@@ -141,20 +161,20 @@ impl Qcow2 {
         Ok(())
     }
 
-    /// Where the next cluster with data begins at or after an offset, or that offset within it.
-    pub(super) fn next_data(&mut self, mut at: u64) -> io::Result<Option<u64>> {
+    /// What is at an offset, and where that ends at the earliest.
+    pub(super) fn extent(&mut self, at: u64) -> io::Result<(Extent, u64)> {
         let covered = 1_u64 << (2 * self.cluster_bits - 3);
-        while at < self.length {
-            let index = usize::try_from(at / covered).unwrap_or(usize::MAX);
-            if self.first.get(index).is_none_or(|entry| entry & OFFSET == 0) {
-                at = (at / covered + 1) * covered;
-            } else if self.place(at)? == Place::Nowhere {
-                at = (at / self.cluster_size() + 1) * self.cluster_size();
-            } else {
-                return Ok(Some(at));
-            }
+        let index = usize::try_from(at / covered).unwrap_or(usize::MAX);
+        let end_of = |size: u64| (at / size).saturating_add(1).saturating_mul(size).min(self.length);
+        if self.first.get(index).is_none_or(|entry| entry & OFFSET == 0) {
+            return Ok((Extent::Absent, end_of(covered)));
         }
-        Ok(None)
+        let end = end_of(self.cluster_size());
+        Ok(match self.place(at)? {
+            Place::Absent => (Extent::Absent, end),
+            Place::Zeros => (Extent::Zeros, end),
+            Place::At(_) | Place::Packed(_) => (Extent::Data, end),
+        })
     }
 
     fn place(&mut self, offset: u64) -> io::Result<Place> {
@@ -162,7 +182,7 @@ impl Qcow2 {
         let index = usize::try_from(offset >> (2 * bits - 3)).unwrap_or(usize::MAX);
         let table = self.first.get(index).copied().unwrap_or(0) & OFFSET;
         if table == 0 {
-            return Ok(Place::Nowhere);
+            return Ok(Place::Absent);
         }
         if self.second.as_ref().is_none_or(|(place, _)| *place != table) {
             self.second = Some((table, read_table(&self.file, table, entries)?));
@@ -171,8 +191,10 @@ impl Qcow2 {
         let entry = self.second.as_ref().and_then(|(_, table)| table.get(index)).copied().unwrap_or(0);
         Ok(if entry & COMPRESSED != 0 {
             Place::Packed(entry)
-        } else if entry & OFFSET == 0 || (self.version >= 3 && entry & ZERO != 0) {
-            Place::Nowhere
+        } else if self.version >= 3 && entry & ZERO != 0 {
+            Place::Zeros
+        } else if entry & OFFSET == 0 {
+            Place::Absent
         } else {
             Place::At(entry & OFFSET)
         })
@@ -214,6 +236,51 @@ impl Qcow2 {
             self.cluster = Some((entry, cluster));
         }
         Ok(self.cluster.as_ref().map_or(&[], |(_, cluster)| cluster.as_slice()))
+    }
+}
+
+/// Whether compressed clusters are so by zstd, of a header of version 3 whose features are known.
+fn is_zstd(header: &[u8]) -> io::Result<bool> {
+    let features = be64(header, 72);
+    if features & !(DIRTY | COMPRESSION_TYPE) != 0 {
+        return Err(invalid(format!("it needs features that are not known ({features:#x})")));
+    }
+    let kind = if features & COMPRESSION_TYPE == 0 { 0 } else { header.get(104).copied().unwrap_or(0) };
+    if kind > 1 {
+        return Err(invalid(format!("the compression {kind} is not known")));
+    }
+    Ok(kind == 1)
+}
+
+/// What the header says that the disk builds on.
+fn backing(file: &File, header: &[u8], version: u32) -> io::Result<Option<Backing>> {
+    let (offset, length) = (be64(header, 8), usize::try_from(be32(header, 16)).unwrap_or(usize::MAX));
+    if offset == 0 || length == 0 {
+        return Ok(None);
+    }
+    if length > LONGEST_PATH {
+        return Err(invalid("the path of what it builds on is too long"));
+    }
+    let mut name = vec![0; length];
+    file.read_exact_at(&mut name, offset)?;
+    let name = String::from_utf8(name).map_err(|_| invalid("the path of what it builds on is not UTF-8"))?;
+    let start = if version == 3 { usize::try_from(be32(header, 100)).unwrap_or(usize::MAX) } else { 72 };
+    Ok(Some(Backing { name, format: backing_format(header, start) }))
+}
+
+/// Looks through the extensions of a header, which are its beginning's last part.
+fn backing_format(header: &[u8], mut at: usize) -> Option<String> {
+    loop {
+        let fields = header.get(at..at.checked_add(8)?)?;
+        let (kind, length) = (be32(fields, 0), usize::try_from(be32(fields, 4)).ok()?);
+        let start = at + 8;
+        if kind == 0 {
+            return None;
+        }
+        if kind == BACKING_FORMAT {
+            return String::from_utf8(header.get(start..start.checked_add(length)?)?.to_vec()).ok();
+        }
+        at = start.checked_add(length.checked_next_multiple_of(8)?)?;
     }
 }
 

@@ -71,17 +71,105 @@ fn every_kind_of_disk_reads_as_the_bytes_it_was_made_from() {
     }
 }
 
+fn tool(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().expect("the program runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes a disk over another, and writes a few patterns to it.
+fn layer(below: &str, format: &str, path: &Utf8Path, version: &str, writes: &[&str]) {
+    let option = format!("compat={version},cluster_size=4096");
+    tool(
+        "qemu-img",
+        &["create", "-q", "-f", "qcow2", "-o", &option, "-F", format, "-b", below, path.as_str()],
+    );
+    for write in writes {
+        tool("qemu-io", &["-f", "qcow2", "-c", write, path.as_str()]);
+    }
+}
+
+/// The content with what marks a disk with a partition table.
+fn partitioned() -> Vec<u8> {
+    let mut bytes = content();
+    bytes[512..520].copy_from_slice(b"EFI PART");
+    bytes
+}
+
 #[test]
-fn a_disk_that_builds_on_another_is_refused_with_the_reason() {
+fn a_disk_that_builds_on_others_reads_as_qemu_reads_it() {
     let (_scratch, directory) = scratch();
-    let (raw, overlay) = (directory.join("raw"), directory.join("overlay"));
-    fs::write(&raw, content()).expect("written");
-    let status = Command::new("qemu-img")
-        .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b", raw.as_str(), overlay.as_str()])
-        .status();
-    assert!(status.expect("qemu-img runs").success());
-    let error = Disk::open(&overlay).expect_err("an overlay").to_string();
-    assert!(error.contains("backing file") && error.contains("overlay"), "{error}");
+    fs::write(directory.join("raw"), partitioned()).expect("written");
+    let (middle, top) = (directory.join("middle"), directory.join("top"));
+    layer("raw", "raw", &middle, "1.1", &["write -q -P 0x11 90000 30000", "write -q -z 300000 90000"]);
+    layer(middle.as_str(), "qcow2", &top, "0.10", &["write -q -P 0x22 100000 10"]);
+    // Larger than what it builds on.
+    tool("qemu-img", &["resize", "-q", top.as_str(), "5M"]);
+    tool("qemu-io", &["-f", "qcow2", "-c", "write -q -P 0x33 5000000 10", top.as_str()]);
+    let expected = directory.join("expected");
+    tool("qemu-img", &["convert", "-O", "raw", top.as_str(), expected.as_str()]);
+    let expected = fs::read(expected).expect("read");
+    let disk = Disk::open(&top).expect("opened");
+    assert_eq!(disk.files(), [&top, &directory.join("middle"), &directory.join("raw")]);
+    let mut found = vec![1; expected.len()];
+    disk.read(0, &mut found).expect("read");
+    assert!(found == expected, "the bytes differ");
+    let copy = directory.join("copy");
+    disk.extract(0, disk.length(), &copy).expect("extracted");
+    assert!(fs::read(copy).expect("read") == expected, "the copy differs");
+    assert!(disk.is_empty(310_000, 70_000).expect("read"), "zeros hide what is below");
+    assert!(!disk.is_empty(4_900_000, 200_000).expect("read"));
+}
+
+#[test]
+fn what_claims_to_be_larger_than_any_image_is_not_looked_through() {
+    let (_scratch, directory) = scratch();
+    let path = directory.join("large");
+    File::create(&path).and_then(|file| file.set_len(LARGEST_PART + 1)).expect("created");
+    let disk = Disk::open(&path).expect("opened");
+    assert!(disk.is_empty(0, LARGEST_PART).expect("a hole"));
+    let error =
+        disk.extract(0, LARGEST_PART + 1, &directory.join("copy")).expect_err("too large").to_string();
+    assert!(error.ends_with("byte 0: a partition of 17179869185 bytes is too large"), "{error}");
+    assert!(disk.is_empty(0, LARGEST_PART + 1).is_err());
+}
+
+#[test]
+fn what_is_no_disk_is_not_built_on() {
+    let (_scratch, directory) = scratch();
+    let at = |name: &str| directory.join(name);
+    fs::write(at("secret"), [b's'; 5000]).expect("written");
+    fs::write(at("short"), "s").expect("written");
+    fs::write(at("raw"), partitioned()).expect("written");
+    fs::write(at("disguised"), [&qcow2::MAGIC, &partitioned()[4..]].concat()).expect("written");
+    tool("mkfifo", &[at("pipe").as_str()]);
+    layer("raw", "raw", &at("good"), "1.1", &[]);
+    let refused = |below: &str, format: Option<&str>| {
+        let path = at("layer");
+        let mut arguments = vec!["rebase", "-u", "-b", below];
+        arguments.extend(format.map(|format| ["-F", format]).into_iter().flatten());
+        fs::copy(at("good"), &path).expect("copied");
+        arguments.push(path.as_str());
+        tool("qemu-img", &arguments);
+        let error = Disk::open(&path).expect_err(below);
+        assert!(matches!(&error, ImageError::Backing { below: named, .. } if named == below), "{error}");
+        assert!(error.hint().is_some());
+        error.to_string()
+    };
+    for (below, format) in
+        [("secret", "raw"), ("secret", "qcow2"), ("short", "raw"), ("disguised", "raw"), ("good", "raw")]
+    {
+        assert!(refused(below, Some(format)).ends_with("that is no disk of the format that it says"));
+    }
+    for below in ["pipe", "/dev/zero", "."] {
+        assert!(refused(below, Some("raw")).ends_with("that is not a regular file"), "{below}");
+    }
+    for below in ["nbd://localhost/disk", "json:{}", "fd:3"] {
+        assert!(refused(below, Some("raw")).ends_with("that is not the path of a file"), "{below}");
+    }
+    assert!(refused("gone", Some("raw")).contains("No such file"));
+    assert!(refused("raw", Some("vmdk")).ends_with("its format `vmdk` is not known"));
+    assert!(refused("layer", Some("qcow2")).ends_with("there are too many disks below each other"));
+    assert!(Disk::open(&at("pipe")).is_err(), "a pipe is waited for");
 }
 
 proptest! {

@@ -19,7 +19,7 @@ for extension in "$@"; do
         cp -R -P "$path/usr/share" "$image/usr/"
         mv "$image/usr/share/torcx/manifest.json" "$image/.torcx/manifest.json"
         rm -rf "$image/usr/share/torcx" "$image/lib/extension-release.d"
-        version=$(sed -n 's/^docker\.io \([0-9.]*\).*/\1/p' "${path}_packages.txt")
+        version=$(sed -n 's/^docker\.io-\([0-9.]*\).*/\1/p' "${path}_packages.txt")
         # Not compressed: it is unpacked at each boot, by a processor that may be emulated.
         tar -C "$image" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -cf - . |
             chroot "$tree" pigz -0 -n > "$store/docker:$version.torcx.tgz"
@@ -33,4 +33,5 @@ for extension in "$@"; do
         ;;
     esac
 done
+find "$store" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 chown -R 0:0 "$store" "$tree/oem"

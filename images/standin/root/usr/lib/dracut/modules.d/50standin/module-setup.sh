@@ -42,9 +42,11 @@ install() {
     inst_simple "$moddir/verity.rules" /usr/lib/udev/rules.d/11-verity.rules
 
     inst_simple "$moddir/oem.mount" "$systemdsystemunitdir/oem.mount"
-    inst_script "$moddir/initrd-setup-root" /usr/sbin/initrd-setup-root
-    inst_simple "$moddir/initrd-setup-root.service" "$systemdsystemunitdir/initrd-setup-root.service"
-    standin_require initrd-setup-root.service initrd.target
+    for unit in initrd-setup-root initrd-setup-root-after-ignition; do
+        inst_script "$moddir/$unit" "/usr/sbin/$unit"
+        inst_simple "$moddir/$unit.service" "$systemdsystemunitdir/$unit.service"
+        standin_require "$unit.service" initrd.target
+    done
     mkdir -p "$initdir/oem"
 
     inst_simple "$moddir/ignition-console.service" "$systemdsystemunitdir/ignition-console.service"

@@ -5,9 +5,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::host::{CommandError, MissingTool, StoreError};
 
-/// An image cannot be looked into, or is not built like one.
+/// A path leads to no image, or the image cannot be looked into.
 #[derive(Debug, thiserror::Error)]
-pub enum InspectError {
+pub enum ImageError {
     /// a file operation failed
     #[error("cannot {action} `{path}`")]
     Io {
@@ -42,6 +42,22 @@ pub enum InspectError {
         /// what is wrong there
         cause: String,
     },
+    /// a directory without a disk
+    #[error("`{0}` holds no image: none of the disks of a release is there")]
+    NoDisk(Utf8PathBuf),
+    /// a disk that is packed in a way that releases are not
+    #[error("`{0}` is compressed, and not with bzip2 as a release's disks are")]
+    Compressed(Utf8PathBuf),
+    /// a disk builds on something that is no disk, or cannot be told
+    #[error("`{path}` builds on `{below}`: {cause}")]
+    Backing {
+        /// the disk
+        path: Utf8PathBuf,
+        /// what it says it builds on
+        below: String,
+        /// why that is not read
+        cause: String,
+    },
     /// the disk has no partition that holds /usr
     #[error("`{0}` has no partition `USR-A`: it is no Flatcar image")]
     NoUsr(Utf8PathBuf),
@@ -54,8 +70,8 @@ pub enum InspectError {
     /// nothing tells what it runs on
     #[error("`{0}`: nothing tells whether it is for amd64 or arm64")]
     NoArchitecture(Utf8PathBuf),
-    /// a package database's base is not of the image
-    #[error("`{base}` is of {found}, and the image of {expected}")]
+    /// the base beside an image is another's
+    #[error("`{base}` is the base of {found}, and the image is {expected}")]
     OtherBase {
         /// the base
         base: Utf8PathBuf,
@@ -64,9 +80,6 @@ pub enum InspectError {
         /// the image's
         expected: String,
     },
-    /// a base without a package database
-    #[error("`{0}` holds neither `var/lib/dpkg/status` nor `var/db/pkg`")]
-    NoDatabase(Utf8PathBuf),
     /// a base of Debian packages that does not say where they are from
     #[error(
         "`{0}` holds Debian packages and no `usr/share/loadgauge/archive.json` that says where they are from"
@@ -74,11 +87,23 @@ pub enum InspectError {
     NoArchive(Utf8PathBuf),
 }
 
-impl InspectError {
+impl ImageError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Tool(error) => error.hint(),
+            Self::NoDisk(_) => {
+                Some("make an image with `loadgauge image build`, or name a Flatcar disk".to_owned())
+            }
+            Self::Compressed(_) => Some("unpack it".to_owned()),
+            Self::Backing { path, .. } => Some(format!(
+                "if you trust it, make one of it that builds on nothing: qemu-img convert -O qcow2 {} NEW",
+                crate::host::quote(path.as_str())
+            )),
+            Self::Store(_) => Some("set LOADGAUGE_CACHE to a directory that can be written".to_owned()),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("make an image with `loadgauge image build`".to_owned())
+            }
             Self::Damaged { .. } | Self::NoOsRelease(_) => {
                 Some("download or make the image again, and compare its digest".to_owned())
             }
@@ -89,14 +114,14 @@ impl InspectError {
             Self::OtherBase { base, .. } => {
                 Some(format!("put the base of the image's own release beside it, or remove {base}"))
             }
-            Self::NoDatabase(_) | Self::NoArchive(_) => Some("download or make the base again".to_owned()),
+            Self::NoArchive(_) => Some("download or make the base again".to_owned()),
             _ => None,
         }
     }
 }
 
 /// Makes an error of a file operation, for `map_err`.
-pub(crate) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> InspectError + use<> {
+pub(crate) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> ImageError + use<> {
     let path = path.to_owned();
-    move |source| InspectError::Io { action, path, source }
+    move |source| ImageError::Io { action, path, source }
 }

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+use camino::Utf8Path;
+
+use super::disk::Disk;
+use crate::digest::Inputs;
+use crate::host::{Algorithm, Store, kept_digest};
+use crate::image::{ImageError, io};
+
+/// The SHA-256 of a disk's file in hex; of a disk that builds on others, one over all of theirs.
+///
+/// # Errors
+/// A file cannot be read.
+pub(super) fn of_disk(disk: &Disk, store: &Store) -> Result<String, ImageError> {
+    let digests = disk.files().into_iter().map(|file| of_file(file, store)).collect::<Result<Vec<_>, _>>()?;
+    if let [digest] = digests.as_slice() {
+        return Ok(digest.clone());
+    }
+    let mut inputs = Inputs::default();
+    for digest in digests {
+        inputs.add("layer", digest);
+    }
+    Ok(inputs.finish())
+}
+
+/// The SHA-256 of a file in hex, computed once.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn of_file(path: &Utf8Path, store: &Store) -> Result<String, ImageError> {
+    kept_digest(path, Algorithm::Sha256, store).map_err(io("read", path))
+}

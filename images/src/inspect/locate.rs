@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::fs::{self, File};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+
+use bzip2::read::MultiBzDecoder;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::identity;
+use crate::digest::Inputs;
+use crate::host::{Entry, Store};
+use crate::image::{ImageError, io as failed};
+
+/// Disks by their names on a release server, the best first.
+const DISKS: [&str; 4] = [
+    "flatcar_production_qemu_image.img",
+    "flatcar_production_qemu_uefi_image.img",
+    "flatcar_production_qemu_uefi_secure_image.img",
+    "flatcar_production_image.bin",
+];
+const COMPRESSED: &str = ".bz2";
+/// Bytes that are unpacked at once; those of them that are all zeros become a hole.
+const BLOCK: usize = 1 << 20;
+
+/// What a path leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Located {
+    /// the disk, not compressed
+    pub(super) disk: Utf8PathBuf,
+    /// where the files of its release lie
+    pub(super) directory: Utf8PathBuf,
+}
+
+/// Finds the disk that is meant by a path: a disk, a disk packed by bzip2, or the directory of a
+/// release. What is packed is unpacked into the store once; `progress` is told.
+///
+/// # Errors
+/// There is none, or it cannot be unpacked.
+pub(super) fn locate(path: &Utf8Path, store: &Store, progress: &dyn Fn(&str)) -> Result<Located, ImageError> {
+    let path = camino::absolute_utf8(path).map_err(failed("find", path))?;
+    let file = if fs::metadata(&path).map_err(failed("open", &path))?.is_dir() {
+        find(&path).ok_or_else(|| ImageError::NoDisk(path.clone()))?
+    } else {
+        path
+    };
+    let directory = file.parent().unwrap_or(Utf8Path::new("/")).to_owned();
+    let mut magic = Vec::new();
+    let reader = File::open(&file).map_err(failed("open", &file))?;
+    reader.take(4).read_to_end(&mut magic).map_err(failed("read", &file))?;
+    let disk = match magic.as_slice() {
+        [b'B', b'Z', b'h', _] => unpack(&file, store, progress)?,
+        [0x1f, 0x8b, ..] | [0xfd, b'7', b'z', b'X'] | [0x28, 0xb5, 0x2f, 0xfd] => {
+            return Err(ImageError::Compressed(file));
+        }
+        _ => file,
+    };
+    Ok(Located { disk, directory })
+}
+
+/// The disk in the directory of a release.
+fn find(directory: &Utf8Path) -> Option<Utf8PathBuf> {
+    let plain = DISKS.into_iter().map(|name| directory.join(name));
+    let compressed = DISKS.into_iter().map(|name| directory.join(format!("{name}{COMPRESSED}")));
+    plain.chain(compressed).find(|path| path.is_file())
+}
+
+/// Unpacks a disk into the store, or finds it there.
+fn unpack(file: &Utf8Path, store: &Store, progress: &dyn Fn(&str)) -> Result<Utf8PathBuf, ImageError> {
+    let mut inputs = Inputs::default();
+    inputs.add("packed", identity::of_file(file, store)?);
+    let name = file.file_name().unwrap_or("disk");
+    let name = name.strip_suffix(COMPRESSED).unwrap_or(name);
+    inputs.add("name", name);
+    match store.entry("unpacked", &inputs.finish())? {
+        Entry::Ready(entry) => Ok(entry.join(name)),
+        Entry::Vacant(vacancy) => {
+            let target = vacancy.directory().join(name);
+            let length = fs::metadata(file).map_err(failed("open", file))?.len();
+            let source = Watched {
+                file: File::open(file).map_err(failed("open", file))?,
+                done: 0,
+                length,
+                told: 0,
+                name,
+                progress,
+            };
+            copy(MultiBzDecoder::new(source), &target).map_err(failed("unpack", file))?;
+            Ok(vacancy.commit()?.join(name))
+        }
+    }
+}
+
+/// Copies to a new file with holes where all is zero.
+fn copy(mut source: impl Read, target: &Utf8Path) -> io::Result<()> {
+    let mut file = File::create_new(target)?;
+    let (mut block, mut length) = (vec![0; BLOCK], 0);
+    loop {
+        let mut count = 0;
+        while count < BLOCK {
+            match source.read(&mut block[count..])? {
+                0 => break,
+                more => count += more,
+            }
+        }
+        if count == 0 {
+            return file.set_len(length);
+        }
+        if block[..count].iter().any(|byte| *byte != 0) {
+            file.seek(SeekFrom::Start(length))?;
+            file.write_all(&block[..count])?;
+        }
+        length += count as u64;
+    }
+}
+
+/// A file that tells how much of it was read, at every tenth.
+struct Watched<'a> {
+    file: File,
+    done: u64,
+    length: u64,
+    told: u64,
+    name: &'a str,
+    progress: &'a dyn Fn(&str),
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.done += count as u64;
+        let tenth = self.done * 10 / self.length.max(1);
+        if tenth > self.told {
+            self.told = tenth;
+            (self.progress)(&format!("unpacking {}: {}0 %", self.name, tenth));
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use bzip2::Compression;
+    use bzip2::write::BzEncoder;
+
+    use super::*;
+
+    fn scratch() -> (tempfile::TempDir, Utf8PathBuf, Store) {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = Utf8PathBuf::from_path_buf(scratch.path().to_owned()).expect("UTF-8");
+        let release = path.join("release");
+        fs::create_dir(&release).expect("made");
+        (scratch, release, Store::at(path.join("store")))
+    }
+
+    fn packed(parts: &[&[u8]]) -> Vec<u8> {
+        let pack = |part: &&[u8]| {
+            let mut encoder = BzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(part).expect("packed");
+            encoder.finish().expect("packed")
+        };
+        parts.iter().flat_map(pack).collect()
+    }
+
+    #[test]
+    fn a_compressed_disk_of_many_streams_is_unpacked_once_and_keeps_its_directory() {
+        let (_scratch, release, store) = scratch();
+        let file = release.join("flatcar_production_image.bin.bz2");
+        let content = [vec![0; 3 << 20], b"end".to_vec(), vec![0; 5]].concat();
+        fs::write(&file, packed(&[&content[..100], &content[100..]])).expect("written");
+        let told = RefCell::new(Vec::new());
+        let tell = |text: &str| told.borrow_mut().push(text.to_owned());
+        let first = locate(&release, &store, &tell).expect("located");
+        assert!(fs::read(&first.disk).expect("read") == content);
+        assert_eq!(first.directory, release);
+        assert_eq!(
+            told.borrow().last().map(String::as_str),
+            Some("unpacking flatcar_production_image.bin: 100 %")
+        );
+        told.borrow_mut().clear();
+        assert_eq!(locate(&file, &store, &tell).expect("located"), first);
+        assert!(told.borrow().is_empty());
+        fs::write(&file, &packed(&[&content])[..40]).expect("written");
+        assert!(locate(&file, &store, &tell).is_err(), "half a stream is no disk");
+    }
+
+    #[test]
+    fn the_disk_for_qemu_is_preferred_and_what_cannot_be_unpacked_refused() {
+        let (_scratch, release, store) = scratch();
+        let located = |path: &Utf8Path| locate(path, &store, &|_| ());
+        assert!(matches!(located(&release), Err(ImageError::NoDisk(path)) if path == release));
+        for name in ["flatcar_production_image.bin", "flatcar_production_qemu_image.img"] {
+            fs::write(release.join(name), "disk").expect("written");
+            assert_eq!(located(&release).expect("located").disk, release.join(name));
+        }
+        let other = release.join("disk.gz");
+        fs::write(&other, [0x1f, 0x8b, 8, 0]).expect("written");
+        assert!(matches!(located(&other), Err(ImageError::Compressed(path)) if path == other));
+    }
+}
