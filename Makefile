@@ -61,7 +61,7 @@ documentation:
 
 # Those that the tests boot; the last one is what `loadgauge run` takes.
 image: build
-	$(LOADGAUGE) image build --release 3654.0.0 --release 4593.2.0
+	$(LOADGAUGE) image build --release 3654.0.0 --release 4790.0.0 --release 4593.2.0
 
 # Everything that boots one. The tests stand apart by a feature, so that `cargo test` alone does
 # not need an image.

@@ -15,7 +15,7 @@ use loadgauge_images::Image;
 use loadgauge_images::host::Store;
 
 /// One of each era that there is an image of: `loadgauge image build --release ..`.
-const RELEASES: [&str; 2] = ["3654.0.0", "4593.2.0"];
+const RELEASES: [&str; 3] = ["3654.0.0", "4593.2.0", "4790.0.0"];
 
 /// A directory with an image of its own, a layer above that of a release.
 struct Layer {
