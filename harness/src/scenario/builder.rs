@@ -11,6 +11,8 @@ pub fn builder<'a>(
     store: &'a Store,
     progress: &'a dyn Fn(&str),
 ) -> impl Fn(&Order<'_>) -> Result<Extension, BuildFailure> + 'a {
+    // What lies in the image is the same for all of them.
+    let target = Target::of_image(image);
     move |order| {
         let recipe = Recipe::load(order.recipe).map_err(BuildError::from)?;
         let recipe = match order.name {
@@ -18,7 +20,7 @@ pub fn builder<'a>(
             None => recipe,
         };
         let format = recipe.format(order.format);
-        let built = build(&recipe, &Target::of_image(image), format, store, progress)?;
+        let built = build(&recipe, &target, format, store, progress)?;
         for warning in &built.warnings {
             tracing::warn!(extension = %built.extension.name, "{warning}");
         }

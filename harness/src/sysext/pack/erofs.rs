@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::process::Stdio;
 
 use camino::Utf8Path;
-use loadgauge_images::host::{CommandError, CommandExt as _, Tool};
+use loadgauge_images::host::{CommandExt as _, Tool};
 
+use super::help::said;
 use super::options::ErofsCompression;
 use super::{Identity, PackError};
 use crate::sysext::stage::Staged;
@@ -41,13 +41,7 @@ pub(super) fn check(compression: ErofsCompression) -> Result<(), PackError> {
     if compression == ErofsCompression::None {
         return Ok(());
     }
-    let mut command = Tool::find("mkfs.erofs")?.command();
-    let output = command
-        .arg("--help")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| CommandError::Start { command: command.line(), source })?;
-    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let text = said("mkfs.erofs", "--help")?;
     if offers(&text, &compression.to_string()) {
         return Ok(());
     }

@@ -13,6 +13,7 @@ mod erofs;
 mod error;
 mod ext4;
 mod gpt;
+mod help;
 mod identity;
 mod options;
 mod packing;

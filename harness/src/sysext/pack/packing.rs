@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::process::Stdio;
 
 use camino::Utf8Path;
 use loadgauge_images::Architecture;
-use loadgauge_images::host::{CommandError, CommandExt as _, Tool};
 
+use super::help::said;
 use super::options::{Packing, SquashfsCompression};
 use super::{Identity, PackError, btrfs, ddi, directory, erofs, ext4, squashfs};
 use crate::sysext::Format;
@@ -66,21 +65,12 @@ pub fn packer(format: Format, packing: &Packing) -> Result<String, PackError> {
     if format == Format::Erofs {
         erofs::check(packing.erofs().0)?;
     }
-    let mut command = Tool::find(name)?.command();
-    // Not through `run`: mkfs.erofs 1.5 says its version and then fails, as it knows no option
-    // for it.
-    let output = command
-        .arg(argument)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| CommandError::Start { command: command.line(), source })?;
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
+    let text = said(name, argument)?;
     let says_version = |line: &&str| {
         line.split('.').any(|part| part.ends_with(|c: char| c.is_ascii_digit())) && line.contains(name)
     };
     text.lines()
         .find(says_version)
         .map(|line| line.trim().to_owned())
-        .ok_or_else(|| PackError::NoVersion { command: command.line() })
+        .ok_or_else(|| PackError::NoVersion { command: format!("{name} {argument}") })
 }
