@@ -13,7 +13,7 @@ export LOADGAUGE_IGNITION_VALIDATE := $(CURDIR)/$(IGNITION_ORACLE)/usr/bin/ignit
 help:
 	@echo 'make run    install host tools, build, make the stand-in image, run the default scenarios'
 	@echo 'make test   the same preparation, then every test, those that boot guests included'
-	@echo 'make bench  what building and starting cost, beside the tools that do the same alone'
+	@echo 'make bench  what building and starts cost, beside the tools that do the same alone'
 	@echo 'make fuzz   broken inputs for whatever reads foreign bytes, half a minute for each'
 
 run: build
@@ -62,7 +62,7 @@ documentation:
 
 # Those that the tests boot; the last one is what `loadgauge run` takes.
 image: build
-	$(LOADGAUGE) image build --release 3654.0.0 --release 4593.2.0
+	$(LOADGAUGE) image build --release 3654.0.0 --release 4790.0.0 --release 4593.2.0
 
 # Everything that boots one. The tests stand apart by a feature, so that `cargo test` alone does
 # not need an image.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Extensions from Debian packages: the real apt-get and dpkg-deb over an archive of the test's
-//! own, signed with a key of its own.
+//! Extensions from Debian packages: packages that the real dpkg-deb made, in an archive of the
+//! test's own, signed with a key of its own.
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::fs;
@@ -268,7 +268,86 @@ fn a_package_that_was_changed_after_signing_is_refused() {
     fs::write(&deb, bytes).expect("written");
     let error =
         place.build(&place.recipe("extras", "[[debian]]\npackages = [\"extras\"]\n")).expect_err("refused");
-    assert!(complaint(&place, &error).contains("Hash Sum mismatch"), "{}", complaint(&place, &error));
+    assert!(complaint(&place, &error).contains("has the SHA-256"), "{}", complaint(&place, &error));
+}
+
+/// The archive with another Release file, signed by a new key that the base trusts.
+fn republish(place: &Place, change: impl Fn(&str) -> String) {
+    let root = place.path("");
+    let release = change(&fs::read_to_string(root.join("Release")).expect("read"));
+    fs::write(root.join("Release"), release).expect("written");
+    sign(&root, &place.path("archive/dists/test/InRelease"), "key.gpg");
+}
+
+#[test]
+fn a_compressed_index_under_its_digest_and_a_signature_of_its_own_will_do() {
+    let place = Place::new();
+    let suite = place.path("archive/dists/test");
+    let index = suite.join("main/binary-amd64/Packages");
+    let packed = liblzma::encode_all(&fs::read(&index).expect("read")[..], 1).expect("compressed");
+    fs::remove_file(&index).expect("removed");
+    let digest = hex::encode(Sha256::digest(&packed));
+    let by_hash = suite.join("main/binary-amd64/by-hash/SHA256");
+    fs::create_dir_all(&by_hash).expect("made");
+    fs::write(by_hash.join(&digest), &packed).expect("written");
+    republish(&place, |release| {
+        format!("Acquire-By-Hash: yes\n{release} {digest} {} main/binary-amd64/Packages.xz\n", packed.len())
+    });
+    let recipe = place.recipe("engine", ENGINE);
+    assert_eq!(names(&place.build(&recipe).expect("built")), ["engine", "runtime"]);
+    // And without InRelease, which older archives do not have.
+    let home = tempfile::tempdir_in("/tmp").expect("a directory");
+    let gpg = || {
+        let mut command = Command::new("gpg");
+        command.args(["--batch", "--quiet", "--yes", "--pinentry-mode=loopback", "--passphrase="]);
+        command.arg("--homedir").arg(home.path());
+        command
+    };
+    run(gpg().args(["--quick-generate-key", "test <t@example.org>", "ed25519", "sign", "never"]));
+    fs::write(place.path("key.gpg"), run(gpg().arg("--export"))).expect("written");
+    fs::copy(place.path("Release"), suite.join("Release")).expect("copied");
+    run(gpg()
+        .args(["--detach-sign", "--armor", "--output"])
+        .arg(suite.join("Release.gpg"))
+        .arg(suite.join("Release")));
+    run(Command::new("gpgconf").arg("--homedir").arg(home.path()).args(["--kill", "all"]));
+    fs::remove_file(suite.join("InRelease")).expect("removed");
+    fs::remove_dir_all(place.path("cache")).expect("removed");
+    assert_eq!(names(&place.build(&recipe).expect("built")), ["engine", "runtime"]);
+    fs::write(suite.join("Release"), "Suite: test\n").expect("written");
+    fs::remove_dir_all(place.path("cache")).expect("removed");
+    let error = place.build(&recipe).expect_err("changed after it was signed");
+    assert!(complaint(&place, &error).contains("it was changed"), "{}", complaint(&place, &error));
+}
+
+#[test]
+fn lists_that_are_not_those_that_were_signed_are_refused() {
+    let refused = |change: &dyn Fn(&Place)| {
+        let place = Place::new();
+        change(&place);
+        let error = place.build(&place.recipe("engine", ENGINE)).expect_err("refused");
+        assert!(error.is_host(), "{error}");
+        complaint(&place, &error)
+    };
+    let index = refused(&|place| {
+        let index = place.path("archive/dists/test/main/binary-amd64/Packages");
+        let text = fs::read_to_string(&index).expect("read").replace("1.7-3", "9.7-3");
+        fs::write(index, text).expect("written");
+    });
+    assert!(
+        index.contains("cannot fetch `main/binary-amd64/Packages`") && index.contains("SHA-256"),
+        "{index}"
+    );
+    let suite = refused(&|place| republish(place, |release| release.replace(": test\n", ": other\n")));
+    assert!(suite.contains("says that it is `other`"), "{suite}");
+    let component = refused(&|place| republish(place, |release| release.replace("main/", "contrib/")));
+    assert!(component.contains("no packages in `main` for amd64"), "{component}");
+    let gone = refused(&|place| fs::remove_file(place.path("archive/pool/engine.deb")).expect("removed"));
+    assert!(gone.contains("cannot fetch engine 2:1.0-1") && gone.contains("`apt-lists`"), "{gone}");
+    let unsigned = refused(&|place| {
+        fs::copy(place.path("Release"), place.path("archive/dists/test/InRelease")).expect("copied");
+    });
+    assert!(unsigned.contains("cannot trust"), "{unsigned}");
 }
 
 #[test]

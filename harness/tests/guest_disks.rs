@@ -10,7 +10,7 @@ use loadgauge_images::host::Store;
 use serde_json::Value;
 
 /// The images that are looked at: `loadgauge image build --release ..`.
-const RELEASES: [&str; 2] = ["3654.0.0", "4593.2.0"];
+const RELEASES: [&str; 3] = ["3654.0.0", "4593.2.0", "4790.0.0"];
 /// Where the hash tree of /usr begins in its partition, in bytes.
 const TREE: &str = "1065345024";
 

@@ -82,3 +82,64 @@ fn a_bad_hash_ends_the_scenario() {
     let fault = dies("bad-hash.toml", "Failed to start ", &["hash verification failed", "not reached"]);
     assert!(matches!(fault, Fault::Initrd { .. }), "{fault:?}");
 }
+
+/// How long it may take from the guest being up, so from the cause or a little before it, until it is
+/// told that the guest can no longer be asked: what is slow to answer is looked at after ten seconds.
+const SILENCE: Duration = Duration::from_secs(75);
+/// Guests that are up and cannot be asked, and a word of why.
+const CUT_OFF: [(&str, &str); 3] = [
+    ("no-ssh", "the guest says that it is up"),
+    ("ssh-dies", "nothing listens on the guest's port 22"),
+    ("network-gone", "a command is not answered"),
+];
+
+#[test]
+fn a_guest_that_can_no_longer_be_asked_is_told_with_its_cause_and_the_others_go_on() {
+    let mut scenarios = CUT_OFF.map(|(name, _)| format!("{name}.toml")).to_vec();
+    scenarios.push("clock-set.toml".to_owned());
+    let run = GuestRun::of(&scenarios.iter().map(String::as_str).collect::<Vec<_>>()).finish();
+    run.assert(1, &["verdict: failed"]);
+    let events = run.events();
+    for (name, word) in CUT_OFF {
+        let EventKind::ScenarioFinished { outcome, cause, .. } = run.end_of(name) else { unreachable!() };
+        assert_eq!(outcome, Outcome::Failed, "`{name}`; the run said:\n{}", run.words());
+        let fault = cause.and_then(|cause| cause.fault);
+        let told = match &fault {
+            Some(Fault::Ssh { what, .. }) => what,
+            other => panic!("`{name}`: {other:?}; the run said:\n{}", run.words()),
+        };
+        assert!(told.contains(word), "`{name}`: {told}");
+        let at = |wanted: fn(&EventKind) -> Option<&str>| {
+            let of = |kind: &EventKind| wanted(kind) == Some(name);
+            events.iter().filter(|event| of(&event.kind)).map(|event| event.time_us).next_back()
+        };
+        let up = at(|kind| match kind {
+            EventKind::MachineReady { scenario, .. } => Some(scenario),
+            _ => None,
+        });
+        let end = at(|kind| match kind {
+            EventKind::ScenarioFinished { scenario, .. } => Some(scenario),
+            _ => None,
+        });
+        let after = Duration::from_micros(end.expect("an end") - up.expect("it was up"));
+        assert!(after < SILENCE, "`{name}`: it took {after:?} to tell: {told}");
+    }
+    clock_is_told(&run);
+}
+
+/// Its checks are judged as ever, and the sweep tells that its clock is wrong.
+fn clock_is_told(run: &guest_run::Finished) {
+    let steps = run.events().into_iter().filter_map(|event| match event.kind {
+        EventKind::StepFinished { scenario, summary, outcome, finding, .. } if scenario == "clock-set" => {
+            Some((summary, outcome, finding.map(|finding| finding.found).unwrap_or_default()))
+        }
+        _ => None,
+    });
+    let (failed, others): (Vec<_>, Vec<_>) =
+        steps.partition(|(summary, ..)| summary == "sweep: the clock is right");
+    assert!(others.iter().all(|(_, outcome, _)| *outcome == Outcome::Passed), "{others:?}");
+    assert!(!others.is_empty(), "the run said:\n{}", run.words());
+    let [(_, Outcome::Failed, found)] = failed.as_slice() else { panic!("{failed:?}") };
+    let seconds: u64 = found.split(' ').find_map(|word| word.parse().ok()).unwrap_or_default();
+    assert!(seconds.abs_diff(86_400) < 120 && found.contains("ahead"), "{found}");
+}

@@ -15,7 +15,7 @@ use loadgauge_images::Image;
 use loadgauge_images::host::Store;
 
 /// One of each era that there is an image of: `loadgauge image build --release ..`.
-const RELEASES: [&str; 2] = ["3654.0.0", "4593.2.0"];
+const RELEASES: [&str; 3] = ["3654.0.0", "4593.2.0", "4790.0.0"];
 
 /// A directory with an image of its own, a layer above that of a release.
 struct Layer {
@@ -87,32 +87,72 @@ fn the_disk_and_the_boot_are_flatcars_by_uefi() {
     boot_all("uefi");
 }
 
-#[test]
-fn the_oldest_era_has_docker_from_torcx_and_passes_over_what_it_cannot_run() {
-    let layer = Layer::new(RELEASES[0], None);
-    let run = run_on(&layer.directory, &["docker.*", "containerd-disabled"]);
+/// Runs scenarios of the catalogue on a release: the names of those that passed, and why others
+/// were skipped.
+fn run_catalogue(release: &str, patterns: &[&str]) -> (Vec<String>, Vec<String>) {
+    let layer = Layer::new(release, None);
+    let run = run_on(&layer.directory, patterns);
     run.assert(0, &["verdict: passed"]);
-    let mut skipped: Vec<String> = run
-        .events()
-        .into_iter()
-        .filter_map(|event| match event.kind {
-            EventKind::ScenarioSkipped { scenario, reason } => Some(format!("{scenario}: {reason}")),
-            _ => None,
-        })
-        .collect();
+    let (mut passed, mut skipped) = (Vec::new(), Vec::new());
+    for event in run.events() {
+        match event.kind {
+            EventKind::ScenarioSkipped { scenario, reason } => skipped.push(format!("{scenario}: {reason}")),
+            EventKind::ScenarioFinished { scenario, outcome, .. } => {
+                assert_eq!(outcome, Outcome::Passed, "`{scenario}`");
+                passed.push(scenario);
+            }
+            _ => {}
+        }
+    }
+    passed.sort();
     skipped.sort();
-    let reason = "needs an image of era sysext or initrd, this one is of era torcx";
-    let expected = ["containerd-disabled", "docker-replace", "docker-vendor"];
-    assert_eq!(skipped, expected.map(|name| format!("{name}: {reason}")));
-    let EventKind::ScenarioFinished { outcome, .. } = run.end_of("docker-torcx") else { unreachable!() };
-    assert_eq!(outcome, Outcome::Passed);
+    (passed, skipped)
 }
 
 #[test]
+fn the_oldest_era_has_docker_from_torcx_and_passes_over_what_it_cannot_run() {
+    let (passed, skipped) = run_catalogue(RELEASES[0], &["docker.*", "containerd-disabled"]);
+    assert_eq!(passed, ["docker-torcx", "docker-torcx-masked", "docker-torcx-replace"]);
+    let reason = "needs an image of era sysext or initrd, this one is of era torcx";
+    let expected = ["containerd-disabled", "docker-replace", "docker-vendor"];
+    assert_eq!(skipped, expected.map(|name| format!("{name}: {reason}")));
+}
+
+#[test]
+fn the_newest_era_merges_in_the_initrd_and_passes_over_what_it_cannot_run() {
+    let patterns = ["docker.*", "containerd-disabled", "hello", "refused.*"];
+    let (passed, skipped) = run_catalogue(RELEASES[2], &patterns);
+    assert_eq!(passed, ["containerd-disabled", "docker-replace", "docker-vendor", "hello", "refused"]);
+    let (torcx, sysext) = ["torcx", "sysext"]
+        .map(|era| format!("needs an image of era {era}, this one is of era initrd"))
+        .into();
+    let expected = [
+        format!("docker-torcx: {torcx}"),
+        format!("docker-torcx-masked: {torcx}"),
+        format!("docker-torcx-replace: {torcx}"),
+        format!("refused-name: {sysext}; needs systemd =257, this image has 262"),
+    ];
+    assert_eq!(skipped, expected);
+}
+
+/// What every boot reads of a file system, in bytes from its start.
+const READ_BY_EVERY_BOOT: [(&str, u64); 2] = [
+    // the superblock of ext2
+    ("3654.0.0", 1024 + 8),
+    // the first superblock of a btrfs
+    ("4593.2.0", 64 * 1024 + 100),
+];
+
+#[test]
 fn a_byte_changed_in_usr_stops_the_guest_and_dm_verity_is_named() {
-    let layer = Layer::new("4593.2.0", None);
-    // In the first superblock of a btrfs: what every boot reads.
-    let place = layer.usr_offset() + 64 * 1024 + 100;
+    for (release, place) in READ_BY_EVERY_BOOT {
+        a_changed_byte_is_found(release, place);
+    }
+}
+
+fn a_changed_byte_is_found(release: &str, below: u64) {
+    let layer = Layer::new(release, None);
+    let place = layer.usr_offset() + below;
     let mut command = Command::new("qemu-io");
     command.args(["-c", &format!("write -q -P 0xa5 {place} 1")]).arg(&layer.disk);
     run(&mut command);

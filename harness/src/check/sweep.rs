@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +42,8 @@ section usr-read-only
 cat /proc/self/mountinfo
 section restart-loops
 systemctl show -p Id,NRestarts,ActiveState,SubState,Result '*.service'
+section clock
+date +%s
 section end
 ";
 
@@ -57,12 +61,20 @@ pub enum Sweep {
     UsrReadOnly,
     /// no service restarts again and again
     RestartLoops,
+    /// the guest's clock is right
+    Clock,
 }
 
 impl Sweep {
     /// All of them, in the order in which they are reported.
-    pub const ALL: [Self; 5] =
-        [Self::FailedUnits, Self::Coredumps, Self::KernelTaint, Self::UsrReadOnly, Self::RestartLoops];
+    pub const ALL: [Self; 6] = [
+        Self::FailedUnits,
+        Self::Coredumps,
+        Self::KernelTaint,
+        Self::UsrReadOnly,
+        Self::RestartLoops,
+        Self::Clock,
+    ];
 
     /// The name that scenario files use.
     pub fn name(self) -> &'static str {
@@ -72,6 +84,7 @@ impl Sweep {
             Self::KernelTaint => "kernel-taint",
             Self::UsrReadOnly => "usr-read-only",
             Self::RestartLoops => "restart-loops",
+            Self::Clock => "clock",
         }
     }
 
@@ -83,17 +96,19 @@ impl Sweep {
             Self::KernelTaint => "the kernel is not tainted",
             Self::UsrReadOnly => "/usr is read-only",
             Self::RestartLoops => "no service restarts in a loop",
+            Self::Clock => "the clock is right",
         }
     }
 
     /// Judges the section of this sweep.
-    fn judge(self, section: &str) -> Result<Judgement, String> {
+    fn judge(self, section: &str, asked: &Asked) -> Result<Judgement, String> {
         let judgement = match self {
             Self::FailedUnits => failed_units(section),
             Self::Coredumps => coredumps(section),
             Self::KernelTaint => taint(section)?,
             Self::UsrReadOnly => usr(section)?,
             Self::RestartLoops => restarts(section)?,
+            Self::Clock => clock(section, asked)?,
         };
         Ok(judgement)
     }
@@ -109,7 +124,9 @@ impl fmt::Display for Sweep {
 /// hold carry the command's record.
 pub async fn sweep(guest: &Guest) -> Vec<(Sweep, Finding)> {
     let mut inquiry = Inquiry::new(guest);
+    let before = seconds_of_day();
     let answer = inquiry.ask(Command::as_root(SCRIPT.trim())).await;
+    let asked = before..=seconds_of_day();
     let commands = inquiry.transcripts();
     let answer = match answer {
         Ok(output) if output.exit.success() => Ok(output),
@@ -126,7 +143,8 @@ pub async fn sweep(guest: &Guest) -> Vec<(Sweep, Finding)> {
     };
     let sections = sections(&text);
     let judged = Sweep::ALL.into_iter().enumerate().map(|(index, sweep)| {
-        let mut finding = conclude(sweep.summary(), judge_section(sweep, &sections), commands.clone());
+        let mut finding =
+            conclude(sweep.summary(), judge_section(sweep, &sections, &asked), commands.clone());
         if index > 0 && finding.outcome == Outcome::Passed {
             finding.commands.clear();
         }
@@ -135,12 +153,20 @@ pub async fn sweep(guest: &Guest) -> Vec<(Sweep, Finding)> {
     judged.collect()
 }
 
-fn judge_section(sweep: Sweep, sections: &BTreeMap<&str, &str>) -> Result<Judgement, Halt> {
+/// When the guest was asked, by the host's clock, in seconds since 1970: from the order to the answer.
+type Asked = RangeInclusive<i64>;
+
+fn seconds_of_day() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn judge_section(sweep: Sweep, sections: &BTreeMap<&str, &str>, asked: &Asked) -> Result<Judgement, Halt> {
     // Without the last section the others may be cut short.
     let whole = sections.contains_key("end");
     let section = sections.get(sweep.name()).filter(|_| whole);
     let section = section.ok_or_else(|| Halt::Unreadable("the sweep's command broke off".into()))?;
-    sweep.judge(section).map_err(Halt::Unreadable)
+    sweep.judge(section, asked).map_err(Halt::Unreadable)
 }
 
 /// The sections by their names.
@@ -257,6 +283,23 @@ fn restarts(section: &str) -> Result<Judgement, String> {
     Ok(judgement)
 }
 
+/// By how many seconds a clock may be wrong: no certificate and no token notices that.
+const CLOCK_TOLERANCE: i64 = 60;
+
+fn clock(section: &str, asked: &Asked) -> Result<Judgement, String> {
+    let text = section.trim();
+    let told: i64 = text.parse().map_err(|_| format!("`{text}` is no time in seconds"))?;
+    let off = told.saturating_sub(told.clamp(*asked.start(), *asked.end()));
+    let direction = if off < 0 { "behind" } else { "ahead of" };
+    let found = format!("it is {} s {direction} the host's", off.unsigned_abs());
+    let mut judgement = Judgement::default();
+    judgement.claim(Sweep::Clock.summary(), (off.abs() > CLOCK_TOLERANCE).then_some(found));
+    if !judgement.holds() {
+        judgement.advise("something in the guest set it: the journal has `Time has been changed`");
+    }
+    Ok(judgement)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -267,10 +310,11 @@ mod tests {
         21 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda9 rw\n\
         93 43 0:41 / /usr ro,nodev,relatime shared:22 - overlay sysext ro,lowerdir=/a:/usr\n\
         \u{1e}restart-loops\nId=a.service\nNRestarts=0\nActiveState=active\nSubState=running\nResult=success\n\
-        \u{1e}end\n";
+        \u{1e}clock\n1000000\n\u{1e}end\n";
+    const ASKED: Asked = 999_990..=1_000_010;
 
     fn judge(sweep: Sweep, text: &str) -> Judgement {
-        judge_section(sweep, &sections(text)).expect("a judgement")
+        judge_section(sweep, &sections(text), &ASKED).expect("a judgement")
     }
 
     #[test]
@@ -290,7 +334,8 @@ mod tests {
             .replace("coredumps\n", "coredumps\nProcess 700 (crasher) of user 0 dumped core.\n")
             .replace("taint\n0\n", "taint\n512\n")
             .replace("/usr ro,", "/usr rw,")
-            .replace("NRestarts=0", "NRestarts=7");
+            .replace("NRestarts=0", "NRestarts=7")
+            .replace("\n1000000\n", "\n996000\n");
         let found: Vec<String> =
             Sweep::ALL.into_iter().map(|sweep| format!("{sweep}: {}", judge(sweep, &ill).found())).collect();
         insta::assert_snapshot!(found.join("\n"), @r"
@@ -302,6 +347,7 @@ mod tests {
         kernel-taint: taint 512: the kernel warned
         usr-read-only: `/usr` is mounted from `sysext` with `rw,nodev,relatime`
         restart-loops: `a.service` was restarted 7 times; it is active (running), its result `success`
+        clock: it is 3990 s behind the host's
         ");
     }
 
@@ -309,9 +355,9 @@ mod tests {
     fn what_broke_off_is_not_healthy() {
         let cut = HEALTHY.replace("\u{1e}end\n", "");
         for sweep in Sweep::ALL {
-            judge_section(sweep, &sections(&cut)).expect_err("cut short");
+            judge_section(sweep, &sections(&cut), &ASKED).expect_err("cut short");
         }
-        judge_section(Sweep::KernelTaint, &sections("\u{1e}kernel-taint\n\u{1e}end\n"))
+        judge_section(Sweep::KernelTaint, &sections("\u{1e}kernel-taint\n\u{1e}end\n"), &ASKED)
             .expect_err("no number");
     }
 
@@ -329,7 +375,7 @@ mod tests {
         fn nothing_a_guest_says_upsets_it(text in "[\u{1e}\\n =a-z0-9./-]{0,80}") {
             let text = HEALTHY.replace("coredumps\n", &text);
             for sweep in Sweep::ALL {
-                let _judged = judge_section(sweep, &sections(&text));
+                let _judged = judge_section(sweep, &sections(&text), &ASKED);
             }
         }
 

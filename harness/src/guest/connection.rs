@@ -34,6 +34,8 @@ struct Shared {
     /// shut down to wake the worker
     socket: Mutex<Option<TcpStream>>,
     host_key: Mutex<Option<String>>,
+    /// why the connection broke off, since it was made last
+    lost: Mutex<Option<String>>,
     transcripts: Mutex<Vec<Transcript>>,
 }
 
@@ -144,6 +146,11 @@ impl Guest {
         }
     }
 
+    /// Why the connection is no more, if it broke off under a command.
+    pub fn lost(&self) -> Option<String> {
+        locked(&self.shared.lost).clone()
+    }
+
     /// Every command so far with its output, in order.
     pub fn transcripts(&self) -> Vec<Transcript> {
         locked(&self.shared.transcripts).clone()
@@ -217,6 +224,7 @@ impl Worker {
         let session = Session::open(&self.target, known.as_deref(), patience)?;
         *locked(&self.shared.host_key) = Some(session.host_key().to_owned());
         *locked(&self.shared.socket) = session.socket();
+        *locked(&self.shared.lost) = None;
         self.link = Link::Up(session);
         Ok(())
     }
@@ -236,7 +244,10 @@ impl Worker {
         let result = session.run(command, Patience::new(command.timeout, abandoned));
         match &result {
             Ok(_) => {}
-            Err(error @ GuestError::Lost { .. }) => self.link = Link::Gone(words(error)),
+            Err(error @ GuestError::Lost { .. }) => {
+                *locked(&self.shared.lost) = Some(words(error));
+                self.link = Link::Gone(words(error));
+            }
             Err(_) => self.link = Link::Cut,
         }
         result

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// How often in a row a connection is refused or cut before nobody is taken to listen.
-const REFUSALS: u32 = 4;
+const REFUSALS: u32 = 8;
 /// How long is waited between two tries.
 const PAUSE: Duration = Duration::from_millis(750);
 

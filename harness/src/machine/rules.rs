@@ -199,6 +199,17 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_that_was_starved_is_told_by_its_own_line() {
+        let text = "[    0.170000] ..TIMER: vector=0x30 apic1=0 pin1=2 apic2=-1 pin2=-1\n\
+                    [    0.190000] ..MP-BIOS bug: 8254 timer not connected to IO-APIC\n\
+                    [    0.250000] ...trying to set up timer as ExtINT IRQ... failed :(.\n\
+                    [    0.260000] Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with \
+                    apic=debug and send a report.  Then try booting with the 'noapic' option.\n";
+        let Some(Fault::Panic { line, .. }) = fault(text) else { panic!("another fault") };
+        assert!(line.contains("IO-APIC + timer doesn't work"), "{line}");
+    }
+
+    #[test]
     fn firmware_that_finds_nothing_to_boot_is_no_initrd() {
         let text = "BdsDxe: loading Boot0001 \"UEFI Misc Device\"\n\
                     BdsDxe: failed to load Boot0001 \"UEFI Misc Device\" from PciRoot(0x0): Not Found\n\

@@ -6,6 +6,7 @@ use crate::machine::Fault;
 /// the host, then it is broken and says nothing about the guest.
 pub fn outcome_of(fault: &Fault) -> Outcome {
     match fault {
+        Fault::Panic { line, .. } if line.contains(NO_TIMER) => Outcome::Broken,
         Fault::Panic { .. }
         | Fault::Initrd { .. }
         | Fault::Emergency { .. }
@@ -24,6 +25,10 @@ pub fn outcome_of(fault: &Fault) -> Outcome {
     }
 }
 
+/// What a kernel panics with whose emulated timer did not tick while it was tried, since QEMU got no
+/// processor of the host (`arch/x86/kernel/apic/io_apic.c`).
+const NO_TIMER: &str = "IO-APIC + timer doesn't work";
+
 /// Words on the console or of QEMU, in lower case, and what to do when they appear. The first
 /// match counts, so the specific stand before the general.
 ///
@@ -31,6 +36,10 @@ pub fn outcome_of(fault: &Fault) -> Outcome {
 /// `init/do_mounts.c` and `mm/oom_kill.c`, of systemd's `core/job.c`, and of QEMU 10's `net/slirp.c`
 /// and `util/oslib-posix.c`.
 const SIGNS: &[(&str, &str)] = &[
+    (
+        "io-apic + timer doesn't work",
+        "the host was too busy to let the guest's timer tick: run fewer machines at a time (`--jobs`)",
+    ),
     (
         "hash verification failed",
         "a file that Ignition fetched is not the one its config names: compare `verification.hash` in \
@@ -167,6 +176,12 @@ mod tests {
     fn the_guest_fails_and_the_host_breaks() {
         assert_eq!(outcome_of(&initrd("")), Outcome::Failed);
         assert_eq!(outcome_of(&Fault::Stopped { reason: "internal-error".to_owned() }), Outcome::Broken);
+        let panic = |line: &str| Fault::Panic { line: line.to_owned(), console: Vec::new() };
+        assert_eq!(outcome_of(&panic("Kernel panic - not syncing: VFS")), Outcome::Failed);
+        let starved =
+            panic("Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug");
+        assert_eq!(outcome_of(&starved), Outcome::Broken);
+        assert!(hint_for(&starved).is_some_and(|hint| hint.contains("--jobs")));
     }
 
     #[test]

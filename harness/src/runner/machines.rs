@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::Facts;
 use tokio::sync::OnceCell;
 
+use super::attention::{attend, broke_off, trouble_of};
 use super::{Entrance, Kept, Question, Rig, Subject, Trouble, Up};
 use crate::check::{Finding, Outcome, Sweep, judge_within, sweep};
 use crate::guest::{Command, Guest, GuestError, Phase, words};
@@ -19,6 +20,8 @@ use crate::machine::{
 const TAIL: usize = 20;
 /// Where the kernel says which boot this is, drawn anew at each (random(4)).
 const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
+/// What stands before the reason where a guest that is up does not take a connection.
+const UP: &str = "the guest says that it is up";
 /// Ordered through systemd, so that services are stopped as an administrator's reboot stops them.
 const REBOOT: &str = "sudo systemctl reboot";
 
@@ -116,13 +119,19 @@ impl Subject for Occupied {
     }
 
     async fn connect(&self, limit: Duration) -> Result<(), Trouble> {
-        if let Some(guest) = self.guest.get() {
-            return guest.reconnect(limit).await.map_err(|error| lost(&error));
-        }
         let machine = &self.machine;
-        let guest = Guest::connect_to(machine.ssh_address(), USER, machine.key(), machine.host_key(), limit)
-            .await
-            .map_err(|error| lost(&error))?;
+        if let Some(guest) = self.guest.get() {
+            return match attend(machine, self.factor, UP, guest.reconnect(limit)).await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(trouble_of(machine, &error).await),
+            };
+        }
+        let connecting =
+            Guest::connect_to(machine.ssh_address(), USER, machine.key(), machine.host_key(), limit);
+        let guest = match attend(machine, self.factor, UP, connecting).await {
+            Ok(guest) => guest,
+            Err(error) => return Err(trouble_of(machine, &error).await),
+        };
         // Nobody else connects this machine; were it so, the first connection would do as well.
         self.guest.get_or_init(|| guest.scaled(self.factor));
         Ok(())
@@ -133,11 +142,18 @@ impl Subject for Occupied {
             Ok(guest) => guest,
             Err(trouble) => return (broken(&trouble), 1),
         };
-        match question {
-            Question::Check(check) => judge_within(check, guest, &self.facts, within, |_, _| {}).await,
-            Question::Change(change) => (change.make(guest).await, 1),
-            Question::Sweep(asked) => (self.sweep(*asked, guest).await, 1),
+        let asked = async {
+            match question {
+                Question::Check(check) => judge_within(check, guest, &self.facts, within, |_, _| {}).await,
+                Question::Change(change) => (change.make(guest).await, 1),
+                Question::Sweep(asked) => (self.sweep(*asked, guest).await, 1),
+            }
+        };
+        let judged = attend(&self.machine, self.factor, "a command is not answered", asked).await;
+        if let (Outcome::Broken, Some(reason)) = (judged.0.outcome, guest.lost()) {
+            broke_off(&self.machine, self.factor, &reason).await;
         }
+        judged
     }
 
     async fn reboot(&self) -> Result<(), Trouble> {
@@ -150,13 +166,15 @@ impl Subject for Occupied {
             }
             // The guest goes down while it answers.
             Err(GuestError::Lost { phase: Phase::Transfer | Phase::Status, .. }) => Ok(()),
-            Err(error) => Err(lost(&error)),
+            Err(error) => Err(trouble_of(&self.machine, &error).await),
         }
     }
 
     async fn boot_id(&self) -> Result<String, Trouble> {
-        let output = self.guest()?.run(Command::new(BOOT_ID)).await.map_err(|error| lost(&error))?;
-        Ok(output.text().trim().to_owned())
+        match self.guest()?.run(Command::new(BOOT_ID)).await {
+            Ok(output) => Ok(output.text().trim().to_owned()),
+            Err(error) => Err(trouble_of(&self.machine, &error).await),
+        }
     }
 
     fn console_tail(&self) -> Vec<String> {
@@ -181,11 +199,6 @@ impl Subject for Occupied {
         }
         kept.take(name, self.machine).map_err(|error| trouble(&error, None))
     }
-}
-
-/// An error of the connection, once the machine was found alive.
-fn lost(error: &GuestError) -> Trouble {
-    trouble(error, error.hint())
 }
 
 fn trouble(error: &(dyn Error + 'static), hint: Option<String>) -> Trouble {

@@ -13,6 +13,7 @@
 //!   flaky, and never simply passed
 //! - what takes longer than it should is told while it is waited for, and given up at twice that
 mod attempts;
+mod attention;
 mod budget;
 mod capacity;
 mod cgroup;

@@ -116,14 +116,22 @@ pub(super) fn fetch(url: &str, sha256: &str, limit: u64, store: &Store) -> Resul
         Entry::Ready(directory) => return Ok(directory.join(name)),
         Entry::Vacant(vacancy) => vacancy,
     };
-    let path = vacancy.directory().join(name);
-    write(url, limit, &path)?;
+    fetch_to(url, sha256, limit, &vacancy.directory().join(name))?;
+    Ok(vacancy.commit()?.join(name))
+}
+
+/// Writes what is at a URL and has a digest to a path.
+///
+/// # Errors
+/// See [`FetchError`]. A file of another digest is left there.
+pub(super) fn fetch_to(url: &str, sha256: &str, limit: u64, path: &Utf8Path) -> Result<(), FetchError> {
+    write(url, limit, path)?;
     let found =
-        digest::sha256_of_file(&path).map_err(|source| FetchError::Write { path: path.clone(), source })?;
+        digest::sha256_of_file(path).map_err(|source| FetchError::Write { path: path.to_owned(), source })?;
     if found != sha256 {
         return Err(FetchError::Digest { url: url.to_owned(), expected: sha256.to_owned(), found });
     }
-    Ok(vacancy.commit()?.join(name))
+    Ok(())
 }
 
 /// What is at a URL now, for what has no digest of its own, such as a signed list of digests.

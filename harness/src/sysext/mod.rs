@@ -4,7 +4,7 @@
 //! `recipe -> sources -> stage -> finish -> image`, with one file for each:
 //!
 //! - [`recipe`]: the file format
-//! - [`debian`] and [`gentoo`] with `apt` and `deb`, `archive`, `image`, and `tree`: where the contents come from
+//! - [`debian`] and [`gentoo`], `archive`, `image`, and `tree`: where the contents come from
 //! - [`stage`]: the tree before it is packed, which belongs to root whoever builds it
 //! - [`release_file`] and [`compatible()`]: what systemd-sysext goes by when it merges or refuses
 //! - [`elf`] and `linkage`: whether programs find the libraries they are linked with
@@ -58,7 +58,7 @@ pub use archive::ArchiveError;
 pub use build::{Built, build, check_reproducible, explain as explain_packages};
 pub use build_error::BuildError;
 pub use compatible::{Refusal, compatible};
-pub use debian::{AptError, Package};
+pub use debian::{DebianArchiveError, Package};
 pub use extension::{Extension, Format};
 pub use fetch::FetchError;
 pub use image::{ImageError, PartitionError, UnpackImageError, releases};

@@ -22,6 +22,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("apt-get", "apt"),
     ("btrfs", "btrfs-progs"),
     ("debugfs", "e2fsprogs"),
+    ("dump.erofs", "erofs-utils"),
     ("e2fsck", "e2fsprogs"),
     ("file", "file"),
     ("fsck.erofs", "erofs-utils"),

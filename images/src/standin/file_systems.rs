@@ -19,7 +19,8 @@ use crate::host::{CommandExt as _, Entry, Store, Tool};
 /// Counts up when an entry changes in a way that its inputs do not show.
 const FORMAT: &str = "1";
 /// Programs of the host that the script calls.
-const TOOLS: [&str; 8] = ["mke2fs", "mkfs.btrfs", "mkfs.erofs", "openssl", "sfdisk", "sha256sum", "tar", "veritysetup"];
+const TOOLS: [&str; 8] =
+    ["mke2fs", "mkfs.btrfs", "mkfs.erofs", "openssl", "sfdisk", "sha256sum", "tar", "veritysetup"];
 
 /// The file systems of a disk, in an entry of the store.
 #[derive(Debug)]

@@ -44,7 +44,6 @@ const PROGRAMS: &[Program] = &[
     wanted("mkfs.btrfs", "btrfs-progs", EXTENSIONS, &["--version"]),
     wanted("btrfs", "btrfs-progs", "look into images from release 3794", &["--version"]),
     wanted("mdir", "mtools", "look into images", &["--version"]),
-    wanted("apt-get", "apt", "build extensions from Debian packages", &["--version"]),
     wanted("systemd-dissect", "systemd-container", "look into images in the tests", &["--version"]),
     wanted("mmdebstrap", "mmdebstrap", STANDIN, &["--version"]),
     wanted("grub-mkimage", "grub-common", STANDIN, &["--version"]),

@@ -3,7 +3,7 @@ use loadgauge_images::Base;
 use loadgauge_images::host::Store;
 
 use super::super::recipe::Recipe;
-use super::apt::Apt;
+use super::archive::Archive;
 use super::index::Index;
 
 /// The packages of the base's archive that should bring a library, by their names: `Packages` does not
@@ -17,7 +17,8 @@ pub(in crate::sysext) fn bringing(
     progress: &dyn Fn(&str),
 ) -> Vec<String> {
     let Some(base) = base.filter(|_| !recipe.debian.is_empty()) else { return Vec::new() };
-    let index = Apt::new(base, store, progress).and_then(|apt| apt.index()).map(Index::of_archive);
+    let index =
+        Archive::open(base, store, progress).and_then(|archive| archive.index()).map(Index::of_archive);
     let Ok(index) = index else { return Vec::new() };
     names(library).into_iter().filter(|name| index.named(name).is_ok_and(|found| !found.is_empty())).collect()
 }

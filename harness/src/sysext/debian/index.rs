@@ -77,6 +77,13 @@ impl Index {
         self.read(self.providers.get(name))
     }
 
+    /// Where the file of a package of a version lies, relative to the archive.
+    pub(super) fn file_of(&self, name: &str, version: &str) -> Option<String> {
+        let mut paragraphs =
+            self.by_name.get(name)?.iter().map(|range| Paragraph::new(&self.text[range.clone()]));
+        paragraphs.find(|one| one.field("Version").as_deref() == Some(version))?.field("Filename")
+    }
+
     /// What the index has on a package of a version, as it stands there.
     pub(super) fn paragraph(&self, record: &Record) -> Option<&[u8]> {
         let ranges = self.by_name.get(&record.name)?;

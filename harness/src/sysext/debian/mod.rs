@@ -4,10 +4,10 @@
 //! - [`Version`], [`relation`], `control`, `record`: the formats
 //! - [`Index`]: the packages of a base and of an archive
 //! - [`resolve()`]: which packages must be added to a base
-//! - `apt`: the archive, through the host's apt-get, which verifies it
+//! - `archive` with `release`: the archive, its lists verified by its signature
 //! - `deb`: package files
 //! - `source`: the `[[debian]]` of a recipe
-mod apt;
+mod archive;
 mod bringing;
 mod control;
 mod deb;
@@ -15,12 +15,13 @@ mod index;
 mod record;
 /// What packages say of each other.
 pub mod relation;
+mod release;
 mod resolve;
 mod solution;
 mod source;
 mod version;
 
-pub use apt::{AptError, Package};
+pub use archive::{DebianArchiveError, Package};
 pub use deb::{Unpacked, unpack as unpack_package};
 pub use index::{Index, IndexError};
 pub use record::{Record, RecordError};

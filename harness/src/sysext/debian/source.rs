@@ -15,7 +15,7 @@ use super::super::recipe::Recipe;
 use super::super::recipe_error::RecipeError;
 use super::super::stage::Staged;
 use super::super::unpack::UnpackError;
-use super::apt::{Apt, AptError, Package};
+use super::archive::{Archive, DebianArchiveError, Package};
 use super::deb;
 use super::index::Index;
 use super::record::Record;
@@ -39,7 +39,7 @@ pub enum DebianError {
     Recipe(#[from] RecipeError),
     /// the archive cannot be asked
     #[error(transparent)]
-    Apt(#[from] AptError),
+    Archive(#[from] DebianArchiveError),
     /// the packages that the base has cannot be read
     #[error("cannot read the base's packages in `{path}`")]
     Status {
@@ -72,7 +72,7 @@ impl DebianError {
     pub fn is_host(&self) -> bool {
         match self {
             Self::NoBase { .. } | Self::Recipe(_) | Self::Deb(_) | Self::Resolve(_) => false,
-            Self::Apt(_) | Self::Store(_) | Self::Keep { .. } | Self::Status { .. } => true,
+            Self::Archive(_) | Self::Store(_) | Self::Keep { .. } | Self::Status { .. } => true,
         }
     }
 
@@ -83,7 +83,7 @@ impl DebianError {
                 Some("build for a stand-in image, or take files and trees into the recipe instead".to_owned())
             }
             Self::Recipe(error) => error.hint(),
-            Self::Apt(error) => error.hint(),
+            Self::Archive(error) => error.hint(),
             Self::Resolve(ResolveError::Unsatisfiable(error)) => Some(error.hint()),
             _ => None,
         }
@@ -132,9 +132,9 @@ pub(in crate::sysext) fn resolve_recipe(
         }
         Entry::Vacant(vacancy) => vacancy,
     };
-    let apt = Apt::new(base, store, progress)?;
+    let archive = Archive::open(base, store, progress)?;
     progress("what the packages need beyond the base");
-    let resolved = resolve_chain(&chain, base, &Index::of_archive(apt.index()?))?;
+    let resolved = resolve_chain(&chain, base, &Index::of_archive(archive.index()?))?;
     let file = vacancy.directory().join("packages.json");
     let keep = |source| DebianError::Keep { path: file.clone(), source };
     let text = serde_json::to_string_pretty(&resolved).map_err(|error| keep(error.into()))?;
@@ -221,9 +221,9 @@ pub(in crate::sysext) fn stage(
     if !missing.is_empty() {
         let base = base.ok_or_else(|| DebianError::NoBase { recipe: recipe.name().to_owned() })?;
         let megabytes = missing.iter().map(|package| package.size).sum::<u64>() / 1_000_000;
-        let apt = Apt::new(base, store, progress)?;
+        let archive = Archive::open(base, store, progress)?;
         progress(&format!("{} packages from the archive, {megabytes} MB", missing.len()));
-        apt.fetch(&missing, store)?;
+        archive.fetch(&missing, store)?;
     }
     let mut dropped = Vec::new();
     for (section, packages) in recipe.debian.iter().zip(groups) {
