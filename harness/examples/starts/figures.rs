@@ -27,13 +27,13 @@ pub(crate) struct Figures {
     processors: usize,
     /// load average over a minute, before the first measurement and after the last
     load: Vec<f64>,
-    figures: Vec<Figure>,
+    measured: Vec<Figure>,
 }
 
 impl Figures {
     pub(crate) fn new(image: String, acceleration: String) -> Result<Self> {
         let processors = std::thread::available_parallelism()?.get();
-        Ok(Self { image, acceleration, processors, load: vec![load()?], figures: Vec::new() })
+        Ok(Self { image, acceleration, processors, load: vec![load()?], measured: Vec::new() })
     }
 
     /// Enters a figure and prints its line.
@@ -47,7 +47,7 @@ impl Figures {
         let reached = value <= at_most;
         let mark = if reached { "reached" } else { "MISSED" };
         writeln!(io::stdout(), "{mark:8} {value:>8.3} {unit:4} (at most {at_most:.2})  {what}: {how}")?;
-        self.figures.push(Figure { what, value, unit, at_most, reached, how });
+        self.measured.push(Figure { what, value, unit, at_most, reached, how });
         Ok(())
     }
 
