@@ -13,7 +13,7 @@ export LOADGAUGE_IGNITION_VALIDATE := $(CURDIR)/$(IGNITION_ORACLE)/usr/bin/ignit
 help:
 	@echo 'make run    install host tools, build, make the stand-in image, run the default scenarios'
 	@echo 'make test   the same preparation, then every test, those that boot guests included'
-	@echo 'make bench  what building and starts cost'
+	@echo 'make bench  what building and starts cost, beside the tools that do the same alone'
 	@echo 'make fuzz   broken inputs for whatever reads foreign bytes, half a minute for each'
 
 run: build
@@ -23,13 +23,13 @@ run: build
 # Quickest first: what fails early says so early.
 test: host-tools test-tools format lint unit documentation image guest
 
-# Ratios within one run, against the bare tools: mksquashfs, mkfs.erofs, veritysetup, emerge.
+# Ratios within one run, against the bare tools: mksquashfs, mkfs.erofs, veritysetup, emerge, QEMU.
 bench: build test-tools
 	$(LOADGAUGE) image build
 	cargo run --locked --package loadgauge --example pack_speed -- \
 		"$$($(LOADGAUGE) build docker --format directory)"
 	cargo test --locked --package loadgauge --test gentoo -- --ignored --nocapture speed
-	cargo run --locked --package loadgauge --example start_speed -- $(LOADGAUGE) target/bench/starts.json
+	cargo run --locked --package loadgauge --example starts -- $(LOADGAUGE) target/bench/starts.json
 
 # Longer with FUZZ='--seconds 600'; one target alone with FUZZ='deb'.
 fuzz: host-tools
