@@ -14,6 +14,15 @@ pub enum Architecture {
 }
 
 impl Architecture {
+    /// That of the host, where it is one that Flatcar has.
+    pub fn of_host() -> Option<Self> {
+        match std::env::consts::ARCH {
+            "x86_64" => Some(Self::Amd64),
+            "aarch64" => Some(Self::Arm64),
+            _ => None,
+        }
+    }
+
     /// The name that systemd uses in `ARCHITECTURE=` of an extension-release file
     /// (systemd.unit(5), `ConditionArchitecture=`).
     pub fn systemd_name(self) -> &'static str {

@@ -2,7 +2,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_ignition::delivery::INLINE_LIMIT;
 use loadgauge_images::host::{Algorithm, Store, kept_digest};
-use loadgauge_images::{Image, Release};
+use loadgauge_images::{Architecture, Image, Release};
 
 use super::arguments::{ImageChoice, Selection};
 use super::{Exit, Failure, output};
@@ -43,9 +43,10 @@ impl Workshop {
         Ok((Self { store, catalogue, image }, scenarios))
     }
 
-    /// Finds the accelerator that works on this host.
+    /// Finds the accelerator that works on this host for the image.
     pub(super) async fn prove(&self, choice: AccelChoice) -> Result<Acceleration, Failure> {
-        Ok(prove(choice, &self.store).await?)
+        let proven = prove(choice, &self.store).await?;
+        Ok(proven.for_guest(choice, self.image.facts.architecture, Architecture::of_host())?)
     }
 
     /// Builds what scenarios need and resolves their machines.

@@ -52,6 +52,30 @@ pub struct Acceleration {
     pub reason: String,
 }
 
+impl Acceleration {
+    /// The same for a guest of an architecture. KVM executes the host's own instructions alone, so that
+    /// only TCG is left for another's.
+    ///
+    /// # Errors
+    /// KVM was asked for and the guest is not of the host's architecture.
+    pub fn for_guest(
+        self,
+        choice: AccelChoice,
+        guest: Architecture,
+        host: Option<Architecture>,
+    ) -> Result<Self, AccelerationError> {
+        if host == Some(guest) {
+            return Ok(self);
+        }
+        let host = host.map_or_else(|| std::env::consts::ARCH.to_owned(), |host| host.to_string());
+        let reason = format!("the image is for {guest} and the host is {host}, which KVM does not bridge");
+        if choice == AccelChoice::Kvm {
+            return Err(AccelerationError::Kvm { reason });
+        }
+        Ok(Self { accelerator: Accelerator::Tcg, factor: self.factor.max(TCG_FACTOR), reason })
+    }
+}
+
 /// What the user asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -300,6 +324,19 @@ mod tests {
     fn a_slow_host_gets_more_time_within_bounds() {
         let factor = |work| format!("{}", tcg_factor(Duration::from_millis(work)));
         assert_eq!([10, 100, 150, 10_000].map(factor), ["10", "10", "15", "30"]);
+    }
+
+    #[test]
+    fn only_tcg_executes_another_architectures_guest() {
+        use Architecture::{Amd64, Arm64};
+        let kvm = || Acceleration { accelerator: Accelerator::Kvm, factor: 1.0, reason: "proven".into() };
+        let own = kvm().for_guest(AccelChoice::Auto, Amd64, Some(Amd64)).expect("the host's own");
+        assert_eq!(own, kvm());
+        let other = kvm().for_guest(AccelChoice::Auto, Arm64, Some(Amd64)).expect("by TCG");
+        assert_eq!((other.accelerator, format!("{}", other.factor)), (Accelerator::Tcg, "10".to_owned()));
+        assert!(other.reason.contains("for arm64 and the host is amd64"), "{}", other.reason);
+        kvm().for_guest(AccelChoice::Kvm, Arm64, Some(Amd64)).expect_err("KVM cannot");
+        kvm().for_guest(AccelChoice::Kvm, Amd64, None).expect_err("a host of neither kind");
     }
 
     #[tokio::test]
