@@ -56,9 +56,9 @@ pub struct VendorExtension {
 ///
 /// The entry has the files of a release under their names on a release server: the disk for BIOS and
 /// UEFI, the kernel, the root hash of /usr, the base with its package database, the firmware for
-/// UEFI, the extensions with their lists, and each file's digests and signatures. Beside them lie the initrd `initrd.img`, the package
-/// database `dpkg-status`, and `manifest.json`, which is a [`Manifest`]; [`Image::open`] reads it
-/// back.
+/// UEFI, the extensions with their lists, and each file's digests and signatures. Beside them lie the
+/// initrd `initrd.img`, the package database `dpkg-status`, and `manifest.json`, which says what all of
+/// it was made from; [`Image::open`] reads none of them.
 ///
 /// `progress` is told what is being done, in short phrases.
 ///
