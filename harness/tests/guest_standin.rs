@@ -112,7 +112,7 @@ fn run_catalogue(release: &str, patterns: &[&str]) -> (Vec<String>, Vec<String>)
 #[test]
 fn the_oldest_era_has_docker_from_torcx_and_passes_over_what_it_cannot_run() {
     let (passed, skipped) = run_catalogue(RELEASES[0], &["docker.*", "containerd-disabled"]);
-    assert_eq!(passed, ["docker-torcx", "docker-torcx-masked", "docker-torcx-replace"]);
+    assert_eq!(passed, ["docker-torcx", "docker-torcx-masked"]);
     let reason = "needs an image of era sysext or initrd, this one is of era torcx";
     let expected = ["containerd-disabled", "docker-replace", "docker-vendor"];
     assert_eq!(skipped, expected.map(|name| format!("{name}: {reason}")));
@@ -129,7 +129,6 @@ fn the_newest_era_merges_in_the_initrd_and_passes_over_what_it_cannot_run() {
     let expected = [
         format!("docker-torcx: {torcx}"),
         format!("docker-torcx-masked: {torcx}"),
-        format!("docker-torcx-replace: {torcx}"),
         format!("refused-name: {sysext}; needs systemd =257, this image has 262"),
     ];
     assert_eq!(skipped, expected);
