@@ -127,8 +127,8 @@ fn the_newest_era_merges_in_the_initrd_and_passes_over_what_it_cannot_run() {
         .map(|era| format!("needs an image of era {era}, this one is of era initrd"))
         .into();
     let expected = [
-        format!("docker-torcx: {torcx}"),
         format!("docker-torcx-masked: {torcx}"),
+        format!("docker-torcx: {torcx}"),
         format!("refused-name: {sysext}; needs systemd =257, this image has 262"),
     ];
     assert_eq!(skipped, expected);
