@@ -54,7 +54,9 @@ impl Session {
             };
             let early = matches!(error.phase(), Some(Phase::Connect | Phase::Handshake))
                 && !matches!(error, GuestError::HostKey { .. });
-            if !early || (patience.abandoned)() {
+            // A busy guest may need longer than the first tries are given, in any phase.
+            let again = early || matches!(error, GuestError::TimedOut { .. });
+            if !again || (patience.abandoned)() {
                 return Err(error);
             }
             // A try that the limit cut short knows less than the one before it.
