@@ -122,17 +122,24 @@ fn make_archive(root: &Utf8Path) {
     sign(root, &root.join("archive/dists/test/InRelease"), "key.gpg");
 }
 
-/// Signs the Release file with a new key, whose public half it exports.
-fn sign(root: &Utf8Path, output: &Utf8Path, keyring: &str) {
-    let home = tempfile::tempdir_in("/tmp").expect("a directory");
-    let gpg = || {
+/// GnuPG with a home of its own, in which a new key is made whose public half goes to `keyring`.
+fn new_key(home: &tempfile::TempDir, keyring: &Utf8Path) -> impl (Fn() -> Command) + use<> {
+    let home = home.path().to_owned();
+    let gpg = move || {
         let mut command = Command::new("gpg");
         command.args(["--batch", "--quiet", "--yes", "--pinentry-mode=loopback", "--passphrase="]);
-        command.arg("--homedir").arg(home.path());
+        command.arg("--homedir").arg(&home);
         command
     };
     run(gpg().args(["--quick-generate-key", "test <t@example.org>", "ed25519", "sign", "never"]));
-    fs::write(root.join(keyring), run(gpg().arg("--export"))).expect("written");
+    fs::write(keyring, run(gpg().arg("--export"))).expect("written");
+    gpg
+}
+
+/// Signs the Release file with a new key, whose public half it exports.
+fn sign(root: &Utf8Path, output: &Utf8Path, keyring: &str) {
+    let home = tempfile::tempdir_in("/tmp").expect("a directory");
+    let gpg = new_key(&home, &root.join(keyring));
     run(gpg().args(["--clearsign", "--output"]).arg(output).arg(root.join("Release")));
     run(Command::new("gpgconf").arg("--homedir").arg(home.path()).args(["--kill", "all"]));
 }
@@ -297,14 +304,7 @@ fn a_compressed_index_under_its_digest_and_a_signature_of_its_own_will_do() {
     assert_eq!(names(&place.build(&recipe).expect("built")), ["engine", "runtime"]);
     // And without InRelease, which older archives do not have.
     let home = tempfile::tempdir_in("/tmp").expect("a directory");
-    let gpg = || {
-        let mut command = Command::new("gpg");
-        command.args(["--batch", "--quiet", "--yes", "--pinentry-mode=loopback", "--passphrase="]);
-        command.arg("--homedir").arg(home.path());
-        command
-    };
-    run(gpg().args(["--quick-generate-key", "test <t@example.org>", "ed25519", "sign", "never"]));
-    fs::write(place.path("key.gpg"), run(gpg().arg("--export"))).expect("written");
+    let gpg = new_key(&home, &place.path("key.gpg"));
     fs::copy(place.path("Release"), suite.join("Release")).expect("copied");
     run(gpg()
         .args(["--detach-sign", "--armor", "--output"])

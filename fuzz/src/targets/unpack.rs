@@ -10,6 +10,22 @@ use loadgauge_images::host::Store;
 use loadgauge_images::{Architecture, OsRelease};
 use sha2::{Digest as _, Sha256};
 
+fn os_release() -> OsRelease {
+    OsRelease::parse("ID=flatcar\nVERSION_ID=1.0.0\n").expect("valid")
+}
+
+/// An image of which nothing else is known.
+fn target(os_release: &OsRelease) -> Target<'_> {
+    Target {
+        os_release,
+        architecture: Architecture::Amd64,
+        base: None,
+        portage: None,
+        root: None,
+        links: BaseLinks::new(),
+    }
+}
+
 /// Builds a recipe with a file beside it. Whatever the file holds, nothing appears elsewhere than in the
 /// cache, and no link of the extension is followed.
 fn feed(bytes: &[u8], section: &str) {
@@ -19,15 +35,8 @@ fn feed(bytes: &[u8], section: &str) {
     let sha256 = hex::encode(Sha256::digest(bytes));
     let text = format!("name = \"x\"\n[[{section}]]\nsource = \"input\"\nsha256 = \"{sha256}\"\n");
     let recipe = Recipe::parse(&text, &directory.join("x.toml")).expect("a recipe");
-    let os_release = OsRelease::parse("ID=flatcar\nVERSION_ID=1.0.0\n").expect("valid");
-    let target = Target {
-        os_release: &os_release,
-        architecture: Architecture::Amd64,
-        base: None,
-        portage: None,
-        root: None,
-        links: BaseLinks::new(),
-    };
+    let os_release = os_release();
+    let target = target(&os_release);
     let store = Store::at(directory.join("cache"));
     let built = build(&recipe, &target, Format::Directory, &store, &|_| {});
     let mut names: Vec<String> = directory
@@ -81,15 +90,8 @@ pub(super) fn images() -> Vec<Vec<u8>> {
     let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
     let text = "name = \"x\"\n[[file]]\npath = \"/usr/bin/x\"\nmode = \"0755\"\ncontents = \"x\"\n";
     let recipe = Recipe::parse(text, &directory.join("x.toml")).expect("a recipe");
-    let os_release = OsRelease::parse("ID=flatcar\nVERSION_ID=1.0.0\n").expect("valid");
-    let target = Target {
-        os_release: &os_release,
-        architecture: Architecture::Amd64,
-        base: None,
-        portage: None,
-        root: None,
-        links: BaseLinks::new(),
-    };
+    let os_release = os_release();
+    let target = target(&os_release);
     let store = Store::at(directory.join("cache"));
     let packed = [Format::Squashfs, Format::Erofs].map(|format| {
         let built = build(&recipe, &target, format, &store, &|_| {}).expect("built");
