@@ -177,13 +177,13 @@ fn a_plan_tells_the_machine_and_starts_none() {
     assert_eq!(plan["image"]["version"], "4593.2.5");
     assert_eq!(plan["skipped"], json!([]));
     assert_eq!(plan["scenarios"].as_array().map(Vec::len), Some(1));
-    let planned = &plan["scenarios"][0];
+    let machine = &plan["scenarios"][0]["machines"][0];
     let command: Vec<&str> =
-        planned["command"].as_array().expect("arguments").iter().filter_map(Value::as_str).collect();
+        machine["command"].as_array().expect("arguments").iter().filter_map(Value::as_str).collect();
     assert!(command.windows(2).any(|pair| pair == ["-accel", "tcg,thread=multi"]), "{command:?}");
     assert!(command.iter().any(|argument| argument.contains("opt/org.flatcar-linux/config")), "{command:?}");
-    assert!(planned["ignition"]["ignition"]["version"].is_string(), "{}", planned["ignition"]);
-    assert_eq!(planned["extensions"].as_array().map(Vec::len), Some(6));
+    assert!(machine["ignition"]["ignition"]["version"].is_string(), "{machine}");
+    assert_eq!(machine["extensions"].as_array().map(Vec::len), Some(6));
     let text = user.print(&format!("plan --accel tcg --image {image} hello"));
     assert!(text.contains("an image of the tests") && text.contains("hello-squashfs"), "{text}");
     let left = fs::read_dir(user.root.join("work")).expect("it is there").count();
@@ -244,16 +244,30 @@ fn without_chance(page: &str, user: &User) -> String {
 fn ignition_takes_the_config_that_is_printed() {
     let oracle = std::env::var_os("LOADGAUGE_IGNITION_VALIDATE").unwrap_or("ignition-validate".into());
     let user = User::new();
-    let config = user.print(&format!("ignition --image {} hello", user.image()));
-    assert!(config.contains("hello-squashfs"), "{config}");
-    let judge = || Command::new(&oracle);
-    let verdict = judge().arg("-").write_stdin(config.clone()).output().expect(
-        "ignition-validate runs: `ignition/tests/fetch-oracle.sh DIRECTORY` gets it, LOADGAUGE_IGNITION_VALIDATE names it",
-    );
-    assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stderr));
-    let wrong = config.replacen("\"path\": \"/", "\"path\": \"", 1);
-    assert_ne!(wrong, config);
-    judge().arg("-").write_stdin(wrong).assert().failure();
+    for (scenario, telling) in [("hello", "hello-squashfs"), ("two-machines --machine client", "/etc/hosts")]
+    {
+        let config = user.print(&format!("ignition --image {} {scenario}", user.image()));
+        assert!(config.contains(telling), "{config}");
+        let judge = || Command::new(&oracle);
+        let verdict = judge().arg("-").write_stdin(config.clone()).output().expect(
+            "ignition-validate runs: `ignition/tests/fetch-oracle.sh DIRECTORY` gets it, LOADGAUGE_IGNITION_VALIDATE names it",
+        );
+        assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stderr));
+        let wrong = config.replacen("\"path\": \"/", "\"path\": \"", 1);
+        assert_ne!(wrong, config);
+        judge().arg("-").write_stdin(wrong).assert().failure();
+    }
+}
+
+#[test]
+fn who_asks_for_a_config_says_of_which_machine() {
+    let user = User::new();
+    let image = user.image();
+    let fail =
+        |arguments: &str| user.fail(&mut user.loadgauge(&format!("ignition --image {image} {arguments}")));
+    insta::assert_snapshot!("several_machines", fail("two-machines"));
+    insta::assert_snapshot!("no_such_machine", fail("two-machines --machine third"));
+    insta::assert_snapshot!("no_name", fail("hello --machine server"));
 }
 
 #[test]

@@ -59,11 +59,15 @@ fn every_scenario_of_the_catalogue_holds() {
         "refused",
         "refused-name",
         "swap",
+        "two-machines",
     ];
     assert_eq!(names, expected);
     for name in expected {
-        for file in ["console.log", "journal.jsonl", "config.ign", "qemu.txt", "result.json"] {
-            let path = run.path.join(name).join(file);
+        let machines: &[&str] = if name == "two-machines" { &["server", "client"] } else { &[""] };
+        let records = ["console.log", "journal.jsonl", "config.ign", "qemu.txt"];
+        let records = machines.iter().flat_map(|machine| records.map(|file| format!("{machine}/{file}")));
+        for file in records.chain(["result.json".to_owned()]) {
+            let path = run.path.join(name).join(file.trim_start_matches('/'));
             let bytes = std::fs::metadata(&path).unwrap_or_else(|error| panic!("`{path}`: {error}")).len();
             assert!(bytes > 0, "`{path}` is empty");
         }

@@ -72,6 +72,7 @@ impl Bench {
             firmware: Firmware::Bios,
             config: Config::new(),
             served: Vec::new(),
+            station: None,
         }
     }
 

@@ -57,6 +57,7 @@ fn plan(name: &str, disk: &Utf8Path) -> MachinePlan {
         firmware: Firmware::Bios,
         config: Config::new(),
         served: Vec::new(),
+        station: None,
     }
 }
 

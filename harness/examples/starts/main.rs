@@ -84,6 +84,7 @@ impl Bench {
             firmware: Firmware::Bios,
             config: Config::new(),
             served: Vec::new(),
+            station: None,
         };
         // Of its own, so that no snapshot is there.
         let store = Store::at(root.join("store"));

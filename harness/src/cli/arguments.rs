@@ -184,6 +184,9 @@ pub(super) struct ListArguments {
 pub(super) struct IgnitionArguments {
     /// The scenario: its name or a file `*.toml`
     pub scenario: String,
+    /// Which of its machines, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<String>,
     /// Take scenarios and recipes from this directory instead of the built-in catalogue
     #[arg(long, value_name = "DIR", env = "LOADGAUGE_SCENARIOS")]
     pub scenarios: Option<Utf8PathBuf>,

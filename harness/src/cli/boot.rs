@@ -59,7 +59,8 @@ pub(super) fn boot(arguments: &BootArguments) -> Result<Exit, Failure> {
     let runtime = runtime()?;
     let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
     let plan = workshop.plan(vec![scenario], &acceleration, arguments.machine.firmware)?;
-    let machine = plan.scenarios.into_iter().next().map(|planned| planned.machine);
+    let machine = plan.scenarios.into_iter().flat_map(|planned| planned.machines).next();
+    let machine = machine.map(|machine| machine.plan);
     let machine = machine.ok_or_else(|| Failure::words(Exit::Internal, "no machine was planned", None))?;
     let limits = Limits::under(&acceleration);
     let foundry = arguments.start.foundry(&workshop.store, &workshop.image, &acceleration);

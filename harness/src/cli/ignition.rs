@@ -3,7 +3,7 @@ use super::arguments::IgnitionArguments;
 use super::workshop::Workshop;
 use super::{Exit, Failure, output};
 use crate::machine::{AccelChoice, complete_config};
-use crate::scenario::select;
+use crate::scenario::{Planned, PlannedMachine, select};
 
 /// Stands where the key of the machine will: it is made when the machine is started.
 const KEY: &str = "ssh-ed25519 MADE-WHEN-THE-MACHINE-STARTS loadgauge";
@@ -24,9 +24,33 @@ pub(super) fn ignition(arguments: &IgnitionArguments) -> Result<Exit, Failure> {
         return Err(Failure::words(Exit::Nothing, message, None));
     }
     for planned in &plan.scenarios {
-        let config = complete_config(&planned.machine.config, KEY)
+        let machine = choose(planned, arguments.machine.as_deref())?;
+        let config = complete_config(&machine.plan.config, KEY)
             .map_err(|error| Failure::new(Exit::Usage, &error, error.hint()))?;
         output::print(&format!("{}\n", config.to_json_pretty().trim_end()))?;
     }
     Ok(Exit::Passed)
+}
+
+/// The machine that is meant: by its name, or the only one.
+fn choose<'a>(planned: &'a Planned, name: Option<&str>) -> Result<&'a PlannedMachine, Failure> {
+    let (scenario, machines) = (&planned.scenario.name, &planned.machines);
+    let (message, hint) = match (name, machines.as_slice()) {
+        (None, [only]) => return Ok(only),
+        (Some(_), [_]) => {
+            (format!("`{scenario}` has one machine, and it has no name"), "leave out `--machine`".to_owned())
+        }
+        (name, _) => {
+            if let Some(found) = machines.iter().find(|machine| Some(machine.name.as_str()) == name) {
+                return Ok(found);
+            }
+            let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
+            let message = match name {
+                Some(name) => format!("`{scenario}` has no machine `{name}`"),
+                None => format!("`{scenario}` has several machines"),
+            };
+            (message, format!("say which: --machine {}", names.join("|")))
+        }
+    };
+    Err(Failure::words(Exit::Usage, message, Some(&hint)))
 }

@@ -15,9 +15,10 @@ use super::{Exit, Failure, verify};
 use crate::machine::{Decision, Foundry, Supervisor};
 use crate::report::{EVENTS, TerminalOptions, consume, standard};
 use crate::runner::{
-    self, Events, Interrupt, KeepPolicy, Kept, Machines, Question, Run, RunDirectory, Timings, Verdict,
+    self, Assigned, Events, Interrupt, KeepPolicy, Kept, Machines, Question, Run, RunDirectory, Timings,
+    Verdict,
 };
-use crate::scenario::Plan;
+use crate::scenario::{Plan, PlannedMachine};
 
 /// `loadgauge run`. Machines that shall outlive the run need a process that does: then the run is done
 /// by another, whose end is not waited for.
@@ -90,7 +91,7 @@ pub(super) fn carry_out(
 /// Runs a plan: the machines, the reports, and whoever interrupts them.
 async fn execute(
     plan: &Plan,
-    (foundry, decisions): (Foundry, Vec<Decision>),
+    (foundry, decisions): (Foundry, Vec<Vec<Decision>>),
     run: Run<Question>,
     directory: &RunDirectory,
     timings: Timings,
@@ -100,7 +101,14 @@ async fn execute(
     let supervisor = Supervisor::new()?;
     // Nothing is to be killed by hand: the kernel ends every QEMU with this process.
     let interrupt = Interrupt::listen(|| ()).map_err(|error| Failure::new(Exit::Internal, &error, None))?;
-    let plans = plan.scenarios.iter().map(|planned| planned.machine.clone()).zip(decisions);
+    let plans = plan.scenarios.iter().zip(decisions).map(|(planned, decisions)| {
+        let assign = |(machine, decision): (&PlannedMachine, Decision)| Assigned {
+            name: machine.name.clone(),
+            plan: machine.plan.clone(),
+            decision,
+        };
+        (planned.scenario.name.clone(), planned.machines.iter().zip(decisions).map(assign).collect())
+    });
     let mut machines = Machines::new(plans, foundry, own_program()?, supervisor.clone());
     let kept = patron.map(|_| Kept::listen(store, &supervisor)).transpose()?;
     if let Some(kept) = &kept {

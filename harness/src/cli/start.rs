@@ -3,7 +3,7 @@ use clap::Args;
 
 use crate::machine::{Acceleration, Decision, Foundry, StartChoice};
 use crate::runner::Limits;
-use crate::scenario::Plan;
+use crate::scenario::{Plan, Planned};
 use loadgauge_images::Image;
 use loadgauge_images::host::Store;
 
@@ -37,11 +37,13 @@ impl StartArguments {
         )
     }
 
-    /// How each machine of a plan is to start, in the plan's order.
-    pub(super) fn decide(&self, foundry: &Foundry, plan: &Plan) -> Vec<Decision> {
-        let machines: Vec<_> =
-            plan.scenarios.iter().map(|planned| (&planned.machine, planned.scenario.cold)).collect();
-        foundry.decide(self.start, &machines)
+    /// How the machines of each scenario of a plan are to start, in the plan's order.
+    pub(super) fn decide(&self, foundry: &Foundry, plan: &Plan) -> Vec<Vec<Decision>> {
+        let machines = plan.scenarios.iter().flat_map(|planned| &planned.machines);
+        let machines: Vec<_> = machines.map(|machine| (&machine.plan, machine.cold)).collect();
+        let mut decisions = foundry.decide(self.start, &machines).into_iter();
+        let of_one = |planned: &Planned| decisions.by_ref().take(planned.machines.len()).collect();
+        plan.scenarios.iter().map(of_one).collect()
     }
 }
 

@@ -108,9 +108,13 @@ impl TrialArguments {
             return Err(Failure::words(Exit::Usage, message, Some("name one")));
         };
         let tried = self.extension_name();
-        scenario.sysexts.retain(|sysext| name_of(sysext.name.as_deref(), &sysext.source) != tried);
+        let [machine] = scenario.machines.as_mut_slice() else {
+            let message = format!("`{name}` has several machines");
+            return Err(Failure::words(Exit::Usage, message, Some("name a scenario with one")));
+        };
+        machine.sysexts.retain(|sysext| name_of(sysext.name.as_deref(), &sysext.source) != tried);
+        machine.cold = false;
         scenario.steps.splice(0..0, swap.steps);
-        scenario.cold = false;
         Ok(scenario)
     }
 

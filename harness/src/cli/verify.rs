@@ -17,27 +17,31 @@ const COLD: &str = "@cold";
 /// None starts warm: there is nothing to compare.
 pub(super) fn doubled(
     mut plan: Plan,
-    mut decisions: Vec<Decision>,
-) -> Result<(Plan, Vec<Decision>), Failure> {
+    mut decisions: Vec<Vec<Decision>>,
+) -> Result<(Plan, Vec<Vec<Decision>>), Failure> {
     let mut compared = Vec::new();
-    for (planned, decision) in plan.scenarios.iter().zip(&decisions) {
-        if decision.start == Start::Warm {
+    let mut cold_decisions = Vec::new();
+    for (planned, decisions) in plan.scenarios.iter().zip(&decisions) {
+        let name = &planned.scenario.name;
+        if decisions.iter().any(|decision| decision.start == Start::Warm) {
             let mut cold = planned.clone();
             cold.scenario.name.push_str(COLD);
-            cold.machine.name.push_str(COLD);
+            for machine in &mut cold.machines {
+                machine.plan.name = machine.plan.name.replacen(name.as_str(), &cold.scenario.name, 1);
+            }
             compared.push(cold);
+            let decision = Decision::cold("to hold the warm start against it");
+            cold_decisions.push(vec![decision; decisions.len()]);
         } else {
-            output::tell(&format!(
-                "{}: not compared, it starts cold: {}",
-                planned.scenario.name, decision.reason
-            ));
+            let reason = decisions.first().map_or("", |decision| decision.reason.as_str());
+            output::tell(&format!("{name}: not compared, it starts cold: {reason}"));
         }
     }
     if compared.is_empty() {
         let message = "no scenario starts warm, so there is nothing to compare";
         return Err(Failure::words(Exit::Usage, message, Some("ask for it: --start warm")));
     }
-    decisions.extend(compared.iter().map(|_| Decision::cold("to hold the warm start against it")));
+    decisions.extend(cold_decisions);
     plan.scenarios.extend(compared);
     Ok((plan, decisions))
 }
@@ -104,6 +108,7 @@ mod tests {
     fn record(name: &str, outcome: Outcome, steps: &[Outcome]) -> ScenarioRecord {
         let step = |(index, &outcome): (usize, &Outcome)| StepRecord {
             step: index + 1,
+            machine: None,
             summary: format!("claim {}", index + 1),
             outcome,
             finding: None,

@@ -35,6 +35,7 @@ pub(crate) fn arguments_with(plan: &MachinePlan, layout: &Layout, memory: &Memor
         tpm(plan, layout),
         config(layout),
         network(plan, layout),
+        segment(plan, layout),
     ]
     .concat()
 }
@@ -180,6 +181,17 @@ fn network(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
     words([("-netdev", netdev), ("-device", "virtio-net-pci,netdev=network,romfile=".into())])
 }
 
+/// The interface on the network where the machines of a scenario meet: QEMU hands its frames to the
+/// harness (`-netdev stream`, since QEMU 7.2).
+fn segment(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
+    let Some(station) = plan.station else { return Vec::new() };
+    let socket = value(layout.segment_socket().as_str());
+    words([
+        ("-netdev", format!("stream,id=segment,addr.type=unix,addr.path={socket}")),
+        ("-device", format!("virtio-net-pci,netdev=segment,mac={},romfile=", station.mac())),
+    ])
+}
+
 pub(crate) fn words<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
     pairs.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect()
 }
@@ -199,7 +211,7 @@ mod tests {
     use loadgauge_images::image::DiskFormat;
 
     use super::*;
-    use crate::machine::{Flash, testing};
+    use crate::machine::{Flash, Station, testing};
 
     fn shown(accelerator: Accelerator, network: Network) -> String {
         let mut plan = testing::plan();
@@ -227,6 +239,13 @@ mod tests {
             DiskSpec { size_mib: 512, serial: "data".into() },
             DiskSpec { size_mib: 1024, serial: "a,b".into() },
         ];
+        insta::assert_snapshot!(joined(&plan));
+    }
+
+    #[test]
+    fn amd64_tcg_among_others() {
+        let mut plan = testing::plan();
+        plan.station = Station::all().nth(1);
         insta::assert_snapshot!(joined(&plan));
     }
 

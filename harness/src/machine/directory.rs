@@ -4,7 +4,7 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::net::UnixListener;
 
-use super::Layout;
+use super::{Layout, MachinePlan};
 
 /// A file of a machine cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -55,16 +55,19 @@ pub(crate) struct Sockets {
     pub(crate) events: UnixListener,
     pub(crate) journal: UnixListener,
     pub(crate) http: UnixListener,
+    /// for a machine that meets others
+    pub(crate) segment: Option<UnixListener>,
 }
 
 impl Sockets {
-    pub(crate) fn bind(layout: &Layout) -> Result<Self, FileError> {
+    pub(crate) fn bind(plan: &MachinePlan, layout: &Layout) -> Result<Self, FileError> {
         Ok(Self {
             qmp: bind(&layout.qmp_socket())?,
             console: bind(&layout.console_socket())?,
             events: bind(&layout.events_socket())?,
             journal: bind(&layout.journal_socket())?,
             http: bind(&layout.http_socket())?,
+            segment: plan.station.map(|_| bind(&layout.segment_socket())).transpose()?,
         })
     }
 }

@@ -143,15 +143,17 @@ impl Foundry {
 
     /// Decides for machines that are to run, each with whether its scenario wants it cold.
     pub fn decide(&self, choice: StartChoice, machines: &[(&MachinePlan, bool)]) -> Vec<Decision> {
-        let keys: Vec<Option<SnapshotKey>> =
-            machines.iter().map(|(plan, cold)| self.key(plan).filter(|_| !cold)).collect();
+        let keys: Vec<Option<SnapshotKey>> = machines
+            .iter()
+            .map(|(plan, cold)| self.key(plan).filter(|_| !cold && plan.station.is_none()))
+            .collect();
         let mut sharing: HashMap<&str, usize> = HashMap::new();
         for key in keys.iter().flatten() {
             *sharing.entry(key.digest()).or_default() += 1;
         }
-        let decide = |((_, cold), key): (&(&MachinePlan, bool), &Option<SnapshotKey>)| {
+        let decide = |((plan, cold), key): (&(&MachinePlan, bool), &Option<SnapshotKey>)| {
             let count = key.as_ref().map_or(0, |key| sharing[key.digest()]);
-            let (start, reason) = self.judge(choice, *cold, key.as_ref(), count);
+            let (start, reason) = self.judge(choice, plan, *cold, key.as_ref(), count);
             Decision { start, reason, key: key.clone() }
         };
         machines.iter().zip(&keys).map(decide).collect()
@@ -160,6 +162,7 @@ impl Foundry {
     fn judge(
         &self,
         choice: StartChoice,
+        plan: &MachinePlan,
         asked_cold: bool,
         key: Option<&SnapshotKey>,
         count: usize,
@@ -168,6 +171,9 @@ impl Foundry {
         let key = match (choice, key, &self.host) {
             (StartChoice::Cold, ..) => return cold("every machine was asked to start cold"),
             _ if asked_cold => return cold("the scenario asks for it"),
+            _ if plan.station.is_some() => {
+                return cold("its boot may need the other machines, and a snapshot is made of one alone");
+            }
             (_, _, Err(reason)) => return cold(reason),
             (_, None, _) => return cold("its config cannot be made"),
             (_, Some(key), Ok(_)) => key,

@@ -126,6 +126,11 @@ impl Layout {
         self.runtime.join("journal")
     }
 
+    /// QEMU connects the guest's interface to the other machines of its scenario to this socket.
+    pub fn segment_socket(&self) -> Utf8PathBuf {
+        self.runtime.join("segment")
+    }
+
     /// The relay connects to this socket for each connection that the guest opens to the harness.
     pub fn http_socket(&self) -> Utf8PathBuf {
         self.runtime.join("http")

@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, PrivateKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
@@ -19,7 +20,7 @@ use super::memory::Memory;
 use super::monitor::Symptom;
 use super::qmp::Qmp;
 use super::start::{Prepared, StartError, prepare};
-use super::{Fault, Layout, MachinePlan, Supervisor, contact, http, journal, monitor, pulse};
+use super::{Fault, Layout, MachinePlan, Segment, Supervisor, contact, http, journal, monitor, pulse};
 
 /// How many lines of the console are shown when what was waited for did not come.
 const TAIL: usize = 20;
@@ -50,6 +51,8 @@ pub struct Machine {
     host_key: Option<String>,
     fault: watch::Receiver<Option<Fault>>,
     stopped: watch::Receiver<Option<Stopped>>,
+    /// its interface to the other machines of its scenario, until it is connected to theirs
+    segment: Option<UnixStream>,
     token: DropGuard,
 }
 
@@ -99,7 +102,7 @@ impl Machine {
         (console_before, journal_before): (Vec<u8>, Vec<u8>),
         supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
-        let Prepared { child, tpm, directory, qmp, qmp_events, port, .. } = prepared;
+        let Prepared { child, tpm, directory, qmp, qmp_events, port, segment, .. } = prepared;
         let token = supervisor.token();
         let console = Console::default();
         let (symptoms_in, symptoms) = mpsc::channel(SYMPTOMS);
@@ -173,12 +176,21 @@ impl Machine {
             host_key: None,
             fault,
             stopped,
+            segment,
             token: token.drop_guard(),
         };
         started_in.send_replace(Instant::now());
         machine.qmp.execute("cont", None).await?;
         tracing::debug!(machine = %machine.name, pid, port, "started");
         Ok(machine)
+    }
+
+    /// Connects the machine to those on a network, where its plan has a place on one. What its guest sent
+    /// before waits in the socket.
+    pub fn join(&mut self, segment: &Segment, supervisor: &Supervisor) {
+        if let Some(stream) = self.segment.take() {
+            supervisor.tasks().spawn(segment.connect(stream));
+        }
     }
 
     /// The name in its plan.

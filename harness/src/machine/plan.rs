@@ -2,12 +2,12 @@
 use loadgauge_ignition::{Config, delivery::Served};
 use loadgauge_images::{Architecture, Image};
 
-use super::{Acceleration, Firmware, MachineSpec};
+use super::{Acceleration, Firmware, MachineSpec, Station};
 
 /// A machine with everything resolved, ready to start.
 #[derive(Debug, Clone)]
 pub struct MachinePlan {
-    /// the scenario's name; unique within a run
+    /// the scenario's name, with the machine's own behind it where there are several
     pub name: String,
     /// what was asked for
     pub spec: MachineSpec,
@@ -22,6 +22,8 @@ pub struct MachinePlan {
     pub config: Config,
     /// what the guest fetches from the harness
     pub served: Vec<Served>,
+    /// its place on the network where it meets the other machines of its scenario, if there are any
+    pub station: Option<Station>,
 }
 
 impl MachinePlan {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_ignition::{Config, Conflict, mask_updates};
 use loadgauge_images::host::CommandExt as _;
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -136,7 +136,8 @@ pub(crate) struct Prepared {
     pub(crate) console: UnixStream,
     pub(crate) events: UnixStream,
     pub(crate) journal: UnixStream,
-    pub(crate) http: tokio::net::UnixListener,
+    pub(crate) http: UnixListener,
+    pub(crate) segment: Option<UnixStream>,
     pub(crate) console_file: tokio::fs::File,
     pub(crate) journal_file: tokio::fs::File,
     pub(crate) port: u16,
@@ -162,11 +163,11 @@ pub(crate) async fn prepare(
     let console_file = create(&layout.console_log()).await?;
     let journal_file = create(&layout.journal_log()).await?;
 
-    let sockets = Sockets::bind(layout)?;
+    let sockets = Sockets::bind(plan, layout)?;
     let tpm = if plan.spec.tpm { Some(tpm::start(layout).await?) } else { None };
     let mut child = spawn(emulator.path(), &arguments, layout).await?;
     let connected = connect(&mut child, sockets, layout).await;
-    let (qmp_stream, console, events, journal, http) = match connected {
+    let Connected { qmp, console, events, journal, http, segment } = match connected {
         Ok(connected) => connected,
         Err(error) => {
             // It may be alive, and must be gone before its directory is.
@@ -174,7 +175,7 @@ pub(crate) async fn prepare(
             return Err(error);
         }
     };
-    let (qmp, qmp_events) = Qmp::connect(qmp_stream).await?;
+    let (qmp, qmp_events) = Qmp::connect(qmp).await?;
     let table = qmp.human("info usernet").await?;
     let port = forwarded_port(&table).ok_or(StartError::NoPort { found: table })?;
     if let Beginning::Restore(Held { snapshot, files, .. }) = beginning {
@@ -190,6 +191,7 @@ pub(crate) async fn prepare(
         events,
         journal,
         http,
+        segment,
         console_file,
         journal_file,
         port,
@@ -211,42 +213,53 @@ async fn spawn(emulator: &Utf8Path, arguments: &[String], layout: &Layout) -> Re
     process::spawn(command).await.map_err(|source| StartError::Spawn { path, source })
 }
 
-type Connected = (UnixStream, UnixStream, UnixStream, UnixStream, tokio::net::UnixListener);
+/// What QEMU has connected.
+struct Connected {
+    qmp: UnixStream,
+    console: UnixStream,
+    events: UnixStream,
+    journal: UnixStream,
+    http: UnixListener,
+    segment: Option<UnixStream>,
+}
 
 /// Waits for each of QEMU's connections, or for its end. The sockets are then removed: nobody else
 /// shall connect, and nothing be left of them.
 async fn connect(child: &mut Child, sockets: Sockets, layout: &Layout) -> Result<Connected, StartError> {
-    let Sockets { qmp, console, events, journal, http } = sockets;
+    let Sockets { qmp, console, events, journal, http, segment } = sockets;
     let accept = async {
-        let mut streams = Vec::new();
-        for (channel, listener) in [
-            ("monitor", qmp),
-            ("console", console),
-            ("port for events", events),
-            ("port for the journal", journal),
-        ] {
-            let accepted = timeout(CONNECT, listener.accept()).await;
-            let (stream, _) =
-                accepted.map_err(|_| StartError::Silent { channel })?.map_err(at("accept on", channel))?;
-            streams.push(stream);
-        }
-        Ok::<_, StartError>(streams)
+        Ok::<_, StartError>(Connected {
+            qmp: accept("monitor", qmp).await?,
+            console: accept("console", console).await?,
+            events: accept("port for events", events).await?,
+            journal: accept("port for the journal", journal).await?,
+            http,
+            segment: match segment {
+                Some(listener) => Some(accept("interface to the other machines", listener).await?),
+                None => None,
+            },
+        })
     };
-    let streams = tokio::select! {
-        streams = accept => streams?,
+    let connected = tokio::select! {
+        connected = accept => connected?,
         status = child.wait() => {
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
             return Err(StartError::Ended { status, words: words(&layout.qemu_log()) });
         }
     };
-    for path in
-        [layout.qmp_socket(), layout.console_socket(), layout.events_socket(), layout.journal_socket()]
-    {
+    let taken =
+        [layout.qmp_socket(), layout.console_socket(), layout.events_socket(), layout.journal_socket()];
+    for path in taken.into_iter().chain(connected.segment.as_ref().map(|_| layout.segment_socket())) {
         std::fs::remove_file(&path).map_err(at("remove", path))?;
     }
-    let [qmp, console, events, journal] =
-        <[UnixStream; 4]>::try_from(streams).map_err(|_| StartError::Silent { channel: "monitor" })?;
-    Ok((qmp, console, events, journal, http))
+    Ok(connected)
+}
+
+async fn accept(channel: &'static str, listener: UnixListener) -> Result<UnixStream, StartError> {
+    let accepted = timeout(CONNECT, listener.accept()).await;
+    let (stream, _) =
+        accepted.map_err(|_| StartError::Silent { channel })?.map_err(at("accept on", channel))?;
+    Ok(stream)
 }
 
 /// The end of what a process printed.

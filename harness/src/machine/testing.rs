@@ -32,5 +32,6 @@ pub(crate) fn plan() -> MachinePlan {
         firmware: Firmware::Bios,
         config: Config::new(),
         served: Vec::new(),
+        station: None,
     }
 }

@@ -110,12 +110,12 @@ fn section(page: &mut String, scenario: &ScenarioRecord, base: Option<&Utf8Path>
             attempt.attempt, attempt.outcome
         );
         ending(page, attempt.cause.as_ref());
-        records(page, attempt.directory.as_deref(), base);
+        records(page, attempt.directory.as_deref(), &scenario.machines, base);
         steps(page, &attempt.steps, attempt.directory.as_deref(), base);
         page.push_str("</details>\n");
     }
     ending(page, scenario.cause.as_ref());
-    records(page, scenario.directory.as_deref(), base);
+    records(page, scenario.directory.as_deref(), &scenario.machines, base);
     for kept in &scenario.kept {
         let (name, ssh) = (text(&kept.name), text(&kept.ssh));
         let _ =
@@ -135,11 +135,20 @@ fn ending(page: &mut String, cause: Option<&Cause>) {
     quote(page, &cause.fault.as_ref().map(|fault| fault.console().join("\n")).unwrap_or_default());
 }
 
-fn records(page: &mut String, directory: Option<&Utf8Path>, base: Option<&Utf8Path>) {
+/// Links what is kept of the only machine, or of each of several.
+fn records(page: &mut String, directory: Option<&Utf8Path>, machines: &[String], base: Option<&Utf8Path>) {
     let Some(directory) = directory else { return };
-    let links: Vec<String> =
-        RECORDS.iter().map(|(file, name)| link(&directory.join(file), base, name)).collect();
-    let _ = writeln!(page, "<p>{}</p>", links.join(" · "));
+    let mut paragraph = |directory: &Utf8Path, whose: &str| {
+        let links: Vec<String> =
+            RECORDS.iter().map(|(file, name)| link(&directory.join(file), base, name)).collect();
+        let _ = writeln!(page, "<p>{whose}{}</p>", links.join(" · "));
+    };
+    if machines.is_empty() {
+        paragraph(directory, "");
+    }
+    for machine in machines {
+        paragraph(&directory.join(machine), &format!("{}: ", text(machine)));
+    }
 }
 
 fn steps(page: &mut String, steps: &[StepRecord], directory: Option<&Utf8Path>, base: Option<&Utf8Path>) {

@@ -208,6 +208,7 @@ mod tests {
             events.push(Event {
                 time_us,
                 kind: EventKind::StepFinished {
+                    machine: None,
                     scenario: what.clone(),
                     step: 1,
                     summary: what,

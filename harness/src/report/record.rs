@@ -36,7 +36,7 @@ pub struct RunStart {
     pub acceleration: Acceleration,
     /// the names of the scenarios that were to run
     pub scenarios: Vec<String>,
-    /// machines at a time
+    /// scenarios at a time
     pub jobs: usize,
     /// what shuffled the order of the scenarios
     pub seed: Option<u64>,
@@ -70,6 +70,9 @@ pub struct ScenarioRecord {
     pub started_us: u64,
     /// its steps, sweeps included
     pub planned: usize,
+    /// the names of its machines, where it has several
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<String>,
     /// when the guest was up, one entry a boot
     pub boots: Vec<BootRecord>,
     /// the steps that ended
@@ -122,6 +125,9 @@ pub struct KeptRecord {
 /// A boot of a scenario's machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BootRecord {
+    /// which of the scenario's machines, where it has several
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// of the kernel
     pub boot_id: String,
     /// what `systemctl is-system-running` said
@@ -138,6 +144,9 @@ pub struct BootRecord {
 pub struct StepRecord {
     /// 1-based, in the order of execution
     pub step: usize,
+    /// which of the scenario's machines was asked, where it has several
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// what it claims
     pub summary: String,
     /// passed, failed, skipped or broken
@@ -187,7 +196,7 @@ impl RunRecord {
                 record.outcome = Some(Outcome::Skipped);
                 record.skipped = Some(reason);
             }
-            EventKind::ScenarioStarted { scenario, summary, directory, attempt, steps } => {
+            EventKind::ScenarioStarted { scenario, summary, directory, attempt, steps, machines } => {
                 let record = self.entry(&scenario);
                 if attempt == 1 {
                     record.started_us = event.time_us;
@@ -197,6 +206,7 @@ impl RunRecord {
                     directory: Some(directory),
                     attempt,
                     planned: steps,
+                    machines,
                     ..std::mem::take(record)
                 };
             }
@@ -204,14 +214,24 @@ impl RunRecord {
             EventKind::AttemptFinished { scenario, attempt, outcome, cause, duration_ms } => {
                 self.entry(&scenario).retry(attempt, outcome, cause, duration_ms);
             }
-            EventKind::MachineKept { scenario, name, ssh } => {
+            EventKind::MachineKept { scenario, machine: _, name, ssh } => {
                 self.entry(&scenario).kept.push(KeptRecord { name, ssh });
             }
-            EventKind::MachineReady { scenario, boot_id, state, duration_ms, start } => {
-                self.entry(&scenario).boots.push(BootRecord { boot_id, state, duration_ms, start });
+            EventKind::MachineReady { scenario, machine, boot_id, state, duration_ms, start } => {
+                let boot = BootRecord { machine, boot_id, state, duration_ms, start };
+                self.entry(&scenario).boots.push(boot);
             }
-            EventKind::StepFinished { scenario, step, summary, outcome, finding, attempts, duration_ms } => {
-                let step = StepRecord { step, summary, outcome, finding, attempts, duration_ms };
+            EventKind::StepFinished {
+                scenario,
+                machine,
+                step,
+                summary,
+                outcome,
+                finding,
+                attempts,
+                duration_ms,
+            } => {
+                let step = StepRecord { step, machine, summary, outcome, finding, attempts, duration_ms };
                 self.entry(&scenario).steps.push(step);
             }
             EventKind::ScenarioFinished { scenario, outcome, cause, duration_ms } => {

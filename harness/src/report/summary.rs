@@ -139,7 +139,7 @@ fn shortened(line: &str) -> String {
     }
 }
 
-/// How many machines ran at a time, and how.
+/// How many scenarios ran at a time, and how.
 pub(super) fn machines(jobs: usize, acceleration: &crate::machine::Acceleration) -> String {
     let name = match acceleration.accelerator {
         Accelerator::Kvm => "KVM",
@@ -150,5 +150,6 @@ pub(super) fn machines(jobs: usize, acceleration: &crate::machine::Acceleration)
     } else {
         format!(", time-outs x {:.1}", acceleration.factor)
     };
-    format!("{jobs} at a time, {name}{factor}: {}", one_line(&acceleration.reason))
+    let scenarios = plural(jobs, "scenario");
+    format!("{scenarios} at a time, {name}{factor}: {}", one_line(&acceleration.reason))
 }

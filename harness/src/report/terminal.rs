@@ -160,7 +160,11 @@ impl Terminal {
         let said = paint(outcome, styles.outcome(outcome));
         let time = duration(duration_ms);
         let Some(cause) = cause else { return vec![format!("{name}: {said} in {time}{more}")] };
-        let console_log = scenario.directory.as_ref().map(|path| path.join("console.log"));
+        let records = scenario.directory.as_ref().map(|path| match &cause.machine {
+            Some(machine) => path.join(machine),
+            None => path.clone(),
+        });
+        let console_log = records.map(|path| path.join("console.log"));
         let mut lines = vec![format!("{name}: {said} in {time}{more}: {}", one_line(&cause.message))];
         lines.extend(failure::cause(cause, console_log.as_deref(), styles));
         lines
@@ -195,13 +199,14 @@ impl Terminal {
                 };
                 record.map(end).unwrap_or_default()
             }
-            EventKind::MachineKept { scenario, name, ssh } => {
+            EventKind::MachineKept { scenario, name, ssh, .. } => {
                 let who = paint(scenario, self.options.styles.name);
                 vec![format!("{who}: its machine is kept as `{name}`: {ssh}")]
             }
-            EventKind::MachineReady { scenario, state, duration_ms, start, .. } => {
+            EventKind::MachineReady { scenario, machine, state, duration_ms, start, .. } => {
                 let how = start.as_ref().map(|started| format!(", {}", started.words())).unwrap_or_default();
-                let text = format!("    the guest is up{how}, systemd says `{}`", one_line(state));
+                let guest = machine.as_ref().map_or("the guest".to_owned(), |name| format!("`{name}`"));
+                let text = format!("    {guest} is up{how}, systemd says `{}`", one_line(state));
                 vec![self.line("up", Outcome::Passed, scenario, &text, *duration_ms)]
             }
             EventKind::StepFinished { scenario, .. } => {

@@ -33,6 +33,7 @@ fn run_started(jobs: usize, scenarios: &[&str]) -> EventKind {
 
 fn started(scenario: &str, summary: &str, steps: usize) -> EventKind {
     EventKind::ScenarioStarted {
+        machines: vec![],
         scenario: scenario.to_owned(),
         summary: summary.to_owned(),
         directory: format!("runs/1/{scenario}").into(),
@@ -44,6 +45,7 @@ fn started(scenario: &str, summary: &str, steps: usize) -> EventKind {
 /// The same on a second machine.
 fn started_again(scenario: &str, summary: &str, steps: usize) -> EventKind {
     EventKind::ScenarioStarted {
+        machines: vec![],
         scenario: scenario.to_owned(),
         summary: summary.to_owned(),
         directory: format!("runs/1/{scenario}/attempt-2").into(),
@@ -59,6 +61,7 @@ fn waiting(scenario: &str) -> EventKind {
 fn ready(scenario: &str) -> EventKind {
     EventKind::MachineReady {
         scenario: scenario.to_owned(),
+        machine: None,
         boot_id: "7f1a0c9e-5a57-4a4e-9f83-3f4f1f3f0001".to_owned(),
         state: "running".to_owned(),
         duration_ms: 28_140,
@@ -72,6 +75,7 @@ fn ready(scenario: &str) -> EventKind {
 
 fn step(scenario: &str, step: usize, summary: &str, finding: Finding) -> EventKind {
     EventKind::StepFinished {
+        machine: None,
         scenario: scenario.to_owned(),
         step,
         summary: summary.to_owned(),
@@ -141,6 +145,7 @@ fn panic_cause() -> Cause {
     let line = "Kernel panic - not syncing: sysrq triggered crash".to_owned();
     let console = vec!["[   12.3] sysrq: Trigger a crash".to_owned(), format!("[   12.3] {line}")];
     Cause {
+        machine: None,
         message: format!("the guest's kernel panicked: {line}"),
         hint: Some("read the call trace in the console log".to_owned()),
         fault: Some(Fault::Panic { line, console }),
@@ -150,6 +155,7 @@ fn panic_cause() -> Cause {
 /// A run, one machine at a time, with every kind of event and every outcome but flaky.
 pub(super) fn run_of_everything() -> Vec<Event> {
     let broken = Cause {
+        machine: None,
         message: "cannot start `qemu-system-x86_64`: permission denied".to_owned(),
         hint: Some("look at the permissions of /usr/bin/qemu-system-x86_64".to_owned()),
         fault: None,
@@ -195,6 +201,7 @@ pub(super) fn flaky_run() -> Vec<Event> {
         step("docker.vendor", 1, "a container runs", failed_finding()),
         EventKind::MachineKept {
             scenario: "docker.vendor".to_owned(),
+            machine: None,
             name: "docker.vendor".to_owned(),
             ssh: "ssh -i runs/1/docker.vendor/attempt-1/ssh-key -p 40022 core@127.0.0.1".to_owned(),
         },

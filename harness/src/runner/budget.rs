@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::iter::Sum;
 use std::num::NonZeroUsize;
 
 use super::Capacity;
@@ -29,6 +30,16 @@ impl Needs {
             Accelerator::Kvm => usize::try_from(spec.processors(accelerator)).unwrap_or(usize::MAX),
         };
         Self { cpus, memory_mib: u64::from(spec.memory_mib) + OVERHEAD }
+    }
+}
+
+impl Sum for Needs {
+    /// What several machines need together.
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            cpus: sum.cpus.saturating_add(one.cpus),
+            memory_mib: sum.memory_mib.saturating_add(one.memory_mib),
+        })
     }
 }
 
@@ -157,6 +168,12 @@ mod tests {
         let small = Needs { cpus: 1, memory_mib: 600 };
         assert_eq!(budget.at_most(&[small; 10]), 5);
         assert_eq!(budget.at_most(&[Needs { cpus: 1, memory_mib: 100 }; 10]), 8);
+    }
+
+    #[test]
+    fn machines_of_a_scenario_need_what_each_needs() {
+        let one = Needs { cpus: 1, memory_mib: 1536 };
+        assert_eq!([one, one].into_iter().sum::<Needs>(), Needs { cpus: 2, memory_mib: 3072 });
     }
 
     #[test]

@@ -73,6 +73,10 @@ pub enum EventKind {
         attempt: u32,
         /// of its steps, those of `hold` at each life-cycle change included
         steps: usize,
+        /// the names of its machines, where it has several; each has a directory of its name in that of
+        /// the attempt
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        machines: Vec<String>,
     },
     /// something is being waited for
     Waiting {
@@ -96,6 +100,9 @@ pub enum EventKind {
     MachineReady {
         /// the scenario
         scenario: String,
+        /// which of its machines, where it has several
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        machine: Option<String>,
         /// of this boot
         boot_id: String,
         /// what `systemctl is-system-running` said
@@ -110,6 +117,9 @@ pub enum EventKind {
     StepFinished {
         /// the scenario
         scenario: String,
+        /// which of its machines was asked, where it has several
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        machine: Option<String>,
         /// 1-based, in the order of execution
         step: usize,
         /// what it claims
@@ -140,6 +150,9 @@ pub enum EventKind {
     MachineKept {
         /// the scenario
         scenario: String,
+        /// which of its machines, where it has several
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        machine: Option<String>,
         /// what `loadgauge stop` knows it by
         name: String,
         /// the command line that leads into the guest
@@ -181,6 +194,9 @@ pub struct Cause {
     pub hint: Option<String>,
     /// what the machine died of, if it did
     pub fault: Option<Fault>,
+    /// which of the scenario's machines it is about, where it has several
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
 }
 
 /// Scenarios by outcome.

@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::attempts::Course;
+use super::halt::{Halt, any_fault};
 use super::wait::Wait;
-use super::{
-    Action, Cause, Entrance, EventKind, Events, Job, JobStep, Limits, Rig, Subject, Trouble, hint_for,
-    outcome_of,
-};
+use super::{Action, Cause, Entrance, EventKind, Events, Job, JobStep, Limits, Rig, Subject};
 use crate::check::{Finding, Outcome, judge_reboot};
 use crate::machine::Fault;
 
@@ -40,6 +39,7 @@ pub(super) async fn execute<R: Rig>(rig: &R, job: &Job<R::Check>, attempt: u32, 
         directory: directory.clone(),
         attempt,
         steps: job.steps.len(),
+        machines: job.machines.iter().filter(|name| !name.is_empty()).cloned().collect(),
     });
     let wait = Wait::new(&job.name, &course.events);
     let mut execution = Execution {
@@ -49,8 +49,9 @@ pub(super) async fn execute<R: Rig>(rig: &R, job: &Job<R::Check>, attempt: u32, 
         events: &course.events,
         wait: wait.clone(),
         directory,
-        subject: None,
-        boot_id: String::new(),
+        subjects: Vec::new(),
+        boot_ids: vec![String::new(); job.machines.len()],
+        current: 0,
         reported: 0,
         under_way: None,
         failed: false,
@@ -69,26 +70,6 @@ pub(super) async fn execute<R: Rig>(rig: &R, job: &Job<R::Check>, attempt: u32, 
     Ended { outcome, cause, kept }
 }
 
-/// What ends a scenario before its last step.
-enum Halt {
-    /// the machine died, or the host is in the way
-    Trouble(Trouble),
-    /// a step whose failure leaves nothing to go on from; it was reported
-    Step(usize),
-    /// the scenario took longer than its author allows
-    Overran { limit: Duration, awaited: String },
-    /// the user broke the run off
-    Interrupted,
-    /// a defect of the harness
-    Panicked(String),
-}
-
-impl<T: Into<Trouble>> From<T> for Halt {
-    fn from(trouble: T) -> Self {
-        Self::Trouble(trouble.into())
-    }
-}
-
 struct Execution<'a, R: Rig> {
     rig: &'a R,
     job: &'a Job<R::Check>,
@@ -96,9 +77,12 @@ struct Execution<'a, R: Rig> {
     events: &'a Events,
     wait: Wait,
     directory: Utf8PathBuf,
-    subject: Option<Arc<R::Subject>>,
-    /// of the current boot
-    boot_id: String,
+    /// the machines in the order of the job's, once they run
+    subjects: Vec<Arc<R::Subject>>,
+    /// of the current boot of each
+    boot_ids: Vec<String>,
+    /// which of them is waited for
+    current: usize,
     /// how many steps have been reported
     reported: usize,
     /// since when the step behind them is under way
@@ -109,49 +93,67 @@ struct Execution<'a, R: Rig> {
 
 impl<R: Rig> Execution<'_, R> {
     async fn steps(&mut self) -> Result<(), Halt> {
-        self.waiting("the machine to start");
-        let subject = Arc::new(self.rig.start(&self.job.scenario, &self.directory).await?);
-        self.subject = Some(Arc::clone(&subject));
-        self.bring_up(&subject, None).await?;
+        let several = self.job.machines.len() > 1;
+        self.waiting(if several { "the machines to start" } else { "the machine to start" });
+        let subjects = self.rig.start(&self.job.scenario, &self.directory).await;
+        let subjects = subjects.map_err(|(machine, trouble)| Halt::Trouble { machine, trouble })?;
+        let subjects: Vec<_> = subjects.into_iter().map(Arc::new).collect();
+        self.subjects.clone_from(&subjects);
+        // They boot side by side, whichever is waited for.
+        for machine in 0..subjects.len() {
+            self.bring_up(&subjects, machine, None).await?;
+        }
         for index in 0..self.job.steps.len() {
-            self.step(&subject, index).await?;
+            self.step(&subjects, index).await?;
         }
         // A machine that died over the last step has not got through the scenario.
-        subject.fault().now_or_never().map_or(Ok(()), |fault| Err(fault.into()))
+        any_fault(&subjects).now_or_never().map_or(Ok(()), Err)
     }
 
-    /// Waits until the guest is up and connects to it.
-    async fn bring_up(&mut self, subject: &R::Subject, after: Option<&str>) -> Result<(), Halt> {
-        self.waiting("the guest to be up");
+    /// Waits until a guest is up and connects to it.
+    async fn bring_up(
+        &mut self,
+        subjects: &[Arc<R::Subject>],
+        machine: usize,
+        after: Option<&str>,
+    ) -> Result<(), Halt> {
+        let subject = &*subjects[machine];
+        self.current = machine;
+        self.waiting(&format!("{} to be up", self.guest(machine)));
         let up = tokio::select! {
             biased;
-            fault = subject.fault() => return Err(fault.into()),
-            up = self.wait.with_warning(self.limits.boot, async |limit| subject.up(after, limit).await) => up?,
+            fault = any_fault(subjects) => return Err(fault),
+            up = self.wait.with_warning(self.limits.boot, async |limit| subject.up(after, limit).await) => up,
         };
+        let up = up.map_err(|fault| Halt::Trouble { machine, trouble: fault.into() })?;
         self.events.emit(EventKind::MachineReady {
             scenario: self.job.name.clone(),
+            machine: self.name_of(machine),
             boot_id: up.boot_id.clone(),
             state: up.state,
             duration_ms: milliseconds(up.since),
             start: up.started,
         });
-        self.boot_id = up.boot_id;
-        self.waiting("an SSH connection");
+        self.boot_ids[machine] = up.boot_id;
+        let whom = self.name_of(machine).map(|name| format!(" to the guest `{name}`"));
+        self.waiting(&format!("an SSH connection{}", whom.unwrap_or_default()));
         let connected = tokio::select! {
             biased;
-            fault = subject.fault() => return Err(fault.into()),
+            fault = any_fault(subjects) => return Err(fault),
             connected = self.wait.with_warning(self.limits.connect, async |limit| subject.connect(limit).await) => {
                 connected
             }
         };
         match connected {
             Ok(()) => Ok(()),
-            Err(trouble) => Err(self.aftermath(subject).await.unwrap_or_else(|| trouble.into())),
+            Err(trouble) => Err(self.aftermath(subjects).await.unwrap_or(Halt::Trouble { machine, trouble })),
         }
     }
 
-    async fn step(&mut self, subject: &R::Subject, index: usize) -> Result<(), Halt> {
+    async fn step(&mut self, subjects: &[Arc<R::Subject>], index: usize) -> Result<(), Halt> {
         let step = &self.job.steps[index];
+        let subject = &*subjects[step.machine];
+        self.current = step.machine;
         self.under_way = Some(Instant::now());
         let (finding, attempts) = match &step.action {
             Action::Ask(check) => {
@@ -159,51 +161,65 @@ impl<R: Rig> Execution<'_, R> {
                 let within = step.within.map(|within| within.mul_f64(self.limits.factor));
                 tokio::select! {
                     biased;
-                    fault = subject.fault() => return Err(fault.into()),
+                    fault = any_fault(subjects) => return Err(fault),
                     judged = subject.judge(check, within) => judged,
                 }
             }
             Action::Waive { reason } => (not_tried(format!("waived: {reason}")), 0),
-            Action::Reboot => (self.reboot(subject).await?, 1),
+            Action::Reboot => (self.reboot(subjects, step.machine).await?, 1),
         };
         let outcome = finding.outcome;
         self.report(step, outcome, Some(finding), attempts);
         match (outcome, &step.action) {
-            (Outcome::Broken, _) => Err(self.aftermath(subject).await.unwrap_or(Halt::Step(index + 1))),
+            (Outcome::Broken, _) => Err(self.aftermath(subjects).await.unwrap_or(Halt::Step(index + 1))),
             (Outcome::Failed, Action::Reboot) => Err(Halt::Step(index + 1)),
             _ => Ok(()),
         }
     }
 
-    /// Reboots the guest and looks whether it really did.
-    async fn reboot(&mut self, subject: &R::Subject) -> Result<Finding, Halt> {
-        let before = self.boot_id.clone();
-        self.waiting("the guest to take the order to reboot");
+    /// Reboots a guest and looks whether it really did.
+    async fn reboot(&mut self, subjects: &[Arc<R::Subject>], machine: usize) -> Result<Finding, Halt> {
+        let subject = &*subjects[machine];
+        let troubled = |trouble| Halt::Trouble { machine, trouble };
+        let before = self.boot_ids[machine].clone();
+        self.waiting(&format!("{} to take the order to reboot", self.guest(machine)));
         tokio::select! {
             biased;
-            fault = subject.fault() => return Err(fault.into()),
-            ordered = subject.reboot() => ordered?,
+            fault = any_fault(subjects) => return Err(fault),
+            ordered = subject.reboot() => ordered.map_err(troubled)?,
         }
-        self.bring_up(subject, Some(&before)).await?;
+        self.bring_up(subjects, machine, Some(&before)).await?;
         let after = tokio::select! {
             biased;
-            fault = subject.fault() => return Err(fault.into()),
-            boot_id = subject.boot_id() => boot_id?,
+            fault = any_fault(subjects) => return Err(fault),
+            boot_id = subject.boot_id() => boot_id.map_err(troubled)?,
         };
-        Ok(judge_reboot(&before, &self.boot_id, &after).finding(Vec::new()))
+        Ok(judge_reboot(&before, &self.boot_ids[machine], &after).finding(Vec::new()))
     }
 
-    /// The machine's death, if that is why the guest stopped to answer.
-    async fn aftermath(&self, subject: &R::Subject) -> Option<Halt> {
-        timeout(self.limits.aftermath, subject.fault()).await.ok().map(Halt::from)
+    /// The death of a machine, if that is why a guest stopped to answer.
+    async fn aftermath(&self, subjects: &[Arc<R::Subject>]) -> Option<Halt> {
+        timeout(self.limits.aftermath, any_fault(subjects)).await.ok()
     }
 
     /// Turns an overrun into a fault, with the end of the console while there is one.
     fn with_console(&self, halt: Halt) -> Halt {
         let Halt::Overran { limit, awaited } = halt else { return halt };
-        let console = self.subject.as_ref().map(|subject| subject.console_tail()).unwrap_or_default();
+        let machine = self.current;
+        let console = self.subjects.get(machine).map(|subject| subject.console_tail()).unwrap_or_default();
         let what = format!("the end of the scenario, which was waiting for {awaited},");
-        Fault::TimedOut { what, seconds: limit.as_secs(), console }.into()
+        let fault = Fault::TimedOut { what, seconds: limit.as_secs(), console };
+        Halt::Trouble { machine, trouble: fault.into() }
+    }
+
+    /// What a machine is called, where there are several.
+    fn name_of(&self, machine: usize) -> Option<String> {
+        self.job.machines.get(machine).filter(|name| !name.is_empty()).cloned()
+    }
+
+    /// A guest within a sentence.
+    fn guest(&self, machine: usize) -> String {
+        self.name_of(machine).map_or("the guest".to_owned(), |name| format!("the guest `{name}`"))
     }
 
     fn waiting(&self, what: &str) {
@@ -222,6 +238,7 @@ impl<R: Rig> Execution<'_, R> {
         self.failed |= outcome == Outcome::Failed;
         self.events.emit(EventKind::StepFinished {
             scenario: self.job.name.clone(),
+            machine: self.name_of(step.machine),
             step: self.reported,
             summary: step.summary.clone(),
             outcome,
@@ -231,38 +248,58 @@ impl<R: Rig> Execution<'_, R> {
         });
     }
 
-    /// Stops the machine, or leaves it running where it is asked for, makes sense, and there is room;
+    /// Stops the machines, or leaves them running where it is asked for, makes sense, and there is room;
     /// says whether it did.
     async fn leave(&mut self, outcome: Outcome, attempt: u32, course: &Course) -> bool {
-        // Nobody else holds it: the course that did has ended or was dropped.
-        let Some(subject) = self.subject.take().and_then(Arc::into_inner) else { return false };
-        let alive = subject.fault().now_or_never().is_none() && !course.interrupted.is_cancelled();
-        if !(alive && course.keep.keeps(outcome)) {
-            self.stop(subject).await;
-            return false;
+        // Nobody else holds them: the course that did has ended or was dropped.
+        let subjects = std::mem::take(&mut self.subjects).into_iter().enumerate();
+        let subjects = subjects.filter_map(|(machine, subject)| Some((machine, Arc::into_inner(subject)?)));
+        let wanted = course.keep.keeps(outcome) && !course.interrupted.is_cancelled();
+        let (mut alive, mut over): (Vec<_>, Vec<_>) =
+            subjects.partition(|(_, subject)| wanted && subject.fault().now_or_never().is_none());
+        let permit = course.keepable.try_acquire();
+        if !alive.is_empty() && permit.is_err() {
+            let scenario = &self.job.name;
+            tracing::warn!(%scenario, "the machine is not kept: there is no memory for one more");
+            over.append(&mut alive);
         }
-        let Ok(permit) = course.keepable.try_acquire() else {
-            tracing::warn!(scenario = %self.job.name, "the machine is not kept: there is no memory for one more");
-            self.stop(subject).await;
-            return false;
-        };
-        let name =
-            if attempt == 1 { self.job.name.clone() } else { format!("{}.attempt-{attempt}", self.job.name) };
+        if !over.is_empty() {
+            self.waiting(if over.len() > 1 { "the machines to stop" } else { "the machine to stop" });
+            join_all(over.into_iter().map(|(_, subject)| self.stop(subject))).await;
+        }
+        let mut kept = false;
+        for (machine, subject) in alive {
+            kept |= self.keep(machine, subject, attempt).await;
+        }
+        if let (true, Ok(permit)) = (kept, permit) {
+            permit.forget();
+        }
+        kept
+    }
+
+    async fn keep(&self, machine: usize, subject: R::Subject, attempt: u32) -> bool {
+        let scenario = self.job.name.clone();
+        let machine = self.name_of(machine);
+        let mut name = scenario.clone();
+        if let Some(machine) = &machine {
+            name = format!("{name}.{machine}");
+        }
+        if attempt > 1 {
+            name = format!("{name}.attempt-{attempt}");
+        }
         match subject.keep(&name).await {
             Ok(Entrance { name, ssh }) => {
-                permit.forget();
-                self.events.emit(EventKind::MachineKept { scenario: self.job.name.clone(), name, ssh });
+                self.events.emit(EventKind::MachineKept { scenario, machine, name, ssh });
                 true
             }
             Err(trouble) => {
-                tracing::error!(scenario = %self.job.name, ?trouble, "the machine cannot be kept; it is stopped");
+                tracing::error!(%scenario, ?trouble, "the machine cannot be kept; it is stopped");
                 false
             }
         }
     }
 
     async fn stop(&self, subject: R::Subject) {
-        self.waiting("the machine to stop");
         let stop = AssertUnwindSafe(subject.stop()).catch_unwind();
         match timeout(self.limits.stop, stop).await {
             Ok(Ok(())) => {}
@@ -282,7 +319,7 @@ impl<R: Rig> Execution<'_, R> {
             return (if self.failed { Outcome::Failed } else { Outcome::Passed }, None);
         };
         let job = self.job;
-        let (outcome, cause) = halt.judge();
+        let (outcome, cause) = halt.judge(&job.machines);
         if self.under_way.is_some()
             && let Some(step) = job.steps.get(self.reported)
         {
@@ -302,49 +339,6 @@ impl<R: Rig> Execution<'_, R> {
         }
         // What failed has failed, whatever came after it.
         (if self.failed { Outcome::Failed } else { outcome }, Some(cause))
-    }
-}
-
-impl Halt {
-    /// The outcome of a scenario that ends so, and what is said about it.
-    fn judge(&self) -> (Outcome, Cause) {
-        let plain = |message: String| Cause { message, hint: None, fault: None };
-        match self {
-            Self::Trouble(Trouble::Fault(fault)) => {
-                let (message, hint) = (fault.to_string(), hint_for(fault));
-                (outcome_of(fault), Cause { message, hint, fault: Some(fault.clone()) })
-            }
-            Self::Trouble(Trouble::Other { message, hint }) => {
-                (Outcome::Broken, Cause { message: message.clone(), hint: hint.clone(), fault: None })
-            }
-            Self::Step(number) => (Outcome::Broken, plain(format!("nothing can follow step {number}"))),
-            Self::Overran { limit, awaited } => {
-                let message =
-                    format!("the scenario did not end within {} s, waiting for {awaited}", limit.as_secs());
-                (Outcome::Failed, plain(message))
-            }
-            Self::Interrupted => (Outcome::Skipped, plain("interrupted".to_owned())),
-            Self::Panicked(message) => {
-                let hint = "this is a defect of loadgauge: please report it with events.jsonl";
-                let message = format!("the harness panicked: {message}");
-                (Outcome::Broken, Cause { message, hint: Some(hint.to_owned()), fault: None })
-            }
-        }
-    }
-
-    /// Why the steps behind were not reached.
-    fn in_short(&self) -> String {
-        match self {
-            Self::Trouble(Trouble::Fault(Fault::TimedOut { what, .. })) => {
-                format!("{what} did not come in time")
-            }
-            Self::Trouble(Trouble::Fault(_)) => "the machine died".to_owned(),
-            Self::Trouble(Trouble::Other { .. }) => "the scenario could not go on".to_owned(),
-            Self::Step(number) => format!("nothing can follow step {number}"),
-            Self::Overran { .. } => "the scenario took too long".to_owned(),
-            Self::Interrupted => "interrupted".to_owned(),
-            Self::Panicked(_) => "the harness panicked".to_owned(),
-        }
     }
 }
 

@@ -98,6 +98,8 @@ pub struct Job<C> {
     /// how long the whole should take, for KVM: past it, there is a warning that says what is waited
     /// for, and past twice as long it is ended
     pub timeout: Duration,
+    /// the names of its machines: one that is empty, or several
+    pub machines: Vec<String>,
     /// in the order of execution, the sweeps among them
     pub steps: Vec<JobStep<C>>,
 }
@@ -109,6 +111,8 @@ pub struct JobStep<C> {
     pub summary: String,
     /// what is done
     pub action: Action<C>,
+    /// to which of the machines, counted from 0
+    pub machine: usize,
     /// for how long a question is repeated until the answer is right, for KVM
     pub within: Option<Duration>,
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use futures_util::future::try_join_all;
 use loadgauge_images::Facts;
 use tokio::sync::OnceCell;
 
@@ -13,7 +14,7 @@ use super::{Entrance, Kept, Question, Rig, Subject, Trouble, Up};
 use crate::check::{Finding, Outcome, Sweep, judge_within, sweep};
 use crate::guest::{Command, Guest, GuestError, Phase, words};
 use crate::machine::{
-    BeginError, Decision, Fault, Foundry, Machine, MachinePlan, Place, Started, Supervisor, USER,
+    BeginError, Decision, Fault, Foundry, Machine, MachinePlan, Place, Segment, Started, Supervisor, USER,
 };
 
 /// How much of the console is shown when a scenario takes too long.
@@ -28,11 +29,22 @@ const REBOOT: &str = "sudo systemctl reboot";
 /// The rig of real runs: QEMU's machines, and their guests over SSH.
 #[derive(Debug)]
 pub struct Machines {
-    plans: HashMap<String, (MachinePlan, Decision)>,
+    scenarios: HashMap<String, Vec<Assigned>>,
     foundry: Foundry,
     relay_program: Utf8PathBuf,
     supervisor: Supervisor,
     kept: Option<Arc<Kept>>,
+}
+
+/// A machine that a scenario has, and how it is to start.
+#[derive(Debug, Clone)]
+pub struct Assigned {
+    /// what the scenario calls it; empty where it is the only one
+    pub name: String,
+    /// the machine
+    pub plan: MachinePlan,
+    /// cold or warm
+    pub decision: Decision,
 }
 
 /// A machine of QEMU, and the connection to its guest once there is one.
@@ -49,16 +61,15 @@ pub struct Occupied {
 }
 
 impl Machines {
-    /// A rig for these machines, one per scenario, with how each is to start. Their guests reach the
-    /// harness through `relay_program` (see [`Machine::start`]); `supervisor` ends what is left of them.
+    /// A rig for the machines of these scenarios. Their guests reach the harness through `relay_program` (see [`Machine::start`]); `supervisor` ends what is left of them.
     pub fn new(
-        plans: impl IntoIterator<Item = (MachinePlan, Decision)>,
+        scenarios: impl IntoIterator<Item = (String, Vec<Assigned>)>,
         foundry: Foundry,
         relay_program: Utf8PathBuf,
         supervisor: Supervisor,
     ) -> Self {
-        let plans = plans.into_iter().map(|planned| (planned.0.name.clone(), planned)).collect();
-        Self { plans, foundry, relay_program, supervisor, kept: None }
+        let scenarios = scenarios.into_iter().collect();
+        Self { scenarios, foundry, relay_program, supervisor, kept: None }
     }
 
     /// The same, which hands machines that are to be left running to a keeper.
@@ -72,17 +83,36 @@ impl Rig for Machines {
     type Check = Question;
     type Subject = Occupied;
 
-    async fn start(&self, scenario: &str, directory: &Utf8Path) -> Result<Occupied, Trouble> {
-        let plan = self.plans.get(scenario).cloned();
-        let (plan, decision) =
-            plan.ok_or_else(|| Trouble::plain(format!("no machine is planned for `{scenario}`")))?;
+    async fn start(&self, scenario: &str, directory: &Utf8Path) -> Result<Vec<Occupied>, (usize, Trouble)> {
+        let Some(assigned) = self.scenarios.get(scenario) else {
+            return Err((0, Trouble::plain(format!("no machine is planned for `{scenario}`"))));
+        };
+        let segment = Segment::new();
+        let starts = assigned.iter().enumerate().map(async |(number, assigned)| {
+            let own =
+                if assigned.name.is_empty() { directory.to_owned() } else { directory.join(&assigned.name) };
+            self.start_one(assigned, &own, &segment).await.map_err(|trouble| (number, trouble))
+        });
+        try_join_all(starts).await
+    }
+}
+
+impl Machines {
+    async fn start_one(
+        &self,
+        assigned: &Assigned,
+        directory: &Utf8Path,
+        segment: &Segment,
+    ) -> Result<Occupied, Trouble> {
+        let Assigned { plan, decision, .. } = assigned;
         let (facts, factor) = (plan.image.facts.clone(), plan.acceleration.factor);
         let place = Place { directory, relay: &self.relay_program, supervisor: &self.supervisor };
-        let started = self.foundry.start(plan, &decision, place).await;
-        let (machine, started) = started.map_err(|error| match error {
+        let started = self.foundry.start(plan.clone(), decision, place).await;
+        let (mut machine, started) = started.map_err(|error| match error {
             BeginError::Start(error) => trouble(&error, error.hint()),
             BeginError::Fault(fault) => fault.into(),
         })?;
+        machine.join(segment, &self.supervisor);
         let kept = self.kept.clone();
         Ok(Occupied { machine, started, kept, facts, factor, guest: OnceLock::new(), swept: OnceCell::new() })
     }

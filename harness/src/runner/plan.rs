@@ -9,7 +9,7 @@ use super::{
     Order, Run, RunDirectory, Skipped,
 };
 use crate::check::{Change, Check, Sweep};
-use crate::scenario::{Plan, Planned, PlannedStep, StepKind};
+use crate::scenario::{Plan, Planned, PlannedMachine, PlannedStep, StepKind, on};
 
 /// How long a scenario should take that says nothing of it, for KVM: none shall run for ever.
 const TIMEOUT: Duration = Duration::from_mins(10);
@@ -78,34 +78,52 @@ impl Run<Question> {
 
 fn job(planned: &Planned, name: String, directory: &RunDirectory) -> Result<Job<Question>, DirectoryError> {
     let scenario = &planned.scenario;
-    let sweeps = Sweep::ALL.iter().map(|&sweep| JobStep {
-        summary: format!("sweep: {}", sweep.summary()),
-        action: match scenario.without.get(&sweep) {
-            Some(reason) => Action::Waive { reason: reason.clone() },
-            None => Action::Ask(Question::Sweep(sweep)),
-        },
-        within: None,
-    });
+    let machines = planned.machines.iter().enumerate();
+    let sweeps =
+        machines.flat_map(|machine| Sweep::ALL.iter().map(move |&asked| sweep(planned, machine, asked)));
     Ok(Job {
         directory: directory.scenario(&name)?,
         name,
         scenario: scenario.name.clone(),
-        needs: Needs::of(&planned.machine.spec, planned.machine.acceleration.accelerator),
+        needs: planned.machines.iter().map(needs).sum(),
         summary: scenario.summary.clone(),
         timeout: scenario.timeout.unwrap_or(TIMEOUT),
-        steps: planned.steps.iter().map(step).chain(sweeps).collect(),
+        machines: planned.machines.iter().map(|machine| machine.name.clone()).collect(),
+        steps: planned.steps.iter().map(|one| step(planned, one)).chain(sweeps).collect(),
     })
 }
 
-fn step(planned: &PlannedStep) -> JobStep<Question> {
+fn needs(machine: &PlannedMachine) -> Needs {
+    Needs::of(&machine.plan.spec, machine.plan.acceleration.accelerator)
+}
+
+/// A sweep of one of the machines.
+fn sweep(planned: &Planned, (number, machine): (usize, &PlannedMachine), asked: Sweep) -> JobStep<Question> {
+    JobStep {
+        summary: on(&machine.name, &format!("sweep: {}", asked.summary())),
+        action: match planned.scenario.without.get(&asked) {
+            Some(reason) => Action::Waive { reason: reason.clone() },
+            None => Action::Ask(Question::Sweep(asked)),
+        },
+        machine: number,
+        within: None,
+    }
+}
+
+fn step(scenario: &Planned, planned: &PlannedStep) -> JobStep<Question> {
     let again = planned.after.filter(|_| planned.hold).map(|after| format!(", after {after}"));
-    let again = again.unwrap_or_default();
+    let title = format!("{}{}", planned.step.title(), again.unwrap_or_default());
     let action = match (&planned.step.kind, &planned.change) {
         (_, Some(change)) => Action::Ask(Question::Change(Box::new(change.clone()))),
         (StepKind::Check(check), None) => Action::Ask(Question::Check(check.clone())),
         (_, None) => Action::Reboot,
     };
-    JobStep { summary: format!("{}{again}", planned.step.title()), action, within: planned.step.within }
+    JobStep {
+        summary: on(scenario.machine_of(planned), &title),
+        action,
+        machine: planned.step.machine,
+        within: planned.step.within,
+    }
 }
 
 /// What a person calls the image.

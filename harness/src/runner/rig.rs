@@ -16,15 +16,19 @@ pub trait Rig: Send + Sync + 'static {
     /// A machine of this rig.
     type Subject: Subject<Check = Self::Check>;
 
-    /// Powers the machine of a scenario on. Its files are written into `directory`, which is made
-    /// where it does not exist.
+    /// Powers the machines of a scenario on, and gives them in its order; several can reach each other.
+    /// Their files are written into `directory`, which is made where it does not exist: those of the only
+    /// machine there, those of several into directories of their names.
     ///
     /// Dropping the future ends whatever was started.
+    ///
+    /// # Errors
+    /// One does not start; then none runs on. The number says which.
     fn start(
         &self,
         scenario: &str,
         directory: &Utf8Path,
-    ) -> impl Future<Output = Result<Self::Subject, Trouble>> + Send;
+    ) -> impl Future<Output = Result<Vec<Self::Subject>, (usize, Trouble)>> + Send;
 }
 
 /// A running machine and the guest in it.

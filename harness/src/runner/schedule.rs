@@ -157,7 +157,7 @@ impl<R: Rig> Schedule<R> {
             Ok(panic) => format!("the harness panicked: {}", panic_message(panic.as_ref())),
             Err(error) => format!("the scenario's task was lost: {error}"),
         };
-        let cause = Some(Cause { message, hint: None, fault: None });
+        let cause = Some(Cause { message, hint: None, fault: None, machine: None });
         let outcome = Outcome::Broken;
         self.course.events.emit(EventKind::ScenarioFinished { scenario, outcome, cause, duration_ms: 0 });
         End { outcome, kept: 0 }

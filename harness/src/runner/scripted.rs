@@ -48,10 +48,13 @@ pub(super) enum Boot {
 #[derive(Default)]
 pub(super) struct ScriptedRig {
     boots: BTreeMap<String, Boot>,
+    /// how many machines a scenario has that has several; they are called `scenario/0` and so on
+    machines: BTreeMap<String, usize>,
     /// answers of the first machines of a scenario, one entry a machine; those of the scenario's
     /// steps count for all further ones
     first: Mutex<BTreeMap<String, VecDeque<Answer>>>,
     kept: Mutex<Vec<String>>,
+    asked: Mutex<Vec<String>>,
     directories: Mutex<Vec<String>>,
     running: AtomicUsize,
     most: AtomicUsize,
@@ -75,11 +78,27 @@ impl Rig for Shared {
     type Check = Answer;
     type Subject = ScriptedSubject;
 
-    async fn start(&self, scenario: &str, directory: &Utf8Path) -> Result<ScriptedSubject, Trouble> {
+    async fn start(
+        &self,
+        scenario: &str,
+        directory: &Utf8Path,
+    ) -> Result<Vec<ScriptedSubject>, (usize, Trouble)> {
         self.0.directories.lock().expect("not poisoned").push(directory.to_string());
-        let instead =
-            self.0.first.lock().expect("not poisoned").get_mut(scenario).and_then(VecDeque::pop_front);
-        let boot = self.0.boots.get(scenario).cloned().unwrap_or_default();
+        match self.0.machines.get(scenario) {
+            None => Ok(vec![self.machine(scenario.to_owned()).map_err(|trouble| (0, trouble))?]),
+            Some(count) => (0..*count)
+                .map(|number| {
+                    self.machine(format!("{scenario}/{number}")).map_err(|trouble| (number, trouble))
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Shared {
+    fn machine(&self, name: String) -> Result<ScriptedSubject, Trouble> {
+        let instead = self.0.first.lock().expect("not poisoned").get_mut(&name).and_then(VecDeque::pop_front);
+        let boot = self.0.boots.get(&name).cloned().unwrap_or_default();
         if matches!(boot, Boot::NotStarted) {
             let hint = Some("install it".to_owned());
             return Err(Trouble::Other { message: "cannot start QEMU".to_owned(), hint });
@@ -88,7 +107,7 @@ impl Rig for Shared {
         self.0.most.fetch_max(running, Ordering::SeqCst);
         let (fault, _) = watch::channel(None);
         let rig = Arc::clone(&self.0);
-        let (name, boots) = (scenario.to_owned(), AtomicUsize::new(1));
+        let boots = AtomicUsize::new(1);
         Ok(ScriptedSubject { rig, name, boot, boots, instead, fault })
     }
 }
@@ -139,6 +158,7 @@ impl Subject for ScriptedSubject {
     }
 
     async fn judge(&self, answer: &Answer, _within: Option<Duration>) -> (Finding, u32) {
+        self.rig.asked.lock().expect("not poisoned").push(self.name.clone());
         let outcome = match self.instead.as_ref().unwrap_or(answer) {
             Answer::Pass => Outcome::Passed,
             Answer::Fail => Outcome::Failed,
@@ -221,6 +241,8 @@ pub(super) struct Report {
     pub(super) stopped: Vec<String>,
     /// machines that were left running
     pub(super) kept: Vec<String>,
+    /// which machine answered, one entry a question
+    pub(super) asked: Vec<String>,
     /// where the machines' files went
     pub(super) directories: Vec<String>,
     /// machines at a time, at most
@@ -264,7 +286,7 @@ impl Trial {
     }
 
     pub(super) fn actions(mut self, name: &str, actions: Vec<Action<Answer>>) -> Self {
-        let step = |action| JobStep { summary: format!("{action:?}"), action, within: None };
+        let step = |action| JobStep { summary: format!("{action:?}"), action, machine: 0, within: None };
         let steps = actions.into_iter().map(step).collect();
         let directory = Utf8Path::new("/run").join(name);
         self.run.jobs.push(Job {
@@ -274,8 +296,22 @@ impl Trial {
             summary: name.to_owned(),
             directory,
             timeout: Duration::from_mins(1),
+            machines: vec![String::new()],
             steps,
         });
+        self
+    }
+
+    /// Gives the scenario that was added last several machines, of which its steps ask one after the
+    /// other.
+    pub(super) fn machines(mut self, names: &[&str]) -> Self {
+        let job = self.run.jobs.last_mut().expect("a scenario");
+        job.machines = names.iter().map(|name| (*name).to_owned()).collect();
+        for (number, step) in job.steps.iter_mut().enumerate() {
+            step.machine = number % names.len();
+        }
+        let rig = Arc::get_mut(&mut self.rig).expect("not shared yet");
+        rig.machines.insert(job.scenario.clone(), names.len());
         self
     }
 
@@ -344,9 +380,10 @@ impl Trial {
         }
         let stopped = self.rig.stopped.lock().expect("not poisoned").clone();
         let kept = self.rig.kept.lock().expect("not poisoned").clone();
+        let asked = self.rig.asked.lock().expect("not poisoned").clone();
         let directories = self.rig.directories.lock().expect("not poisoned").clone();
         let (most, left) = (self.rig.most.load(Ordering::SeqCst), self.rig.running.load(Ordering::SeqCst));
-        Report { tally, events, stopped, kept, directories, most, left }
+        Report { tally, events, stopped, kept, asked, directories, most, left }
     }
 }
 

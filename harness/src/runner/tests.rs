@@ -405,3 +405,57 @@ async fn each_attempt_that_fails_is_kept_under_a_name_of_its_own() {
     assert_eq!(report.end("a").0, Flaky);
     assert_eq!(report.kept, ["a", "a.attempt-2"]);
 }
+
+#[tokio::test]
+async fn steps_ask_the_machine_that_they_name() {
+    let actions = [Answer::Pass, Answer::Pass, Answer::Pass];
+    let report = Trial::new(1).scenario("a", &actions).machines(&["server", "client"]).run().await;
+    assert_eq!(report.asked, ["a/0", "a/1", "a/0"]);
+    assert_eq!(report.end("a"), (Outcome::Passed, None));
+    assert_eq!((report.most, report.left), (2, 0));
+    let named = report.events.iter().filter_map(|event| match event {
+        EventKind::MachineReady { machine, .. } | EventKind::StepFinished { machine, .. } => {
+            machine.as_deref()
+        }
+        _ => None,
+    });
+    assert_eq!(named.collect::<Vec<_>>(), ["server", "client", "server", "client", "server"]);
+    let mut stopped = report.stopped.clone();
+    stopped.sort();
+    assert_eq!(stopped, ["a/0", "a/1"]);
+}
+
+#[tokio::test]
+async fn a_machine_that_dies_ends_its_scenario_and_is_named() {
+    let actions = [Answer::Pass, Answer::Die(panic_fault()), Answer::Pass];
+    let trial = Trial::new(1).scenario("a", &actions).machines(&["server", "client"]);
+    let report = trial.with(|run| run.keep = KeepPolicy::OnFailure).run().await;
+    let (outcome, cause) = report.end("a");
+    let cause = cause.expect("a cause");
+    assert_eq!((outcome, cause.machine.as_deref()), (Outcome::Failed, Some("client")));
+    assert!(cause.message.starts_with("machine `client`: "), "{}", cause.message);
+    assert_eq!(report.kept, ["a.server"], "the one that lives is what there is to look into");
+    assert_eq!(report.stopped, ["a/1"]);
+}
+
+#[tokio::test]
+async fn a_death_is_seen_while_another_machine_is_asked() {
+    // The second machine dies while the first is asked something that it never answers.
+    let actions = [Answer::Pass, Answer::LostThenDead, Answer::Hang];
+    let report = Trial::new(1).scenario("a", &actions).machines(&["server", "client"]).run().await;
+    let (outcome, cause) = report.end("a");
+    assert_eq!(
+        (outcome, cause.and_then(|cause| cause.machine)),
+        (Outcome::Failed, Some("client".to_owned()))
+    );
+}
+
+#[tokio::test]
+async fn a_machine_that_does_not_start_takes_the_others_along() {
+    let trial = Trial::new(1).scenario("a", &[Answer::Pass]).machines(&["server", "client"]);
+    let report = trial.boot("a/1", Boot::NotStarted).run().await;
+    let (outcome, cause) = report.end("a");
+    let cause = cause.expect("a cause");
+    assert_eq!((outcome, cause.message.as_str()), (Outcome::Broken, "machine `client`: cannot start QEMU"));
+    assert_eq!(report.left, 0);
+}

@@ -25,14 +25,8 @@ pub struct Scenario {
     pub tags: Vec<String>,
     /// what the image must be for the scenario to make sense
     pub requires: Requires,
-    /// the machine to boot
-    pub machine: MachineSpec,
-    /// whether it must be booted for this scenario, and not be restored from a snapshot
-    pub cold: bool,
-    /// the extensions to put on it
-    pub sysexts: Vec<SysextRequest>,
-    /// the author's own part of the Ignition config
-    pub ignition: IgnitionRequest,
+    /// the machines to boot: one without a name, or several that meet on a network of their own
+    pub machines: Vec<MachineRequest>,
     /// what is done and checked, in order
     pub steps: Vec<Step>,
     /// what must hold after the boot and after every change of life cycle
@@ -41,6 +35,21 @@ pub struct Scenario {
     pub timeout: Option<Duration>,
     /// the sweeps that it does without, each with the reason
     pub without: BTreeMap<Sweep, String>,
+}
+
+/// A machine that a scenario wants, and what is put on it.
+#[derive(Debug, Clone, Default)]
+pub struct MachineRequest {
+    /// what steps and the other machines call it; empty where it is the only one
+    pub name: String,
+    /// the machine to boot
+    pub spec: MachineSpec,
+    /// whether it must be booted for this scenario, and not be restored from a snapshot
+    pub cold: bool,
+    /// the extensions to put on it
+    pub sysexts: Vec<SysextRequest>,
+    /// the author's own part of the Ignition config
+    pub ignition: IgnitionRequest,
 }
 
 /// An extension that a scenario wants in its guest.

@@ -7,8 +7,10 @@ mod catalogue;
 mod compose;
 mod definition;
 mod format;
+mod neighbours;
 mod parse;
 mod parse_machine;
+mod parse_machines;
 mod parse_parts;
 mod parse_step;
 mod plan;
@@ -25,14 +27,16 @@ pub use builder::builder;
 pub use catalogue::{Catalogue, CatalogueError};
 pub use compose::ComposeError;
 pub use definition::{
-    AuthorConfig, FileRequest, IgnitionRequest, LinkRequest, Scenario, Source, SysextRequest, UnitRequest,
+    AuthorConfig, FileRequest, IgnitionRequest, LinkRequest, MachineRequest, Scenario, Source, SysextRequest,
+    UnitRequest,
 };
 pub use parse::Surroundings;
-pub use plan::{BuildFailure, Builder, Order, Plan, PlanError, Planned, Planner, Skipped};
+pub use plan::{BuildFailure, Builder, Order, Plan, PlanError, Planned, PlannedMachine, Planner, Skipped};
 pub use problem::{ParseError, Problem};
 pub use requires::{Requires, VersionRange};
 pub use select::{Pattern, SelectError, select};
 pub use step::{PlannedStep, Step, StepKind, SwapRequest, expand};
+pub(crate) use view::on;
 pub use view::{CommandLine, PlanView};
 
 #[cfg(test)]

@@ -7,18 +7,19 @@ use camino::{Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::format::{RawMachine, RawRequires, RawStart, read, type_of};
-use super::parse_machine::machine;
-use super::parse_parts::{ignition, requires, sysext, without};
-use super::parse_step::{read_duration, step};
+use super::format::{RawRequires, read, type_of};
+use super::parse_machines::Machines;
+use super::parse_parts::{requires, without};
+use super::parse_step::{Addressed, read_duration, step};
 use super::problem::{ParseError, Problems};
-use super::{IgnitionRequest, Requires, Scenario, Step, SysextRequest, format, suggest};
+use super::{MachineRequest, Requires, Scenario, Step, suggest};
 use crate::check::Sweep;
-use crate::machine::MachineSpec;
 
 /// The keys of a scenario file.
-pub(super) const KEYS: &[&str] =
-    &["summary", "tags", "requires", "timeout", "without", "machine", "sysext", "ignition", "step", "hold"];
+pub(super) const KEYS: &[&str] = &[
+    "summary", "tags", "requires", "timeout", "without", "machine", "sysext", "ignition", "machines", "step",
+    "hold",
+];
 
 /// Where a scenario file stands, and what it may name.
 #[derive(Debug, Clone)]
@@ -72,12 +73,9 @@ struct Draft {
     requires: Requires,
     timeout: Option<Duration>,
     without: BTreeMap<Sweep, String>,
-    machine: MachineSpec,
-    cold: bool,
-    sysexts: Vec<SysextRequest>,
-    ignition: IgnitionRequest,
-    steps: Vec<Step>,
-    hold: Vec<Step>,
+    machines: Machines,
+    steps: Vec<Addressed>,
+    hold: Vec<Addressed>,
 }
 
 impl Draft {
@@ -100,20 +98,8 @@ impl Draft {
                 let raw = read::<RawRequires>(value, problems);
                 self.requires = raw.and_then(|raw| requires(raw, problems)).unwrap_or_default();
             }
-            "machine" => {
-                let raw = read::<RawMachine>(value, problems);
-                self.cold = raw.as_ref().is_some_and(|raw| raw.start == RawStart::Cold);
-                self.machine = raw.and_then(|raw| machine(raw, problems)).unwrap_or_default();
-            }
-            "sysext" => {
-                for value in array(name, value, problems) {
-                    self.sysexts.extend(sysext(value, surroundings, problems));
-                }
-            }
-            "ignition" => {
-                let raw = read::<format::RawIgnition>(value, problems);
-                self.ignition = raw.and_then(|raw| ignition(raw, surroundings, problems)).unwrap_or_default();
-            }
+            "machine" | "sysext" | "ignition" => self.machines.only(key, value, surroundings, problems),
+            "machines" => self.machines.named(value, surroundings, problems),
             "step" => {
                 for value in array(name, value, problems) {
                     self.steps.extend(step(value, surroundings, problems));
@@ -142,7 +128,12 @@ impl Draft {
             let hint = "say in a line what it is about: `summary = \"..\"`".to_owned();
             problems.add(start.clone(), "the scenario has no `summary`", Some(hint));
         }
-        for held in self.hold.iter().filter(|step| step.kind.begins_a_life()) {
+        let machines = self.machines.finish(problems);
+        let mut addressed = |steps: Vec<Addressed>| -> Vec<Step> {
+            steps.into_iter().filter_map(|step| address(step, &machines, problems)).collect()
+        };
+        let (hold, steps) = (addressed(self.hold), addressed(self.steps));
+        for held in hold.iter().filter(|step| step.kind.begins_a_life()) {
             let span = problems.span_of_line(held.line);
             let hint = "a change of life cycle is a `[[step]]`; `[[hold]]` is checked after each".to_owned();
             problems.add(span, "what must hold cannot be an action", Some(hint));
@@ -153,20 +144,47 @@ impl Draft {
             summary: self.summary?,
             tags: self.tags,
             requires: self.requires,
-            machine: self.machine,
-            cold: self.cold,
-            sysexts: self.sysexts,
-            ignition: self.ignition,
-            steps: self.steps,
-            hold: self.hold,
+            machines,
+            steps,
+            hold,
             timeout: self.timeout,
             without: self.without,
         })
     }
 }
 
+/// Finds the machine that a step is for.
+fn address(addressed: Addressed, machines: &[MachineRequest], problems: &mut Problems<'_>) -> Option<Step> {
+    let Addressed { mut step, on } = addressed;
+    let names = || machines.iter().map(|machine| machine.name.as_str());
+    match on {
+        None if machines.len() > 1 => {
+            let span = problems.span_of_line(step.line);
+            let names: Vec<&str> = names().collect();
+            let hint = format!("write `on = \"{}\"`; there are `{}`", names[0], names.join("`, `"));
+            problems.add(span, "the step does not say which machine it is for", Some(hint));
+            None
+        }
+        None => Some(step),
+        Some(on) if machines.len() < 2 => {
+            let hint = "several have names: `[machines.NAME]`".to_owned();
+            problems.add(on.span(), "the scenario has one machine, and it has no name", Some(hint));
+            None
+        }
+        Some(on) => {
+            let Some(machine) = names().position(|name| name == on.get_ref()) else {
+                let hint = suggest::hint(on.get_ref(), names());
+                problems.add(on.span(), format!("there is no machine `{}`", on.get_ref()), hint);
+                return None;
+            };
+            step.machine = machine;
+            Some(step)
+        }
+    }
+}
+
 /// The elements of `[[name]]`.
-fn array<'text>(
+pub(super) fn array<'text>(
     name: &str,
     value: Spanned<DeValue<'text>>,
     problems: &mut Problems<'_>,

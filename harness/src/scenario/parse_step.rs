@@ -28,7 +28,7 @@ pub(super) const KINDS: &[&str] = &[
     "swap",
 ];
 /// What stands beside any of them.
-pub(super) const COMMON: &[&str] = &["summary", "within"];
+pub(super) const COMMON: &[&str] = &["summary", "within", "on"];
 /// What stands beside `run`.
 pub(super) const BESIDE_RUN: &[&str] = &["exit", "signal", "stdout", "stderr", "user", "stdin", "timeout"];
 
@@ -39,12 +39,18 @@ struct Nothing {}
 
 type Entry<'text> = (Spanned<Cow<'text, str>>, Spanned<DeValue<'text>>);
 
+/// A step, and the machine that it names.
+pub(super) struct Addressed {
+    pub(super) step: Step,
+    pub(super) on: Option<Spanned<String>>,
+}
+
 /// Reads one `[[step]]` or `[[hold]]`.
 pub(super) fn step(
     value: Spanned<DeValue<'_>>,
     surroundings: &Surroundings,
     problems: &mut Problems<'_>,
-) -> Option<Step> {
+) -> Option<Addressed> {
     let span = value.span();
     let table = match value.into_inner() {
         DeValue::Table(table) => table,
@@ -57,6 +63,7 @@ pub(super) fn step(
     let mut parts = Parts::default();
     let sound = parts.sort(table, problems);
     let summary = parts.summary.take().map(|value| format::read::<String>(value, problems).ok_or(Told));
+    let on = parts.on.take().map(|value| format::read::<Spanned<String>>(value, problems).ok_or(Told));
     let within = parts.within.take().map(|(key, value)| (key, read_duration(value, problems).ok_or(Told)));
     let (key, value) = the_only_kind(parts.kinds, sound, span, problems)?;
     if key.get_ref() != "run" {
@@ -75,7 +82,8 @@ pub(super) fn step(
     // What was given and could not be read was told: the step is dropped with the whole file.
     let summary = summary.transpose().ok()?;
     let within = within.map(|(_, within)| within).transpose().ok()?;
-    sound.then_some(Step { summary, kind, within, line })
+    let on = on.transpose().ok()?;
+    sound.then_some(Addressed { step: Step { summary, kind, machine: 0, within, line }, on })
 }
 
 /// The entries of a step by what they are for.
@@ -84,6 +92,7 @@ struct Parts<'text> {
     kinds: Vec<Entry<'text>>,
     beside_run: Vec<Entry<'text>>,
     summary: Option<Spanned<DeValue<'text>>>,
+    on: Option<Spanned<DeValue<'text>>>,
     within: Option<(Range<usize>, Spanned<DeValue<'text>>)>,
 }
 
@@ -94,6 +103,7 @@ impl<'text> Parts<'text> {
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "summary" => self.summary = Some(value),
+                "on" => self.on = Some(value),
                 "within" => self.within = Some((key.span(), value)),
                 name if KINDS.contains(&name) => self.kinds.push((key, value)),
                 name if BESIDE_RUN.contains(&name) => self.beside_run.push((key, value)),

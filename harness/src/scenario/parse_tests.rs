@@ -90,16 +90,19 @@ reboot = {}
     assert_eq!(scenario.name, "test");
     assert_eq!(scenario.timeout, Some(Duration::from_mins(10)));
     assert!(scenario.requires.base);
-    assert_eq!(scenario.machine.memory_mib, 2048);
-    assert_eq!((scenario.machine.cpus, scenario.machine.network), (Some(4), Network::Internet));
-    let [hello, own] = scenario.sysexts.as_slice() else { panic!("two extensions") };
+    assert_eq!(scenario.machines[0].spec.memory_mib, 2048);
+    assert_eq!(
+        (scenario.machines[0].spec.cpus, scenario.machines[0].spec.network),
+        (Some(4), Network::Internet)
+    );
+    let [hello, own] = scenario.machines[0].sysexts.as_slice() else { panic!("two extensions") };
     assert_eq!(hello.source, Source::Recipe(surroundings.recipes[0].join("hello.toml")));
     assert_eq!((hello.name.as_deref(), hello.line), (Some("hello-ext4"), 12));
     assert_eq!(own.source, Source::Image(surroundings.file.with_file_name("own.raw")));
-    assert_eq!(scenario.ignition.files[0].mode, 0o755);
-    assert!(scenario.ignition.links[0].overwrite);
+    assert_eq!(scenario.machines[0].ignition.files[0].mode, 0o755);
+    assert!(scenario.machines[0].ignition.links[0].overwrite);
     assert_eq!(
-        scenario.ignition.config,
+        scenario.machines[0].ignition.config,
         Some(AuthorConfig::Butane(surroundings.file.with_file_name("own.bu")))
     );
     assert_eq!(scenario.hold[0].title(), "it is merged");
@@ -221,7 +224,11 @@ fn limits_of_a_machine() {
 fn more_of_a_machine() {
     let machine = "firmware = \"uefi-secure\"\ntpm = true\nkernel-words = [\"quiet\"]\n\
                    disk = [{ size = \"1GiB\", serial = \"data\" }]";
-    let spec = parse(&format!("summary = \"x\"\n[machine]\n{machine}\n{CHECK}")).expect("sound").machine;
+    let spec = parse(&format!("summary = \"x\"\n[machine]\n{machine}\n{CHECK}"))
+        .expect("sound")
+        .machines
+        .remove(0)
+        .spec;
     assert_eq!((spec.firmware, spec.tpm), (Some(FirmwareChoice::UefiSecure), true));
     assert_eq!(spec.kernel_words, ["quiet"]);
     assert_eq!(spec.disks, [DiskSpec { size_mib: 1024, serial: "data".into() }]);
@@ -301,3 +308,35 @@ const LINES: &[&str] = &[
     "x = 1979-05-27",
     "# é",
 ];
+
+const PAIR: &str = "summary = \"x\"\n[machines.server]\ncpus = 2\nsysext = [{ recipe = \"hello\" }]\n\
+                    [machines.client]\n[[step]]\non = \"client\"\nrun = \"true\"\n";
+
+#[test]
+fn reads_several_machines_in_the_order_of_the_file() {
+    let scenario = parse(PAIR).expect("sound");
+    let names: Vec<&str> = scenario.machines.iter().map(|machine| machine.name.as_str()).collect();
+    assert_eq!(names, ["server", "client"]);
+    assert_eq!((scenario.machines[0].spec.cpus, scenario.machines[0].sysexts.len()), (Some(2), 1));
+    assert_eq!((scenario.machines[1].spec.cpus, scenario.machines[1].sysexts.len()), (None, 0));
+    assert_eq!(scenario.steps[0].machine, 1);
+}
+
+#[test]
+fn machines_that_are_not_well_named_or_addressed() {
+    let more = "[[step]]\non = \"servre\"\noverlay = {}\n[[hold]]\noverlay = {}\n\
+                [machine]\n[[sysext]]\nrecipe = \"hello\"\n[machines.Two_Words]\ncpu = 1\n";
+    insta::assert_snapshot!(report(&format!("{PAIR}{more}")));
+}
+
+#[test]
+fn one_machine_has_no_name() {
+    let one = "summary = \"x\"\n[machines.only]\n[[step]]\noverlay = {}\n";
+    insta::assert_snapshot!("one_named", report(one));
+    let none = "summary = \"x\"\n[machines]\n[[step]]\noverlay = {}\n";
+    insta::assert_snapshot!("none_named", report(none));
+    let addressed = "summary = \"x\"\n[[step]]\non = \"server\"\noverlay = {}\n";
+    insta::assert_snapshot!("one_addressed", report(addressed));
+    let odd = "summary = \"x\"\nmachines = 2\n[[step]]\noverlay = {}\n";
+    insta::assert_snapshot!("no_table", report(odd));
+}

@@ -9,8 +9,12 @@ use loadgauge_images::Image;
 
 use super::artefact::Goods;
 use super::compose::{ComposeError, Limits, compose};
-use super::{Artefact, PlannedStep, Scenario, Source, StepKind, SysextRequest, expand};
-use crate::machine::{Acceleration, Firmware, FirmwareChoice, FirmwareError, MachinePlan, MachineSpec};
+use super::{
+    Artefact, MachineRequest, PlannedStep, Scenario, Source, StepKind, SysextRequest, expand, neighbours,
+};
+use crate::machine::{
+    Acceleration, Firmware, FirmwareChoice, FirmwareError, MachinePlan, MachineSpec, Station,
+};
 use crate::sysext::lint::{BaseTree, overlaps};
 use crate::sysext::{Extension, Format};
 
@@ -27,17 +31,28 @@ pub struct Plan {
     pub skipped: Vec<Skipped>,
 }
 
-/// A scenario with its machine.
+/// A scenario with its machines.
 #[derive(Debug, Clone)]
 pub struct Planned {
     /// as it was read
     pub scenario: Scenario,
-    /// the machine to boot
-    pub machine: MachinePlan,
-    /// the extensions in it, in the order of the file
-    pub extensions: Vec<Artefact>,
+    /// the machines to boot, in the order of the scenario's own
+    pub machines: Vec<PlannedMachine>,
     /// the steps in the order of execution, what must hold among them
     pub steps: Vec<PlannedStep>,
+}
+
+/// A machine of a scenario.
+#[derive(Debug, Clone)]
+pub struct PlannedMachine {
+    /// what steps call it; empty where it is the only one
+    pub name: String,
+    /// the machine to boot
+    pub plan: MachinePlan,
+    /// whether it must be booted for this scenario, and not be restored from a snapshot
+    pub cold: bool,
+    /// the extensions in it, in the order of the file
+    pub extensions: Vec<Artefact>,
 }
 
 /// A scenario that makes no sense on the image.
@@ -206,43 +221,14 @@ impl Planner<'_> {
     }
 
     fn plan_one(&self, scenario: Scenario) -> Result<Planned, PlanError> {
-        let mut goods: Vec<Goods> = Vec::new();
-        for request in &scenario.sysexts {
-            let one = self.obtain(request, &scenario.file)?;
-            if goods.iter().any(|other| other.payload.name == one.payload.name) {
-                let name = one.payload.name;
-                return Err(PlanError::Twice { file: scenario.file, line: request.line, name });
-            }
-            goods.push(one);
-        }
-        warn_of_overlaps(&scenario.name, &goods);
-        let payloads: Vec<_> = goods
+        let stations = Station::all().map(Some).chain(std::iter::repeat(None));
+        let alone = scenario.machines.len() < 2;
+        let machines = scenario
+            .machines
             .iter()
-            .zip(&scenario.sysexts)
-            .map(|(goods, request)| (goods.payload.clone(), request.delivery))
-            .collect();
-        let limits = Limits { origin: self.origin, inline: self.inline_limit };
-        let refused = |source| PlanError::Compose { file: scenario.file.clone(), source: Box::new(source) };
-        let composed = compose(&scenario.ignition, &payloads, limits).map_err(refused)?;
-        let config = with_kernel_words(composed.config, &scenario.machine).map_err(refused)?;
-        let extensions = goods
-            .into_iter()
-            .zip(&scenario.sysexts)
-            .zip(composed.ways)
-            .map(|((goods, request), way)| goods.delivered(request.source.clone(), way))
-            .collect();
-        let spec = scenario.machine.clone();
-        let firmware = Firmware::find(spec.firmware.or(self.firmware), self.image)
-            .map_err(|source| PlanError::Firmware { file: scenario.file.clone(), source })?;
-        let machine = MachinePlan {
-            name: scenario.name.clone(),
-            spec,
-            firmware,
-            image: self.image.clone(),
-            acceleration: self.acceleration.clone(),
-            config,
-            served: composed.served,
-        };
+            .zip(stations)
+            .map(|(request, station)| self.machine(&scenario, request, station.filter(|_| !alone)))
+            .collect::<Result<_, _>>()?;
         let mut steps = expand(&scenario.hold, &scenario.steps);
         for step in &mut steps {
             if let StepKind::Swap(request) = &step.step.kind {
@@ -250,7 +236,63 @@ impl Planner<'_> {
                 step.change = Some(request.change(name, file));
             }
         }
-        Ok(Planned { scenario, machine, extensions, steps })
+        Ok(Planned { scenario, machines, steps })
+    }
+
+    fn machine(
+        &self,
+        scenario: &Scenario,
+        machine: &MachineRequest,
+        station: Option<Station>,
+    ) -> Result<PlannedMachine, PlanError> {
+        let file = || scenario.file.clone();
+        let name = [scenario.name.as_str(), machine.name.as_str()];
+        let name = name.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+        let mut goods: Vec<Goods> = Vec::new();
+        for request in &machine.sysexts {
+            let one = self.obtain(request, &scenario.file)?;
+            if goods.iter().any(|other| other.payload.name == one.payload.name) {
+                let name = one.payload.name;
+                return Err(PlanError::Twice { file: file(), line: request.line, name });
+            }
+            goods.push(one);
+        }
+        warn_of_overlaps(&name, &goods);
+        let payloads: Vec<_> = goods
+            .iter()
+            .zip(&machine.sysexts)
+            .map(|(goods, request)| (goods.payload.clone(), request.delivery))
+            .collect();
+        let limits = Limits { origin: self.origin, inline: self.inline_limit };
+        let refused = |source| PlanError::Compose { file: file(), source: Box::new(source) };
+        let composed = compose(&machine.ignition, &payloads, limits).map_err(refused)?;
+        let mut config = with_kernel_words(composed.config, &machine.spec).map_err(refused)?;
+        if let Some(station) = station {
+            let names: Vec<&str> = scenario.machines.iter().map(|machine| machine.name.as_str()).collect();
+            let meeting = config.merge(neighbours::config(&names, station));
+            config = meeting.map_err(|conflict| refused(conflict.into()))?;
+        }
+        let extensions = goods
+            .into_iter()
+            .zip(&machine.sysexts)
+            .zip(composed.ways)
+            .map(|((goods, request), way)| goods.delivered(request.source.clone(), way))
+            .collect();
+        let spec = machine.spec.clone();
+        let firmware = Firmware::find(spec.firmware.or(self.firmware), self.image)
+            .map_err(|source| PlanError::Firmware { file: file(), source })?;
+        let plan = MachinePlan {
+            name,
+            spec,
+            firmware,
+            image: self.image.clone(),
+            acceleration: self.acceleration.clone(),
+            config,
+            served: composed.served,
+            station,
+        };
+        let MachineRequest { name, cold, .. } = machine;
+        Ok(PlannedMachine { name: name.clone(), plan, cold: *cold, extensions })
     }
 
     fn obtain(&self, request: &SysextRequest, file: &Utf8Path) -> Result<Goods, PlanError> {

@@ -173,8 +173,9 @@ fn bench() -> Bench {
     Bench::new(&[("hello.toml", HELLO), ("later.toml", LATER), ("own.raw", "an image"), ("own.ign", OWN)])
 }
 
-fn decisions(plan: &Plan) -> Vec<Decision> {
-    plan.scenarios.iter().map(|_| Decision::cold("no other scenario has its machine")).collect()
+fn decisions(plan: &Plan) -> Vec<Vec<Decision>> {
+    let decision = Decision::cold("no other scenario has its machine");
+    plan.scenarios.iter().map(|planned| vec![decision.clone(); planned.machines.len()]).collect()
 }
 
 #[test]
@@ -265,12 +266,52 @@ fn what_stands_in_the_scenario_itself_is_in_the_config() {
                 [[step]]\noverlay = {}\n";
     let plan = Bench::new(&[("a.toml", text)]).plan().unwrap_or_else(|error| panic!("{error}"));
     let config: serde_json::Value =
-        serde_json::from_str(&plan.scenarios[0].machine.config.to_json()).expect("JSON");
+        serde_json::from_str(&plan.scenarios[0].machines[0].plan.config.to_json()).expect("JSON");
     let file = &config["storage"]["files"][0];
     assert_eq!((&file["path"], &file["mode"]), (&"/etc/probe".into(), &0o600.into()), "{config}");
     assert_eq!(file["contents"]["source"], "data:,a%20b");
     let unit = &config["systemd"]["units"][0];
     assert_eq!((&unit["name"], &unit["enabled"]), (&"probe.service".into(), &true.into()), "{config}");
+}
+
+const PAIR: &str = r#"
+summary = "one serves and the other asks"
+
+[machines.server]
+memory = "2GiB"
+
+[[machines.server.sysext]]
+recipe = "hello"
+
+[machines.client.ignition]
+file = [{ path = "/etc/probe", contents = "probe" }]
+
+[[hold]]
+on = "client"
+run = "ping -c 1 server"
+
+[[step]]
+on = "server"
+reboot = {}
+"#;
+
+#[test]
+fn machines_that_meet_as_text_and_as_json() {
+    let bench = Bench::new(&[("pair.toml", PAIR)]);
+    let plan = bench.plan().unwrap_or_else(|error| panic!("{error}"));
+    insta::assert_snapshot!("pair_as_text", bench.clean(&plan.text(&decisions(&plan))));
+    let command = |machine: &MachinePlan| vec!["qemu-system-x86_64".to_owned(), machine.name.clone()];
+    let decisions = decisions(&plan);
+    let json = serde_json::to_string_pretty(&plan.view(&command, &decisions)).expect("JSON");
+    insta::assert_snapshot!("pair_as_json", bench.clean(&json));
+}
+
+#[test]
+fn a_guest_among_others_has_one_hosts_file() {
+    let text = PAIR.replace("/etc/probe", "/etc/hosts");
+    let error = Bench::new(&[("pair.toml", &text)]).refusal();
+    let PlanError::Compose { source, .. } = error else { panic!("{error}") };
+    assert!(matches!(*source, ComposeError::Conflict(_)), "{source}");
 }
 
 /// Everything that the built-in scenarios say is judged here, short of booting them.
@@ -323,7 +364,7 @@ fn the_hello_scenario_is_really_built() {
     };
     let plan = planner.plan(scenarios).unwrap_or_else(|error| panic!("{error:?}"));
     let hello = &plan.scenarios[0];
-    let formats: Vec<String> = hello
+    let formats: Vec<String> = hello.machines[0]
         .extensions
         .iter()
         .map(|artefact| format!("{} {}", artefact.name, artefact.format.expect("a format")))
@@ -333,7 +374,7 @@ fn the_hello_scenario_is_really_built() {
     assert_eq!(formats, expected);
     for planned in &plan.scenarios {
         // What the guest reads in a moment: it reads a config the slower the longer it is.
-        let length = planned.machine.config.to_json().len();
+        let length = planned.machines[0].plan.config.to_json().len();
         assert!(length < 200 * 1024, "{}: {length} bytes", planned.scenario.name);
     }
 }
@@ -341,9 +382,9 @@ fn the_hello_scenario_is_really_built() {
 #[test]
 fn the_machine_bears_the_scenarios_name() {
     let plan = bench().plan().unwrap_or_else(|error| panic!("{error}"));
-    let planned = &plan.scenarios[0];
-    assert_eq!((planned.machine.name.as_str(), planned.machine.spec.memory_mib), ("hello", 2048));
-    let served: Vec<Utf8PathBuf> = planned.machine.served.iter().map(|served| served.file.clone()).collect();
+    let machine = &plan.scenarios[0].machines[0].plan;
+    assert_eq!((machine.name.as_str(), machine.spec.memory_mib, machine.station), ("hello", 2048, None));
+    let served: Vec<Utf8PathBuf> = machine.served.iter().map(|served| served.file.clone()).collect();
     assert_eq!(served.len(), 1, "{served:?}");
     assert!(served[0].ends_with("built-big"));
 }

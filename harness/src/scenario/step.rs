@@ -13,6 +13,8 @@ pub struct Step {
     pub summary: Option<String>,
     /// what is done
     pub kind: StepKind,
+    /// which of the scenario's machines it asks, counted from 0
+    pub machine: usize,
     /// for how long a check is repeated until it holds, for KVM; once when not given
     pub within: Option<Duration>,
     /// 1-based line of the scenario file
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
 
     fn step(summary: &str, kind: StepKind) -> Step {
-        Step { summary: Some(summary.to_owned()), kind, within: None, line: 1 }
+        Step { summary: Some(summary.to_owned()), kind, machine: 0, within: None, line: 1 }
     }
 
     #[test]

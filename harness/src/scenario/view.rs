@@ -2,16 +2,19 @@
 //! The plan as it is printed.
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::net::Ipv4Addr;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Artefact, Plan, Planned, PlannedStep, Skipped};
+use super::{Artefact, Plan, Planned, PlannedMachine, PlannedStep, Skipped};
 use crate::check::{Change, Swap, Sweep};
-use crate::machine::{Acceleration, Accelerator, Decision, Firmware, MachinePlan, MachineSpec, Start};
+use crate::machine::{
+    Acceleration, Accelerator, Decision, Firmware, MachinePlan, MachineSpec, Start, Station,
+};
 
 /// Version of the plan's JSON. It rises when a field changes its meaning or goes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Tells the command line of a machine, as far as it is known before the machine is started.
 pub type CommandLine<'a> = dyn Fn(&MachinePlan) -> Vec<String> + 'a;
@@ -43,14 +46,23 @@ struct ScenarioView<'a> {
     file: &'a str,
     summary: &'a str,
     tags: &'a [String],
-    machine: &'a MachineSpec,
+    machines: Vec<MachineView<'a>>,
+    steps: Vec<StepView<'a>>,
+    without: &'a BTreeMap<Sweep, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct MachineView<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    spec: &'a MachineSpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<Ipv4Addr>,
     start: StartView<'a>,
     command: Vec<String>,
     ignition: Value,
     extensions: &'a [Artefact],
     served: Vec<ServedView<'a>>,
-    steps: Vec<StepView>,
-    without: &'a BTreeMap<Sweep, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,8 +80,10 @@ struct ServedView<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct StepView {
+struct StepView<'a> {
     number: usize,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    machine: &'a str,
     life: usize,
     hold: bool,
     line: usize,
@@ -88,7 +102,7 @@ struct SwapView {
 impl Plan {
     /// The plan for programs; `command` tells the command line of a machine, and each has a decision how
     /// it is to start.
-    pub fn view<'a>(&'a self, command: &CommandLine<'_>, decisions: &'a [Decision]) -> PlanView<'a> {
+    pub fn view<'a>(&'a self, command: &CommandLine<'_>, decisions: &'a [Vec<Decision>]) -> PlanView<'a> {
         let facts = &self.image.facts;
         let field = |name| facts.os_release.get(name).unwrap_or_default();
         PlanView {
@@ -107,7 +121,7 @@ impl Plan {
                 .scenarios
                 .iter()
                 .zip(decisions)
-                .map(|(planned, decision)| planned.view(command, decision))
+                .map(|(planned, decisions)| planned.view(command, decisions))
                 .collect(),
             skipped: &self.skipped,
         }
@@ -115,33 +129,50 @@ impl Plan {
 }
 
 impl Planned {
-    fn view<'a>(&'a self, command: &CommandLine<'_>, decision: &'a Decision) -> ScenarioView<'a> {
-        let served = self.machine.served.iter().map(|served| ServedView {
-            path: &served.url_path,
-            file: served.file.as_str(),
-            sha512: &served.sha512,
-        });
+    fn view<'a>(&'a self, command: &CommandLine<'_>, decisions: &'a [Decision]) -> ScenarioView<'a> {
+        let machines = self.machines.iter().zip(decisions);
         ScenarioView {
             name: &self.scenario.name,
             file: self.scenario.file.as_str(),
             summary: &self.scenario.summary,
             tags: &self.scenario.tags,
-            machine: &self.machine.spec,
+            machines: machines.map(|(machine, decision)| machine.view(command, decision)).collect(),
+            steps: self.steps.iter().map(|step| step.view(self.machine_of(step))).collect(),
+            without: &self.scenario.without,
+        }
+    }
+
+    /// The name of the machine that a step asks; empty where it is the only one.
+    pub(crate) fn machine_of(&self, step: &PlannedStep) -> &str {
+        self.machines.get(step.step.machine).map_or("", |machine| machine.name.as_str())
+    }
+}
+
+impl PlannedMachine {
+    fn view<'a>(&'a self, command: &CommandLine<'_>, decision: &'a Decision) -> MachineView<'a> {
+        let served = self.plan.served.iter().map(|served| ServedView {
+            path: &served.url_path,
+            file: served.file.as_str(),
+            sha512: &served.sha512,
+        });
+        MachineView {
+            name: &self.name,
+            spec: &self.plan.spec,
+            address: self.plan.station.map(Station::address),
             start: StartView { how: decision.start, reason: &decision.reason, snapshot: decision.snapshot() },
-            command: command(&self.machine),
-            ignition: serde_json::from_str(&self.machine.config.to_json()).unwrap_or(Value::Null),
+            command: command(&self.plan),
+            ignition: serde_json::from_str(&self.plan.config.to_json()).unwrap_or(Value::Null),
             extensions: &self.extensions,
             served: served.collect(),
-            steps: self.steps.iter().map(PlannedStep::view).collect(),
-            without: &self.scenario.without,
         }
     }
 }
 
 impl PlannedStep {
-    fn view(&self) -> StepView {
+    fn view<'a>(&'a self, machine: &'a str) -> StepView<'a> {
         StepView {
             number: self.number,
+            machine,
             life: self.life,
             hold: self.hold,
             line: self.step.line,
@@ -159,14 +190,14 @@ impl PlannedStep {
 
 impl Plan {
     /// The plan for people, with the decision how each machine is to start.
-    pub fn text(&self, decisions: &[Decision]) -> String {
+    pub fn text(&self, decisions: &[Vec<Decision>]) -> String {
         let mut text = String::new();
         // Nothing that is written to can fail.
         let _ = self.write(&mut text, decisions);
         text
     }
 
-    fn write(&self, formatter: &mut String, decisions: &[Decision]) -> fmt::Result {
+    fn write(&self, formatter: &mut String, decisions: &[Vec<Decision>]) -> fmt::Result {
         let name = self.image.facts.os_release.get("PRETTY_NAME").unwrap_or("an image without a name");
         writeln!(formatter, "image      {name}")?;
         writeln!(formatter, "           {}", self.image.disk)?;
@@ -175,9 +206,9 @@ impl Plan {
             Accelerator::Tcg => "TCG",
         };
         writeln!(formatter, "machines   {accelerator}: {}", self.acceleration.reason)?;
-        for (planned, decision) in self.scenarios.iter().zip(decisions) {
+        for (planned, decisions) in self.scenarios.iter().zip(decisions) {
             formatter.push('\n');
-            planned.write(formatter, decision)?;
+            planned.write(formatter, decisions)?;
         }
         for skipped in &self.skipped {
             write!(formatter, "\n{}: skipped, {}\n", skipped.name, skipped.reason)?;
@@ -187,13 +218,39 @@ impl Plan {
 }
 
 impl Planned {
-    fn write(&self, formatter: &mut String, decision: &Decision) -> fmt::Result {
-        let spec = &self.machine.spec;
+    fn write(&self, formatter: &mut String, decisions: &[Decision]) -> fmt::Result {
         writeln!(formatter, "{}: {}", self.scenario.name, self.scenario.summary)?;
-        let processors = spec.processors(self.machine.acceleration.accelerator);
-        write!(formatter, "  machine    {} MiB, {} processors", spec.memory_mib, processors)?;
-        if self.machine.firmware != Firmware::Bios {
-            write!(formatter, ", {}", self.machine.firmware.name())?;
+        for (machine, decision) in self.machines.iter().zip(decisions) {
+            machine.write(formatter, decision)?;
+        }
+        for step in &self.steps {
+            let again = if step.hold && step.life > 0 { " (again)" } else { "" };
+            let title = on(self.machine_of(step), &step.step.title());
+            writeln!(formatter, "  {:>3}. {title}{again}", step.number)?;
+        }
+        for (sweep, reason) in &self.scenario.without {
+            writeln!(formatter, "  without {sweep}: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is said of one of several machines; of the only one it needs no name.
+pub(crate) fn on(machine: &str, what: &str) -> String {
+    if machine.is_empty() { what.to_owned() } else { format!("{machine}: {what}") }
+}
+
+impl PlannedMachine {
+    fn write(&self, formatter: &mut String, decision: &Decision) -> fmt::Result {
+        let spec = &self.plan.spec;
+        let processors = spec.processors(self.plan.acceleration.accelerator);
+        let size = format!("{} MiB, {processors} processors", spec.memory_mib);
+        write!(formatter, "  machine    {}", on(&self.name, &size))?;
+        if let Some(station) = self.plan.station {
+            write!(formatter, ", {}", station.address())?;
+        }
+        if self.plan.firmware != Firmware::Bios {
+            write!(formatter, ", {}", self.plan.firmware.name())?;
         }
         if spec.tpm {
             write!(formatter, ", TPM")?;
@@ -209,13 +266,6 @@ impl Planned {
                 let _ = write!(line, ", {format}");
             }
             writeln!(formatter, "{line}, {} bytes, {}", artefact.size, artefact.delivered)?;
-        }
-        for step in &self.steps {
-            let again = if step.hold && step.life > 0 { " (again)" } else { "" };
-            writeln!(formatter, "  {:>3}. {}{again}", step.number, step.step.title())?;
-        }
-        for (sweep, reason) in &self.scenario.without {
-            writeln!(formatter, "  without {sweep}: {reason}")?;
         }
         Ok(())
     }

@@ -90,6 +90,7 @@ fn plan(name: &str, disk: &Utf8Path) -> MachinePlan {
         acceleration: Acceleration { accelerator: Accelerator::Tcg, factor: 10.0, reason: String::new() },
         config: Config::new(),
         served: Vec::new(),
+        station: None,
     }
 }
 

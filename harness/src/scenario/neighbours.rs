@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a guest is told of the network on which it meets the other machines of its scenario.
+use std::fmt::Write as _;
+
+use loadgauge_ignition::{Config, Contents, File};
+
+use crate::machine::Station;
+
+/// Before the image's own files, of which the first that matches an interface is the only one that
+/// counts (systemd.network(5)).
+const NETWORK: &str = "/etc/systemd/network/00-loadgauge-segment.network";
+
+/// The config of one of several machines, given their names in the order of their stations: its address,
+/// its own name, and those of all.
+pub(super) fn config(names: &[&str], own: Station) -> Config {
+    let mut config = Config::new();
+    let mut file = |path: &str, text: String| {
+        config.file(File {
+            path: path.into(),
+            mode: 0o644,
+            contents: Contents::Inline(text.into_bytes()),
+            overwrite: true,
+        });
+    };
+    file(NETWORK, network(own));
+    file("/etc/hosts", hosts(names));
+    if let Some(name) = names.get(own.number()) {
+        file("/etc/hostname", format!("{name}\n"));
+    }
+    config
+}
+
+/// The interface gets its address at once, and nobody waits for it to be online: the other machines may
+/// come up later.
+fn network(own: Station) -> String {
+    format!(
+        "[Match]\nMACAddress={}\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nAddress={}/{}\n",
+        own.mac(),
+        own.address(),
+        Station::PREFIX
+    )
+}
+
+fn hosts(names: &[&str]) -> String {
+    let mut text = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
+    for (station, name) in Station::all().zip(names) {
+        // Nothing that is written to can fail.
+        let _ = writeln!(text, "{} {name}", station.address());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_knows_itself_and_the_others() {
+        let second = Station::all().nth(1).expect("a second");
+        let config = config(&["server", "client"], second);
+        assert!(config.validate().is_empty(), "{:?}", config.validate());
+        assert_eq!(
+            hosts(&["server", "client"]),
+            "127.0.0.1 localhost\n::1 localhost\n198.18.0.1 server\n198.18.0.2 client\n"
+        );
+        insta::assert_snapshot!(network(second));
+    }
+}
