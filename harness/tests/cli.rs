@@ -244,9 +244,10 @@ fn without_chance(page: &str, user: &User) -> String {
 fn ignition_takes_the_config_that_is_printed() {
     let oracle = std::env::var_os("LOADGAUGE_IGNITION_VALIDATE").unwrap_or("ignition-validate".into());
     let user = User::new();
+    let image = user.image();
     for (scenario, telling) in [("hello", "hello-squashfs"), ("two-machines --machine client", "/etc/hosts")]
     {
-        let config = user.print(&format!("ignition --image {} {scenario}", user.image()));
+        let config = user.print(&format!("ignition --image {image} {scenario}"));
         assert!(config.contains(telling), "{config}");
         let judge = || Command::new(&oracle);
         let verdict = judge().arg("-").write_stdin(config.clone()).output().expect(
