@@ -48,27 +48,47 @@ pub(super) fn check(compression: ErofsCompression) -> Result<(), PackError> {
     Err(PackError::Compression { format: "erofs", compression: compression.to_string() })
 }
 
-/// Whether the help of mkfs.erofs lists a compression: up to version 1.7 in one line after
-/// `Available compressors are:`, from 1.8 each at the start of a line of its own.
+/// Whether the help of mkfs.erofs lists a compression: of old in one line after `Available compressors
+/// are:`, from erofs-utils 1.8 each at the start of a line below `supported compressors and their option
+/// ranges are:`, up to the next option.
 fn offers(help: &str, name: &str) -> bool {
-    let mut lines = help.lines().skip_while(|line| !line.contains("vailable compressors are"));
+    let mut lines = help.lines().skip_while(|line| !(line.contains("compressors") && line.contains("are:")));
     let Some(first) = lines.next() else { return false };
-    let listed = first.split_once(':').map_or("", |(_, listed)| listed);
-    let mut own = lines.map_while(|line| line.starts_with(' ').then(|| line.trim_start()));
-    listed.split(',').any(|word| word.trim() == name)
-        || own.any(|line| line.split(|c: char| !c.is_ascii_alphanumeric()).next() == Some(name))
+    let listed = first.split_once("are:").map_or("", |(_, listed)| listed);
+    let mut own = lines.map(str::trim_start).take_while(|line| !line.starts_with('-'));
+    listed.split(',').any(|word| word.trim() == name) || own.any(|line| line.trim_end() == name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Of erofs-utils 1.5, the end of its help.
+    const OLD: &str = " --quiet               quiet execution (do not write anything to standard output.)
+
+Available compressors are: lz4hc, lz4
+";
+    /// Of erofs-utils 1.8.6, from the middle of its help.
+    const NEW: &str = " -x#                   set xattr tolerance to # (< 0, disable xattrs; default 2)
+ -zX[,level=Y]         X=compressor (Y=compression level, Z=dictionary size, optional)
+    [,dictsize=Z]      alternative compressors can be separated by colons(:)
+    [:...]             supported compressors and their option ranges are:
+                         lz4
+                         lz4hc
+                           [,level=<0-12>]\t\t(default=9)
+                         lzma
+                           [,level=<0-9,100-109>]\t0-9=normal, 100-109=extreme (default=6)
+                         zstd
+                           [,level=<0-22>]\t\t(default=3)
+ -C#                   specify the size of compress physical cluster in bytes
+    deflate
+";
+
     #[test]
     fn what_mkfs_erofs_can_do_is_read_from_its_help() {
-        let old = "usage: ...\n --quiet   quiet\n\nAvailable compressors are: lz4hc, lz4\n";
-        assert!(offers(old, "lz4") && offers(old, "lz4hc") && !offers(old, "zstd"));
-        let new = " -x# zstd\nAvailable compressors are:\n    zstd,level=<0-22>\t\t(default=3)\n      \
-                   [,dictsize=<dictsize>]\n    lz4hc[,level=<0-12>]\n    lz4\nOther:\n";
-        assert!(offers(new, "lz4") && offers(new, "lz4hc") && offers(new, "zstd") && !offers(new, "lzma"));
+        assert!(offers(OLD, "lz4") && offers(OLD, "lz4hc") && !offers(OLD, "zstd"));
+        assert!(offers(NEW, "lz4") && offers(NEW, "lz4hc") && offers(NEW, "zstd") && offers(NEW, "lzma"));
+        assert!(!offers(NEW, "deflate"), "another option's");
+        assert!(!offers("usage: mkfs.erofs", "lz4"));
     }
 }
