@@ -98,6 +98,31 @@ fn btrfs_as_btrfs_check_sees_it() {
     let owners = tree.lines().filter(|line| line.contains(" gid ")).collect::<Vec<_>>();
     assert!(owners.len() > 700 && owners.iter().all(|line| line.contains("uid 0 gid 0")));
     assert!(tree.contains("name: file-699"));
+    let listed = listed(&tree);
+    assert!(listed.iter().any(|names| *names == ["a", "b", "b.up", "c", "d"]), "{listed:?}");
+    assert!(listed.iter().all(|names| names.is_sorted()), "the host's order shows in {listed:?}");
+}
+
+/// The names in each directory of a btrfs, in its own order.
+fn listed(tree: &str) -> Vec<Vec<&str>> {
+    let mut directories: std::collections::BTreeMap<u64, Vec<(u64, &str)>> =
+        std::collections::BTreeMap::new();
+    let mut entry = None;
+    for line in tree.lines().map(str::trim) {
+        if line.starts_with("item ") {
+            let words: Vec<&str> = line.split([' ', '(', ')']).collect();
+            entry = words.iter().position(|word| *word == "DIR_INDEX").map(|at| {
+                let number = |word: &str| word.parse::<u64>().expect("a number");
+                (number(words[at - 1]), number(words[at + 1]))
+            });
+        } else if let (Some((directory, index)), Some(name)) = (entry, line.strip_prefix("name: ")) {
+            directories.entry(directory).or_default().push((index, name));
+        }
+    }
+    for entries in directories.values_mut() {
+        entries.sort_unstable();
+    }
+    directories.into_values().map(|entries| entries.into_iter().map(|(_, name)| name).collect()).collect()
 }
 
 #[test]

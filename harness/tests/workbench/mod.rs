@@ -74,6 +74,13 @@ pub(crate) fn rich_recipe(place: &Place) -> Recipe {
     let text: Vec<String> = (0..300_000).map(|number| number.to_string()).collect();
     fs::write(tree.join("usr/share/rich/large"), text.join("\n")).expect("written");
     std::os::unix::fs::symlink(format!("../{}", "x/".repeat(60)), tree.join("usr/share/long")).expect("made");
+    // Links that lead upwards among others, and names that a `/` would sort otherwise.
+    let links = tree.join("usr/share/rich/links");
+    fs::create_dir_all(links.join("b")).expect("made");
+    fs::write(links.join("b/inside"), "x").expect("written");
+    for (name, target) in [("a", "../nothing"), ("b.up", "../large"), ("c", "b/inside"), ("d", "../../x")] {
+        std::os::unix::fs::symlink(target, links.join(name)).expect("made");
+    }
     let path = place.path("rich.toml");
     fs::write(&path, "name = \"rich\"\n[[tree]]\nsource = \"tree\"\n").expect("written");
     Recipe::load(&path).expect("a recipe")

@@ -8,12 +8,22 @@ use loadgauge_images::host::{CommandError, CommandExt as _, Tool};
 use super::{Identity, PackError, btrfs_normalise};
 use crate::sysext::stage::Staged;
 
-/// Copies the tree to a tmpfs in the order of its names and packs it from there: mkfs.btrfs takes
-/// names in the order in which the host's file system lists them, which for a tmpfs comes from the
-/// order of creation alone. Inside a user namespace the builder's files are root's.
+/// Copies the tree to a tmpfs and packs it from there: mkfs.btrfs takes names in the order in which the
+/// host's file system lists them, which for a tmpfs comes from the order of creation alone. Kernels list
+/// the newest first or last (last from 6.6 on for some versions), so it is tried out, and the tree made
+/// such that each directory lists its names in order: `/` is sorted as what comes before any other
+/// character. With `-P` tar makes links that lead upwards where they come, and not at its end, in an
+/// order of each version's own. Inside a user namespace the builder's files are root's.
 const SCRIPT: &str = r#"
 mount -t tmpfs -o mode=0755 tmpfs "$2"
-tar -C "$1" --sort=name --owner=0 --group=0 --numeric-owner -cf - . | tar -C "$2" -xpf -
+mkdir "$2/try"
+: >"$2/try/1"
+: >"$2/try/2"
+case $(ls -U "$2/try") in 2*) reverse=-r ;; *) reverse= ;; esac
+rm -r "$2/try"
+cd "$1"
+find . -print0 | tr / '\001' | LC_ALL=C sort -z $reverse | tr '\001' / |
+    tar --null --no-recursion -T - --owner=0 --group=0 --numeric-owner -cf - | tar -C "$2" -Pxpf -
 exec "$3" -q -f -d single -m single --csum crc32c -n 16384 -s 4096 -U "$4" --rootdir "$2" --shrink "$5"
 "#;
 
