@@ -41,8 +41,8 @@ program() {
     done
 }
 
-# file PACKAGE FILE...: wants a package unless one of the files is there.
-file() {
+# either PACKAGE FILE...: wants a package unless one of the files is there. (Not `file`: that is a program.)
+either() {
     package=$1
     shift
     for name in "$@"; do
@@ -62,8 +62,8 @@ qemu_is_new_enough() {
 find_missing() {
     program qemu-system-x86 qemu-system-x86_64
     program qemu-utils qemu-img
-    file seabios /usr/share/seabios/bios-256k.bin /usr/share/qemu/bios-256k.bin
-    file ovmf /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_CODE.fd
+    either seabios /usr/share/seabios/bios-256k.bin /usr/share/qemu/bios-256k.bin
+    either ovmf /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_CODE.fd
     program mmdebstrap mmdebstrap
     program squashfs-tools mksquashfs unsquashfs
     program erofs-utils mkfs.erofs fsck.erofs
@@ -74,8 +74,8 @@ find_missing() {
     program fdisk sfdisk
     program uidmap newuidmap
     program grub-common grub-mkimage
-    file grub-pc-bin /usr/lib/grub/i386-pc/boot.img
-    file grub-efi-amd64-bin /usr/lib/grub/x86_64-efi/modinfo.sh
+    either grub-pc-bin /usr/lib/grub/i386-pc/boot.img
+    either grub-efi-amd64-bin /usr/lib/grub/x86_64-efi/modinfo.sh
     program cryptsetup-bin veritysetup
     program systemd-container systemd-dissect
     program swtpm swtpm
@@ -83,9 +83,10 @@ find_missing() {
     program openssl openssl
     program zstd zstd
     program gcc cc
+    either libc6-dev /usr/include/stdio.h
     program make make
-    file libssl-dev /usr/include/openssl/ssl.h
-    file debian-archive-keyring /usr/share/keyrings/debian-archive-keyring.gpg \
+    either libssl-dev /usr/include/openssl/ssl.h
+    either debian-archive-keyring /usr/share/keyrings/debian-archive-keyring.gpg \
         /usr/share/keyrings/debian-archive-keyring.pgp
 }
 

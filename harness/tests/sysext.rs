@@ -260,7 +260,9 @@ fn the_real_systemd_takes_every_image_for_an_extension() {
         let found: serde_json::Value =
             serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {complaint}"));
         assert_eq!(found["useSystemExtension"], true, "{format}: {found}");
-        assert_eq!(found["extensionRelease"][0], "ID=flatcar", "{format}: {found}");
+        // The key has another name from systemd 254 on.
+        let release = found.get("sysextRelease").unwrap_or(&found["extensionRelease"]);
+        assert_eq!(release[0], "ID=flatcar", "{format}: {found}");
         let filesystem = if format == Format::Ddi { Format::Erofs } else { format };
         assert_eq!(found["mounts"][0]["fstype"], filesystem.to_string(), "{found}");
         if format == Format::Ddi {

@@ -28,7 +28,7 @@ install() {
         inst_simple "$ignition/ignition-$unit.service" "$systemdsystemunitdir/ignition-$unit.service"
         standin_require "ignition-$unit.service" ignition-complete.target
     done
-    inst_script "$ignition/ignition-kargs-helper.sh" /usr/sbin/ignition-kargs-helper
+    inst_script "$moddir/ignition-kargs-helper" /usr/sbin/ignition-kargs-helper
 
     inst_script "$moddir/boot-generator" "$systemdutildir/system-generators/boot-generator"
     for unit in ignition-setup ignition-network ignition-quench; do
