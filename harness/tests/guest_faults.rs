@@ -2,7 +2,8 @@
 //! Guests that fail: each ends within seconds of its cause, and says it.
 mod guest_run;
 
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use guest_run::GuestRun;
 use loadgauge::check::Outcome;
@@ -81,6 +82,51 @@ fn an_initrd_that_fails_ends_the_scenario() {
 fn a_bad_hash_ends_the_scenario() {
     let fault = dies("bad-hash.toml", "Failed to start ", &["hash verification failed", "not reached"]);
     assert!(matches!(fault, Fault::Initrd { .. }), "{fault:?}");
+}
+
+#[test]
+fn an_image_that_is_not_signed_is_told_where_secure_boot_refuses_it() {
+    let run = GuestRun::of(&["secure.toml"]).finish();
+    run.assert(1, &["Access Denied", "Secure Boot refuses what the image boots"]);
+    let EventKind::ScenarioFinished { cause, duration_ms, .. } = run.end_of("secure") else { unreachable!() };
+    let fault = cause.and_then(|cause| cause.fault);
+    assert!(matches!(fault, Some(Fault::Boot { .. })), "{fault:?}");
+    assert!(duration_ms < 60_000, "it took {duration_ms} ms: it was waited for what never comes");
+}
+
+/// Three guests run the same check; one loses its QEMU, one's stops, and to the third nothing happens.
+#[test]
+fn a_qemu_that_dies_or_stops_under_a_check_is_told_and_takes_no_other_with_it() {
+    let mut run = GuestRun::of(&["asleep.toml"]).with(&["--repeat", "3", "--jobs", "3"]).start();
+    let (mut told, names) = (Vec::new(), ["asleep@1", "asleep@2", "asleep@3"]);
+    for name in names {
+        run.wait_for("events.jsonl", &format!("\"scenario\":\"{name}\",\"what\":\"step 1"), BOOT);
+    }
+    for (name, signal) in [("asleep@1", "KILL"), ("asleep@2", "STOP")] {
+        let kept = format!("file={}", run.path.join(name).join("config.ign"));
+        let [pid] = guest_run::processes_with(&kept)[..] else { panic!("one QEMU of `{name}`") };
+        let sent = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().expect("it runs");
+        assert!(sent.success());
+        let end = format!("\"event\":\"scenario-finished\",\"scenario\":\"{name}\"");
+        let since = Instant::now();
+        run.wait_for("events.jsonl", &end, Duration::from_mins(1));
+        assert!(since.elapsed() < SECONDS, "`{name}`: it took {:?}", since.elapsed());
+    }
+    // Nobody's scenario has failed: it is the host that was in the way.
+    assert_eq!(run.child.wait().expect("the run ends").code(), Some(70));
+    for event in loadgauge::report::json_lines::read(&run.path.join("events.jsonl")).expect("events") {
+        if let EventKind::ScenarioFinished { scenario, outcome, cause, .. } = event.kind {
+            told.push((scenario, outcome, cause.and_then(|cause| cause.fault)));
+        }
+    }
+    told.sort_by(|left, right| left.0.cmp(&right.0));
+    let [(_, Outcome::Broken, killed), (_, Outcome::Broken, stopped), (_, Outcome::Passed, None)] =
+        told.as_slice()
+    else {
+        panic!("{told:?}")
+    };
+    assert!(matches!(killed, Some(Fault::Exited { .. })), "{killed:?}");
+    assert!(matches!(stopped, Some(Fault::Hung { .. })), "{stopped:?}");
 }
 
 /// How long it may take from the guest being up, so from the cause or a little before it, until it is

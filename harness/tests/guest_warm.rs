@@ -92,7 +92,7 @@ impl Bench {
 }
 
 fn decide(foundry: &Foundry, plan: &MachinePlan) -> Decision {
-    foundry.decide(StartChoice::Warm, &[(plan, false)]).remove(0)
+    foundry.decide(StartChoice::Warm, &[(plan, false)], 1).remove(0)
 }
 
 async fn guest(machine: &Machine) -> Guest {

@@ -170,7 +170,7 @@ impl Bench {
 
     /// A machine that was restored.
     async fn clone_of(&self, name: &str) -> Result<Machine> {
-        let decision = self.foundry.decide(StartChoice::Warm, &[(&self.plan, false)]).remove(0);
+        let decision = self.foundry.decide(StartChoice::Warm, &[(&self.plan, false)], 1).remove(0);
         let directory = self.root.join(name);
         let place = Place { directory: &directory, relay: &self.program, supervisor: &self.supervisor };
         let started = Box::pin(self.foundry.start(self.plan.clone(), &decision, place)).await;

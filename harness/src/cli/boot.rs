@@ -64,7 +64,7 @@ pub(super) fn boot(arguments: &BootArguments) -> Result<Exit, Failure> {
     let machine = machine.ok_or_else(|| Failure::words(Exit::Internal, "no machine was planned", None))?;
     let limits = Limits::under(&acceleration);
     let foundry = arguments.start.foundry(&workshop.store, &workshop.image, &acceleration);
-    let decisions = foundry.decide(arguments.start.start, &[(&machine, false)]);
+    let decisions = foundry.decide(arguments.start.start, &[(&machine, false)], 1);
     let exit = runtime.block_on(visit(machine, (&foundry, &decisions), limits, arguments.line()));
     // A thread that still reads the terminal is no reason to stay.
     runtime.shutdown_background();

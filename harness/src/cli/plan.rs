@@ -12,7 +12,7 @@ pub(super) fn plan(arguments: &PlanArguments) -> Result<Exit, Failure> {
     let acceleration = super::run::runtime()?.block_on(workshop.prove(arguments.machine.accel))?;
     let plan = workshop.plan(scenarios, &acceleration, arguments.machine.firmware)?;
     let foundry = arguments.start.foundry(&workshop.store, &workshop.image, &acceleration);
-    let decisions = arguments.start.decide(&foundry, &plan);
+    let decisions = arguments.start.decide(&foundry, &plan, 1);
     let program = super::run::own_program()?;
     let command = |machine: &MachinePlan| qemu_arguments(machine, &future_layout(machine, &program));
     match arguments.format {

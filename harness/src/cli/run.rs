@@ -67,7 +67,7 @@ pub(super) fn carry_out(
     patron: Option<&Patron>,
 ) -> Result<Exit, Failure> {
     let foundry = course.start.foundry(&workshop.store, &plan.image, &plan.acceleration);
-    let decisions = course.start.decide(&foundry, &plan);
+    let decisions = course.start.decide(&foundry, &plan, course.schedule.repeat.get());
     let (plan, decisions) =
         if course.verify_warm { verify::doubled(plan, decisions)? } else { (plan, decisions) };
     let directory = RunDirectory::create(course.output)?;

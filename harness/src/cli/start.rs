@@ -37,11 +37,12 @@ impl StartArguments {
         )
     }
 
-    /// How the machines of each scenario of a plan are to start, in the plan's order.
-    pub(super) fn decide(&self, foundry: &Foundry, plan: &Plan) -> Vec<Vec<Decision>> {
+    /// How the machines of each scenario of a plan are to start, in the plan's order, where each scenario
+    /// runs so many times.
+    pub(super) fn decide(&self, foundry: &Foundry, plan: &Plan, times: usize) -> Vec<Vec<Decision>> {
         let machines = plan.scenarios.iter().flat_map(|planned| &planned.machines);
         let machines: Vec<_> = machines.map(|machine| (&machine.plan, machine.cold)).collect();
-        let mut decisions = foundry.decide(self.start, &machines).into_iter();
+        let mut decisions = foundry.decide(self.start, &machines, times).into_iter();
         let of_one = |planned: &Planned| decisions.by_ref().take(planned.machines.len()).collect();
         plan.scenarios.iter().map(of_one).collect()
     }

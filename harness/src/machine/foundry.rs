@@ -141,15 +141,20 @@ impl Foundry {
         &self.snapshots
     }
 
-    /// Decides for machines that are to run, each with whether its scenario wants it cold.
-    pub fn decide(&self, choice: StartChoice, machines: &[(&MachinePlan, bool)]) -> Vec<Decision> {
+    /// Decides for machines that are to run, each so many times, with whether its scenario wants it cold.
+    pub fn decide(
+        &self,
+        choice: StartChoice,
+        machines: &[(&MachinePlan, bool)],
+        times: usize,
+    ) -> Vec<Decision> {
         let keys: Vec<Option<SnapshotKey>> = machines
             .iter()
             .map(|(plan, cold)| self.key(plan).filter(|_| !cold && plan.station.is_none()))
             .collect();
         let mut sharing: HashMap<&str, usize> = HashMap::new();
         for key in keys.iter().flatten() {
-            *sharing.entry(key.digest()).or_default() += 1;
+            *sharing.entry(key.digest()).or_default() += times;
         }
         let decide = |((plan, cold), key): (&(&MachinePlan, bool), &Option<SnapshotKey>)| {
             let count = key.as_ref().map_or(0, |key| sharing[key.digest()]);
@@ -182,7 +187,7 @@ impl Foundry {
             return (Start::Warm, "there is a snapshot of its machine".to_owned());
         }
         match (choice, count) {
-            (_, 2..) => (Start::Warm, format!("{count} scenarios have its machine")),
+            (_, 2..) => (Start::Warm, format!("the run has its machine {count} times")),
             (StartChoice::Warm, _) => (Start::Warm, "it was asked for".to_owned()),
             _ => cold("no other scenario has its machine"),
         }
