@@ -49,12 +49,17 @@ pub(super) fn check(compression: ErofsCompression) -> Result<(), PackError> {
 }
 
 /// Whether the help of mkfs.erofs lists a compression: up to version 1.7 in one line after
-/// `Available compressors are:`, from 1.8 each at the start of a line of its own.
+/// `Available compressors are:`, from 1.8 after `supported compressors and their option ranges are:`,
+/// each at the start of a line of its own, until the next option.
 fn offers(help: &str, name: &str) -> bool {
-    let mut lines = help.lines().skip_while(|line| !line.contains("vailable compressors are"));
+    let is_heading =
+        |line: &str| line.contains("vailable compressors are") || line.contains("supported compressors");
+    let mut lines = help.lines().skip_while(|line| !is_heading(line));
     let Some(first) = lines.next() else { return false };
-    let listed = first.split_once(':').map_or("", |(_, listed)| listed);
-    let mut own = lines.map_while(|line| line.starts_with(' ').then(|| line.trim_start()));
+    let listed = first.rsplit_once(':').map_or("", |(_, listed)| listed);
+    let mut own = lines
+        .map_while(|line| line.strip_prefix(' ').map(str::trim_start))
+        .take_while(|line| !line.starts_with('-'));
     listed.split(',').any(|word| word.trim() == name)
         || own.any(|line| line.split(|c: char| !c.is_ascii_alphanumeric()).next() == Some(name))
 }
@@ -67,8 +72,15 @@ mod tests {
     fn what_mkfs_erofs_can_do_is_read_from_its_help() {
         let old = "usage: ...\n --quiet   quiet\n\nAvailable compressors are: lz4hc, lz4\n";
         assert!(offers(old, "lz4") && offers(old, "lz4hc") && !offers(old, "zstd"));
-        let new = " -x# zstd\nAvailable compressors are:\n    zstd,level=<0-22>\t\t(default=3)\n      \
-                   [,dictsize=<dictsize>]\n    lz4hc[,level=<0-12>]\n    lz4\nOther:\n";
-        assert!(offers(new, "lz4") && offers(new, "lz4hc") && offers(new, "zstd") && !offers(new, "lzma"));
+        let new = " -zX[,level=Y]         X=compressor (Y=compression level, Z=dictionary size, optional)\n    \
+                   [,dictsize=Z]      alternative compressors can be separated by colons(:)\n    \
+                   [:...]             supported compressors and their option ranges are:\n                         \
+                   lz4\n                         lz4hc\n                           \
+                   [,level=<0-12>]\t\t(default=9)\n                         zstd\n                           \
+                   [,level=<0-22>]\t\t(default=3)\n                           \
+                   [,dictsize=<dictsize>]\t(default=<auto>, max=1048576)\n -C#                   specify the size\n \
+                   lzma                  of no meaning here\n";
+        assert!(offers(new, "lz4") && offers(new, "lz4hc") && offers(new, "zstd"));
+        assert!(!offers(new, "lzma") && !offers(new, "level"));
     }
 }
