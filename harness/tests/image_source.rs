@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge::sysext::{BuildError, Built, Format, Recipe};
 use workbench::{FORMATS, Place};
 
@@ -123,23 +123,63 @@ fn pack(line: &str, tree: &Utf8Path, image: &Utf8Path) {
     assert!(status.expect("unshare runs").success(), "{line}");
 }
 
+fn mark(path: &Utf8Path, name: &str) {
+    let set = rustix::fs::lsetxattr(path.as_std_path(), name, b"y", rustix::fs::XattrFlags::empty());
+    set.unwrap_or_else(|error| panic!("{name} cannot be set: {error}"));
+}
+
+/// A tree with a program, data with a name that needs quoting, a directory of theirs, and a file that an
+/// extension has no place for.
+fn marked_tree(place: &Place, name: &str) -> Utf8PathBuf {
+    let tree = place.path(name);
+    for directory in ["usr/bin", "usr/lib/probe", "etc"] {
+        fs::create_dir_all(tree.join(directory)).expect("made");
+    }
+    for path in ["usr/bin/probe", "usr/lib/probe/a \"b\" c", "etc/probe"] {
+        fs::write(tree.join(path), "x").expect("written");
+    }
+    fs::set_permissions(tree.join("usr/bin/probe"), fs::Permissions::from_mode(0o755)).expect("set");
+    tree
+}
+
 #[test]
-fn attributes_that_no_format_carries_are_refused() {
+fn attributes_that_no_format_carries_are_refused_whatever_has_them() {
     let place = Place::new();
-    let tree = place.path("tree");
-    fs::create_dir_all(tree.join("usr/bin")).expect("made");
-    let program = tree.join("usr/bin/probe");
-    fs::write(&program, "x").expect("written");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
-    let set =
-        rustix::fs::setxattr(program.as_std_path(), "user.other", b"y", rustix::fs::XattrFlags::empty());
-    set.expect("/tmp keeps user attributes");
+    for (number, path) in
+        ["usr/bin/probe", "usr/lib/probe/a \"b\" c", "usr/lib/probe"].into_iter().enumerate()
+    {
+        let tree = marked_tree(&place, &format!("tree-{number}"));
+        mark(&tree.join(path), "user.other");
+        for (name, line) in PACKERS {
+            let image = place.path(name);
+            pack(line, &tree, &image);
+            let error = again(&place, &image, Format::Directory).expect_err("refused").to_string();
+            let told = error.contains("would get lost") && error.contains(&format!("`/{path}`"));
+            assert!(told && error.contains("`user.other`"), "{name}: {error}");
+            let _ = fs::remove_file(&image);
+        }
+    }
+}
+
+#[test]
+fn attributes_of_what_is_left_out_and_of_the_host_do_not_matter() {
+    let place = Place::new();
+    let tree = marked_tree(&place, "tree");
+    mark(&tree.join("etc/probe"), "user.other");
+    // Only root may set it.
+    if rustix::process::geteuid().is_root() {
+        mark(&tree.join("usr/bin/probe"), "security.selinux");
+        mark(&tree.join("usr/lib/probe"), "trusted.overlay.opaque");
+    }
     for (name, line) in PACKERS {
         let image = place.path(name);
         pack(line, &tree, &image);
-        let error = again(&place, &image, Format::Directory).expect_err("refused");
-        let told = format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default());
-        assert!(told.contains("would get lost") && told.contains("/usr/bin/probe"), "{name}: {told}");
+        let built = again(&place, &image, Format::Directory);
+        let built = built.unwrap_or_else(|error| panic!("{name}: {error} {:?}", error.source()));
+        assert_eq!(built.dropped, ["etc/probe"], "{name}");
+        let opaque =
+            built.warnings.iter().filter(|warning| warning.contains("/usr/lib/probe was marked")).count();
+        assert_eq!(opaque, usize::from(rustix::process::geteuid().is_root()), "{name}: {:?}", built.warnings);
     }
 }
 

@@ -5,6 +5,10 @@
 //! - [`releases()`]: for whom one says it is
 //! - `partition`: the file system inside a disk image
 //! - `unpack`: files out of file systems, without mounting them
+//! - `erofs`, `btrfs_tree`: what these programs pass over in one; `marks`: an attribute
+mod btrfs_tree;
+mod erofs;
+mod marks;
 mod partition;
 mod release;
 mod source;

@@ -25,7 +25,7 @@ pub fn releases(image: &Utf8Path) -> Result<BTreeMap<String, OsRelease>, ImageEr
     let (root, under) = if image.is_dir() {
         (image.to_owned(), "")
     } else {
-        (directory.join("root"), take_apart(image, name, directory, Some(RELEASES))?)
+        (directory.join("root"), take_apart(image, name, directory, Some(RELEASES))?.0)
     };
     let place = root.join(Utf8Path::new(RELEASES).strip_prefix(under).unwrap_or(Utf8Path::new(RELEASES)));
     let mut found = BTreeMap::new();

@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use globset::GlobSet;
 use loadgauge_images::host::Store;
 
+use super::marks::Mark;
 use super::partition::{self, PartitionError};
 use super::unpack::{FileSystem, UnpackImageError};
 use crate::sysext::attributes::{self, Attribute};
@@ -91,9 +92,10 @@ impl ImageError {
             Self::Recipe(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Unpack { source: UnpackImageError::Missing(missing), .. } => missing.hint(),
-            Self::Unpack { source: UnpackImageError::Attributes(_), .. } => {
-                Some("leave the image as it is, or give its program its rights through its unit".to_owned())
-            }
+            Self::Forbidden { what, .. } if what.contains("get lost") => Some(
+                "leave it out with `exclude`, or the image as it is; a program has its rights from its unit as well"
+                    .to_owned(),
+            ),
             Self::Forbidden { what, .. } if what.contains("whiteout") => {
                 Some("it hides a file of the base, which an extension must not".to_owned())
             }
@@ -142,11 +144,10 @@ pub(in crate::sysext) fn stage(
     progress(&format!("taking {name} apart"));
     let exclude = globs::compile(recipe, &source.exclude)?;
     let scratch = staged.scratch("image")?;
-    let (root, under) = if path.is_dir() {
-        (path, "")
+    let (root, (under, marks)) = if path.is_dir() {
+        (path, ("", Vec::new()))
     } else {
-        let under = take_apart(&path, &name, &scratch, None)?;
-        (scratch.join("root"), under)
+        (scratch.join("root"), take_apart(&path, &name, &scratch, None)?)
     };
     let mut taking = Taking {
         staged,
@@ -156,6 +157,7 @@ pub(in crate::sysext) fn stage(
         exclude: &exclude,
         origin: Arc::from(format!("the image `{name}`")),
         names: HashMap::new(),
+        marks: marks_by_path(marks),
         found: StagedImage::default(),
     };
     taking.all()?;
@@ -196,21 +198,30 @@ fn locate(
     Ok((path, name))
 }
 
-/// Takes the files of an image out to `root` in a directory, and says what they lie under. Where a part
-/// is named, as it is called under the root of the extension, other files may be left out.
+fn marks_by_path(marks: Vec<Mark>) -> HashMap<Utf8PathBuf, Vec<Attribute>> {
+    let mut found: HashMap<Utf8PathBuf, Vec<Attribute>> = HashMap::new();
+    for Mark { path, name } in marks {
+        found.entry(path).or_default().extend(attributes::sort(&name));
+    }
+    found
+}
+
+/// Takes the files of an image out to `root` in a directory, and says what they lie under, and which
+/// attributes did not come along. Where a part is named, as it is called under the root of the extension,
+/// other files may be left out.
 pub(super) fn take_apart(
     image: &Utf8Path,
     name: &str,
     scratch: &Utf8Path,
     part: Option<&str>,
-) -> Result<&'static str, ImageError> {
+) -> Result<(&'static str, Vec<Mark>), ImageError> {
     let unpack = |kind: FileSystem, image: &Utf8Path, part: Option<&str>| {
         let unpacked = kind.unpack(image, &scratch.join("root"), part);
         unpacked.map_err(|source| ImageError::Unpack { image: name.to_owned(), source })
     };
     let file = File::open(image).map_err(ImageError::io("open", image))?;
     if let Some(kind) = FileSystem::identify(&file) {
-        return unpack(kind, image, part).map(|()| "");
+        return unpack(kind, image, part).map(|marks| ("", marks));
     }
     let none = |source| ImageError::Partition { image: name.to_owned(), source };
     let partition = partition::find(&file).map_err(none)?;
@@ -219,8 +230,7 @@ pub(super) fn take_apart(
     let inside = File::open(&inner).map_err(ImageError::io("open", &inner))?;
     let kind = FileSystem::identify(&inside).ok_or_else(|| none(PartitionError::Unknown))?;
     let part = part.map(|part| part.strip_prefix(partition.under).unwrap_or(part).trim_start_matches('/'));
-    unpack(kind, &inner, part)?;
-    Ok(partition.under)
+    Ok((partition.under, unpack(kind, &inner, part)?))
 }
 
 fn copy_part(mut file: File, partition: &partition::Partition, to: &Utf8Path) -> std::io::Result<()> {
@@ -238,6 +248,8 @@ struct Taking<'a> {
     exclude: &'a GlobSet,
     origin: Arc<str>,
     names: HashMap<(u64, u64), Utf8PathBuf>,
+    /// what files in the image have and the unpacked ones have not
+    marks: HashMap<Utf8PathBuf, Vec<Attribute>>,
     found: StagedImage,
 }
 
@@ -249,7 +261,7 @@ impl Taking<'_> {
             let relative = host.strip_prefix(self.root).unwrap_or(host);
             let inside = member_path(relative.as_os_str().as_bytes())
                 .map_err(|source| ImageError::Name { image: self.image.to_owned(), source })?;
-            let path = merge_usr(&Utf8Path::new(self.under).join(inside));
+            let path = merge_usr(&Utf8Path::new(self.under).join(&inside));
             let metadata = fs::symlink_metadata(host).map_err(ImageError::io("read", host))?;
             if path.starts_with(RELEASES) || globs::matches(self.exclude, &path) {
                 continue;
@@ -260,23 +272,33 @@ impl Taking<'_> {
                 }
                 continue;
             }
-            self.one(host, path, &metadata)?;
+            let marks = self.marks.remove(&inside).unwrap_or_default();
+            self.one(host, path, &metadata, marks)?;
         }
         Ok(())
     }
 
-    fn one(&mut self, host: &Path, path: Utf8PathBuf, metadata: &Metadata) -> Result<(), ImageError> {
+    fn one(
+        &mut self,
+        host: &Path,
+        path: Utf8PathBuf,
+        metadata: &Metadata,
+        marks: Vec<Attribute>,
+    ) -> Result<(), ImageError> {
         let forbid = |what: &str| ImageError::Forbidden {
             image: self.image.to_owned(),
             path: path.clone(),
             what: what.to_owned(),
         };
-        for attribute in attributes::of(host).map_err(ImageError::io("read", host))? {
+        let mut is_opaque = false;
+        for attribute in attributes::of(host).map_err(ImageError::io("read", host))?.into_iter().chain(marks)
+        {
             match attribute {
-                Attribute::Opaque(_) => self.found.opaque.push(path.clone()),
+                Attribute::Opaque(_) => is_opaque = true,
                 other => return Err(forbid(&other.lost())),
             }
         }
+        self.found.opaque.extend(is_opaque.then(|| path.clone()));
         let (kind, mode) = (metadata.file_type(), metadata.permissions().mode() & 0o7777);
         if kind.is_dir() {
             self.staged.put_directory(&path, mode, &self.origin)?;

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Files out of the file systems that extensions are packed as, by the programs that belong to them.
 //! Nothing is mounted, and root is not needed.
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
-use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_images::host::{CommandError, CommandExt as _, MissingTool, Tool};
+
+use super::btrfs_tree;
+use super::erofs;
+use super::marks::Mark;
 
 /// No file that is taken out is larger, in blocks of 512 bytes as a shell counts them: 2 GiB. A program
 /// that is fed foreign bytes has this many seconds.
@@ -36,9 +39,9 @@ pub enum UnpackImageError {
     /// the program said something although it ended well
     #[error("its files cannot all be taken out: {0}")]
     Complaint(String),
-    /// what no format carries
-    #[error("`/{0}` has extended attributes, such as file capabilities, which would get lost")]
-    Attributes(String),
+    /// a name that debugfs cannot be asked about
+    #[error("`/{0}` has a line break in its name")]
+    LineBreak(String),
     /// a file operation failed
     #[error("cannot {action} `{path}`")]
     Io {
@@ -75,8 +78,9 @@ impl FileSystem {
         .find_map(|(kind, is_it)| is_it.then_some(kind))
     }
 
-    /// Takes all files out, with their modes, into a directory that is made for it. Where a part is named,
-    /// a directory, the rest may be left out, and attributes are not looked for.
+    /// Takes all files out, with their modes, into a directory that is made for it, and says which extended
+    /// attributes they had in the image that they do not have there. Where a part is named, a directory,
+    /// the rest may be left out, and attributes are not looked for.
     ///
     /// # Errors
     /// See [`UnpackImageError`].
@@ -85,13 +89,13 @@ impl FileSystem {
         image: &Utf8Path,
         target: &Utf8Path,
         part: Option<&str>,
-    ) -> Result<(), UnpackImageError> {
+    ) -> Result<Vec<Mark>, UnpackImageError> {
         match self {
             Self::Squashfs => {
                 let mut command = limited_as_root(Tool::find("unsquashfs")?.path())?;
                 command.args(["-quiet", "-no-progress", "-dest"]).args([target, image]);
                 command.args(part);
-                command.run().map(drop).map_err(UnpackImageError::Command)
+                command.run().map(|_| Vec::new()).map_err(UnpackImageError::Command)
             }
             Self::Erofs => unpack_erofs(image, target, part.is_none()),
             Self::Ext => unpack_ext(image, target, part),
@@ -119,32 +123,24 @@ fn limited_as_root(program: &Utf8Path) -> Result<Command, MissingTool> {
     Ok(command)
 }
 
-/// fsck.erofs passes over extended attributes before version 1.8; dump.erofs tells of them. Those that
-/// mean something are on programs.
-fn unpack_erofs(image: &Utf8Path, target: &Utf8Path, is_whole: bool) -> Result<(), UnpackImageError> {
+fn unpack_erofs(image: &Utf8Path, target: &Utf8Path, is_whole: bool) -> Result<Vec<Mark>, UnpackImageError> {
     let mut command = limited(Tool::find("fsck.erofs")?.path())?;
     command.args([&format!("--extract={target}"), "--force", "--no-preserve-owner", "--preserve-perms"]);
     command.arg(image).run().map_err(UnpackImageError::Command)?;
     if !is_whole {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let dump = Tool::find("dump.erofs")?;
-    for path in programs(target)? {
-        let mut command = limited(dump.path())?;
-        let said =
-            command.arg(format!("--path=/{path}")).arg(image).run().map_err(UnpackImageError::Command)?;
-        let said = String::from_utf8_lossy(&said.stdout).into_owned();
-        let size = said.split("Xattr size:").nth(1).and_then(|rest| rest.split_whitespace().next());
-        if size != Some("0") {
-            return Err(UnpackImageError::Attributes(path));
-        }
-    }
-    Ok(())
+    let file = File::open(image).map_err(UnpackImageError::io("open", image))?;
+    erofs::marks(&file).map_err(UnpackImageError::io("read the attributes in", image))
 }
 
 /// debugfs ends well whatever happens: what it says on standard error is judged. It passes over extended
 /// attributes, and tells of them when it is asked.
-fn unpack_ext(image: &Utf8Path, target: &Utf8Path, part: Option<&str>) -> Result<(), UnpackImageError> {
+fn unpack_ext(
+    image: &Utf8Path,
+    target: &Utf8Path,
+    part: Option<&str>,
+) -> Result<Vec<Mark>, UnpackImageError> {
     fs::create_dir(target).map_err(UnpackImageError::io("create", target))?;
     let debugfs = Tool::find("debugfs")?;
     let run = |arguments: &[&str]| {
@@ -161,7 +157,7 @@ fn unpack_ext(image: &Utf8Path, target: &Utf8Path, part: Option<&str>) -> Result
         let place = target.join(part);
         let above = place.parent().unwrap_or(target);
         fs::create_dir_all(above).map_err(UnpackImageError::io("create", above))?;
-        return run(&["-R", &format!("rdump \"/{part}\" \"{above}\"")]).map(drop);
+        return run(&["-R", &format!("rdump \"/{part}\" \"{above}\"")]).map(|_| Vec::new());
     }
     run(&["-R", &format!("rdump / \"{target}\"")])?;
     // Every one of ext's has it.
@@ -169,25 +165,61 @@ fn unpack_ext(image: &Utf8Path, target: &Utf8Path, part: Option<&str>) -> Result
     if lost.is_dir() {
         fs::remove_dir_all(&lost).map_err(UnpackImageError::io("remove", &lost))?;
     }
+    let paths = all_in(target)?;
     let questions = target.with_extension("questions");
-    let ask = |path: &String| format!("stat \"/{path}\"\nea_list \"/{path}\"\n");
-    let lines: Vec<String> = programs(target)?.iter().map(ask).collect();
-    fs::write(&questions, lines.concat()).map_err(UnpackImageError::io("write", &questions))?;
+    let lines: String = paths.iter().map(|path| question(path) + "\n").collect();
+    fs::write(&questions, lines).map_err(UnpackImageError::io("write", &questions))?;
     let said = run(&["-f", questions.as_str()])?;
-    let mut asked = "";
-    for line in said.lines() {
-        if let Some(question) = line.strip_prefix("debugfs: ").and_then(|line| line.split_once(" \"/")) {
-            asked = question.1.trim_end_matches('"');
-        } else if line.starts_with("Extended attributes") {
-            return Err(UnpackImageError::Attributes(asked.to_owned()));
-        } else if let Some(mode) = line.starts_with("Inode:").then(|| mode_of(line)).flatten() {
-            // It gives a file its mode before its owner, which takes set-id bits away.
-            let path = target.join(asked);
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode))
-                .map_err(UnpackImageError::io("set the mode of", &path))?;
+    let mut marks = Vec::new();
+    for (path, answer) in answers(&said, &paths)? {
+        // It gives a file its mode before its owner, which takes set-id bits away.
+        let place = target.join(path);
+        let is_file = place.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+        if let Some(mode) = mode_of(answer).filter(|_| is_file) {
+            fs::set_permissions(&place, fs::Permissions::from_mode(mode))
+                .map_err(UnpackImageError::io("set the mode of", &place))?;
         }
+        marks.extend(names_in(answer).map(|name| Mark { path: path.clone(), name: name.to_owned() }));
     }
-    Ok(())
+    Ok(marks)
+}
+
+/// What debugfs is asked about a file. A quotation mark within quotation marks is doubled.
+fn question(path: &Utf8Path) -> String {
+    format!("stat \"/{}\"", path.as_str().replace('"', "\"\""))
+}
+
+/// The answers in what debugfs says: each behind the question, which it repeats.
+///
+/// # Errors
+/// A question was not asked, so that nothing is known of a file.
+fn answers<'a>(
+    said: &'a str,
+    paths: &'a [Utf8PathBuf],
+) -> Result<Vec<(&'a Utf8PathBuf, &'a str)>, UnpackImageError> {
+    let mut rest = said;
+    let mut found: Vec<(&Utf8PathBuf, &str)> = Vec::new();
+    for path in paths {
+        let asked = format!("debugfs: {}\n", question(path));
+        let (before, behind) = rest
+            .split_once(&asked)
+            .ok_or_else(|| UnpackImageError::Complaint(format!("nothing is told of `/{path}`")))?;
+        if let Some(last) = found.last_mut() {
+            last.1 = before;
+        }
+        found.push((path, behind));
+        rest = behind;
+    }
+    Ok(found)
+}
+
+/// The names of the attributes in debugfs's answer, such as `  security.capability (20) = 01 00 ..`.
+fn names_in(answer: &str) -> impl Iterator<Item = &str> {
+    let mut lines = answer.lines();
+    let heading = lines.by_ref().find(|line| line.starts_with("Extended attributes:"));
+    lines
+        .take_while(move |line| heading.is_some() && line.starts_with("  "))
+        .filter_map(|line| line.trim_start().split_once(" (").map(|(name, _)| name))
 }
 
 /// The permission bits in debugfs's `Inode: 12   Type: regular    Mode:  04755   Flags: 0x80000`.
@@ -195,8 +227,9 @@ fn mode_of(line: &str) -> Option<u32> {
     u32::from_str_radix(line.split("Mode:").nth(1)?.split_whitespace().next()?, 8).ok()
 }
 
-/// btrfs-restore(8) is for damaged file systems and needs no mount.
-fn unpack_btrfs(image: &Utf8Path, target: &Utf8Path) -> Result<(), UnpackImageError> {
+/// btrfs-restore(8) is for damaged file systems and needs no mount. It passes over the attributes of
+/// directories.
+fn unpack_btrfs(image: &Utf8Path, target: &Utf8Path) -> Result<Vec<Mark>, UnpackImageError> {
     fs::create_dir(target).map_err(UnpackImageError::io("create", target))?;
     // It asks whether to go on with files of many extents; this says always.
     let answers = target.with_extension("answers");
@@ -208,7 +241,8 @@ fn unpack_btrfs(image: &Utf8Path, target: &Utf8Path) -> Result<(), UnpackImageEr
     let mut command = limited(Tool::find("btrfs")?.path())?;
     command.args(["inspect-internal", "dump-tree", "-t", "5"]).arg(image);
     let output = command.run().map_err(UnpackImageError::Command)?;
-    for (path, mode) in set_id_in(&String::from_utf8_lossy(&output.stdout)) {
+    let (set_id, marks) = btrfs_tree::read(&String::from_utf8_lossy(&output.stdout));
+    for (path, mode) in set_id {
         // It gives a file its mode before its content, which takes set-id bits away.
         let path = target.join(path);
         if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
@@ -216,72 +250,23 @@ fn unpack_btrfs(image: &Utf8Path, target: &Utf8Path) -> Result<(), UnpackImageEr
                 .map_err(UnpackImageError::io("set the mode of", &path))?;
         }
     }
-    Ok(())
+    Ok(marks)
 }
 
-/// The inode of the root directory (`BTRFS_FIRST_FREE_OBJECTID`).
-const BTRFS_ROOT: u64 = 256;
-
-/// Paths and permission bits of the regular files with set-id bits in a tree as btrfs prints it: lines
-/// with keys (`key (257 INODE_ITEM 0)`, `key (257 INODE_REF 256)`), and lines about them (`mode 104755`,
-/// `name: probe`). Names lead up to the root; what does not is passed over.
-fn set_id_in(tree: &str) -> Vec<(Utf8PathBuf, u32)> {
-    let (mut names, mut modes) = (HashMap::<u64, Vec<(u64, &str)>>::new(), Vec::new());
-    let mut key = None;
-    for line in tree.lines() {
-        let words = line.trim_start().strip_prefix("item ").and_then(|rest| rest.split_once("key ("));
-        if let Some((_, rest)) = words {
-            let mut parts = rest.split([' ', ')']);
-            key = parts.next().and_then(|inode| inode.parse::<u64>().ok()).zip(parts.next()).map(
-                |(inode, kind)| (inode, kind, parts.next().and_then(|number| number.parse::<u64>().ok())),
-            );
-        }
-        match key {
-            Some((inode, "INODE_ITEM", _)) => {
-                let mode = line.split(" mode ").nth(1).and_then(|rest| rest.split_whitespace().next());
-                let mode = mode.and_then(|digits| u32::from_str_radix(digits, 8).ok());
-                let set_id = mode.filter(|mode| mode & 0o170_000 == 0o100_000 && mode & 0o6000 != 0);
-                modes.extend(set_id.map(|mode| (inode, mode & 0o7777)));
-            }
-            Some((inode, "INODE_REF", Some(parent))) => {
-                let name = line.split_once(" name: ").map(|(_, name)| name);
-                names.entry(inode).or_default().extend(name.map(|name| (parent, name)));
-            }
-            _ => {}
-        }
-    }
-    let path = |inode: u64| {
-        let (mut inode, mut path) = (inode, Utf8PathBuf::new());
-        for _ in 0..256 {
-            let (parent, name) = names.get(&inode)?.first()?;
-            path = if path.as_str().is_empty() { name.into() } else { Utf8Path::new(name).join(&path) };
-            if *parent == BTRFS_ROOT {
-                let plain = path.components().all(|part| matches!(part, Utf8Component::Normal(_)));
-                return plain.then_some(path);
-            }
-            inode = *parent;
-        }
-        None
-    };
-    modes.into_iter().filter_map(|(inode, mode)| Some((path(inode)?, mode))).collect()
-}
-
-/// Paths of the files that can be executed, relative to the directory.
-fn programs(directory: &Utf8Path) -> Result<Vec<String>, UnpackImageError> {
+/// Paths of everything in a directory and of itself, relative to it.
+fn all_in(directory: &Utf8Path) -> Result<Vec<Utf8PathBuf>, UnpackImageError> {
     let mut found = Vec::new();
     for entry in walkdir::WalkDir::new(directory).sort_by_file_name() {
         let entry = entry.map_err(|error| UnpackImageError::io("read", directory)(error.into()))?;
-        let metadata =
-            entry.metadata().map_err(|error| UnpackImageError::io("read", directory)(error.into()))?;
-        if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
-            continue;
+        let Some(path) = Utf8Path::from_path(entry.path()) else {
+            let name = entry.path().display().to_string();
+            return Err(UnpackImageError::Complaint(format!("`{name}` is not a name in UTF-8")));
+        };
+        let path = path.strip_prefix(directory).unwrap_or(path);
+        if path.as_str().contains('\n') {
+            return Err(UnpackImageError::LineBreak(path.as_str().escape_debug().to_string()));
         }
-        if let Some(path) =
-            Utf8Path::from_path(entry.path()).and_then(|path| path.strip_prefix(directory).ok())
-            && !path.as_str().contains(['"', '\n'])
-        {
-            found.push(path.to_string());
-        }
+        found.push(path.to_owned());
     }
     Ok(found)
 }
@@ -290,29 +275,21 @@ fn programs(directory: &Utf8Path) -> Result<Vec<String>, UnpackImageError> {
 mod tests {
     use super::*;
 
-    const TREE: &str = "\
-\titem 0 key (256 INODE_ITEM 0) itemoff 16123 itemsize 160
-\t\tblock group 0 mode 40755 links 1 uid 0 gid 0 rdev 0
-\titem 1 key (256 INODE_REF 256) itemoff 16111 itemsize 12
-\t\tindex 0 namelen 2 name: ..
-\titem 4 key (257 INODE_ITEM 0) itemoff 1 itemsize 160
-\t\tblock group 0 mode 40755 links 1 uid 0 gid 0 rdev 0
-\titem 5 key (257 INODE_REF 256) itemoff 1 itemsize 13
-\t\tindex 2 namelen 3 name: usr
-\titem 6 key (258 INODE_ITEM 0) itemoff 1 itemsize 160
-\t\tblock group 0 mode 104755 links 1 uid 0 gid 0 rdev 0
-\titem 7 key (258 INODE_REF 257) itemoff 1 itemsize 11
-\t\tindex 2 namelen 1 name: a b
-\titem 8 key (259 INODE_ITEM 0) itemoff 1 itemsize 160
-\t\tblock group 0 mode 104755 links 1 uid 0 gid 0 rdev 0
-\titem 9 key (259 INODE_REF 256) itemoff 1 itemsize 12
-\t\tindex 2 namelen 2 name: ../x
-";
-
     #[test]
-    fn set_id_files_are_found_in_a_tree_and_none_outside() {
-        assert_eq!(set_id_in(TREE), [(Utf8PathBuf::from("usr/a b"), 0o4755)]);
+    fn a_mode_is_read_from_an_answer() {
         assert_eq!(mode_of("Inode: 12   Type: regular    Mode:  04755   Flags: 0x80000"), Some(0o4755));
         assert_eq!(mode_of("Inode: 12"), None);
+    }
+
+    #[test]
+    fn answers_belong_to_their_questions() {
+        let paths = [Utf8PathBuf::new(), "usr/a \"b\"".into()];
+        let said = "debugfs: stat \"/\"\nInode: 2\ndebugfs: stat \"/usr/a \"\"b\"\"\"\nInode: 12\n\
+                    Extended attributes:\n  user.x (1) = \"y\"\n  security.capability (20) = 01 00\nEXTENTS:\n(0):1 (2)\n";
+        let found = answers(said, &paths).expect("both are answered");
+        assert_eq!(found[0], (&paths[0], "Inode: 2\n"));
+        assert_eq!(names_in(found[0].1).count(), 0);
+        assert_eq!(names_in(found[1].1).collect::<Vec<_>>(), ["user.x", "security.capability"]);
+        answers("debugfs: stat \"/\"\n", &paths).expect_err("the second is not answered");
     }
 }
