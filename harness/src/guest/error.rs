@@ -181,7 +181,9 @@ impl GuestError {
                 "the key comes with the Ignition config: see the user's `.ssh/authorized_keys.d/ignition` \
                  and sshd's lines in the journal"
             }
-            Self::Lost { .. } => "the guest or its sshd went away: console.log and journal.jsonl say what became of it",
+            Self::Lost { .. } => {
+                "the guest or its sshd went away: console.log and journal.jsonl say what became of it"
+            }
             Self::TimedOut { phase: Phase::Transfer, .. } => {
                 "give the step a longer `timeout` if the command needs it"
             }
