@@ -15,6 +15,7 @@ use super::{
     outcome_of,
 };
 use crate::check::{Finding, Outcome, judge_reboot};
+use crate::guest::Transcript;
 use crate::machine::Fault;
 
 /// How an attempt ended.
@@ -53,6 +54,7 @@ pub(super) async fn execute<R: Rig>(rig: &R, job: &Job<R::Check>, attempt: u32, 
         boot_id: String::new(),
         reported: 0,
         under_way: None,
+        evidence: Vec::new(),
         failed: false,
     };
     let limit = job.timeout.mul_f64(course.limits.factor);
@@ -103,6 +105,8 @@ struct Execution<'a, R: Rig> {
     reported: usize,
     /// since when the step behind them is under way
     under_way: Option<Instant>,
+    /// what was run for it until the machine died
+    evidence: Vec<Transcript>,
     /// whether a step failed
     failed: bool,
 }
@@ -167,10 +171,16 @@ impl<R: Rig> Execution<'_, R> {
             Action::Reboot => (self.reboot(subject).await?, 1),
         };
         let outcome = finding.outcome;
+        if outcome == Outcome::Broken
+            && let Some(halt) = self.aftermath(subject).await
+        {
+            // There is one cause, and the step is reported with it.
+            self.evidence = finding.commands;
+            return Err(halt);
+        }
         self.report(step, outcome, Some(finding), attempts);
         match (outcome, &step.action) {
-            (Outcome::Broken, _) => Err(self.aftermath(subject).await.unwrap_or(Halt::Step(index + 1))),
-            (Outcome::Failed, Action::Reboot) => Err(Halt::Step(index + 1)),
+            (Outcome::Broken, _) | (Outcome::Failed, Action::Reboot) => Err(Halt::Step(index + 1)),
             _ => Ok(()),
         }
     }
@@ -291,7 +301,7 @@ impl<R: Rig> Execution<'_, R> {
                 expected: "the step comes to its end".to_owned(),
                 found: cause.message.clone(),
                 hint: None,
-                commands: Vec::new(),
+                commands: std::mem::take(&mut self.evidence),
             };
             self.report(step, outcome, Some(finding), 1);
         }
