@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Guests that fail: each ends within seconds of its cause, and says it.
 mod guest_run;
+#[expect(unreachable_pub, reason = "it is a module of this test program alone")]
+mod injection;
 
-use std::time::Duration;
+use std::fs;
+use std::time::{Duration, Instant, SystemTime};
 
-use guest_run::GuestRun;
+use camino::Utf8PathBuf;
+use guest_run::{Finished, GuestRun, processes_with};
+use injection::Injection;
 use loadgauge::check::Outcome;
 use loadgauge::machine::Fault;
 use loadgauge::runner::EventKind;
@@ -81,6 +86,118 @@ fn an_initrd_that_fails_ends_the_scenario() {
 fn a_bad_hash_ends_the_scenario() {
     let fault = dies("bad-hash.toml", "Failed to start ", &["hash verification failed", "not reached"]);
     assert!(matches!(fault, Fault::Initrd { .. }), "{fault:?}");
+}
+
+#[test]
+fn firmware_refuses_what_is_not_signed_and_a_kernel_gets_its_words() {
+    let run = GuestRun::of(&["uefi-secure.toml", "kernel-words.toml"]).with(&["--jobs", "2"]).finish();
+    run.assert(1, &["Access Denied", "is it signed by a key of this firmware?", "verdict: failed"]);
+    let EventKind::ScenarioFinished { outcome, duration_ms, .. } = run.end_of("uefi-secure") else {
+        unreachable!()
+    };
+    let fault = fault_of(&run, "uefi-secure");
+    assert!(matches!(&fault, Fault::Boot { line, .. } if line.contains("Access Denied")), "{fault:?}");
+    assert_eq!(outcome, Outcome::Failed);
+    assert!(Duration::from_millis(duration_ms) < Duration::from_mins(1), "it took {duration_ms} ms to tell");
+    let EventKind::ScenarioFinished { outcome, .. } = run.end_of("kernel-words") else { unreachable!() };
+    assert_eq!(outcome, Outcome::Passed, "the run said:\n{}", run.words());
+}
+
+/// Why a scenario ended early.
+fn fault_of(run: &Finished, name: &str) -> Fault {
+    let EventKind::ScenarioFinished { cause, .. } = run.end_of(name) else { unreachable!() };
+    let fault = cause.and_then(|cause| cause.fault);
+    fault.unwrap_or_else(|| panic!("`{name}` has no fault; the run said:\n{}", run.words()))
+}
+
+/// What happens to a machine whose guest is under way, what that is told as, and within how many seconds
+/// it is. All are copies of one boot, side by side.
+struct Suffering {
+    name: &'static str,
+    injection: Injection,
+    outcome: Outcome,
+    told: fn(&Fault) -> bool,
+    within: u64,
+}
+
+#[rustfmt::skip]
+const SUFFERINGS: [Suffering; 4] = [
+    Suffering { name: "qemu-killed", injection: Injection::Signal("KILL"), outcome: Outcome::Broken, within: 10,
+        told: |fault| matches!(fault, Fault::Exited { status, .. } if status.contains("signal: 9")) },
+    Suffering { name: "qemu-stopped", injection: Injection::Signal("STOP"), outcome: Outcome::Broken, within: 20,
+        told: |fault| matches!(fault, Fault::Hung { state, .. } if state == "is stopped") },
+    Suffering { name: "guest-paused", injection: Injection::Monitor(r#"{"execute":"stop"}"#),
+        outcome: Outcome::Broken, within: 10,
+        told: |fault| matches!(fault, Fault::Stopped { reason } if reason == "paused") },
+    Suffering { name: "link-off", outcome: Outcome::Failed, within: 25,
+        injection: Injection::Monitor(r#"{"execute":"set_link","arguments":{"name":"network","up":false}}"#),
+        told: |fault| matches!(fault, Fault::Ssh { what, .. } if what.contains("no link of its network is up")) },
+];
+/// What a guest says on its console when it can be made to suffer.
+const UNDER_WAY: &str = "a step is under way";
+
+#[test]
+fn a_machine_that_is_killed_stopped_or_cut_off_under_a_step_is_told_and_the_others_go_on() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let scenario = |name: &str, seconds: u32| {
+        let path = Utf8PathBuf::from_path_buf(scratch.path().join(format!("{name}.toml"))).expect("UTF-8");
+        let text = format!(
+            "summary = \"Something happens to its machine\"\n[[step]]\nsummary = \"the guest is busy\"\n\
+             run = \"echo {UNDER_WAY} >/dev/ttyS0; sleep {seconds}; echo done\"\nuser = \"root\"\n\
+             timeout = \"10min\"\nstdout.equals = \"done\\n\"\n"
+        );
+        fs::write(&path, text).expect("written");
+        path.into_string()
+    };
+    let mut scenarios = SUFFERINGS.map(|suffering| scenario(suffering.name, 300)).to_vec();
+    // It is under way while the others suffer.
+    scenarios.push(scenario("bystander", 30));
+    let files: Vec<&str> = scenarios.iter().map(String::as_str).collect();
+    let run = GuestRun::of(&files).with(&["--jobs", "5", "--start", "warm"]).start();
+    let injected = SUFFERINGS.map(|Suffering { name, injection, .. }| {
+        run.wait_for(&format!("{name}/console.log"), UNDER_WAY, BOOT);
+        injection.inject(&run.path.join(name), run.child.id());
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock")
+    });
+    let run = run.finish();
+    run.assert(1, &["verdict: failed"]);
+    let events = run.events();
+    for (Suffering { name, outcome, told, within, .. }, injected) in SUFFERINGS.into_iter().zip(injected) {
+        let fault = fault_of(&run, name);
+        assert!(told(&fault), "`{name}`: another fault: {fault:?}");
+        let end = events.iter().find_map(|event| match &event.kind {
+            EventKind::ScenarioFinished { scenario, outcome, .. } if scenario == name => {
+                Some((*outcome, event.time_us))
+            }
+            _ => None,
+        });
+        let (ended, time_us) = end.expect("an end");
+        let after = Duration::from_micros(time_us).saturating_sub(injected);
+        println!("{name}: after {after:.1?}: {fault}");
+        assert_eq!(ended, outcome, "`{name}`: {fault}");
+        assert!(after < Duration::from_secs(within), "`{name}`: it took {after:?} to tell: {fault}");
+    }
+    let EventKind::ScenarioFinished { outcome, .. } = run.end_of("bystander") else { unreachable!() };
+    assert_eq!(outcome, Outcome::Passed, "the run said:\n{}", run.words());
+    assert!(processes_with(run.path.as_str()).is_empty(), "what was stopped is gone as well");
+    a_full_disk_is_told(&scenario);
+}
+
+/// The host's disk is full of what a copy of the same boot writes.
+fn a_full_disk_is_told(scenario: &dyn Fn(&str, u32) -> String) {
+    let path = scenario("disk-full", 300);
+    let text = fs::read_to_string(&path).expect("read");
+    fs::write(&path, text.replace("sleep 300", "dd if=/dev/urandom of=/var/filling bs=1M count=1024"))
+        .expect("written");
+    let begun = Instant::now();
+    let run = GuestRun::of(&[&path]).with(&["--start", "warm"]).with_room(32).finish();
+    run.assert(70, &["No space left on device", "the host's disk is full", "verdict: broken"]);
+    let fault = fault_of(&run, "disk-full");
+    println!("disk-full: after {:.1?}, its start included: {fault}", begun.elapsed());
+    assert!(
+        matches!(&fault, Fault::Disk { device, operation, .. } if device == "disk" && operation == "write")
+    );
+    assert!(begun.elapsed() < Duration::from_mins(1), "it took {:?} to tell", begun.elapsed());
 }
 
 /// How long it may take from the guest being up, so from the cause or a little before it, until it is
