@@ -17,8 +17,6 @@ pub enum Injection {
     Signal(&'static str),
     /// QEMU is told something on its monitor
     Monitor(&'static str),
-    /// nothing
-    Nothing,
 }
 
 impl Injection {
@@ -35,7 +33,6 @@ impl Injection {
                 let mut monitor = monitor(qemu(directory), harness);
                 monitor.write_all(format!("{line}\n").as_bytes()).expect("written");
             }
-            Self::Nothing => {}
         }
     }
 }
