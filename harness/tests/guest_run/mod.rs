@@ -136,9 +136,9 @@ impl Started {
 
     /// Waits for its end.
     pub fn finish(self) -> Finished {
-        let Self { _directory, path, child } = self;
+        let Self { _directory: directory, path, child } = self;
         let output = child.wait_with_output().expect("the run ends");
-        Finished { _directory, path, output }
+        Finished { _directory: directory, path, output }
     }
 
     /// The processes that work on this run, other than the harness itself.
