@@ -182,6 +182,7 @@ fn a_machine_that_is_killed_stopped_or_cut_off_under_a_step_is_told_and_the_othe
 }
 
 /// The host's disk is full of what a copy of the same boot writes.
+#[expect(clippy::print_stdout, reason = "what is seen with --nocapture is the table of the faults")]
 fn a_full_disk_is_told(scenario: &dyn Fn(&str, u32) -> String) {
     let path = scenario("disk-full", 300);
     let text = fs::read_to_string(&path).expect("read");
