@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Guests that fail: each ends within seconds of its cause, and says it.
 mod guest_run;
+#[expect(unreachable_pub, reason = "it is a module of this test program alone")]
+mod injection;
 
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::fs;
+use std::time::{Duration, Instant, SystemTime};
 
-use guest_run::GuestRun;
+use camino::Utf8PathBuf;
+use guest_run::{Finished, GuestRun, processes_with};
+use injection::Injection;
 use loadgauge::check::Outcome;
 use loadgauge::machine::Fault;
 use loadgauge::runner::EventKind;
@@ -85,58 +89,124 @@ fn a_bad_hash_ends_the_scenario() {
 }
 
 #[test]
-fn an_image_that_is_not_signed_is_told_where_secure_boot_refuses_it() {
-    let run = GuestRun::of(&["secure.toml"]).finish();
-    run.assert(1, &["Access Denied", "Secure Boot refuses what the image boots"]);
-    let EventKind::ScenarioFinished { cause, duration_ms, .. } = run.end_of("secure") else { unreachable!() };
-    let fault = cause.and_then(|cause| cause.fault);
-    assert!(matches!(fault, Some(Fault::Boot { .. })), "{fault:?}");
-    assert!(duration_ms < 60_000, "it took {duration_ms} ms: it was waited for what never comes");
+fn firmware_refuses_what_is_not_signed() {
+    let run = GuestRun::of(&["uefi-secure.toml"]).finish();
+    run.assert(1, &["Access Denied", "is it signed by a key of this firmware?", "verdict: failed"]);
+    let EventKind::ScenarioFinished { outcome, duration_ms, .. } = run.end_of("uefi-secure") else {
+        unreachable!()
+    };
+    let fault = fault_of(&run, "uefi-secure");
+    assert!(matches!(&fault, Fault::Boot { line, .. } if line.contains("Access Denied")), "{fault:?}");
+    assert_eq!(outcome, Outcome::Failed);
+    assert!(Duration::from_millis(duration_ms) < Duration::from_mins(1), "it took {duration_ms} ms to tell");
 }
 
-/// Three guests run the same check; one loses its QEMU, one's stops, and to the third nothing happens.
+/// Why a scenario ended early.
+fn fault_of(run: &Finished, name: &str) -> Fault {
+    let EventKind::ScenarioFinished { cause, .. } = run.end_of(name) else { unreachable!() };
+    let fault = cause.and_then(|cause| cause.fault);
+    fault.unwrap_or_else(|| panic!("`{name}` has no fault; the run said:\n{}", run.words()))
+}
+
+/// What happens to a machine whose guest is under way, what that is told as, and within how many seconds
+/// it is. All are copies of one boot, side by side.
+struct Suffering {
+    name: &'static str,
+    injection: Injection,
+    outcome: Outcome,
+    told: fn(&Fault) -> bool,
+    within: u64,
+}
+
+#[rustfmt::skip]
+const SUFFERINGS: [Suffering; 4] = [
+    Suffering { name: "qemu-killed", injection: Injection::Signal("KILL"), outcome: Outcome::Broken, within: 10,
+        told: |fault| matches!(fault, Fault::Exited { status, .. } if status.contains("signal: 9")) },
+    Suffering { name: "qemu-stopped", injection: Injection::Signal("STOP"), outcome: Outcome::Broken, within: 15,
+        told: |fault| matches!(fault, Fault::Hung { state, .. } if state == "is stopped") },
+    Suffering { name: "guest-paused", injection: Injection::Monitor(r#"{"execute":"stop"}"#),
+        outcome: Outcome::Broken, within: 10,
+        told: |fault| matches!(fault, Fault::Stopped { reason } if reason == "paused") },
+    Suffering { name: "link-off", outcome: Outcome::Failed, within: 25,
+        injection: Injection::Monitor(r#"{"execute":"set_link","arguments":{"name":"network","up":false}}"#),
+        told: |fault| matches!(fault, Fault::Ssh { what, .. } if what.contains("no link of its network is up")) },
+];
+/// What a guest says on its console when it can be made to suffer.
+const UNDER_WAY: &str = "a step is under way";
+
 #[test]
-fn a_qemu_that_dies_or_stops_under_a_check_is_told_and_takes_no_other_with_it() {
-    let mut run = GuestRun::of(&["asleep.toml"]).with(&["--repeat", "3", "--jobs", "3"]).start();
-    let (mut told, names) = (Vec::new(), ["asleep@1", "asleep@2", "asleep@3"]);
-    for name in names {
-        run.wait_for("events.jsonl", &format!("\"scenario\":\"{name}\",\"what\":\"step 1"), BOOT);
-    }
-    for (name, signal) in [("asleep@1", "KILL"), ("asleep@2", "STOP")] {
-        let kept = format!("file={}", run.path.join(name).join("config.ign"));
-        let [pid] = guest_run::processes_with(&kept)[..] else { panic!("one QEMU of `{name}`") };
-        let sent = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().expect("it runs");
-        assert!(sent.success());
-        let end = format!("\"event\":\"scenario-finished\",\"scenario\":\"{name}\"");
-        let since = Instant::now();
-        run.wait_for("events.jsonl", &end, Duration::from_mins(1));
-        assert!(since.elapsed() < SECONDS, "`{name}`: it took {:?}", since.elapsed());
-    }
-    // Nobody's scenario has failed: it is the host that was in the way.
-    assert_eq!(run.child.wait().expect("the run ends").code(), Some(70));
-    for event in loadgauge::report::json_lines::read(&run.path.join("events.jsonl")).expect("events") {
-        if let EventKind::ScenarioFinished { scenario, outcome, cause, .. } = event.kind {
-            told.push((scenario, outcome, cause.and_then(|cause| cause.fault)));
-        }
-    }
-    told.sort_by(|left, right| left.0.cmp(&right.0));
-    let [(_, Outcome::Broken, killed), (_, Outcome::Broken, stopped), (_, Outcome::Passed, None)] =
-        told.as_slice()
-    else {
-        panic!("{told:?}")
+fn a_machine_that_is_killed_stopped_or_cut_off_under_a_step_is_told_and_the_others_go_on() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let scenario = |name: &str, seconds: u32| {
+        let path = Utf8PathBuf::from_path_buf(scratch.path().join(format!("{name}.toml"))).expect("UTF-8");
+        let text = format!(
+            "summary = \"Something happens to its machine\"\n[[step]]\nsummary = \"the guest is busy\"\n\
+             run = \"echo {UNDER_WAY} >/dev/ttyS0; sleep {seconds}; echo done\"\nuser = \"root\"\n\
+             timeout = \"10min\"\nstdout.equals = \"done\\n\"\n"
+        );
+        fs::write(&path, text).expect("written");
+        path.into_string()
     };
-    assert!(matches!(killed, Some(Fault::Exited { .. })), "{killed:?}");
-    assert!(matches!(stopped, Some(Fault::Hung { .. })), "{stopped:?}");
+    let mut scenarios = SUFFERINGS.map(|suffering| scenario(suffering.name, 300)).to_vec();
+    // It is under way while the others suffer.
+    scenarios.push(scenario("bystander", 30));
+    let files: Vec<&str> = scenarios.iter().map(String::as_str).collect();
+    let run = GuestRun::of(&files).with(&["--jobs", "5", "--start", "warm"]).start();
+    let injected = SUFFERINGS.map(|Suffering { name, injection, .. }| {
+        run.wait_for(&format!("{name}/console.log"), UNDER_WAY, BOOT);
+        injection.inject(&run.path.join(name), run.child.id());
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock")
+    });
+    let run = run.finish();
+    run.assert(1, &["verdict: failed"]);
+    let events = run.events();
+    for (Suffering { name, outcome, told, within, .. }, injected) in SUFFERINGS.into_iter().zip(injected) {
+        let fault = fault_of(&run, name);
+        assert!(told(&fault), "`{name}`: another fault: {fault:?}");
+        let end = events.iter().find_map(|event| match &event.kind {
+            EventKind::ScenarioFinished { scenario, outcome, .. } if scenario == name => {
+                Some((*outcome, event.time_us))
+            }
+            _ => None,
+        });
+        let (ended, time_us) = end.expect("an end");
+        let after = Duration::from_micros(time_us).saturating_sub(injected);
+        println!("{name}: after {after:.1?}: {fault}");
+        assert_eq!(ended, outcome, "`{name}`: {fault}");
+        assert!(after < Duration::from_secs(within), "`{name}`: it took {after:?} to tell: {fault}");
+    }
+    let EventKind::ScenarioFinished { outcome, .. } = run.end_of("bystander") else { unreachable!() };
+    assert_eq!(outcome, Outcome::Passed, "the run said:\n{}", run.words());
+    assert!(processes_with(run.path.as_str()).is_empty(), "what was stopped is gone as well");
+    a_full_disk_is_told(&scenario);
+}
+
+/// The host's disk is full of what a copy of the same boot writes.
+#[expect(clippy::print_stdout, reason = "what is seen with --nocapture is the table of the faults")]
+fn a_full_disk_is_told(scenario: &dyn Fn(&str, u32) -> String) {
+    let path = scenario("disk-full", 300);
+    let text = fs::read_to_string(&path).expect("read");
+    fs::write(&path, text.replace("sleep 300", "dd if=/dev/urandom of=/var/filling bs=1M count=1024"))
+        .expect("written");
+    let begun = Instant::now();
+    let run = GuestRun::of(&[&path]).with(&["--start", "warm"]).with_room(32).finish();
+    run.assert(70, &["No space left on device", "the host's disk is full", "verdict: broken"]);
+    let fault = fault_of(&run, "disk-full");
+    println!("disk-full: after {:.1?}, its start included: {fault}", begun.elapsed());
+    assert!(
+        matches!(&fault, Fault::Disk { device, operation, .. } if device == "disk" && operation == "write")
+    );
+    assert!(begun.elapsed() < Duration::from_mins(1), "it took {:?} to tell", begun.elapsed());
 }
 
 /// How long it may take from the guest being up, so from the cause or a little before it, until it is
 /// told that the guest can no longer be asked: what is slow to answer is looked at after ten seconds.
-const SILENCE: Duration = Duration::from_secs(75);
-/// Guests that are up and cannot be asked, and a word of why.
-const CUT_OFF: [(&str, &str); 3] = [
-    ("no-ssh", "the guest says that it is up"),
-    ("ssh-dies", "nothing listens on the guest's port 22"),
-    ("network-gone", "a command is not answered"),
+const SILENCE: Duration = Duration::from_secs(40);
+/// Guests that are up and cannot be asked, and words of why.
+const CUT_OFF: [(&str, [&str; 2]); 3] = [
+    ("no-ssh", ["the guest says that it is up", "no unit of its sshd is active"]),
+    ("ssh-dies", ["nothing listens on the guest's port 22", "no unit of its sshd is active"]),
+    ("network-gone", ["a command is not answered", "no link of its network is up"]),
 ];
 
 #[test]
@@ -146,15 +216,24 @@ fn a_guest_that_can_no_longer_be_asked_is_told_with_its_cause_and_the_others_go_
     let run = GuestRun::of(&scenarios.iter().map(String::as_str).collect::<Vec<_>>()).finish();
     run.assert(1, &["verdict: failed"]);
     let events = run.events();
-    for (name, word) in CUT_OFF {
+    for (name, words) in CUT_OFF {
         let EventKind::ScenarioFinished { outcome, cause, .. } = run.end_of(name) else { unreachable!() };
         assert_eq!(outcome, Outcome::Failed, "`{name}`; the run said:\n{}", run.words());
-        let fault = cause.and_then(|cause| cause.fault);
-        let told = match &fault {
+        let cause = cause.expect("it did not come to its end");
+        let told = match &cause.fault {
             Some(Fault::Ssh { what, .. }) => what,
             other => panic!("`{name}`: {other:?}; the run said:\n{}", run.words()),
         };
-        assert!(told.contains(word), "`{name}`: {told}");
+        assert!(words.iter().all(|word| told.contains(word)), "`{name}`: {told}");
+        let of_step = events.iter().find_map(|event| match &event.kind {
+            EventKind::StepFinished { scenario, finding: Some(finding), .. } if scenario == name => {
+                Some(&finding.found)
+            }
+            _ => None,
+        });
+        // Nothing was under way where there never was a connection.
+        let once = of_step.is_some_and(|found| *found == cause.message || name == "no-ssh");
+        assert!(once, "`{name}`: the step says {of_step:?}, and the scenario: {}", cause.message);
         let at = |wanted: fn(&EventKind) -> Option<&str>| {
             let of = |kind: &EventKind| wanted(kind) == Some(name);
             events.iter().filter(|event| of(&event.kind)).map(|event| event.time_us).next_back()
@@ -168,6 +247,7 @@ fn a_guest_that_can_no_longer_be_asked_is_told_with_its_cause_and_the_others_go_
             _ => None,
         });
         let after = Duration::from_micros(end.expect("an end") - up.expect("it was up"));
+        println!("{name}: {after:.1?} after it was up: {told}");
         assert!(after < SILENCE, "`{name}`: it took {after:?} to tell: {told}");
     }
     clock_is_told(&run);

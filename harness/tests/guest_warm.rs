@@ -2,7 +2,6 @@
 //! Machines that start warm: copies of one that has booted.
 mod guest_run;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -242,8 +241,17 @@ async fn firmware_tpm_and_further_disks_are_copied_with_the_rest() {
 #[derive(Debug, PartialEq, Eq)]
 struct Traces {
     files: usize,
-    children: BTreeSet<String>,
+    /// one for one, by name; those that ended and were not waited for among them
+    children: Vec<String>,
     runtime: usize,
+}
+
+impl Traces {
+    /// Fails where there is something of a machine.
+    fn assert_no_machine(&self) {
+        assert!(!self.children.iter().any(|name| name.contains("qemu")), "{self:?}");
+        assert_eq!(self.runtime, 1, "the supervisor's own claim, and no directory of a machine: {self:?}");
+    }
 }
 
 fn traces(supervisor: &Supervisor) -> Traces {
@@ -251,11 +259,14 @@ fn traces(supervisor: &Supervisor) -> Traces {
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
         let (name, rest) = stat.rsplit_once(") ")?;
         let parent = rest.split(' ').nth(1)?;
+        let name = name.split_once('(').map_or(name, |(_, name)| name);
         (parent == std::process::id().to_string()).then(|| name.to_owned())
     });
+    let mut children: Vec<String> = children.collect();
+    children.sort();
     Traces {
         files: fs::read_dir("/proc/self/fd").expect("descriptors").count(),
-        children: children.collect(),
+        children,
         runtime: supervisor.directory().read_dir_utf8().expect("the runtime directory").count(),
     }
 }
@@ -285,7 +296,9 @@ async fn two_hundred_warm_starts_leave_nothing_behind() {
         }
         if number == 20 {
             memory = resident();
-            before = Some(traces(&bench.supervisor));
+            let traces = traces(&bench.supervisor);
+            traces.assert_no_machine();
+            before = Some(traces);
         }
     }
     assert_eq!(Some(traces(&bench.supervisor)), before);
@@ -314,6 +327,7 @@ async fn eight_run_side_by_side_from_one_memory() {
     for machine in machines {
         machine.stop().await;
     }
+    traces(&bench.supervisor).assert_no_machine();
     let relay = env!("CARGO_BIN_EXE_loadgauge").into();
     let cold = Machine::start(bench.plan("cold"), bench.root.join("cold"), relay, &bench.supervisor);
     let cold = cold.await.expect("started");

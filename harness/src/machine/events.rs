@@ -38,6 +38,13 @@ pub(crate) enum Answer {
         /// the word that it keeps in memory
         nonce: String,
     },
+    /// it has looked at something
+    Seen {
+        /// which order this answers: earlier ones may have been answered too late
+        number: u64,
+        /// what it saw, name by name
+        states: Vec<(String, String)>,
+    },
 }
 
 /// A line that a guest says by itself or when it was ordered something.
@@ -74,7 +81,8 @@ pub(crate) async fn watch(
     }
 }
 
-/// `ready boot_id=ID state=STATE`, `holding nonce=WORD` or `awake boot_id=ID nonce=WORD`.
+/// `ready boot_id=ID state=STATE`, `holding nonce=WORD`, `awake boot_id=ID nonce=WORD`, or `links` and
+/// `units` with `number=NUMBER NAME=STATE ...`.
 fn parse(line: &str) -> Option<Word> {
     let (name, fields) = line.trim().split_once(' ')?;
     let field = |name: &str| {
@@ -88,6 +96,12 @@ fn parse(line: &str) -> Option<Word> {
         }),
         "holding" => Some(Word::Answer(Answer::Holding { nonce: field("nonce")? })),
         "awake" => Some(Word::Answer(Answer::Awake { boot_id: field("boot_id")?, nonce: field("nonce")? })),
+        "links" | "units" => {
+            let number = field("number")?.parse().ok()?;
+            let states = fields.split(' ').skip(1).filter_map(|field| field.split_once('='));
+            let states = states.map(|(name, state)| (name.to_owned(), state.to_owned())).collect();
+            Some(Word::Answer(Answer::Seen { number, states }))
+        }
         _ => None,
     }
 }
@@ -116,6 +130,13 @@ mod tests {
         let awake = Answer::Awake { boot_id: "1-2".to_owned(), nonce: "none".to_owned() };
         assert_eq!(parse("awake boot_id=1-2 nonce=none"), Some(Word::Answer(awake)));
         assert_eq!(parse("awake boot_id=1-2"), None);
+        let seen = |number, states: &[(&str, &str)]| {
+            let states = states.iter().map(|(name, state)| ((*name).to_owned(), (*state).to_owned()));
+            Some(Word::Answer(Answer::Seen { number, states: states.collect() }))
+        };
+        assert_eq!(parse("links number=7 eth0=down eth1=up"), seen(7, &[("eth0", "down"), ("eth1", "up")]));
+        assert_eq!(parse("links number=8"), seen(8, &[]), "it has none");
+        assert_eq!(parse("units number= sshd.socket=active"), None);
     }
 
     #[tokio::test]

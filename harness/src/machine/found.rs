@@ -87,7 +87,7 @@ impl Founding<'_> {
         let file = (self.host.way == Way::Shared).then(|| files.memory());
         let memory = Memory::Kept(Backing { machine: self.host.machine.clone(), file });
         let beginning = Beginning::PowerOn { public_key: &public_key, memory };
-        let mut machine =
+        let machine =
             Machine::begin(self.plan.clone(), layout.clone(), key, &beginning, self.supervisor).await?;
         let ready = machine.ready(None, self.boot).await?;
         tokio::select! {

@@ -15,7 +15,7 @@ use super::monitor::Symptom;
 use super::process::{self, PATIENCE, Rung};
 use super::qmp::Qmp;
 use super::start::words;
-use super::{Layout, Supervisor};
+use super::{Layout, Supervisor, pulse};
 
 /// How a machine ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,11 +106,17 @@ fn in_words(status: io::Result<ExitStatus>) -> String {
     status.map_or_else(|error| error.to_string(), |status| status.to_string())
 }
 
-/// Asks QEMU to quit, and ends it otherwise if it does not.
+/// Asks QEMU to quit, and ends it otherwise if it does not. One that is stopped hears nothing, and takes
+/// no signal but the last.
 async fn end(child: &mut Child, qmp: &Qmp) -> Stopped {
-    // The answer may be lost with the connection: only the end of the process counts.
-    let _ = timeout(PATIENCE, qmp.execute("quit", None)).await;
-    match process::end(child, PATIENCE).await {
+    let ended = if child.id().is_some_and(pulse::is_stopped) {
+        process::kill(child).await
+    } else {
+        // The answer may be lost with the connection: only the end of the process counts.
+        let _ = timeout(PATIENCE, qmp.execute("quit", None)).await;
+        process::end(child, PATIENCE).await
+    };
+    match ended {
         Ok((status, rung)) => Stopped { status: status.to_string(), rung },
         Err(error) => {
             tracing::error!(%error, "cannot wait for QEMU");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -20,7 +21,9 @@ use super::memory::Memory;
 use super::monitor::Symptom;
 use super::qmp::Qmp;
 use super::start::{Prepared, StartError, prepare};
-use super::{Fault, Layout, MachinePlan, Segment, Supervisor, contact, http, journal, monitor, pulse};
+use super::{
+    Fault, Layout, MachinePlan, Segment, Supervisor, condition, contact, http, journal, monitor, pulse,
+};
 
 /// How many lines of the console are shown when what was waited for did not come.
 const TAIL: usize = 20;
@@ -29,6 +32,10 @@ const TAIL: usize = 20;
 const SILENT_SHARE: u32 = 6;
 /// How many symptoms may wait to be read; the tasks that see them can wait as well.
 const SYMPTOMS: usize = 16;
+/// How long a guest may take to say how it is, before it is taken to have nothing to say.
+const REPLY: Duration = Duration::from_secs(5);
+/// How long no link of a guest is up before it is cut off: one that is set up anew is down for a moment.
+const CUT: Duration = Duration::from_secs(3);
 
 /// A machine that runs.
 ///
@@ -45,15 +52,22 @@ pub struct Machine {
     symptoms: mpsc::Sender<Symptom>,
     ready: watch::Receiver<Option<Ready>>,
     ready_in: watch::Sender<Option<Ready>>,
-    /// what the guest is ordered, and what it answers
-    orders: OwnedWriteHalf,
-    answers: mpsc::UnboundedReceiver<Answer>,
+    port: tokio::sync::Mutex<Port>,
+    /// of the next question to the guest
+    question: AtomicU64,
     host_key: Option<String>,
     fault: watch::Receiver<Option<Fault>>,
     stopped: watch::Receiver<Option<Stopped>>,
     /// its interface to the other machines of its scenario, until it is connected to theirs
     segment: Option<UnixStream>,
     token: DropGuard,
+}
+
+/// The port for events: what the guest is ordered, and what it answers.
+#[derive(Debug)]
+struct Port {
+    orders: OwnedWriteHalf,
+    answers: mpsc::UnboundedReceiver<Answer>,
 }
 
 impl Machine {
@@ -171,8 +185,8 @@ impl Machine {
             symptoms: symptoms_in,
             ready,
             ready_in,
-            orders,
-            answers,
+            port: Port { orders, answers }.into(),
+            question: AtomicU64::new(1),
             host_key: None,
             fault,
             stopped,
@@ -263,30 +277,51 @@ impl Machine {
     ///
     /// # Errors
     /// The machine cannot go on, or there is no answer within `limit`.
-    pub(crate) async fn order(&mut self, order: &str, limit: Duration) -> Result<Answer, Fault> {
-        let console = self.console.clone();
-        let mut fault = self.fault.clone();
+    pub(crate) async fn order(&self, order: &str, limit: Duration) -> Result<Answer, Fault> {
+        self.order_for(order, |_| true, limit).await
+    }
+
+    /// The same, for whoever knows the answer that is meant for this order.
+    async fn order_for(
+        &self,
+        order: &str,
+        meant: impl Fn(&Answer) -> bool,
+        limit: Duration,
+    ) -> Result<Answer, Fault> {
         let answer = async {
+            let mut port = self.port.lock().await;
             // Where the port is closed QEMU has ended, and the fault that says so is on its way.
-            if self.orders.write_all(format!("{order}\n").as_bytes()).await.is_err() {
+            if port.orders.write_all(format!("{order}\n").as_bytes()).await.is_err() {
                 return std::future::pending().await;
             }
-            match self.answers.recv().await {
-                Some(answer) => answer,
-                None => std::future::pending().await,
+            loop {
+                match port.answers.recv().await {
+                    Some(answer) if meant(&answer) => return answer,
+                    Some(late) => tracing::debug!(?late, "the guest answers too late"),
+                    None => return std::future::pending().await,
+                }
             }
         };
         tokio::select! {
             biased;
-            Ok(fault) = async { fault.wait_for(Option::is_some).await.map(|fault| fault.clone()) } => {
-                Err(fault.unwrap_or(Fault::PoweredOff))
-            }
+            fault = self.fault() => Err(fault),
             answer = answer => Ok(answer),
             () = sleep(limit) => Err(Fault::TimedOut {
                 what: "the guest's answer to an order".to_owned(),
                 seconds: limit.as_secs(),
-                console: console.tail(TAIL),
+                console: self.console_tail(TAIL),
             }),
+        }
+    }
+
+    /// What the guest sees where it is told to look, name by name; nothing where it does not say so
+    /// within `limit`.
+    async fn seen(&self, order: &str, limit: Duration) -> Option<Vec<(String, String)>> {
+        let asked = self.question.fetch_add(1, Ordering::Relaxed);
+        let meant = |answer: &Answer| matches!(answer, Answer::Seen { number, .. } if *number == asked);
+        match self.order_for(&format!("{order} {asked}"), meant, limit).await {
+            Ok(Answer::Seen { states, .. }) => Some(states),
+            _ => None,
         }
     }
 
@@ -331,21 +366,50 @@ impl Machine {
     /// Looks whether the guest still speaks SSH, for as long as `limit`. If not, that is a [`Fault`] from
     /// then on, unless the machine shows a better cause at the same time.
     ///
-    /// For a guest that is up and was asked something which it has not answered, or no longer can.
+    /// For a guest that is up and was asked something which it has not answered, or no longer can. One
+    /// that says that its network leads nowhere is not waited for.
     pub async fn look_for_ssh(&self, context: &str, limit: Duration) -> bool {
-        match contact::answers(self.address, limit).await {
-            Ok(()) => true,
-            Err(why) => {
-                self.report_ssh(format!("{context}, and {why}")).await;
-                false
-            }
-        }
+        let what = tokio::select! {
+            biased;
+            answers = contact::answers(self.address, limit) => match answers {
+                Ok(()) => return true,
+                Err(why) => self.with_units(format!("{context}, and {why}")).await,
+            },
+            why = self.cut_off(limit) => format!("{context}, and {why}"),
+        };
+        self.tell_ssh(what).await;
+        false
     }
 
     /// Makes a [`Fault`] of what went wrong with the guest's SSH.
     pub async fn report_ssh(&self, what: String) {
+        let what = self.with_units(what).await;
+        self.tell_ssh(what).await;
+    }
+
+    async fn tell_ssh(&self, what: String) {
         // Nobody reads any more where there is a fault already.
         let _ = self.symptoms.send(Symptom::Ssh { what }).await;
+    }
+
+    /// With what the guest says of its units, where it does.
+    async fn with_units(&self, what: String) -> String {
+        match self.seen("units", REPLY).await {
+            Some(units) => format!("{what}; {}", condition::of_units(&units)),
+            None => what,
+        }
+    }
+
+    /// Resolves, within `limit`, when the guest says that no link of it is up and was not a moment ago.
+    async fn cut_off(&self, limit: Duration) -> String {
+        let cut_off = async || Some(condition::cut_off(&self.seen("links", limit).await?)).flatten();
+        if cut_off().await.is_some() {
+            sleep(CUT).await;
+            if let Some(why) = cut_off().await {
+                return why;
+            }
+        }
+        std::future::pending().await
     }
 
     /// The last lines of the console, as plain text.

@@ -10,6 +10,7 @@ mod acceleration;
 mod arguments;
 mod beginning;
 mod children;
+mod condition;
 mod console;
 mod contact;
 mod directory;

@@ -103,8 +103,19 @@ pub(crate) async fn end(child: &mut Child, patience: Duration) -> io::Result<(Ex
     if let Ok(status) = timeout(patience, child.wait()).await {
         return Ok((status?, Rung::Terminated));
     }
+    kill(child).await
+}
+
+/// Kills a process, together with its process group, and waits for its end.
+///
+/// # Errors
+/// Its status cannot be had.
+pub(crate) async fn kill(child: &mut Child) -> io::Result<(ExitStatus, Rung)> {
     if let Some(pid) = pid(child) {
-        tracing::warn!(pid = pid.as_raw_nonzero(), "a process does not end upon SIGTERM: SIGKILL");
+        tracing::warn!(
+            pid = pid.as_raw_nonzero(),
+            "a process is stopped or does not end upon SIGTERM: SIGKILL"
+        );
         let _ = rustix::process::kill_process_group(pid, Signal::KILL);
     }
     Ok((child.wait().await?, Rung::Killed))

@@ -82,11 +82,19 @@ async fn answer(patient: &Patient) -> Result<Option<String>, Symptom> {
             Err(_) => {}
         }
         let state = process_state(patient.pid);
-        let patience = if state == "is stopped" { STOPPED } else { SLOW };
+        let patience = if state == IS_STOPPED { STOPPED } else { SLOW };
         if begun.elapsed() >= patience {
             return Err(Symptom::Hung { seconds: begun.elapsed().as_secs(), state });
         }
     }
+}
+
+/// What a process does that was stopped by a signal or is held by a debugger.
+const IS_STOPPED: &str = "is stopped";
+
+/// Whether a process was stopped by a signal or is held by a debugger.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    process_state(pid) == IS_STOPPED
 }
 
 /// What a process does, as a predicate (proc_pid_stat(5): the field after the name in brackets).
@@ -94,7 +102,7 @@ fn process_state(pid: u32) -> String {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
     match state {
-        Some('T' | 't') => "is stopped".to_owned(),
+        Some('T' | 't') => IS_STOPPED.to_owned(),
         Some('D') => "waits for a disk or a network of the host".to_owned(),
         Some('Z') | None => "is gone".to_owned(),
         Some(_) => "runs".to_owned(),

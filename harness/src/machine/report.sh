@@ -5,8 +5,10 @@
 #   wake TIME ENTROPY AUTHORIZED HOST PUBLIC
 #                 become a machine of its own, once a snapshot was restored: its clock, its random
 #                 numbers, who may log in, and the key that it shows to whoever does
-# Only `date` is a program; the rest is the shell's own, since each start of one takes long where the
-# processor is emulated.
+#   links NUMBER  tell whether its network leads anywhere
+#   units NUMBER  tell what became of its sshd and of what runs its network
+# Only `date` and `systemctl` are programs; the rest is the shell's own, since each start of one takes long
+# where the processor is emulated.
 port=/dev/virtio-ports/org.loadgauge.events
 tries=0
 until [ -c $port ]; do
@@ -72,6 +74,23 @@ while read -r order one two three four five <&3; do
         show "$four" "$five"
         read -r boot </proc/sys/kernel/random/boot_id
         echo "awake boot_id=$boot nonce=$nonce" >&3
+        ;;
+    links)
+        # Those of devices: bridges and pairs that the guest made itself lead nowhere by themselves.
+        text=
+        for link in /sys/class/net/*; do
+            [ -e "$link/device" ] && read -r state <"$link/operstate" && text="$text ${link##*/}=$state"
+        done
+        echo "links number=$one$text" >&3
+        ;;
+    units)
+        text=
+        set -- sshd.socket ssh.socket sshd.service ssh.service systemd-networkd.service
+        for state in $(systemctl is-active "$@"); do
+            text="$text $1=$state"
+            shift
+        done
+        echo "units number=$one$text" >&3
         ;;
     esac
 done

@@ -14,6 +14,7 @@ use super::halt::{Halt, any_fault};
 use super::wait::Wait;
 use super::{Action, Cause, Entrance, EventKind, Events, Job, JobStep, Limits, Rig, Subject};
 use crate::check::{Finding, Outcome, judge_reboot};
+use crate::guest::Transcript;
 use crate::machine::Fault;
 
 /// How an attempt ended.
@@ -54,6 +55,7 @@ pub(super) async fn execute<R: Rig>(rig: &R, job: &Job<R::Check>, attempt: u32, 
         current: 0,
         reported: 0,
         under_way: None,
+        evidence: Vec::new(),
         failed: false,
     };
     let limit = job.timeout.mul_f64(course.limits.factor);
@@ -87,6 +89,8 @@ struct Execution<'a, R: Rig> {
     reported: usize,
     /// since when the step behind them is under way
     under_way: Option<Instant>,
+    /// what was run for it until the machine died
+    evidence: Vec<Transcript>,
     /// whether a step failed
     failed: bool,
 }
@@ -169,10 +173,16 @@ impl<R: Rig> Execution<'_, R> {
             Action::Reboot => (self.reboot(subjects, step.machine).await?, 1),
         };
         let outcome = finding.outcome;
+        if outcome == Outcome::Broken
+            && let Some(halt) = self.aftermath(subjects).await
+        {
+            // There is one cause, and the step is reported with it.
+            self.evidence = finding.commands;
+            return Err(halt);
+        }
         self.report(step, outcome, Some(finding), attempts);
         match (outcome, &step.action) {
-            (Outcome::Broken, _) => Err(self.aftermath(subjects).await.unwrap_or(Halt::Step(index + 1))),
-            (Outcome::Failed, Action::Reboot) => Err(Halt::Step(index + 1)),
+            (Outcome::Broken, _) | (Outcome::Failed, Action::Reboot) => Err(Halt::Step(index + 1)),
             _ => Ok(()),
         }
     }
@@ -328,7 +338,7 @@ impl<R: Rig> Execution<'_, R> {
                 expected: "the step comes to its end".to_owned(),
                 found: cause.message.clone(),
                 hint: None,
-                commands: Vec::new(),
+                commands: std::mem::take(&mut self.evidence),
             };
             self.report(step, outcome, Some(finding), 1);
         }

@@ -40,6 +40,21 @@ impl GuestRun {
         self
     }
 
+    /// With so little room for temporary files, in MiB: a file system of its own, which only this run sees.
+    pub fn with_room(mut self, mebibytes: u32) -> Self {
+        let place = self.directory.path().join("small");
+        fs::create_dir(&place).expect("a directory");
+        let script = format!(
+            "mount -t tmpfs -o size={mebibytes}m tmpfs \"$1\" && export TMPDIR=\"$1\" && shift && exec \"$@\""
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "--", "sh", "-c", &script, "sh"]).arg(place);
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command = command;
+        self
+    }
+
     /// Runs it to its end.
     pub fn finish(mut self) -> Finished {
         let output = self.command.output().expect("the binary runs");
@@ -117,6 +132,13 @@ impl Started {
             assert!(since.elapsed() < limit, "`{text}` does not come in `{path}`");
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Waits for its end.
+    pub fn finish(self) -> Finished {
+        let Self { _directory: directory, path, child } = self;
+        let output = child.wait_with_output().expect("the run ends");
+        Finished { _directory: directory, path, output }
     }
 
     /// The processes that work on this run, other than the harness itself.
