@@ -75,6 +75,32 @@ fn every_format_holds_what_was_put_in() {
     }
 }
 
+/// Which of them tar puts in place last depends on its version and on inode numbers, unless it is told
+/// that links may lead upwards.
+#[test]
+fn names_in_btrfs_are_in_one_order_whatever_they_are() {
+    let place = Place::new();
+    let directory = place.path("tree/usr/share/order");
+    fs::create_dir_all(&directory).expect("made");
+    for name in ["a", "c", "e"] {
+        std::os::unix::fs::symlink("../../up", directory.join(name)).expect("linked");
+    }
+    for name in ["b", "d", "f"] {
+        fs::write(directory.join(name), name).expect("written");
+    }
+    let path = place.path("order.toml");
+    fs::write(&path, "name = \"order\"\n[[tree]]\nsource = \"tree\"\n").expect("written");
+    let recipe = Recipe::load(&path).expect("a recipe");
+    let image = place.build(&recipe, Format::Btrfs).expect("built").extension.path;
+    let tree = ask("btrfs", &["inspect-internal", "dump-tree", "-t", "5"], &image);
+    let indices = tree.split("DIR_INDEX").skip(1);
+    let names: String = indices
+        .filter_map(|item| item.split("name: ").nth(1)?.lines().next())
+        .filter(|name| name.len() == 1)
+        .collect();
+    assert!(["abcdef", "fedcba"].contains(&names.as_str()), "{names}");
+}
+
 #[test]
 fn ext4_as_e2fsck_sees_it() {
     let place = Place::new();

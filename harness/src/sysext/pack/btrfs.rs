@@ -10,10 +10,11 @@ use crate::sysext::stage::Staged;
 
 /// Copies the tree to a tmpfs in the order of its names and packs it from there: mkfs.btrfs takes
 /// names in the order in which the host's file system lists them, which for a tmpfs comes from the
-/// order of creation alone. Inside a user namespace the builder's files are root's.
+/// order of creation alone. Without `-P` tar would put links that lead upwards in place at the end,
+/// from version 1.35 in the order of a table of inode numbers. Inside a user namespace the builder's files are root's.
 const SCRIPT: &str = r#"
 mount -t tmpfs -o mode=0755 tmpfs "$2"
-tar -C "$1" --sort=name --owner=0 --group=0 --numeric-owner -cf - . | tar -C "$2" -xpf -
+tar -C "$1" --sort=name --owner=0 --group=0 --numeric-owner -cf - . | tar -C "$2" -Pxpf -
 exec "$3" -q -f -d single -m single --csum crc32c -n 16384 -s 4096 -U "$4" --rootdir "$2" --shrink "$5"
 "#;
 
@@ -43,7 +44,7 @@ fn namespace(unshare: &Tool) -> Command {
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    command.arg("--mount");
+    command.arg("--mount").env_remove("TAR_OPTIONS");
     command
 }
 
