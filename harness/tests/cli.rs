@@ -299,3 +299,75 @@ fn an_extension_is_built_in_each_format_with_the_same_bytes() {
     let release = OsRelease::parse(&release).expect("fields");
     assert_eq!((release.get("ID"), release.get("SYSEXT_LEVEL")), (Some("flatcar"), Some("1.0")));
 }
+
+/// Writes a recipe with a tree of names that sort differently by locale, and links that lead upwards.
+fn write_tree(user: &User, is_reversed: bool) {
+    let tree = user.root.join("work/tree/usr/share/probe");
+    let numbers = (0..60).map(|number| format!("{number}"));
+    let names = ["a-b", "a_b", "aB", "Ab", "é", "z"].map(str::to_owned);
+    let mut names: Vec<String> = numbers.chain(names).collect();
+    if is_reversed {
+        names.reverse();
+    }
+    for directory in ["one", "two"] {
+        let directory = tree.join(directory);
+        fs::create_dir_all(&directory).expect("made");
+        for name in &names {
+            if name.ends_with('1') {
+                symlink(format!("../../{name}"), directory.join(name)).expect("linked");
+            } else {
+                fs::write(directory.join(name), name).expect("written");
+            }
+        }
+    }
+    fs::write(user.root.join("work/probe.toml"), "name = \"probe\"\n[[tree]]\nsource = \"tree\"\n")
+        .expect("written");
+}
+
+/// The digests of everything that a user builds from that recipe, in every format.
+fn build_tree(user: &User, image: &Utf8Path, prefix: &[&str], environment: &[(&str, &str)]) -> String {
+    let mut sums = String::new();
+    for format in ["directory", "squashfs", "erofs", "ext4", "btrfs", "ddi"] {
+        let line = format!("build ./probe.toml --format {format} --output {format} --image {image}");
+        let mut command = Command::new(prefix[0]);
+        command.args(&prefix[1..]).arg(env!("CARGO_BIN_EXE_loadgauge")).args(line.split(' '));
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command.env("HOME", &user.root).env("LOADGAUGE_CACHE", user.root.join("cache"));
+        command.current_dir(user.root.join("work")).envs(environment.iter().copied());
+        let output = command.output().expect("it runs");
+        assert!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
+        // SHA256SUMS has the image, where it is one file, and all that is written about it.
+        sums += &fs::read_to_string(user.root.join("work").join(format).join("SHA256SUMS")).expect("sums");
+    }
+    sums
+}
+
+#[test]
+fn neither_who_builds_nor_where_nor_the_order_of_files_changes_a_byte() {
+    let (one, other) = (User::new(), User::new());
+    let image = one.image();
+    write_tree(&one, false);
+    write_tree(&other, true);
+    let first = build_tree(&one, &image, &["sh", "-c", "umask 022; exec \"$@\"", "sh"], &[("LC_ALL", "C")]);
+    let second = if rustix::process::geteuid().is_root() {
+        for user in [&one, &other] {
+            fs::set_permissions(&user.root, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .expect("set");
+        }
+        let owner = Command::new("chown").args(["-R", "65534:65534"]).arg(&other.root).output();
+        assert!(owner.expect("it runs").status.success());
+        "umask 077; exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\""
+    } else {
+        "umask 077; exec \"$@\""
+    };
+    let environment = [
+        ("LC_ALL", "de_DE.UTF-8"),
+        ("TZ", "Asia/Tokyo"),
+        ("TMPDIR", other.root.as_str()),
+        ("TAR_OPTIONS", "--owner=7 --mode=0700"),
+        ("USER", "somebody"),
+    ];
+    let second = build_tree(&other, &image, &["sh", "-c", second, "sh"], &environment);
+    assert_eq!(first, second);
+    assert!(first.contains("  probe.raw\n"), "{first}");
+}

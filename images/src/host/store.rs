@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use etcetera::BaseStrategy as _;
+
+/// Locks on entries that this process uses until it ends.
+static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
 /// Things that were made once and are kept, each in a directory of its own under the digest of
 /// what it was made from.
@@ -88,29 +94,89 @@ impl Store {
         let place = self.root.join(kind);
         let target = place.join(key);
         if target.is_dir() {
+            note_use(&lock_of(&place, key));
             return Ok(Entry::Ready(target));
         }
         create_directory(&place)?;
-        let lock_path = place.join(format!(".{key}.lock"));
-        let fail = |action, path: &Utf8Path| {
-            let path = path.to_owned();
-            move |source| StoreError::Io { action, path, source }
-        };
-        let lock = File::create(&lock_path).map_err(fail("create", &lock_path))?;
-        lock.lock().map_err(fail("lock", &lock_path))?;
+        let lock = lock(&lock_of(&place, key), File::lock)?;
         if target.is_dir() {
             return Ok(Entry::Ready(target));
         }
         // Whoever held the lock before is gone: what it left half-made is nobody's.
-        let prefix = format!(".{key}.making-");
+        let prefix = half_made(key);
         sweep(&place, &prefix);
-        let scratch = tempfile::Builder::new()
-            .prefix(&prefix)
-            .tempdir_in(&place)
-            .map_err(fail("create a directory in", &place))?;
+        let scratch = tempfile::Builder::new().prefix(&prefix).tempdir_in(&place).map_err(|source| {
+            StoreError::Io { action: "create a directory in", path: place.clone(), source }
+        })?;
         let directory =
             Utf8PathBuf::from_path_buf(scratch.path().to_owned()).map_err(|_| StoreError::NoPlace)?;
         Ok(Entry::Vacant(Vacancy { scratch, directory, target, _lock: lock }))
+    }
+
+    /// As [`Store::entry`]; and a whole entry is not removed, by whomever, until this process ends.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn entry_to_use(&self, kind: &str, key: &str) -> Result<Entry, StoreError> {
+        let place = self.root.join(kind);
+        let target = place.join(key);
+        loop {
+            if target.is_dir() {
+                match lock(&lock_of(&place, key), File::lock_shared) {
+                    Ok(held) if target.is_dir() => {
+                        note_use(&lock_of(&place, key));
+                        HELD.lock().unwrap_or_else(PoisonError::into_inner).push(held);
+                        return Ok(Entry::Ready(target));
+                    }
+                    // It was removed in between.
+                    Ok(_) => {}
+                    // Nobody removes anything from a store that cannot be written.
+                    Err(_) if target.is_dir() => return Ok(Entry::Ready(target)),
+                    Err(error) => return Err(error),
+                }
+            }
+            if let Entry::Vacant(vacancy) = self.entry(kind, key)? {
+                return Ok(Entry::Vacant(vacancy));
+            }
+        }
+    }
+}
+
+/// The file that whoever makes or removes an entry has locked alone, and whoever needs it to stay
+/// together with others. When it was written last is when the entry was used last.
+pub(super) fn lock_of(place: &Utf8Path, key: &str) -> Utf8PathBuf {
+    place.join(format!(".{key}.lock"))
+}
+
+/// What the names of directories begin with in which an entry is made or removed.
+pub(super) fn half_made(key: &str) -> String {
+    format!(".{key}.making-")
+}
+
+/// Whether a lock is on the file that has this name now. Who removes an entry removes its lock.
+pub(super) fn is_current(lock: &File, path: &Utf8Path) -> bool {
+    let same =
+        |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
+    lock.metadata().is_ok_and(|ours| fs::metadata(path).is_ok_and(|now| same(&ours, &now)))
+}
+
+fn lock(path: &Utf8Path, take: impl Fn(&File) -> io::Result<()>) -> Result<File, StoreError> {
+    let fail = |action| move |source| StoreError::Io { action, path: path.to_owned(), source };
+    loop {
+        let lock = File::create(path).map_err(fail("create"))?;
+        take(&lock).map_err(fail("lock"))?;
+        if is_current(&lock, path) {
+            return Ok(lock);
+        }
+    }
+}
+
+/// Only the order of use is lost where this fails.
+fn note_use(lock: &Utf8Path) {
+    let touched =
+        File::options().append(true).open(lock).and_then(|file| file.set_modified(SystemTime::now()));
+    if let Err(error) = touched {
+        tracing::debug!(path = %lock, %error, "the use of an entry cannot be noted");
     }
 }
 
@@ -143,7 +209,7 @@ fn create_directory(path: &Utf8Path) -> Result<(), StoreError> {
 }
 
 /// Removes what an earlier, killed process was making.
-fn sweep(shelf: &Utf8Path, prefix: &str) {
+pub(super) fn sweep(shelf: &Utf8Path, prefix: &str) {
     let Ok(entries) = shelf.read_dir_utf8() else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().starts_with(prefix)) {
         if let Err(error) = fs::remove_dir_all(entry.path()) {

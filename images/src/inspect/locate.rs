@@ -70,22 +70,24 @@ fn unpack(file: &Utf8Path, store: &Store, progress: &dyn Fn(&str)) -> Result<Utf
     let name = file.file_name().unwrap_or("disk");
     let name = name.strip_suffix(COMPRESSED).unwrap_or(name);
     inputs.add("name", name);
-    match store.entry("unpacked", &inputs.finish())? {
-        Entry::Ready(entry) => Ok(entry.join(name)),
-        Entry::Vacant(vacancy) => {
-            let target = vacancy.directory().join(name);
-            let length = fs::metadata(file).map_err(failed("open", file))?.len();
-            let source = Watched {
-                file: File::open(file).map_err(failed("open", file))?,
-                done: 0,
-                length,
-                told: 0,
-                name,
-                progress,
-            };
-            copy(MultiBzDecoder::new(source), &target).map_err(failed("unpack", file))?;
-            Ok(vacancy.commit()?.join(name))
-        }
+    let key = inputs.finish();
+    loop {
+        let vacancy = match store.entry_to_use("unpacked", &key)? {
+            Entry::Ready(entry) => return Ok(entry.join(name)),
+            Entry::Vacant(vacancy) => vacancy,
+        };
+        let target = vacancy.directory().join(name);
+        let length = fs::metadata(file).map_err(failed("open", file))?.len();
+        let source = Watched {
+            file: File::open(file).map_err(failed("open", file))?,
+            done: 0,
+            length,
+            told: 0,
+            name,
+            progress,
+        };
+        copy(MultiBzDecoder::new(source), &target).map_err(failed("unpack", file))?;
+        vacancy.commit()?;
     }
 }
 

@@ -53,7 +53,7 @@ fn namespace(unshare: &Tool) -> Command {
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    command.arg("--mount");
+    command.arg("--mount").env_remove("TAR_OPTIONS");
     command
 }
 
