@@ -223,6 +223,33 @@ fn what_contradicts_a_disk_is_a_warning_and_its_own_word_counts() {
     assert!(words.contains("`version.txt` says 3654.0.0, and os-release on the disk 4593.2.5"), "{words}");
 }
 
+#[test]
+fn what_is_kept_of_images_is_counted_and_pruned() {
+    let user = User::new();
+    let image = user.image();
+    let disk = image.join(DISK);
+    let packed =
+        std::process::Command::new("bzip2").args(["-1", disk.as_str()]).status().expect("bzip2 runs");
+    assert!(packed.success());
+    let says = |line: &str| {
+        let output = user.loadgauge(line).output().expect("it runs");
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), b"".as_slice()), "{output:?}");
+        String::from_utf8(output.stderr).expect("UTF-8")
+    };
+    assert_eq!(says("image prune"), "removed nothing\n");
+    user.print(&format!("image inspect {image}"));
+    let listed = says("image list");
+    assert!(listed.contains("kept of images besides: 1 unpacked disk ("), "{listed}");
+    let kept = says("image prune --unused-for 1h");
+    assert!(kept.starts_with("removed nothing\nkept 1 unpacked disk ("), "{kept}");
+    assert!(says("image prune --keep 1TiB").starts_with("removed nothing\n"));
+    let removed = says("image prune");
+    assert!(removed.starts_with("removed 1 unpacked disk (") && !removed.contains("kept"), "{removed}");
+    let left = user.root.join("cache/unpacked").read_dir_utf8().expect("listed").count();
+    assert_eq!(left, 0);
+    user.print(&format!("image inspect {image}"));
+}
+
 /// A page without what another disk of the same kind has otherwise.
 fn without_chance(page: &str, user: &User) -> String {
     let is_hexadecimal = |word: &str| word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');

@@ -7,6 +7,7 @@ use super::build::PackArguments;
 use super::doctor::DoctorArguments;
 use super::image_build::ImageBuildArguments;
 use super::image_inspect::ImageInspectArguments;
+use super::image_prune::ImagePruneArguments;
 use super::image_verify::ImageVerifyArguments;
 use super::keep::KeepArguments;
 use super::schedule::ScheduleArguments;
@@ -228,8 +229,11 @@ pub(super) struct BuildArguments {
 pub(super) enum ImageCommand {
     /// Make the stand-in image: Debian packages that behave like Flatcar
     Build(ImageBuildArguments),
-    /// List the images that were made here
+    /// List the images that were made here, and say what is kept of others
     List,
+    /// Remove what is kept of images and can be had again, what was used longest ago first: disks that
+    /// were unpacked, digests, and what is on a disk; images that were made here stay
+    Prune(ImagePruneArguments),
     /// Compare the files of a release with their digests and signatures
     Verify(ImageVerifyArguments),
     /// Say what an image is, without booting it: what its disk tells, and what its release's files add

@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use loadgauge_images::host::Store;
 
 use super::workshop::made_releases;
-use super::{Exit, Failure, image_page, output};
+use super::{Exit, Failure, image_page, image_prune, output};
 
 /// `loadgauge image list`
 pub(super) fn list() -> Result<Exit, Failure> {
@@ -21,6 +21,9 @@ pub(super) fn list() -> Result<Exit, Failure> {
     output::print(&text)?;
     if text.is_empty() {
         output::tell("no image was made here yet: loadgauge image build");
+    }
+    if let Some(kept) = image_prune::kept(&store)? {
+        output::tell(&format!("kept of images besides: {kept}; `loadgauge image prune` removes it"));
     }
     Ok(Exit::Passed)
 }

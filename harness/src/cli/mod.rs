@@ -14,6 +14,7 @@ mod image;
 mod image_build;
 mod image_inspect;
 mod image_page;
+mod image_prune;
 mod image_verify;
 mod keep;
 mod list;
@@ -69,6 +70,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Image { command: ImageCommand::Build(arguments) } => image_build::build(&arguments),
         Command::Image { command: ImageCommand::Inspect(arguments) } => image_inspect::inspect(&arguments),
         Command::Image { command: ImageCommand::List } => image::list(),
+        Command::Image { command: ImageCommand::Prune(arguments) } => image_prune::prune(&arguments),
         Command::Image { command: ImageCommand::Verify(arguments) } => image_verify::verify(&arguments),
         Command::Snapshot { command } => snapshot::snapshot(&command),
         Command::Report(arguments) => report::report(&arguments),

@@ -39,7 +39,7 @@ pub(super) fn inspect(disk: &Disk, store: &Store) -> Result<Inspection, ImageErr
         let text = fs::read(&path).map_err(io("read", &path))?;
         serde_json::from_slice(&text).map_err(|error| io("read", &path)(error.into()))
     };
-    match store.entry("inspection", &inputs.finish())? {
+    match store.entry_to_use("inspection", &inputs.finish())? {
         Entry::Ready(entry) => read(entry),
         Entry::Vacant(vacancy) => {
             let scratch = vacancy.directory().join("scratch");
@@ -51,8 +51,9 @@ pub(super) fn inspect(disk: &Disk, store: &Store) -> Result<Inspection, ImageErr
             fs::remove_dir_all(&scratch).map_err(io("remove", &scratch))?;
             let path = vacancy.directory().join(FOUND);
             let text = serde_json::to_vec_pretty(&found).map_err(|error| io("write", &path)(error.into()))?;
-            fs::write(&path, text).map_err(io("write", &path))?;
-            read(vacancy.commit()?)
+            fs::write(&path, &text).map_err(io("write", &path))?;
+            vacancy.commit()?;
+            serde_json::from_slice(&text).map_err(|error| io("read", &path)(error.into()))
         }
     }
 }

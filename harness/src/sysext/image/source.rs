@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use globset::GlobSet;
-use loadgauge_images::host::Store;
+use loadgauge_images::host::{CommandError, Store};
 
 use super::marks::Mark;
 use super::partition::{self, PartitionError};
@@ -92,6 +92,11 @@ impl ImageError {
             Self::Recipe(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Unpack { source: UnpackImageError::Missing(missing), .. } => missing.hint(),
+            Self::Unpack { source: UnpackImageError::Command(CommandError::Failed { tail, .. }), .. }
+                if tail.contains("incompatible feature") =>
+            {
+                Some("a newer erofs-utils has packed it: install a newer one (zstd needs 1.8)".to_owned())
+            }
             Self::Forbidden { what, .. } if what.contains("get lost") => Some(
                 "leave it out with `exclude`, or the image as it is; a program has its rights from its unit as well"
                     .to_owned(),
