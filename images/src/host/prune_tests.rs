@@ -16,7 +16,7 @@ fn make(store: &Store, key: &str, hours: u64) {
     fs::write(vacancy.directory().join("file"), vec![1; 64 << 10]).expect("written");
     vacancy.commit().expect("committed");
     let lock = lock_of(&store.root().join("thing"), key);
-    let used = SystemTime::now() - Duration::from_secs(hours * 3600);
+    let used = SystemTime::now() - Duration::from_hours(hours);
     File::options().append(true).open(lock).and_then(|lock| lock.set_modified(used)).expect("set");
 }
 
@@ -41,7 +41,7 @@ fn what_was_used_longest_ago_goes_first_and_only_as_much_as_must() {
     let one = store.kept(&["thing"]).expect("listed")[0].size;
     assert!(one >= 64 << 10);
     assert_eq!(removed(&store, Bounds { size: 2 * one, age: Duration::ZERO }), ["older"]);
-    let day = Duration::from_secs(24 * 3600);
+    let day = Duration::from_hours(24);
     assert_eq!(removed(&store, Bounds { size: 0, age: day }), ["old"]);
     assert_eq!(left(&store), ["oldest"]);
     assert_eq!(removed(&store, ALL), ["oldest"]);
