@@ -16,7 +16,7 @@ fn make(store: &Store, key: &str, hours: u64) {
     fs::write(vacancy.directory().join("file"), vec![1; 64 << 10]).expect("written");
     vacancy.commit().expect("committed");
     let lock = lock_of(&store.root().join("thing"), key);
-    let used = SystemTime::now() - Duration::from_secs(hours * 3600);
+    let used = SystemTime::now() - Duration::from_hours(hours);
     File::options().append(true).open(lock).and_then(|lock| lock.set_modified(used)).expect("set");
 }
 

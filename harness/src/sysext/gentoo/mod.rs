@@ -32,6 +32,7 @@ pub mod manifest;
 /// A built package.
 pub mod package;
 mod pkginfo;
+mod provided;
 /// Why packages cannot be had.
 pub mod refusal;
 mod remote_index;

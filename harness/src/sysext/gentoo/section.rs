@@ -20,9 +20,8 @@ pub struct GentooSource {
     /// which builds are taken where there are several: `app-misc/foo ssl -x`
     #[serde(default, rename = "use")]
     pub flags: Vec<Spanned<String>>,
-    /// packages that count as installed
-    #[serde(default)]
-    pub provided: Vec<Spanned<String>>,
+    /// packages that count as installed, in place of those that count as such in Flatcar's SDK
+    pub provided: Option<Vec<Spanned<String>>>,
     /// globs of paths that are left out when a package is installed, in place of what Flatcar's SDK
     /// leaves out
     pub mask: Option<Vec<Spanned<String>>>,
@@ -60,7 +59,7 @@ impl GentooSource {
                 return Err(recipe.error(rule, message, hint));
             }
         }
-        for package in &self.provided {
+        for package in self.provided.iter().flatten() {
             let hint = "a category, a name and a version, such as \"virtual/mta-1\"";
             World::default()
                 .provide(package.get_ref())

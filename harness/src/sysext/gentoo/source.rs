@@ -25,6 +25,7 @@ use super::index::Metadata;
 use super::install_mask;
 use super::package::Package;
 use super::pkginfo;
+use super::provided;
 use super::resolve::{Resolution, Taken, resolve};
 use super::section::GentooSource;
 use super::use_dependency::UseDependency;
@@ -168,7 +169,8 @@ pub(in crate::sysext) fn select(
         let layer: Arc<str> = Arc::from(format!("the extension `{}`", member.name()));
         for section in &member.gentoo {
             let binhost = binhost(member, section, target);
-            let (world, mut warnings) = world(member, section, &binhost, &installed, store, progress)?;
+            let (world, mut warnings) =
+                world(member, section, target.architecture, &binhost, &installed, store, progress)?;
             let resolution = resolve(&world, &asked(section)).map_err(|refusal| {
                 let at = section.packages.first().unwrap_or(&member.name);
                 member.error(at, refusal.to_string(), &refusal.hint())
@@ -233,6 +235,7 @@ fn binhost(recipe: &Recipe, section: &GentooSource, target: &Target<'_>) -> Binh
 fn world(
     recipe: &Recipe,
     section: &GentooSource,
+    architecture: Architecture,
     binhost: &Binhost,
     installed: &[(Package, Arc<str>)],
     store: &Store,
@@ -259,10 +262,7 @@ fn world(
     for rule in section.flags.iter().filter_map(|text| read_rule(text.get_ref())) {
         world.restrict(rule);
     }
-    for text in &section.provided {
-        let hint = "a category, a name and a version, such as \"virtual/mta-1\"";
-        world.provide(text.get_ref()).map_err(|error| recipe.error(text, error.to_string(), hint))?;
-    }
+    provided::provide(&mut world, recipe, section, architecture)?;
     Ok((world, warnings))
 }
 
