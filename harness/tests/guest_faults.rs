@@ -197,6 +197,15 @@ fn a_full_disk_is_told(scenario: &dyn Fn(&str, u32) -> String) {
         matches!(&fault, Fault::Disk { device, operation, .. } if device == "disk" && operation == "write")
     );
     assert!(begun.elapsed() < Duration::from_mins(1), "it took {:?} to tell", begun.elapsed());
+
+    // Where it is the records that cannot be written the guest is judged, but the run is not relied on.
+    let path = scenario("records-full", 0);
+    let text = fs::read_to_string(&path).expect("read");
+    fs::write(&path, text.replace("sleep 0", "seq 1 100000 >/dev/ttyS0")).expect("written");
+    let run = GuestRun::of(&[&path]).with(&["--start", "warm"]).with_room_for_records(200).finish();
+    let told = ["records-full: passed", "make room on the file system of", "verdict: broken"];
+    run.assert(70, &told);
+    assert_eq!(run.words().matches("the console cannot be written").count(), 1, "{}", run.words());
 }
 
 /// How long it may take from the guest being up, so from the cause or a little before it, until it is

@@ -40,6 +40,7 @@ impl Console {
         let mut splitter = Lines::default();
         let mut buffer = [0; 8192];
         let mut reported = false;
+        let mut unwritten = false;
         loop {
             let count = match stream.read(&mut buffer).await {
                 Ok(0) => break,
@@ -50,8 +51,11 @@ impl Console {
                 }
             };
             // Flushed each time: the file is read while the machine runs, and after the harness was killed.
-            if let Err(error) = write(&mut record, &buffer[..count]).await {
+            if let Err(error) = write(&mut record, &buffer[..count]).await
+                && !unwritten
+            {
                 tracing::warn!(%error, "the console cannot be written to its file");
+                unwritten = true;
             }
             let lines = splitter.push(&buffer[..count]);
             let partial = splitter.partial();

@@ -124,7 +124,7 @@ pub(super) fn reason(scenario: &ScenarioRecord) -> String {
     });
     let cause = scenario.cause.as_ref().map(|cause| one_line(&cause.message));
     match (step, cause) {
-        (Some(step), Some(cause)) if !step.contains(&cause) => format!("{step}; then {cause}"),
+        (Some(step), Some(cause)) if !step.contains(&shortened(&cause)) => format!("{step}; then {cause}"),
         (Some(step), _) => step,
         (None, Some(cause)) => cause,
         (None, None) => "no step says why".to_owned(),

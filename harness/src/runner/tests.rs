@@ -65,6 +65,8 @@ async fn a_lost_connection_is_explained_by_the_death_behind_it() {
         .run()
         .await;
     assert_eq!(report.end("dead").1.and_then(|cause| cause.fault), Some(panic_fault()));
+    assert_eq!(report.steps("dead"), [Failed, Skipped]);
+    assert_eq!(report.findings("dead")[0].1, panic_fault().to_string(), "step and scenario tell one cause");
     assert_eq!(report.steps("lost"), [Broken, Skipped]);
     let (outcome, cause) = report.end("lost");
     assert_eq!(outcome, Broken);

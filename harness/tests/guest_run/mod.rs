@@ -40,13 +40,21 @@ impl GuestRun {
         self
     }
 
-    /// With so little room for temporary files, in MiB: a file system of its own, which only this run sees.
-    pub fn with_room(mut self, mebibytes: u32) -> Self {
-        let place = self.directory.path().join("small");
+    /// With so little room for temporary files, in MiB.
+    pub fn with_room(self, mebibytes: u32) -> Self {
+        self.within("temporary", &format!("{mebibytes}m"), "export TMPDIR=\"$1\"")
+    }
+
+    /// With so little room for its records, in KiB. They are gone when it ends.
+    pub fn with_room_for_records(self, kibibytes: u32) -> Self {
+        self.within("run", &format!("{kibibytes}k"), ":")
+    }
+
+    /// With a small file system of its own at a directory beside its records, which only this run sees.
+    fn within(mut self, name: &str, size: &str, then: &str) -> Self {
+        let place = self.directory.path().join(name);
         fs::create_dir(&place).expect("a directory");
-        let script = format!(
-            "mount -t tmpfs -o size={mebibytes}m tmpfs \"$1\" && export TMPDIR=\"$1\" && shift && exec \"$@\""
-        );
+        let script = format!("mount -t tmpfs -o size={size} tmpfs \"$1\" && {then} && shift && exec \"$@\"");
         let mut command = Command::new("unshare");
         command.args(["--map-root-user", "--mount", "--", "sh", "-c", &script, "sh"]).arg(place);
         command.arg(self.command.get_program()).args(self.command.get_args());
