@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Runs of the real binary that boot real guests, for the tests in `guest_*.rs`.
 #![expect(dead_code, unreachable_pub, reason = "each test program includes it and uses a part")]
+#[cfg(not(feature = "guest-tests"))]
+compile_error!("a test that boots guests has `required-features = [\"guest-tests\"]` in Cargo.toml");
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
