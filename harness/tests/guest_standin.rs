@@ -64,8 +64,10 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// One machine at a time: these tests run side by side themselves, and more machines than processors
+/// only make each slower.
 fn run_on(image: &Utf8Path, arguments: &[&str]) -> guest_run::Finished {
-    GuestRun::of(&[arguments, &["--image", image.as_str()]].concat()).finish()
+    GuestRun::of(&[arguments, &["--image", image.as_str(), "--jobs", "1"]].concat()).finish()
 }
 
 /// Boots each release by one kind of firmware, and again.
