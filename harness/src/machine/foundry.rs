@@ -148,17 +148,17 @@ impl Foundry {
         machines: &[(&MachinePlan, bool)],
         times: usize,
     ) -> Vec<Decision> {
-        let keys: Vec<Option<SnapshotKey>> = machines
-            .iter()
-            .map(|(plan, cold)| self.key(plan).filter(|_| !cold && plan.station.is_none()))
-            .collect();
+        let key = |(plan, cold): &(&MachinePlan, bool)| {
+            if must_be_cold(plan, *cold).is_none() { self.key(plan) } else { None }
+        };
+        let keys: Vec<Option<SnapshotKey>> = machines.iter().map(key).collect();
         let mut sharing: HashMap<&str, usize> = HashMap::new();
         for key in keys.iter().flatten() {
             *sharing.entry(key.digest()).or_default() += times;
         }
         let decide = |((plan, cold), key): (&(&MachinePlan, bool), &Option<SnapshotKey>)| {
             let count = key.as_ref().map_or(0, |key| sharing[key.digest()]);
-            let (start, reason) = self.judge(choice, plan, *cold, key.as_ref(), count);
+            let (start, reason) = self.judge(choice, must_be_cold(plan, *cold), key.as_ref(), count);
             Decision { start, reason, key: key.clone() }
         };
         machines.iter().zip(&keys).map(decide).collect()
@@ -167,21 +167,21 @@ impl Foundry {
     fn judge(
         &self,
         choice: StartChoice,
-        plan: &MachinePlan,
-        asked_cold: bool,
+        must_be_cold: Option<&str>,
         key: Option<&SnapshotKey>,
         count: usize,
     ) -> (Start, String) {
         let cold = |reason: &str| (Start::Cold, reason.to_owned());
-        let key = match (choice, key, &self.host) {
-            (StartChoice::Cold, ..) => return cold("every machine was asked to start cold"),
-            _ if asked_cold => return cold("the scenario asks for it"),
-            _ if plan.station.is_some() => {
-                return cold("its boot may need the other machines, and a snapshot is made of one alone");
-            }
-            (_, _, Err(reason)) => return cold(reason),
-            (_, None, _) => return cold("its config cannot be made"),
-            (_, Some(key), Ok(_)) => key,
+        if choice == StartChoice::Cold {
+            return cold("every machine was asked to start cold");
+        }
+        if let Some(reason) = must_be_cold {
+            return cold(reason);
+        }
+        let key = match (key, &self.host) {
+            (_, Err(reason)) => return cold(reason),
+            (None, Ok(_)) => return cold("its config cannot be made"),
+            (Some(key), Ok(_)) => key,
         };
         if self.snapshots.has(key.digest()) {
             return (Start::Warm, "there is a snapshot of its machine".to_owned());
@@ -325,6 +325,14 @@ impl Started {
             }
         }
     }
+}
+
+/// Why a machine starts cold although it could be restored.
+fn must_be_cold(plan: &MachinePlan, asked: bool) -> Option<&'static str> {
+    if asked {
+        return Some("the scenario asks for it");
+    }
+    plan.station.map(|_| "its boot may need the other machines, and a snapshot is made of one alone")
 }
 
 /// Why a machine does not start warm.

@@ -40,7 +40,10 @@ pub(super) async fn execute<R: Rig>(rig: &R, job: &Job<R::Check>, attempt: u32, 
         directory: directory.clone(),
         attempt,
         steps: job.steps.len(),
-        machines: job.machines.iter().filter(|name| !name.is_empty()).cloned().collect(),
+        machines: (0..job.machines.len())
+            .filter_map(|machine| job.name_of(machine))
+            .map(str::to_owned)
+            .collect(),
     });
     let wait = Wait::new(&job.name, &course.events);
     let mut execution = Execution {
@@ -224,7 +227,7 @@ impl<R: Rig> Execution<'_, R> {
 
     /// What a machine is called, where there are several.
     fn name_of(&self, machine: usize) -> Option<String> {
-        self.job.machines.get(machine).filter(|name| !name.is_empty()).cloned()
+        self.job.name_of(machine).map(str::to_owned)
     }
 
     /// A guest within a sentence.
@@ -267,8 +270,9 @@ impl<R: Rig> Execution<'_, R> {
         let wanted = course.keep.keeps(outcome) && !course.interrupted.is_cancelled();
         let (mut alive, mut over): (Vec<_>, Vec<_>) =
             subjects.partition(|(_, subject)| wanted && subject.fault().now_or_never().is_none());
-        let permit = course.keepable.try_acquire();
-        if !alive.is_empty() && permit.is_err() {
+        // Only who has something to keep takes the room for it.
+        let permit = if alive.is_empty() { None } else { course.keepable.try_acquire().ok() };
+        if !alive.is_empty() && permit.is_none() {
             let scenario = &self.job.name;
             tracing::warn!(%scenario, "the machine is not kept: there is no memory for one more");
             over.append(&mut alive);
@@ -281,7 +285,7 @@ impl<R: Rig> Execution<'_, R> {
         for (machine, subject) in alive {
             kept |= self.keep(machine, subject, attempt).await;
         }
-        if let (true, Ok(permit)) = (kept, permit) {
+        if let (true, Some(permit)) = (kept, permit) {
             permit.forget();
         }
         kept
@@ -329,7 +333,7 @@ impl<R: Rig> Execution<'_, R> {
             return (if self.failed { Outcome::Failed } else { Outcome::Passed }, None);
         };
         let job = self.job;
-        let (outcome, cause) = halt.judge(&job.machines);
+        let (outcome, cause) = halt.judge(job);
         if self.under_way.is_some()
             && let Some(step) = job.steps.get(self.reported)
         {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::select_all;
 
-use super::{Cause, Subject, Trouble, hint_for, outcome_of};
+use super::{Cause, Job, Subject, Trouble, hint_for, outcome_of};
 use crate::check::Outcome;
 use crate::machine::Fault;
 
@@ -36,13 +36,12 @@ pub(super) async fn any_fault<S: Subject>(subjects: &[Arc<S>]) -> Halt {
 }
 
 impl Halt {
-    /// The outcome of a scenario that ends so, and what is said about it, given the names of its
-    /// machines.
-    pub(super) fn judge(&self, machines: &[String]) -> (Outcome, Cause) {
+    /// The outcome of a scenario that ends so, and what is said about it.
+    pub(super) fn judge<C>(&self, job: &Job<C>) -> (Outcome, Cause) {
         let plain = |message: String| Cause { message, hint: None, fault: None, machine: None };
         match self {
             Self::Trouble { machine, trouble } => {
-                let machine = machines.get(*machine).filter(|name| !name.is_empty()).cloned();
+                let machine = job.name_of(*machine).map(str::to_owned);
                 let (outcome, message, hint, fault) = match trouble {
                     Trouble::Fault(fault) => {
                         (outcome_of(fault), fault.to_string(), hint_for(fault), Some(fault.clone()))

@@ -104,6 +104,13 @@ pub struct Job<C> {
     pub steps: Vec<JobStep<C>>,
 }
 
+impl<C> Job<C> {
+    /// What one of its machines is called, counted from 0; nothing where it is the only one.
+    pub fn name_of(&self, machine: usize) -> Option<&str> {
+        self.machines.get(machine).map(String::as_str).filter(|name| !name.is_empty())
+    }
+}
+
 /// A step, ready to be executed.
 #[derive(Debug, Clone)]
 pub struct JobStep<C> {

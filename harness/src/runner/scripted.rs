@@ -53,6 +53,8 @@ pub(super) struct ScriptedRig {
     /// answers of the first machines of a scenario, one entry a machine; those of the scenario's
     /// steps count for all further ones
     first: Mutex<BTreeMap<String, VecDeque<Answer>>>,
+    /// whose machine takes its time to stop
+    slow: Option<String>,
     kept: Mutex<Vec<String>>,
     asked: Mutex<Vec<String>>,
     directories: Mutex<Vec<String>>,
@@ -201,6 +203,9 @@ impl Subject for ScriptedSubject {
     }
 
     async fn stop(self) {
+        if self.rig.slow.as_deref() == Some(self.name.as_str()) {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
         self.rig.stopped.lock().expect("not poisoned").push(self.name.clone());
     }
 
@@ -344,6 +349,11 @@ impl Trial {
 
     pub(super) fn boot(mut self, name: &str, boot: Boot) -> Self {
         Arc::get_mut(&mut self.rig).expect("not shared yet").boots.insert(name.to_owned(), boot);
+        self
+    }
+
+    pub(super) fn slow_to_stop(mut self, name: &str) -> Self {
+        Arc::get_mut(&mut self.rig).expect("not shared yet").slow = Some(name.to_owned());
         self
     }
 

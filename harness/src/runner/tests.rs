@@ -397,6 +397,18 @@ async fn no_more_machines_are_kept_than_memory_allows() {
 }
 
 #[tokio::test]
+async fn who_keeps_nothing_takes_no_room_while_it_stops() {
+    let later = Answer::After(Duration::from_millis(50));
+    let trial = Trial::new(2).scenario("a", &[Answer::Pass]).scenario("b", &[later, Answer::Fail]);
+    let trial = trial.slow_to_stop("a").with(|run| {
+        run.keep = KeepPolicy::OnFailure;
+        // Room for two that run, or for one that is kept.
+        run.budget.memory_mib = 2000;
+    });
+    assert_eq!(trial.run().await.kept, ["b"]);
+}
+
+#[tokio::test]
 async fn each_attempt_that_fails_is_kept_under_a_name_of_its_own() {
     let report = Trial::new(1)
         .scenario("a", &[Answer::Pass])

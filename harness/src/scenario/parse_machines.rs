@@ -77,7 +77,7 @@ impl Machines {
             let hint =
                 "name each in a `[machines.NAME]`; the only machine of a scenario is `[machine]`".to_owned();
             problems.add(span, "`machines` is for two or more", Some(hint));
-        } else if machines.len() > Station::MOST {
+        } else if machines.len() > usize::from(Station::MOST) {
             problems.add(span, format!("a scenario has up to {} machines", Station::MOST), None);
         }
         machines

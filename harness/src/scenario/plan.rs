@@ -221,13 +221,12 @@ impl Planner<'_> {
     }
 
     fn plan_one(&self, scenario: Scenario) -> Result<Planned, PlanError> {
-        let stations = Station::all().map(Some).chain(std::iter::repeat(None));
-        let alone = scenario.machines.len() < 2;
+        let several = scenario.machines.len() > 1;
         let machines = scenario
             .machines
             .iter()
-            .zip(stations)
-            .map(|(request, station)| self.machine(&scenario, request, station.filter(|_| !alone)))
+            .zip(Station::all())
+            .map(|(request, station)| self.machine(&scenario, request, several.then_some(station)))
             .collect::<Result<_, _>>()?;
         let mut steps = expand(&scenario.hold, &scenario.steps);
         for step in &mut steps {
