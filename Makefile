@@ -26,9 +26,9 @@ test: host-tools test-tools format lint unit documentation image guest
 # Ratios within one run, against the bare tools: mksquashfs, mkfs.erofs, veritysetup, emerge, QEMU.
 bench: build test-tools
 	$(LOADGAUGE) image build
-	cargo run --locked --package loadgauge --example pack_speed -- \
+	cargo run --locked --package loadgauge-builder --example pack_speed -- \
 		"$$($(LOADGAUGE) build docker --format directory)"
-	cargo test --locked --package loadgauge --test gentoo -- --ignored --nocapture speed
+	cargo test --locked --package loadgauge-builder --test gentoo -- --ignored --nocapture speed
 	cargo run --locked --package loadgauge --example starts -- $(LOADGAUGE) target/bench/starts.json
 
 # Longer with FUZZ='--seconds 600'; one target alone with FUZZ='deb'.
@@ -41,7 +41,7 @@ host-tools:
 test-tools: host-tools
 	@sh images/host-tools.sh --test
 	@sh ignition/tests/fetch-oracle.sh $(IGNITION_ORACLE)
-	@sh harness/tests/gentoo/fetch-portage.sh $(PORTAGE_ORACLE)
+	@sh harness/builder/tests/gentoo/fetch-portage.sh $(PORTAGE_ORACLE)
 
 build: host-tools
 	cargo build --locked
@@ -50,7 +50,7 @@ format:
 	cargo fmt --all --check
 
 lint: test-tools
-	shellcheck images/*.sh ignition/tests/*.sh harness/tests/gentoo/*.sh
+	shellcheck images/*.sh ignition/tests/*.sh harness/builder/tests/gentoo/*.sh
 	cargo clippy --locked --workspace --all-targets --features loadgauge/guest-tests -- -D warnings
 
 # Everything that needs no guest.

@@ -5,8 +5,8 @@ use std::fs;
 use std::process::{Command, Output};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::Store;
 use loadgauge_images::Image;
-use loadgauge_images::host::Store;
 use serde_json::Value;
 
 /// The images that are looked at: `loadgauge image build --release ..`.

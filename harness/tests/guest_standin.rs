@@ -11,8 +11,8 @@ use guest_run::GuestRun;
 use loadgauge::check::Outcome;
 use loadgauge::machine::Fault;
 use loadgauge::runner::EventKind;
+use loadgauge_host::Store;
 use loadgauge_images::Image;
-use loadgauge_images::host::Store;
 
 /// One of each era that there is an image of: `loadgauge image build --release ..`.
 const RELEASES: [&str; 3] = ["3654.0.0", "4593.2.0", "4790.0.0"];

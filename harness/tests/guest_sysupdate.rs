@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_images::host::{CommandExt as _, Tool};
+use loadgauge_host::{CommandExt as _, Tool};
 use loadgauge_images::signature::SigningKey;
 
 const SQUASHFS: &str = "flatcar_production_image_sysext.squashfs";

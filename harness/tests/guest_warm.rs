@@ -13,9 +13,9 @@ use loadgauge::machine::{
     AccelChoice, Acceleration, Decision, Firmware, FirmwareChoice, Foundry, Machine, MachinePlan,
     MachineSpec, Place, Start, StartChoice, Started, Supervisor, USER, Way, prove,
 };
+use loadgauge_host::Store;
 use loadgauge_ignition::Config;
 use loadgauge_images::Image;
-use loadgauge_images::host::Store;
 use tokio::sync::Mutex;
 
 /// Held by each test: one of them counts the processes and files of all.

@@ -22,6 +22,7 @@
 //!
 //! Sources: the specification (<https://coreos.github.io/ignition/configuration-v3_3/>) and Ignition's
 //! own validation (`config/v3_3/types` in `coreos/ignition`), with which the tests compare this crate.
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests unwrap at once"))]
 
 mod butane;
 mod config;

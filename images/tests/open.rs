@@ -8,7 +8,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 
 use camino::Utf8PathBuf;
-use loadgauge_images::host::Store;
+use loadgauge_host::Store;
 use loadgauge_images::image::{DiskFormat, Era, ImageError};
 use loadgauge_images::inspect::{Inspected, verify_usr};
 use loadgauge_images::{Architecture, Image};

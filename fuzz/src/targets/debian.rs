@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8Path;
 use globset::GlobSet;
-use loadgauge::sysext::debian::relation::{parse_alternatives, parse_relations, show};
-use loadgauge::sysext::debian::{Index, Version, unpack_package};
-use loadgauge::sysext::stage::Staged;
+use loadgauge_builder::debian::relation::{parse_alternatives, parse_relations, show};
+use loadgauge_builder::debian::{Index, Version, unpack_package};
+use loadgauge_builder::stage::Staged;
 
 use super::{seeds, text_of};
 

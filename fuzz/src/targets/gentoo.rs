@@ -2,13 +2,13 @@
 use std::collections::BTreeSet;
 use std::io::{Cursor, Read as _};
 
-use loadgauge::sysext::gentoo::atom::Atom;
-use loadgauge::sysext::gentoo::compression::Compression;
-use loadgauge::sysext::gentoo::dependency::{parse, reduce};
-use loadgauge::sysext::gentoo::index::Index;
-use loadgauge::sysext::gentoo::package::Package;
-use loadgauge::sysext::gentoo::version::{Version, split_name};
-use loadgauge::sysext::gentoo::{gpkg as container, xpak as segment};
+use loadgauge_builder::gentoo::atom::Atom;
+use loadgauge_builder::gentoo::compression::Compression;
+use loadgauge_builder::gentoo::dependency::{parse, reduce};
+use loadgauge_builder::gentoo::index::Index;
+use loadgauge_builder::gentoo::package::Package;
+use loadgauge_builder::gentoo::version::{Version, split_name};
+use loadgauge_builder::gentoo::{gpkg as container, xpak as segment};
 
 use super::{seeds, text_of};
 

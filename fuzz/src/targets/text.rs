@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8Path;
-use loadgauge::sysext::Recipe;
-use loadgauge::sysext::elf::Object;
-use loadgauge::sysext::lint::BaseTree;
+use loadgauge_builder::Recipe;
+use loadgauge_builder::elf::Object;
+use loadgauge_builder::lint::BaseTree;
 use loadgauge_images::{Architecture, OsRelease};
 
 use super::{seeds, text_of};

@@ -4,9 +4,9 @@ use std::fs;
 use std::io::{Cursor, Write as _};
 
 use camino::Utf8Path;
-use loadgauge::sysext::lint::BaseLinks;
-use loadgauge::sysext::{Format, Recipe, Target, build};
-use loadgauge_images::host::Store;
+use loadgauge_builder::lint::BaseLinks;
+use loadgauge_builder::{Format, Recipe, Target, build};
+use loadgauge_host::Store;
 use loadgauge_images::{Architecture, OsRelease};
 use sha2::{Digest as _, Sha256};
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use loadgauge::machine::{Emulator, Layout, Machine, MachinePlan, arguments, complete_config};
-use loadgauge_images::host::{CommandExt as _, Tool};
+use loadgauge_host::{CommandExt as _, Tool};
 use ssh_key::PrivateKey;
 
 use crate::Result;

@@ -16,9 +16,9 @@ use loadgauge::machine::{
     AccelChoice, Firmware, Foundry, Machine, MachinePlan, MachineSpec, Place, Start, StartChoice, Supervisor,
     USER, prove,
 };
+use loadgauge_host::Store;
 use loadgauge_ignition::Config;
 use loadgauge_images::Image;
-use loadgauge_images::host::Store;
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, PrivateKey};
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use camino::Utf8Path;
-use loadgauge_images::host::CommandExt as _;
+use loadgauge_host::CommandExt as _;
 
 use crate::Result;
 use crate::figures::{Figures, median, shown};

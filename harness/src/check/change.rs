@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
-use loadgauge_images::host::quote;
+use loadgauge_host::quote;
 
 use crate::guest::{Command, Guest};
 

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
-use loadgauge_images::host::quote;
+use loadgauge_host::quote;
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::MachineChoice;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
-use loadgauge_images::host::{CommandExt as _, Tool};
+use loadgauge_host::{CommandExt as _, Tool};
 
 use super::arguments::BuildArguments;
 use super::workshop::Workshop;
 use super::{Exit, Failure, output};
-use crate::sysext::describe::merge_sums;
-use crate::sysext::pack::Inner;
-use crate::sysext::signing::KeyPair;
-use crate::sysext::{self, Built, Format, Recipe, Target};
+use loadgauge_builder::describe::merge_sums;
+use loadgauge_builder::pack::Inner;
+use loadgauge_builder::signing::KeyPair;
+use loadgauge_builder::{Built, Format, Recipe, Target};
 
 /// The file of digests beside an extension.
 const SUMS: &str = "SHA256SUMS";
@@ -70,11 +70,15 @@ pub(super) fn build(arguments: &BuildArguments) -> Result<Exit, Failure> {
     let target = Target::of_image(&workshop.image);
     let progress = |text: &str| output::tell(&format!("{}: {text}", recipe.name()));
     if arguments.explain {
-        let explanation = sysext::explain_packages(&recipe, &target, &workshop.store, &progress)?;
+        let explanation = loadgauge_builder::explain_packages(&recipe, &target, &workshop.store, &progress)?;
         output::print(&explanation.to_string())?;
         return Ok(Exit::Passed);
     }
-    let make = if arguments.check_reproducible { sysext::check_reproducible } else { sysext::build };
+    let make = if arguments.check_reproducible {
+        loadgauge_builder::check_reproducible
+    } else {
+        loadgauge_builder::build
+    };
     let built = make(&recipe, &target, format, &workshop.store, &progress)?;
     explain(&built, arguments.check_reproducible);
     let path = match &arguments.output {

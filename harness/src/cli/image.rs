@@ -4,7 +4,7 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 
 use camino::Utf8Path;
-use loadgauge_images::host::Store;
+use loadgauge_host::Store;
 
 use super::workshop::made_releases;
 use super::{Exit, Failure, image_page, image_prune, output};

@@ -3,9 +3,9 @@ use std::sync::Mutex;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
-use loadgauge_images::host::Store;
-use loadgauge_images::standin::{self, BLUEPRINTS, Options};
+use loadgauge_host::Store;
 use loadgauge_images::{Image, Release};
+use loadgauge_standin::{BLUEPRINTS, Options};
 
 use super::workshop::{catalogue, remember_image, remember_release};
 use super::{Exit, Failure, output, vendor};
@@ -91,9 +91,9 @@ fn options(arguments: &ImageBuildArguments) -> Result<Vec<Options>, Failure> {
 fn one(options: &Options, catalogue: &Catalogue, store: &Store) -> Result<Image, Failure> {
     let release = options.blueprint.release;
     let tell = |text: &str| output::tell(&format!("{release}: {text}"));
-    let (base, directory) = standin::build_base(store, options, &tell)?;
+    let (base, directory) = loadgauge_standin::build_base(store, options, &tell)?;
     let extensions = vendor::extensions(options, &base, catalogue, store)?;
-    Ok(standin::build_image(store, options, (&base, &directory), &extensions, &tell)?)
+    Ok(loadgauge_standin::build_image(store, options, (&base, &directory), &extensions, &tell)?)
 }
 
 fn directory(image: &Image) -> Utf8PathBuf {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8PathBuf;
 use clap::Args;
+use loadgauge_host::Store;
 use loadgauge_images::Base;
-use loadgauge_images::host::Store;
 use loadgauge_images::inspect::{Inspected, verify_usr};
 use serde::Serialize;
 

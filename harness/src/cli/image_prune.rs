@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use loadgauge_images::host::{Bounds, Kept, Store};
+use loadgauge_host::{Bounds, Kept, Store};
 
 use super::start::size;
 use super::{Exit, Failure, image_page, output};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt::Write as _;
 
-use loadgauge_images::host::Store;
+use loadgauge_host::Store;
 use serde::Serialize;
 
 use super::arguments::{ListArguments, OutputFormat};

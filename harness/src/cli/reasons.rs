@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which exit status the errors of the stages lead to.
+use loadgauge_host::StoreError;
 use loadgauge_images::base::BaseError;
-use loadgauge_images::host::StoreError;
 use loadgauge_images::image::ImageError;
 use loadgauge_images::release_directory::ReleaseDirectoryError;
 use loadgauge_images::signature::SignatureError;
-use loadgauge_images::standin::StandinError;
+use loadgauge_standin::StandinError;
 
 use super::{Exit, Failure};
 use crate::machine::{AccelerationError, EmulatorError, FileError, SupervisorError};
@@ -13,8 +13,8 @@ use crate::report::ReportError;
 use crate::report::json_lines::ReadError;
 use crate::runner::{DirectoryError, KeptError, RegistryError};
 use crate::scenario::{CatalogueError, PlanError, SelectError};
-use crate::sysext::signing::SigningError;
-use crate::sysext::{BuildError, RecipeError};
+use loadgauge_builder::signing::SigningError;
+use loadgauge_builder::{BuildError, RecipeError};
 
 /// Errors that always lead to the same status and know a hint.
 macro_rules! reasons {

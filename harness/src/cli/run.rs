@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_images::host::Store;
+use loadgauge_host::Store;
 use tokio::runtime::Runtime;
 
 use super::arguments::RunArguments;

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
-use loadgauge_images::host::Store;
+use loadgauge_host::Store;
 
 use super::arguments::OutputFormat;
 use super::start::size;

@@ -4,8 +4,8 @@ use clap::Args;
 use crate::machine::{Acceleration, Decision, Foundry, StartChoice};
 use crate::runner::Limits;
 use crate::scenario::{Plan, Planned};
+use loadgauge_host::Store;
 use loadgauge_images::Image;
-use loadgauge_images::host::Store;
 
 /// How machines come to run, and what may be kept for it.
 #[derive(Debug, Clone, Args)]

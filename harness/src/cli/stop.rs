@@ -2,7 +2,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use loadgauge_images::host::Store;
+use loadgauge_host::Store;
 
 use super::{Exit, Failure, output};
 use crate::runner::Registry;

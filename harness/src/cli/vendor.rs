@@ -2,17 +2,17 @@
 use std::fs;
 
 use camino::Utf8Path;
+use loadgauge_host::{Entry, Store};
 use loadgauge_images::Base;
-use loadgauge_images::host::{Entry, Store};
 use loadgauge_images::image::Era;
-use loadgauge_images::standin::{Options, VendorExtension};
+use loadgauge_standin::{Options, VendorExtension};
 use sha2::{Digest as _, Sha256};
 
 use super::{Exit, Failure, output};
 use crate::scenario::Catalogue;
-use crate::sysext::pack::ErofsCompression;
-use crate::sysext::signing::KeyPair;
-use crate::sysext::{self, Built, Format, Recipe, Target};
+use loadgauge_builder::pack::ErofsCompression;
+use loadgauge_builder::signing::KeyPair;
+use loadgauge_builder::{Built, Format, Recipe, Target};
 
 /// What the vendor ships in an image of the era, in the order in which they depend on each other.
 fn recipes(era: Era) -> &'static [&'static str] {
@@ -60,7 +60,7 @@ fn vendors_own(mut recipe: Recipe, era: Era) -> Recipe {
 
 fn build(recipe: &Recipe, base: &Base, format: Format, store: &Store) -> Result<Built, Failure> {
     let progress = |text: &str| output::tell(&format!("{}: {text}", recipe.name()));
-    Ok(sysext::build(recipe, &Target::of_base(base), format, store, &progress)?)
+    Ok(loadgauge_builder::build(recipe, &Target::of_base(base), format, store, &progress)?)
 }
 
 /// All of them as disk images that are signed by one key, with the certificate `sysexts.crt` for it

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{Algorithm, Store, kept_digest};
 use loadgauge_ignition::delivery::INLINE_LIMIT;
-use loadgauge_images::host::{Algorithm, Store, kept_digest};
 use loadgauge_images::{Architecture, Image, Release};
 
 use super::arguments::{ImageChoice, Selection};

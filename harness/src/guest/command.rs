@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use loadgauge_images::host::quote;
+use loadgauge_host::quote;
 use serde::{Deserialize, Serialize};
 
 /// A command to be run by the guest's shell.

@@ -18,6 +18,6 @@ mod wire;
 pub use command::{Command, Exit, Output};
 pub use connection::Guest;
 pub use error::{GuestError, Partial, Phase, words};
-pub use loadgauge_images::host::quote;
+pub use loadgauge_host::quote;
 pub use shell::{Left, shell};
 pub use transcript::Transcript;

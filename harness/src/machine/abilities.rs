@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::process::Stdio;
 
 use camino::Utf8PathBuf;
-use loadgauge_images::host::{Entry, Store, StoreError};
+use loadgauge_host::{Entry, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};

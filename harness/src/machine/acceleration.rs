@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{Entry, Store, StoreError, Vacancy};
 use loadgauge_images::Architecture;
-use loadgauge_images::host::{Entry, Store, StoreError, Vacancy};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 

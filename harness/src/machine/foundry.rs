@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8Path;
+use loadgauge_host::Store;
 use loadgauge_images::Architecture;
-use loadgauge_images::host::Store;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 

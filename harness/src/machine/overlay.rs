@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8Path;
+use loadgauge_host::{CommandError, CommandExt as _, MissingTool, Tool};
 use loadgauge_images::Image;
-use loadgauge_images::host::{CommandError, CommandExt as _, MissingTool, Tool};
 use loadgauge_images::image::DiskFormat;
 
 /// The disk of a machine cannot be made.

@@ -2,8 +2,8 @@
 use std::time::UNIX_EPOCH;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{CommandError, CommandExt as _, MissingTool, Tool};
 use loadgauge_images::Architecture;
-use loadgauge_images::host::{CommandError, CommandExt as _, MissingTool, Tool};
 
 /// QEMU's system emulator for an architecture, as it is installed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use camino::Utf8PathBuf;
-use loadgauge_images::host::Store;
+use loadgauge_host::Store;
 use serde::Serialize;
 
 use super::directory::{FileError, at};

@@ -4,8 +4,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::CommandExt as _;
 use loadgauge_ignition::{Config, Conflict, mask_updates};
-use loadgauge_images::host::CommandExt as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;

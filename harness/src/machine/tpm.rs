@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
-use loadgauge_images::host::{MissingTool, Tool};
+use loadgauge_host::{MissingTool, Tool};
 use tokio::process::{Child, Command};
 
 use super::directory::{FileError, at};

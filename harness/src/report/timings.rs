@@ -45,7 +45,7 @@ impl Report for TimingsReport {
 mod tests {
     use std::time::Duration;
 
-    use loadgauge_images::host::Store;
+    use loadgauge_host::Store;
 
     use super::*;
     use crate::machine::Accelerator;

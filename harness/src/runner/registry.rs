@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_images::host::Store;
+use loadgauge_host::Store;
 use serde::{Deserialize, Serialize};
 
 use super::directory::plain_name;

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_images::host::Store;
+use loadgauge_host::Store;
 
 use crate::machine::Accelerator;
 

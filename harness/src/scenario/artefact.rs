@@ -7,7 +7,7 @@ use loadgauge_images::OsRelease;
 use serde::Serialize;
 
 use super::Source;
-use crate::sysext::{Extension, Format, releases};
+use loadgauge_builder::{Extension, Format, releases};
 
 /// An extension as it will come into the guest.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,6 +30,16 @@ pub struct Artefact {
     pub delivered: HowDelivered,
 }
 
+/// A built extension as Ignition delivers it.
+fn payload(extension: &Extension) -> Payload {
+    let path = extension.path.clone();
+    let kind = match extension.format {
+        Format::Directory => PayloadKind::Directory { path },
+        _ => PayloadKind::Image { path, size: extension.size, sha512: extension.sha512.clone() },
+    };
+    Payload { name: extension.name.clone(), kind }
+}
+
 /// An extension before it is settled how it is delivered.
 #[derive(Debug, Clone)]
 pub(super) struct Goods {
@@ -45,7 +55,7 @@ impl Goods {
     /// What the builder made.
     pub(super) fn built(extension: Extension) -> Self {
         Self {
-            payload: extension.payload(),
+            payload: payload(&extension),
             format: Some(extension.format),
             path: extension.path,
             size: extension.size,
@@ -117,7 +127,7 @@ fn release_of(path: &Utf8Path, name: &str) -> Option<OsRelease> {
 
 #[cfg(test)]
 mod tests {
-    use loadgauge_images::host::{CommandExt as _, Tool};
+    use loadgauge_host::{CommandExt as _, Tool};
 
     use super::*;
 

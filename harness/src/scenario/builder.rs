@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Store;
 use loadgauge_images::Image;
-use loadgauge_images::host::Store;
 
 use super::{BuildFailure, Order};
-use crate::sysext::{BuildError, Extension, Recipe, Target, build};
+use loadgauge_builder::{BuildError, Extension, Recipe, Target, build};
 
 /// A builder for an image that keeps what it built in a store; `progress` is told what is done.
 pub fn builder<'a>(

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use include_dir::{Dir, DirEntry, include_dir};
-use loadgauge_images::host::{Entry, Store, StoreError};
+use loadgauge_host::{Entry, Store, StoreError};
 use sha2::{Digest as _, Sha256};
 
 use super::{ParseError, Scenario, Surroundings, suggest};

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Requires, Step};
 use crate::check::Sweep;
 use crate::machine::MachineSpec;
-use crate::sysext::Format;
+use loadgauge_builder::Format;
 
 /// What to boot and what must hold: a scenario file that was read and found sound.
 #[derive(Debug, Clone)]

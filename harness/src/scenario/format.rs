@@ -14,7 +14,7 @@ use toml::de::{DeValue, ValueDeserializer};
 use super::problem::Problems;
 use super::{LinkRequest, UnitRequest, suggest};
 use crate::machine::{FirmwareChoice, Network};
-use crate::sysext::Format;
+use loadgauge_builder::Format;
 
 /// `requires = { .. }`
 #[derive(Debug, Deserialize)]

@@ -13,7 +13,7 @@ use super::{
     VersionRange, suggest,
 };
 use crate::check::Sweep;
-use crate::sysext::Format;
+use loadgauge_builder::Format;
 
 pub(super) fn requires(raw: RawRequires, problems: &mut Problems<'_>) -> Option<Requires> {
     Some(Requires {

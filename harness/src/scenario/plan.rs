@@ -15,8 +15,8 @@ use super::{
 use crate::machine::{
     Acceleration, Firmware, FirmwareChoice, FirmwareError, MachinePlan, MachineSpec, Station,
 };
-use crate::sysext::lint::{BaseTree, overlaps};
-use crate::sysext::{Extension, Format};
+use loadgauge_builder::lint::{BaseTree, overlaps};
+use loadgauge_builder::{Extension, Format};
 
 /// Everything that a run will do, before anything is booted.
 #[derive(Debug, Clone)]

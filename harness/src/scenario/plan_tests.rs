@@ -2,16 +2,16 @@
 use std::cell::RefCell;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::Store;
 use loadgauge_ignition::delivery::INLINE_LIMIT;
 use loadgauge_images::base::{Archive, Base};
-use loadgauge_images::host::Store;
 use loadgauge_images::image::{DiskFormat, Era};
 use loadgauge_images::{Architecture, Facts, Image, OsRelease};
 use sha2::{Digest as _, Sha512};
 
 use super::*;
 use crate::machine::{Acceleration, Accelerator, Decision, MachinePlan};
-use crate::sysext::{Extension, Format};
+use loadgauge_builder::{Extension, Format};
 
 fn image() -> Image {
     let os_release = "PRETTY_NAME=\"Flatcar 4593.2.5\"\nVERSION_ID=4593.2.5\nID=flatcar\n";

@@ -2,7 +2,7 @@
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_images::host::Store;
+use loadgauge_host::Store;
 
 use super::*;
 

@@ -3,7 +3,7 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::host::{CommandError, MissingTool, StoreError};
+use loadgauge_host::{CommandError, MissingTool, StoreError};
 
 /// A path leads to no image, or the image cannot be looked into.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,7 @@ impl ImageError {
             Self::Compressed(_) => Some("unpack it".to_owned()),
             Self::Backing { path, .. } => Some(format!(
                 "if you trust it, make one of it that builds on nothing: qemu-img convert -O qcow2 {} NEW",
-                crate::host::quote(path.as_str())
+                loadgauge_host::quote(path.as_str())
             )),
             Self::Store(_) => Some("set LOADGAUGE_CACHE to a directory that can be written".to_owned()),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {

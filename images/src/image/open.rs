@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{DiskFormat, Facts, ImageError};
 use crate::Base;
-use crate::host::Store;
 use crate::inspect::Inspected;
+use loadgauge_host::Store;
 
 /// A bootable Flatcar disk image and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,9 +7,9 @@ use super::file_system::{FileSystem, Tree, Wanted};
 use super::identity;
 use crate::OsRelease;
 use crate::base::{Archive, Base};
-use crate::digest::Inputs;
-use crate::host::{Entry, Store};
 use crate::image::{Facts, ImageError};
+use loadgauge_host::digest::Inputs;
+use loadgauge_host::{Entry, Store};
 
 /// The base by its name on a release server.
 pub(super) const NAME: &str = "flatcar_production_image_sysext.squashfs";

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::file_system::{failed, limited};
 use super::verity;
 use crate::Architecture;
-use crate::host::CommandExt as _;
 use crate::image::{ImageError, io};
+use loadgauge_host::CommandExt as _;
 
 /// The boot loaders that UEFI looks for, in small letters.
 const LOADERS: [(&str, Architecture); 2] =

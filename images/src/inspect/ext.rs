@@ -6,8 +6,8 @@ use std::fs;
 use camino::Utf8Path;
 
 use super::file_system::{Wanted, failed, limited};
-use crate::host::CommandExt as _;
 use crate::image::{ImageError, io};
+use loadgauge_host::CommandExt as _;
 
 /// What debugfs(8) says before each command of a file that it works through.
 const PROMPT: &str = "debugfs: ";

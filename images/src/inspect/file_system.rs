@@ -8,8 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::ext;
-use crate::host::{CommandExt as _, Tool};
 use crate::image::{ImageError, io};
+use loadgauge_host::{CommandExt as _, Tool};
 
 /// No file that is taken out of a file system is larger, in blocks of 512 bytes as a shell counts them:
 /// 2 GiB. A program that is fed foreign bytes has this many seconds.
@@ -124,7 +124,7 @@ pub(super) fn run(command: &mut Command, input: Stdio, image: &Utf8Path) -> Resu
     command.run_with(input).map(drop).map_err(failed(image))
 }
 
-pub(super) fn failed(image: &Utf8Path) -> impl FnOnce(crate::host::CommandError) -> ImageError + use<> {
+pub(super) fn failed(image: &Utf8Path) -> impl FnOnce(loadgauge_host::CommandError) -> ImageError + use<> {
     let what = image.file_name().unwrap_or("a file system").to_owned();
     move |source| ImageError::Command { what, source }
 }

@@ -2,9 +2,9 @@
 use camino::Utf8Path;
 
 use super::disk::Disk;
-use crate::digest::Inputs;
-use crate::host::{Algorithm, Store, kept_digest};
 use crate::image::{ImageError, io};
+use loadgauge_host::digest::Inputs;
+use loadgauge_host::{Algorithm, Store, kept_digest};
 
 /// The SHA-256 of a disk's file in hex; of a disk that builds on others, one over all of theirs.
 ///

@@ -9,8 +9,8 @@ use super::locate::{Located, locate};
 use super::read::inspect;
 use super::surroundings;
 use crate::Base;
-use crate::host::Store;
 use crate::image::ImageError;
+use loadgauge_host::Store;
 
 /// An image that was looked into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

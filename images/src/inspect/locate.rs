@@ -6,9 +6,9 @@ use bzip2::read::MultiBzDecoder;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::identity;
-use crate::digest::Inputs;
-use crate::host::{Entry, Store};
 use crate::image::{ImageError, io as failed};
+use loadgauge_host::digest::Inputs;
+use loadgauge_host::{Entry, Store};
 
 /// Disks by their names on a release server, the best first.
 const DISKS: [&str; 4] = [

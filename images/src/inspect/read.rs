@@ -12,10 +12,10 @@ use super::identity;
 use super::inspection::Inspection;
 use super::table::{Partition, SECTOR, Table};
 use super::verity::HashTree;
-use crate::digest::Inputs;
-use crate::host::{Entry, Store};
 use crate::image::{ImageError, io};
 use crate::{Architecture, OsRelease, Release};
+use loadgauge_host::digest::Inputs;
+use loadgauge_host::{Entry, Store};
 
 /// Counts up when more or something else is read from a disk.
 const FORMAT: &str = "2";

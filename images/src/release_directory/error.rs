@@ -3,8 +3,8 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::host::{CommandError, MissingTool};
 use crate::signature::{SignatureError, SigningError};
+use loadgauge_host::{CommandError, MissingTool};
 
 /// A release directory cannot be written or read.
 #[derive(Debug, thiserror::Error)]

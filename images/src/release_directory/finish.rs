@@ -9,9 +9,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::digests::Digests;
 use super::error::{ReleaseDirectoryError, io};
 use super::{TEST_KEY, lists};
-use crate::host::{CommandExt as _, Tool};
 use crate::release::Release;
 use crate::signature::SigningKey;
+use loadgauge_host::{CommandExt as _, Tool};
 
 /// What is listed in no file that a directory has when it is finished.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use camino::Utf8Path;
-use loadgauge_images::host::{Store, Tool};
+use loadgauge_host::{Store, Tool};
 
 use super::finding::Finding;
 use crate::machine::{Accelerator, MachineSpec, Supervisor};

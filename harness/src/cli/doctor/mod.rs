@@ -5,7 +5,7 @@ mod host;
 mod tools;
 
 use clap::Args;
-use loadgauge_images::host::Store;
+use loadgauge_host::Store;
 use serde::Serialize;
 
 use super::arguments::OutputFormat;

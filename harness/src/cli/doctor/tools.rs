@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_images::host::Tool;
+use loadgauge_host::Tool;
 
 use super::finding::Finding;
 

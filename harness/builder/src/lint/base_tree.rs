@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use sha2::{Digest as _, Sha256};
+
+use crate::member::merge_usr;
+
+/// What lies in a tree, by path relative to its root: a base, or an extension.
+///
+/// It is complete when it was read from a list of contents. Otherwise it knows of some links, and
+/// what it does not know of may be there all the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BaseTree {
+    nodes: BTreeMap<Utf8PathBuf, BaseNode>,
+    complete: bool,
+    digest: String,
+}
+
+/// What lies at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BaseNode {
+    /// a directory
+    Directory,
+    /// a file
+    File,
+    /// a link, with its target
+    Link(Utf8PathBuf),
+}
+
+impl BaseTree {
+    /// A tree of which nothing is known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads a list of contents, as Flatcar publishes one with each image and the builder writes one
+    /// with each extension: `find -printf '%M %2n %-7u %-7g %7s %TY-%Tm-%Td %TH:%TM ./%P -> %l\n'`.
+    /// Lines of another form are passed over.
+    pub fn parse(contents: &str) -> Self {
+        let mut nodes = BTreeMap::new();
+        for line in contents.lines() {
+            let Some((head, name)) = line.split_once(" ./") else { continue };
+            let node = match head.bytes().next() {
+                Some(b'd') => BaseNode::Directory,
+                Some(b'-') => BaseNode::File,
+                Some(b'l') => {
+                    let Some((path, target)) = name.split_once(" -> ") else { continue };
+                    nodes.insert(Utf8PathBuf::from(path), BaseNode::Link(target.into()));
+                    continue;
+                }
+                _ => continue,
+            };
+            nodes.insert(Utf8PathBuf::from(name), node);
+        }
+        let digest = hex::encode(Sha256::digest(contents.as_bytes()));
+        Self { complete: !nodes.is_empty(), nodes, digest }
+    }
+
+    /// What lies at a path, if it is known.
+    pub fn get(&self, path: &Utf8Path) -> Option<&BaseNode> {
+        self.nodes.get(path)
+    }
+
+    /// Whether a path that is not known is not there.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Everything that is not a directory.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&Utf8Path, &BaseNode)> {
+        let nodes = self.nodes.iter().filter(|(_, node)| **node != BaseNode::Directory);
+        nodes.map(|(path, node)| (path.as_path(), node))
+    }
+
+    /// Changes whenever what is known does.
+    pub(crate) fn key(&self) -> &str {
+        &self.digest
+    }
+
+    /// Whether there is something at a path, behind links of directories too. Of what is not known it
+    /// is said to be there.
+    pub(super) fn may_have(&self, path: &Utf8Path) -> bool {
+        !self.complete || self.resolves(&merge_usr(path), 0)
+    }
+
+    fn resolves(&self, path: &Utf8Path, depth: usize) -> bool {
+        if depth > 16 {
+            return true;
+        }
+        if self.nodes.contains_key(path) {
+            return true;
+        }
+        let mut links = path.ancestors().skip(1).filter_map(|parent| match self.nodes.get(parent) {
+            Some(BaseNode::Link(target)) => Some((parent, target)),
+            _ => None,
+        });
+        let Some((parent, target)) = links.next() else { return false };
+        let rest = path.strip_prefix(parent).unwrap_or(path);
+        let start = parent.parent().unwrap_or(Utf8Path::new(""));
+        let target = if target.is_absolute() { target.clone() } else { start.join(target) };
+        self.resolves(&normal(&target.join(rest)), depth + 1)
+    }
+}
+
+/// A path relative to the root, without `.` and `..`.
+fn normal(path: &Utf8Path) -> Utf8PathBuf {
+    let mut plain = Utf8PathBuf::new();
+    for part in path.as_str().split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+impl<const N: usize> From<[(Utf8PathBuf, Utf8PathBuf); N]> for BaseTree {
+    fn from(links: [(Utf8PathBuf, Utf8PathBuf); N]) -> Self {
+        let digest = hex::encode(Sha256::digest(format!("{links:?}").as_bytes()));
+        let nodes = links.into_iter().map(|(path, target)| (path, BaseNode::Link(target))).collect();
+        Self { nodes, complete: false, digest }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTENTS: &str = "\
+drwxr-xr-x 15 root    root       4096 2025-01-01 00:00 ./usr
+drwxr-xr-x  2 root    root       4096 2025-01-01 00:00 ./usr/bin
+-rwxr-xr-x  1 root    root         10 2025-01-01 00:00 ./usr/bin/odd ./name
+lrwxrwxrwx  1 root    root          3 2025-01-01 00:00 ./usr/sbin -> bin
+-rwxr-xr-x  1 root    root         10 2025-01-01 00:00 ./usr/bin/bash
+";
+
+    #[test]
+    fn a_list_of_contents_is_read() {
+        let tree = BaseTree::parse(CONTENTS);
+        assert_eq!(tree.get(Utf8Path::new("usr/bin/odd ./name")), Some(&BaseNode::File));
+        assert_eq!(tree.get(Utf8Path::new("usr/sbin")), Some(&BaseNode::Link("bin".into())));
+        assert!(tree.may_have(Utf8Path::new("usr/sbin/bash")) && tree.may_have(Utf8Path::new("bin/bash")));
+        assert!(!tree.may_have(Utf8Path::new("usr/sbin/zsh")));
+        assert!(BaseTree::new().may_have(Utf8Path::new("usr/bin/zsh")), "nothing is known");
+    }
+}

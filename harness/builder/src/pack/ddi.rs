@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A discoverable disk image: a GPT with the file system, its dm-verity hash tree, and a signature
+//! of the tree's root. See the discoverable partitions specification of the UAPI group, and
+//! systemd-repart(8), whose `--make-ddi=sysext` lays an extension out in the same way.
+use std::fs::{self, File};
+use std::io::{self, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
+
+use camino::Utf8Path;
+use loadgauge_images::Architecture;
+use uuid::{Uuid, uuid};
+
+use super::gpt::{self, Partition, SECTOR};
+use super::verity::{self, BLOCK, HashTree, Parameters};
+use super::{Identity, PackError};
+use crate::signing::KeyPair;
+
+/// Where the first partition starts, in bytes.
+const START: u64 = 1 << 20;
+/// Room for a signature, as systemd-repart leaves it.
+const SIGNATURE_SIZE: usize = 16 << 10;
+
+/// Type GUIDs and names of the three partitions.
+struct Kinds {
+    root: (Uuid, &'static str),
+    verity: (Uuid, &'static str),
+    signature: (Uuid, &'static str),
+}
+
+const AMD64: Kinds = Kinds {
+    root: (uuid!("4f68bce3-e8cd-4db1-96e7-fbcaf984b709"), "root-x86-64"),
+    verity: (uuid!("2c7357ed-ebd2-46d9-aec1-23d437ec2bf5"), "root-x86-64-verity"),
+    signature: (uuid!("41092b05-9fc8-4523-994f-2def0408b176"), "root-x86-64-verity-sig"),
+};
+const ARM64: Kinds = Kinds {
+    root: (uuid!("b921b045-1df0-41c3-af44-4c6f280d3fae"), "root-arm64"),
+    verity: (uuid!("df3300ce-d69f-4c92-978c-9bfb0f38d820"), "root-arm64-verity"),
+    signature: (uuid!("6db69de6-29f4-4758-a7a5-962190f00ce3"), "root-arm64-verity-sig"),
+};
+
+/// Lays a file system that is packed already into an image around it. Without a key pair there is
+/// no signature partition.
+///
+/// The identifiers of the first two partitions are the two halves of the root hash, from which
+/// systemd finds the one to the other.
+pub(super) fn pack(
+    filesystem: &Utf8Path,
+    architecture: Architecture,
+    signer: Option<&KeyPair>,
+    identity: &Identity,
+    output: &Utf8Path,
+) -> Result<(), PackError> {
+    let read = || PackError::io("read", filesystem);
+    let source = File::options().read(true).write(true).open(filesystem).map_err(read())?;
+    let size = source.metadata().map_err(read())?.len().next_multiple_of(BLOCK as u64);
+    source.set_len(size).map_err(PackError::io("write", filesystem))?;
+    let parameters = Parameters { salt: identity.digest("verity salt"), uuid: identity.uuid("verity") };
+    let tree = verity::hash_tree(&source, 0, size / BLOCK as u64, &parameters).map_err(read())?;
+    let signature = signer.map(|signer| signature(signer, &tree)).transpose()?;
+    write(source, size, &tree, signature.as_deref(), kinds(architecture), identity, output)
+        .map_err(PackError::io("write", output))?;
+    fs::remove_file(filesystem).map_err(PackError::io("remove", filesystem))
+}
+
+/// Changes one byte of the file system, in the block that a mount reads first. What it is a file
+/// system of can still be told.
+pub(super) fn damage(image: &Utf8Path) -> Result<(), PackError> {
+    let flip = || {
+        let file = File::options().read(true).write(true).open(image)?;
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, START + SECTOR)?;
+        file.write_all_at(&[byte[0] ^ 0xff], START + SECTOR)
+    };
+    flip().map_err(PackError::io("write", image))
+}
+
+fn kinds(architecture: Architecture) -> &'static Kinds {
+    match architecture {
+        Architecture::Amd64 => &AMD64,
+        Architecture::Arm64 => &ARM64,
+    }
+}
+
+fn write(
+    mut source: File,
+    size: u64,
+    tree: &HashTree,
+    signature: Option<&[u8]>,
+    kinds: &Kinds,
+    identity: &Identity,
+    output: &Utf8Path,
+) -> io::Result<()> {
+    let (left, right) = tree.root.split_at(16);
+    let half = |bytes| Uuid::from_slice(bytes).map_err(io::Error::other);
+    let mut layout = Layout { next: START / SECTOR, partitions: Vec::new() };
+    let root = layout.add(kinds.root, half(left)?, size);
+    let hashes = layout.add(kinds.verity, half(right)?, tree.area.len() as u64);
+    let mut file = File::create_new(output)?;
+    file.seek(SeekFrom::Start(root))?;
+    source.rewind()?;
+    io::copy(&mut source, &mut file)?;
+    file.write_all_at(&tree.area, hashes)?;
+    if let Some(bytes) = signature {
+        let place = layout.add(kinds.signature, identity.uuid("verity signature"), bytes.len() as u64);
+        file.write_all_at(bytes, place)?;
+    }
+    let sectors = (layout.next + gpt::TAIL).next_multiple_of(BLOCK as u64 / SECTOR);
+    let (head, tail) = gpt::table(identity.uuid("disk"), sectors, &layout.partitions);
+    file.set_len(sectors * SECTOR)?;
+    file.write_all_at(&head, 0)?;
+    file.write_all_at(&tail, (sectors - gpt::TAIL) * SECTOR)
+}
+
+/// Partitions one after the other.
+struct Layout {
+    next: u64,
+    partitions: Vec<Partition>,
+}
+
+impl Layout {
+    /// Adds one of so many bytes, a multiple of the sector, and says where it starts in bytes.
+    fn add(&mut self, (kind, label): (Uuid, &'static str), identifier: Uuid, size: u64) -> u64 {
+        let (first, sectors) = (self.next, size / SECTOR);
+        self.partitions.push(Partition { kind, identifier, label, first, sectors });
+        self.next += sectors;
+        first * SECTOR
+    }
+}
+
+/// The contents of the signature partition: JSON, filled up with zeros. See "Verity Signature
+/// Partition" in the discoverable partitions specification.
+fn signature(signer: &KeyPair, tree: &HashTree) -> Result<Vec<u8>, PackError> {
+    use base64::Engine as _;
+    let root = hex::encode(tree.root);
+    let der = signer.sign(root.as_bytes())?;
+    let json = serde_json::json!({
+        "rootHash": root,
+        "certificateFingerprint": signer.fingerprint()?,
+        "signature": base64::engine::general_purpose::STANDARD.encode(der),
+    });
+    let mut bytes = json.to_string().into_bytes();
+    if bytes.len() >= SIGNATURE_SIZE {
+        return Err(PackError::SignatureSize(bytes.len()));
+    }
+    bytes.resize(SIGNATURE_SIZE, 0);
+    Ok(bytes)
+}

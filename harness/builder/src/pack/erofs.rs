@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use camino::Utf8Path;
+use loadgauge_host::{CommandExt as _, Tool};
+
+use super::help::said;
+use super::options::ErofsCompression;
+use super::{Identity, PackError};
+use crate::stage::Staged;
+
+/// With the options of Flatcar's SDK, but at a level that takes seconds unless another is asked
+/// for. Kernels from 6.1 read it (`fragments`); Flatcar's have erofs from release 4284.
+pub(super) fn pack(
+    staged: &Staged,
+    (compression, level): (ErofsCompression, Option<u32>),
+    identity: &Identity,
+    output: &Utf8Path,
+) -> Result<(), PackError> {
+    let mut command = Tool::find("mkfs.erofs")?.command();
+    command.env_remove("SOURCE_DATE_EPOCH");
+    command.args(arguments(compression, level));
+    command.args(["--all-root", "-x-1", "--quiet"]);
+    command.arg(format!("-T{}", identity.epoch)).arg(format!("-U{}", identity.uuid("erofs")));
+    command.arg(output).arg(staged.root()).run()?;
+    Ok(())
+}
+
+fn arguments(compression: ErofsCompression, level: Option<u32>) -> Vec<String> {
+    let level = level.unwrap_or(3);
+    let (how, cluster) = match compression {
+        ErofsCompression::Lz4hc => (format!("-zlz4hc,{level}"), "-C65536"),
+        ErofsCompression::Lz4 => ("-zlz4".to_owned(), "-C65536"),
+        ErofsCompression::Zstd => (format!("-zzstd,level={level}"), "-C524288"),
+        ErofsCompression::None => return Vec::new(),
+    };
+    vec![how, cluster.to_owned(), "-Efragments,ztailpacking".to_owned()]
+}
+
+/// Refuses a compression that the host's mkfs.erofs was built without.
+pub(super) fn check(compression: ErofsCompression) -> Result<(), PackError> {
+    if compression == ErofsCompression::None {
+        return Ok(());
+    }
+    let text = said("mkfs.erofs", "--help")?;
+    if offers(&text, &compression.to_string()) {
+        return Ok(());
+    }
+    Err(PackError::Compression { format: "erofs", compression: compression.to_string() })
+}
+
+/// Whether the help of mkfs.erofs lists a compression: of old in one line after `Available compressors
+/// are:`, from erofs-utils 1.8 each at the start of a line below `supported compressors and their option
+/// ranges are:`, up to the next option.
+fn offers(help: &str, name: &str) -> bool {
+    let mut lines = help.lines().skip_while(|line| !(line.contains("compressors") && line.contains("are:")));
+    let Some(first) = lines.next() else { return false };
+    let listed = first.split_once("are:").map_or("", |(_, listed)| listed);
+    let mut own = lines.map(str::trim_start).take_while(|line| !line.starts_with('-'));
+    listed.split(',').any(|word| word.trim() == name) || own.any(|line| line.trim_end() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of erofs-utils 1.5, the end of its help.
+    const OLD: &str = " --quiet               quiet execution (do not write anything to standard output.)
+
+Available compressors are: lz4hc, lz4
+";
+    /// Of erofs-utils 1.8.6, from the middle of its help.
+    const NEW: &str = " -x#                   set xattr tolerance to # (< 0, disable xattrs; default 2)
+ -zX[,level=Y]         X=compressor (Y=compression level, Z=dictionary size, optional)
+    [,dictsize=Z]      alternative compressors can be separated by colons(:)
+    [:...]             supported compressors and their option ranges are:
+                         lz4
+                         lz4hc
+                           [,level=<0-12>]\t\t(default=9)
+                         lzma
+                           [,level=<0-9,100-109>]\t0-9=normal, 100-109=extreme (default=6)
+                         zstd
+                           [,level=<0-22>]\t\t(default=3)
+ -C#                   specify the size of compress physical cluster in bytes
+    deflate
+";
+
+    #[test]
+    fn what_mkfs_erofs_can_do_is_read_from_its_help() {
+        assert!(offers(OLD, "lz4") && offers(OLD, "lz4hc") && !offers(OLD, "zstd"));
+        assert!(offers(NEW, "lz4") && offers(NEW, "lz4hc") && offers(NEW, "zstd") && offers(NEW, "lzma"));
+        assert!(!offers(NEW, "deflate"), "another option's");
+        assert!(!offers("usage: mkfs.erofs", "lz4"));
+    }
+}

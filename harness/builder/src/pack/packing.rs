@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use camino::Utf8Path;
+use loadgauge_images::Architecture;
+
+use super::help::said;
+use super::options::{Packing, SquashfsCompression};
+use super::{Identity, PackError, btrfs, ddi, directory, erofs, ext4, squashfs};
+use crate::Format;
+use crate::stage::Staged;
+
+/// Packs a settled tree into a new file, or a new directory. It is the last thing done with a
+/// stage: a directory takes its bytes away. `architecture` is the one that a DDI is for.
+///
+/// # Errors
+/// See [`PackError`].
+pub fn pack(
+    staged: &Staged,
+    format: Format,
+    packing: &Packing,
+    architecture: Architecture,
+    identity: &Identity,
+    output: &Utf8Path,
+) -> Result<(), PackError> {
+    match format {
+        Format::Directory => directory::pack(staged, output),
+        Format::Squashfs => squashfs::pack(staged, packing.squashfs(), identity, output),
+        Format::Erofs => erofs::pack(staged, packing.erofs(), identity, output),
+        Format::Ext4 => ext4::pack(staged, identity, output),
+        Format::Btrfs => btrfs::pack(staged, identity, output),
+        Format::Ddi => {
+            let filesystem = output.with_extension("filesystem");
+            pack(staged, packing.inner().into(), packing, architecture, identity, &filesystem)?;
+            ddi::pack(&filesystem, architecture, packing.signer.as_ref(), identity, output)?;
+            if packing.damaged { ddi::damage(output) } else { Ok(()) }
+        }
+    }
+}
+
+/// Packs a package database as Flatcar's SDK does: squashfs, zstd at its highest level.
+///
+/// # Errors
+/// See [`PackError`].
+pub(crate) fn pack_database(
+    staged: &Staged,
+    identity: &Identity,
+    output: &Utf8Path,
+) -> Result<(), PackError> {
+    squashfs::pack(staged, (SquashfsCompression::Zstd, Some(22)), identity, output)
+}
+
+/// The program that packs a format, with its version.
+///
+/// # Errors
+/// The host lacks it, it does not run, or it cannot compress as `packing` says.
+pub fn packer(format: Format, packing: &Packing) -> Result<String, PackError> {
+    let (name, argument) = match format {
+        Format::Directory => return Ok("none".to_owned()),
+        Format::Squashfs => ("mksquashfs", "-version"),
+        Format::Erofs => ("mkfs.erofs", "-V"),
+        Format::Ext4 => ("mke2fs", "-V"),
+        Format::Btrfs => ("mkfs.btrfs", "--version"),
+        Format::Ddi => return packer(packing.inner().into(), packing),
+    };
+    if format == Format::Erofs {
+        erofs::check(packing.erofs().0)?;
+    }
+    let text = said(name, argument)?;
+    let says_version = |line: &&str| {
+        line.split('.').any(|part| part.ends_with(|c: char| c.is_ascii_digit())) && line.contains(name)
+    };
+    text.lines()
+        .find(says_version)
+        .map(|line| line.trim().to_owned())
+        .ok_or_else(|| PackError::NoVersion { command: format!("{name} {argument}") })
+}

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Extensions from Debian packages: packages that the real dpkg-deb made, in an archive of the
+//! test's own, signed with a key of its own.
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+use std::sync::Mutex;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_builder::{BuildError, Built, Format, Recipe, Target, build, explain_packages};
+use loadgauge_host::{CommandExt as _, Store, Tool};
+use loadgauge_images::base::Archive;
+use loadgauge_images::{Architecture, Base, OsRelease};
+use sha2::{Digest as _, Sha256};
+
+/// A directory with an archive, a base whose packages come from it, and a cache.
+struct Place {
+    directory: tempfile::TempDir,
+    base: Base,
+    told: Mutex<Vec<String>>,
+}
+
+/// A package of the archive: its control fields, and its files.
+type Package<'a> = (&'a str, &'a [(&'a str, &'a str)]);
+
+const PACKAGES: [Package<'static>; 4] = [
+    (
+        "Package: engine\nVersion: 2:1.0-1\nDepends: runtime (>= 1.5), libbase",
+        &[
+            ("usr/sbin/engine", "engine"),
+            ("etc/default/engine", "x"),
+            ("usr/share/doc/engine/copyright", "x"),
+        ],
+    ),
+    ("Package: runtime\nVersion: 1.7-3\nDepends: libbase\nRecommends: extras", &[("bin/runtime", "runtime")]),
+    ("Package: extras\nVersion: 1", &[("usr/bin/extras", "extras")]),
+    ("Package: eager\nVersion: 1\nConflicts: libbase", &[("usr/bin/eager", "eager")]),
+];
+
+const STATUS: &str = "Package: libbase\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\
+                      Maintainer: nobody\nDescription: a library of the base\n";
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Utf8Path::from_path(directory.path()).expect("UTF-8").to_owned();
+        fs::write(root.join("status"), STATUS).expect("written");
+        make_archive(&root);
+        let base = Base {
+            digest: "of the base".to_owned(),
+            os_release: OsRelease::parse("ID=flatcar\nVERSION_ID=1.0.0\n").expect("valid"),
+            architecture: Architecture::Amd64,
+            dpkg_status: root.join("status"),
+            archive: Archive {
+                mirror: format!("file:{root}/archive"),
+                suite: "test".to_owned(),
+                components: vec!["main".to_owned()],
+                keyring: root.join("key.gpg"),
+            },
+        };
+        Self { directory, base, told: Mutex::default() }
+    }
+
+    fn path(&self, name: &str) -> Utf8PathBuf {
+        Utf8Path::from_path(self.directory.path()).expect("UTF-8").join(name)
+    }
+
+    fn recipe(&self, name: &str, text: &str) -> Recipe {
+        let path = self.path(&format!("{name}.toml"));
+        fs::write(&path, format!("name = \"{name}\"\n{text}")).expect("written");
+        Recipe::load(&path).expect("a recipe")
+    }
+
+    fn build(&self, recipe: &Recipe) -> Result<Built, BuildError> {
+        let tell = |what: &str| self.told.lock().expect("whole").push(what.to_owned());
+        let store = Store::at(self.path("cache"));
+        build(recipe, &Target::of_base(&self.base), Format::Directory, &store, &tell)
+    }
+}
+
+fn run(command: &mut Command) -> Vec<u8> {
+    command.run().unwrap_or_else(|error| panic!("{error}")).stdout
+}
+
+/// Packages, their list, and a Release file that is signed.
+fn make_archive(root: &Utf8Path) {
+    let pool = root.join("archive/pool");
+    let lists = root.join("archive/dists/test/main/binary-amd64");
+    fs::create_dir_all(&pool).expect("made");
+    fs::create_dir_all(&lists).expect("made");
+    let mut index = String::new();
+    for (control, files) in PACKAGES {
+        let tree = root.join("tree");
+        fs::create_dir_all(tree.join("DEBIAN")).expect("made");
+        let fields =
+            format!("{control}\nArchitecture: amd64\nMaintainer: nobody <n@example.org>\nDescription: x\n");
+        fs::write(tree.join("DEBIAN/control"), &fields).expect("written");
+        for (path, text) in files {
+            let path = tree.join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            fs::write(path, text).expect("written");
+        }
+        let name = control.split(['\n', ' ']).nth(1).expect("a name");
+        let file = pool.join(format!("{name}.deb"));
+        run(Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).arg(&tree).arg(&file));
+        let bytes = fs::read(&file).expect("read");
+        let digest = hex::encode(Sha256::digest(&bytes));
+        let size = bytes.len();
+        writeln!(index, "{fields}Filename: pool/{name}.deb\nSize: {size}\nSHA256: {digest}\n")
+            .expect("written");
+        fs::remove_dir_all(&tree).expect("removed");
+    }
+    fs::write(lists.join("Packages"), &index).expect("written");
+    let digest = hex::encode(Sha256::digest(&index));
+    let size = index.len();
+    let release = format!(
+        "Suite: test\nCodename: test\nArchitectures: amd64\nComponents: main\nDate: Thu, 01 Jan 2026 00:00:00 UTC\n\
+         SHA256:\n {digest} {size} main/binary-amd64/Packages\n"
+    );
+    fs::write(root.join("Release"), release).expect("written");
+    sign(root, &root.join("archive/dists/test/InRelease"), "key.gpg");
+}
+
+/// GnuPG with a home of its own, in which a new key is made whose public half goes to `keyring`.
+fn new_key(home: &tempfile::TempDir, keyring: &Utf8Path) -> impl (Fn() -> Command) + use<> {
+    let home = home.path().to_owned();
+    let gpg = move || {
+        let mut command = Command::new("gpg");
+        command.args(["--batch", "--quiet", "--yes", "--pinentry-mode=loopback", "--passphrase="]);
+        command.arg("--homedir").arg(&home);
+        command
+    };
+    run(gpg().args(["--quick-generate-key", "test <t@example.org>", "ed25519", "sign", "never"]));
+    fs::write(keyring, run(gpg().arg("--export"))).expect("written");
+    gpg
+}
+
+/// Signs the Release file with a new key, whose public half it exports.
+fn sign(root: &Utf8Path, output: &Utf8Path, keyring: &str) {
+    let home = tempfile::tempdir_in("/tmp").expect("a directory");
+    let gpg = new_key(&home, &root.join(keyring));
+    run(gpg().args(["--clearsign", "--output"]).arg(output).arg(root.join("Release")));
+    run(Command::new("gpgconf").arg("--homedir").arg(home.path()).args(["--kill", "all"]));
+}
+
+fn files(built: &Built) -> Vec<String> {
+    let root = &built.extension.path;
+    walkdir::WalkDir::new(root)
+        .sort_by_file_name()
+        .into_iter()
+        .map(|entry| entry.expect("read"))
+        .filter(|entry| entry.file_type().is_file())
+        .map(|entry| entry.path().strip_prefix(root).expect("inside").display().to_string())
+        .collect()
+}
+
+fn names(built: &Built) -> Vec<&str> {
+    built.packages.iter().map(|package| package.name.as_str()).collect()
+}
+
+/// The error with its causes, without what differs from run to run.
+fn complaint(place: &Place, error: &BuildError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        write!(text, "\nbecause: {error}").expect("written");
+        cause = error.source();
+    }
+    write!(text, "\nhint: {}", error.hint().unwrap_or_default()).expect("written");
+    text.replace(place.path("").as_str(), "PLACE/")
+}
+
+const ENGINE: &str = "[[debian]]\npackages = [\"engine\"]\nexclude = [\"/usr/share/doc/**\"]\n";
+
+#[test]
+fn an_extension_holds_what_the_base_lacks_and_nothing_else() {
+    let place = Place::new();
+    let recipe =
+        place.recipe("engine", &format!("{ENGINE}[finish]\nmove = {{ \"/usr/sbin\" = \"/usr/bin\" }}\n"));
+    let built = place.build(&recipe).expect("built");
+    assert_eq!(names(&built), ["engine", "runtime"]);
+    let expected =
+        ["usr/bin/engine", "usr/bin/runtime", "usr/lib/extension-release.d/extension-release.engine"];
+    assert_eq!(files(&built), expected);
+    assert_eq!(built.dropped, ["etc/default/engine"]);
+    let list = built.extension.path.with_file_name("engine_packages.txt");
+    let list = fs::read_to_string(list).expect("read");
+    assert!(list.starts_with("engine-2:1.0-1::") && list.lines().count() == 2, "{list}");
+    let database = built.extension.path.with_file_name("engine_pkginfo.raw");
+    let status = Tool::find("unsquashfs")
+        .expect("a tool of the host")
+        .command()
+        .args(["-cat", database.as_str(), "var/lib/dpkg/status"])
+        .run()
+        .expect("it holds the file");
+    let status = String::from_utf8(status.stdout).expect("UTF-8");
+    assert_eq!(status.matches("\nStatus: install ok installed\n").count(), 2, "{status}");
+    assert!(status.starts_with("Package: engine\n"), "{status}");
+}
+
+#[test]
+fn what_was_built_once_needs_no_archive() {
+    let place = Place::new();
+    let recipe = place.recipe("engine", ENGINE);
+    place.build(&recipe).expect("built");
+    fs::remove_dir_all(place.path("archive")).expect("removed");
+    assert!(place.build(&recipe).expect("found").cached);
+    let renamed = place.build(&recipe.with_name("other")).expect("built from kept packages");
+    assert!(!renamed.cached && names(&renamed) == ["engine", "runtime"]);
+}
+
+#[test]
+fn each_package_has_its_reason() {
+    let place = Place::new();
+    let recipe = place.recipe("engine", ENGINE);
+    let store = Store::at(place.path("cache"));
+    let explanation =
+        explain_packages(&recipe, &Target::of_base(&place.base), &store, &|_| {}).expect("found");
+    assert_eq!(
+        explanation.to_string(),
+        "in the extension:\n  engine 2:1.0-1\n    the recipe asks for `engine`\n  runtime 1.7-3\n    \
+         engine needs `runtime (>= 1.5)`\nthere already:\n  libbase 1\n    runtime needs `libbase`\n    \
+         engine needs `libbase`\n"
+    );
+}
+
+#[test]
+fn packages_of_the_recipes_it_builds_beyond_count_as_present() {
+    let place = Place::new();
+    place.recipe("runtime", "[[debian]]\npackages = [\"runtime\"]\n");
+    let recipe = place.recipe("engine", &format!("beyond = [\"runtime\"]\n{ENGINE}"));
+    assert_eq!(names(&place.build(&recipe).expect("built")), ["engine"]);
+}
+
+#[test]
+fn recommended_packages_come_when_they_are_asked_for() {
+    let place = Place::new();
+    let recipe = place.recipe("runtime", "[[debian]]\npackages = [\"runtime\"]\nrecommends = true\n");
+    assert_eq!(names(&place.build(&recipe).expect("built")), ["extras", "runtime"]);
+}
+
+#[test]
+fn what_cannot_be_had_is_told() {
+    let place = Place::new();
+    let refuse = |name: &str, text: &str| {
+        let error = place.build(&place.recipe(name, text)).expect_err(text);
+        assert!(!error.is_host());
+        complaint(&place, &error)
+    };
+    let unknown = refuse("unknown", "[[debian]]\npackages = [\"nowhere\"]\n");
+    assert!(
+        unknown.contains("the archive has no package `nowhere`") && unknown.contains("packages.debian.org"),
+        "{unknown}"
+    );
+    let conflict = refuse("conflict", "[[debian]]\npackages = [\"eager\"]\n");
+    assert!(
+        conflict.contains("eager 1 does not go with libbase 1 of the base: it declares `libbase`")
+            && conflict.contains("hint: an extension can add to the base"),
+        "{conflict}"
+    );
+    place.recipe("left", "beyond = [\"right\"]\n[[debian]]\npackages = [\"runtime\"]\n");
+    let circle = refuse("right", "beyond = [\"left\"]\n[[debian]]\npackages = [\"engine\"]\n");
+    assert!(circle.starts_with("PLACE/left.toml:2:11: `right` builds beyond `left` in turn"), "{circle}");
+    let missing = refuse("lonely", "beyond = [\"nobody\"]\n[[debian]]\npackages = [\"engine\"]\n");
+    assert!(missing.starts_with("PLACE/lonely.toml:2:11: there is no recipe `nobody`"), "{missing}");
+}
+
+#[test]
+fn a_package_that_was_changed_after_signing_is_refused() {
+    let place = Place::new();
+    let deb = place.path("archive/pool/extras.deb");
+    let mut bytes = fs::read(&deb).expect("read");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    fs::write(&deb, bytes).expect("written");
+    let error =
+        place.build(&place.recipe("extras", "[[debian]]\npackages = [\"extras\"]\n")).expect_err("refused");
+    assert!(complaint(&place, &error).contains("has the SHA-256"), "{}", complaint(&place, &error));
+}
+
+/// The archive with another Release file, signed by a new key that the base trusts.
+fn republish(place: &Place, change: impl Fn(&str) -> String) {
+    let root = place.path("");
+    let release = change(&fs::read_to_string(root.join("Release")).expect("read"));
+    fs::write(root.join("Release"), release).expect("written");
+    sign(&root, &place.path("archive/dists/test/InRelease"), "key.gpg");
+}
+
+#[test]
+fn a_compressed_index_under_its_digest_and_a_signature_of_its_own_will_do() {
+    let place = Place::new();
+    let suite = place.path("archive/dists/test");
+    let index = suite.join("main/binary-amd64/Packages");
+    let packed = liblzma::encode_all(&fs::read(&index).expect("read")[..], 1).expect("compressed");
+    fs::remove_file(&index).expect("removed");
+    let digest = hex::encode(Sha256::digest(&packed));
+    let by_hash = suite.join("main/binary-amd64/by-hash/SHA256");
+    fs::create_dir_all(&by_hash).expect("made");
+    fs::write(by_hash.join(&digest), &packed).expect("written");
+    republish(&place, |release| {
+        format!("Acquire-By-Hash: yes\n{release} {digest} {} main/binary-amd64/Packages.xz\n", packed.len())
+    });
+    let recipe = place.recipe("engine", ENGINE);
+    assert_eq!(names(&place.build(&recipe).expect("built")), ["engine", "runtime"]);
+    // And without InRelease, which older archives do not have.
+    let home = tempfile::tempdir_in("/tmp").expect("a directory");
+    let gpg = new_key(&home, &place.path("key.gpg"));
+    fs::copy(place.path("Release"), suite.join("Release")).expect("copied");
+    run(gpg()
+        .args(["--detach-sign", "--armor", "--output"])
+        .arg(suite.join("Release.gpg"))
+        .arg(suite.join("Release")));
+    run(Command::new("gpgconf").arg("--homedir").arg(home.path()).args(["--kill", "all"]));
+    fs::remove_file(suite.join("InRelease")).expect("removed");
+    fs::remove_dir_all(place.path("cache")).expect("removed");
+    assert_eq!(names(&place.build(&recipe).expect("built")), ["engine", "runtime"]);
+    fs::write(suite.join("Release"), "Suite: test\n").expect("written");
+    fs::remove_dir_all(place.path("cache")).expect("removed");
+    let error = place.build(&recipe).expect_err("changed after it was signed");
+    assert!(complaint(&place, &error).contains("it was changed"), "{}", complaint(&place, &error));
+}
+
+#[test]
+fn lists_that_are_not_those_that_were_signed_are_refused() {
+    let refused = |change: &dyn Fn(&Place)| {
+        let place = Place::new();
+        change(&place);
+        let error = place.build(&place.recipe("engine", ENGINE)).expect_err("refused");
+        assert!(error.is_host(), "{error}");
+        complaint(&place, &error)
+    };
+    let index = refused(&|place| {
+        let index = place.path("archive/dists/test/main/binary-amd64/Packages");
+        let text = fs::read_to_string(&index).expect("read").replace("1.7-3", "9.7-3");
+        fs::write(index, text).expect("written");
+    });
+    assert!(
+        index.contains("cannot fetch `main/binary-amd64/Packages`") && index.contains("SHA-256"),
+        "{index}"
+    );
+    let suite = refused(&|place| republish(place, |release| release.replace(": test\n", ": other\n")));
+    assert!(suite.contains("says that it is `other`"), "{suite}");
+    let component = refused(&|place| republish(place, |release| release.replace("main/", "contrib/")));
+    assert!(component.contains("no packages in `main` for amd64"), "{component}");
+    let gone = refused(&|place| fs::remove_file(place.path("archive/pool/engine.deb")).expect("removed"));
+    assert!(gone.contains("cannot fetch engine 2:1.0-1") && gone.contains("`apt-lists`"), "{gone}");
+    let unsigned = refused(&|place| {
+        fs::copy(place.path("Release"), place.path("archive/dists/test/InRelease")).expect("copied");
+    });
+    assert!(unsigned.contains("cannot trust"), "{unsigned}");
+}
+
+#[test]
+fn an_archive_that_another_key_signed_is_refused() {
+    let place = Place::new();
+    let root = place.path("");
+    sign(&root, &place.path("archive/dists/test/InRelease"), "another.gpg");
+    let error = place.build(&place.recipe("engine", ENGINE)).expect_err("refused");
+    assert!(
+        complaint(&place, &error).contains("hint: the keyring does not hold the archive's key"),
+        "{}",
+        complaint(&place, &error)
+    );
+    assert!(error.is_host());
+}

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which packages are added: ours against `emerge --usepkgonly --pretend`, over generated binhosts
+//! and bases.
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::sync::Arc;
+
+use camino::Utf8Path;
+use loadgauge_builder::gentoo::atom::Atom;
+use loadgauge_builder::gentoo::dependency::Dependency;
+use loadgauge_builder::gentoo::index::Index;
+use loadgauge_builder::gentoo::package::Package;
+use loadgauge_builder::gentoo::world::World;
+use loadgauge_builder::gentoo::{Refusal, Resolution, database, resolve};
+use serde_json::{Value, json};
+
+use crate::oracle::Oracle;
+use crate::random::Random;
+
+/// How many binhosts are made up. A case costs half a second, nearly all of it Portage's.
+const CASES: u64 = 200;
+/// Where two packages are needed for one slot, Portage leaves out one or the other and begins anew,
+/// up to twenty times, in an order of its own; so do we, in ours. Both can come to a good end, and
+/// to different ones. Of a hundred cases, so many may.
+const DIFFERENT_AFTER_CONFLICTS: usize = 3;
+
+const NAMES: [&str; 7] =
+    ["app-misc/a", "app-misc/b", "dev-libs/c", "dev-libs/d", "sys-apps/e", "sys-apps/f", "virtual/g"];
+const VERSIONS: [&str; 5] = ["1", "1.1-r1", "2_beta", "2", "10"];
+const FLAGS: [&str; 2] = ["x", "y"];
+
+/// A package that was made up.
+#[derive(Debug, Clone)]
+struct Made {
+    name: &'static str,
+    version: &'static str,
+    values: Vec<(&'static str, String)>,
+}
+
+impl Made {
+    fn file(&self) -> String {
+        let short = self.name.split('/').next_back().expect("a name");
+        format!("{short}-{}", self.version)
+    }
+
+    fn value(&self, key: &str) -> &str {
+        self.values.iter().find(|(name, _)| *name == key).map_or("", |(_, value)| value)
+    }
+}
+
+/// A binhost, a base, and what is asked for.
+#[derive(Debug)]
+struct Case {
+    available: Vec<Made>,
+    installed: Vec<Made>,
+    provided: Vec<String>,
+    asked: Vec<String>,
+}
+
+/// How much of what is in a case, so that not all cases are hopeless.
+#[derive(Clone, Copy)]
+struct Shape {
+    strict: bool,
+    blockers: usize,
+    flags: usize,
+    groups: usize,
+}
+
+fn atom(random: &mut Random, shape: &Shape) -> String {
+    let name = random.pick(&NAMES);
+    let mut text = match random.below(if shape.strict { 8 } else { 24 }) {
+        0 => format!(">={name}-{}", random.pick(&["1", "1.1", "2"])),
+        1 => format!("<{name}-{}", random.pick(&["2", "10", "11"])),
+        2 => format!("={name}-{}*", random.pick(&["1", "2"])),
+        3 => format!("~{name}-{}", random.pick(&["1", "1.1"])),
+        _ => name.to_owned(),
+    };
+    // Nobody asks more of a virtual package than a version.
+    if name.starts_with("virtual/") {
+        return text;
+    }
+    if random.chance(if shape.strict { 15 } else { 4 }) {
+        text.push_str(random.pick(&[":0", ":0", ":1", ":=", ":*", ":0/5="]));
+    }
+    if random.chance(shape.flags) {
+        text.push_str(random.pick(&["[x]", "[-x]", "[x(+)]", "[y(-)?]", "[x,-y]", "[z(-)]", "[-z(-)]"]));
+    }
+    text
+}
+
+fn dependencies(random: &mut Random, shape: &Shape) -> String {
+    let mut words = Vec::new();
+    for _ in 0..random.below(3) {
+        if random.chance(shape.groups) {
+            let choices: Vec<String> = (0..2 + random.below(2))
+                .map(|_| match random.below(5) {
+                    0 => format!("( {} {} )", atom(random, shape), atom(random, shape)),
+                    _ => atom(random, shape),
+                })
+                .collect();
+            words.push(format!("|| ( {} )", choices.join(" ")));
+        } else {
+            words.push(atom(random, shape));
+        }
+    }
+    if random.chance(shape.blockers) {
+        words.push(format!(
+            "{}{}",
+            random.pick(&["!", "!!"]),
+            atom(random, &Shape { flags: 0, strict: true, ..*shape })
+        ));
+    }
+    words.join(" ")
+}
+
+fn package(random: &mut Random, shape: &Shape, name: &'static str, version: &'static str) -> Made {
+    if name.starts_with("virtual/") {
+        return made_virtual(random, name, version);
+    }
+    let slot = match random.below(8) {
+        0 => "1",
+        1 => "0/5",
+        _ => "0",
+    };
+    let flags: Vec<&str> = FLAGS.into_iter().filter(|_| random.chance(50)).collect();
+    let mut values = vec![
+        ("SLOT", slot.to_owned()),
+        ("IUSE", if random.chance(80) { "x y".to_owned() } else { "y".to_owned() }),
+        ("USE", flags.join(" ")),
+        ("RDEPEND", dependencies(random, shape)),
+    ];
+    if random.chance(15) {
+        values.push(("PDEPEND", dependencies(random, shape)));
+    }
+    if random.chance(10) {
+        values.push(("IDEPEND", dependencies(random, shape)));
+    }
+    if !values[1].1.contains('x') {
+        values[2].1.retain(|flag| flag != 'x');
+    }
+    Made { name, version, values }
+}
+
+/// A virtual package stands for others and is nothing itself. One that needs a virtual package in
+/// turn, Portage refuses to look at.
+fn made_virtual(random: &mut Random, name: &'static str, version: &'static str) -> Made {
+    let count = 1 + random.below(3);
+    let stands_for: Vec<&str> = (0..count).map(|_| random.pick(&NAMES[..NAMES.len() - 1])).collect();
+    let stands_for =
+        if count == 1 { stands_for[0].to_owned() } else { format!("|| ( {} )", stands_for.join(" ")) };
+    Made { name, version, values: vec![("SLOT", "0".to_owned()), ("RDEPEND", stands_for)] }
+}
+
+fn case(seed: u64) -> Case {
+    let mut random = Random(seed);
+    let random = &mut random;
+    let shape = Shape {
+        blockers: random.pick(&[0, 0, 10]),
+        strict: random.chance(50),
+        flags: random.pick(&[0, 5, 15]),
+        groups: random.pick(&[0, 25, 50]),
+    };
+    let (mut available, mut installed) = (Vec::new(), Vec::new());
+    for name in NAMES {
+        for version in VERSIONS {
+            if random.chance(45) {
+                available.push(package(random, &shape, name, version));
+            }
+        }
+        if random.chance(35) {
+            let version = random.pick(&VERSIONS);
+            installed.push(package(random, &shape, name, version));
+        }
+    }
+    let provided = if random.chance(20) { vec![format!("{}-2", random.pick(&NAMES))] } else { Vec::new() };
+    let asked = (0..=random.below(2))
+        .map(|_| {
+            let made = &available[random.below(available.len())];
+            match random.below(5) {
+                0 => format!("={}-{}", made.name, made.version),
+                1 => format!("{}:{}", made.name, made.value("SLOT").split('/').next().unwrap_or_default()),
+                _ => made.name.to_owned(),
+            }
+        })
+        .collect();
+    Case { available, installed, provided, asked }
+}
+
+/// A package file in the xpak format, with no files in it.
+fn xpak(made: &Made) -> Vec<u8> {
+    let (category, _) = made.name.split_once('/').expect("a category");
+    let mut entries = vec![
+        ("CATEGORY", category.to_owned()),
+        ("PF", made.file()),
+        ("EAPI", "8".to_owned()),
+        ("KEYWORDS", "amd64".to_owned()),
+        ("BUILD_ID", "1".to_owned()),
+        ("BUILD_TIME", "1700000000".to_owned()),
+        ("CHOST", "x86_64-pc-linux-gnu".to_owned()),
+        ("DEFINED_PHASES", "-".to_owned()),
+        ("LICENSE", "MIT".to_owned()),
+        ("repository", "loadgauge".to_owned()),
+    ];
+    entries.extend(made.values.iter().cloned());
+    let number = |bytes: &[u8]| u32::try_from(bytes.len()).expect("small").to_be_bytes();
+    let (mut index, mut data) = (Vec::new(), Vec::new());
+    for (name, value) in entries.iter().filter(|(_, value)| !value.is_empty()) {
+        let value = format!("{value}\n");
+        index.extend(number(name.as_bytes()));
+        index.extend(name.as_bytes());
+        index.extend(number(&data));
+        index.extend(number(value.as_bytes()));
+        data.extend(value.as_bytes());
+    }
+    let segment = [&b"XPAKPACK"[..], &number(&index), &number(&data), &index, &data, b"XPAKSTOP"].concat();
+    let mut tar = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    std::io::Write::write_all(&mut tar, &[0; 1024]).expect("packed");
+    let tar = tar.finish().expect("packed");
+    [&tar[..], &segment, &number(&segment), b"STOP"].concat()
+}
+
+fn write_binhost(case: &Case, directory: &Utf8Path) {
+    for made in &case.available {
+        let place = directory.join(made.name);
+        fs::create_dir_all(&place).expect("made");
+        fs::write(place.join(format!("{}-1.xpak", made.file())), xpak(made)).expect("written");
+    }
+}
+
+fn write_database(case: &Case, directory: &Utf8Path) {
+    fs::create_dir_all(directory).expect("made");
+    for (number, made) in case.installed.iter().enumerate() {
+        let (category, _) = made.name.split_once('/').expect("a category");
+        let place = directory.join(category).join(made.file());
+        fs::create_dir_all(&place).expect("made");
+        let mut values = made.values.clone();
+        values.extend([
+            ("CATEGORY", category.to_owned()),
+            ("PF", made.file()),
+            ("EAPI", "8".to_owned()),
+            ("KEYWORDS", "amd64".to_owned()),
+            ("COUNTER", number.to_string()),
+            ("BUILD_TIME", "1600000000".to_owned()),
+            ("DEFINED_PHASES", "-".to_owned()),
+            ("repository", "loadgauge".to_owned()),
+        ]);
+        for (key, value) in values.iter().filter(|(_, value)| !value.is_empty()) {
+            fs::write(place.join(key), format!("{value}\n")).expect("written");
+        }
+        fs::write(place.join("CONTENTS"), "").expect("written");
+    }
+}
+
+fn ours(case: &Case, binhost: &Utf8Path, base: &Utf8Path) -> (World, Result<Resolution, Box<Refusal>>) {
+    let mut world = World::default();
+    // The index is Portage's own.
+    let index =
+        Index::read(&fs::read(binhost.join("Packages")).expect("Portage wrote it")).expect("an index");
+    assert_eq!(index.packages.len(), case.available.len());
+    for metadata in &index.packages {
+        world.add_available(Package::of_index(metadata).expect("a package"), 0);
+    }
+    let layer = Arc::from("the base");
+    for package in database::read(base).expect("a database") {
+        world.add_installed(package, &layer);
+    }
+    for name in &case.provided {
+        world.provide(name).expect("a package");
+    }
+    let asked: Vec<Atom> = case.asked.iter().map(|text| Atom::parse(text).expect("an atom")).collect();
+    let resolution = resolve(&world, &asked);
+    (world, resolution)
+}
+
+/// Whether everything that is taken finds what it needs, and nothing that it blocks.
+fn holds(world: &World, resolution: &Resolution) -> bool {
+    let taken: Vec<&Package> = resolution.taken.iter().map(|taken| world.package(taken.id)).collect();
+    let kept = world
+        .all_installed()
+        .map(|id| world.package(id))
+        .filter(|package| !taken.iter().any(|other| other.place() == package.place()));
+    let all: Vec<&Package> = taken.iter().copied().chain(kept).collect();
+    taken.iter().all(|package| {
+        let needs = &package.dependencies;
+        let items = [&needs.run, &needs.post, &needs.install].into_iter().flatten();
+        items.into_iter().all(|item| is_met(world, &all, package, item))
+    })
+}
+
+fn is_met(world: &World, all: &[&Package], by: &Package, item: &Dependency) -> bool {
+    match item {
+        Dependency::Atom(atom) => {
+            let hit = all.iter().any(|package| {
+                let itself = atom.blocker.is_some() && package.place() == by.place();
+                !itself && package.satisfies(&Atom { blocker: None, ..atom.clone() }, &by.flags)
+            });
+            let replaced =
+                world.installed(&atom.name).iter().any(|id| world.package(*id).place() == by.place());
+            if atom.blocker.is_some() { !hit } else { hit || replaced || world.is_provided(atom) }
+        }
+        Dependency::AnyOf(inside) => inside.iter().any(|item| is_met(world, all, by, item)),
+        Dependency::AllOf(inside) | Dependency::IfFlag { inside, .. } => {
+            inside.iter().all(|item| is_met(world, all, by, item))
+        }
+    }
+}
+
+fn describe(case: &Case) -> String {
+    let mut text = format!("asked {:?}, provided {:?}\n", case.asked, case.provided);
+    for (what, list) in [("available", &case.available), ("installed", &case.installed)] {
+        for made in list {
+            let values: Vec<String> = ["SLOT", "IUSE", "USE", "RDEPEND", "PDEPEND", "IDEPEND"]
+                .into_iter()
+                .filter(|key| !made.value(key).is_empty() && (*key, made.value(key)) != ("SLOT", "0"))
+                .map(|key| format!("{key}={:?}", made.value(key)))
+                .collect();
+            writeln!(text, "  {what} {}-{} {}", made.name, made.version, values.join(" ")).expect("written");
+        }
+    }
+    text
+}
+
+/// What came of one case.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Resolved,
+    Refused,
+    /// after conflicts
+    AnotherWay,
+    Different(String),
+}
+
+fn compare(oracle: &mut Oracle, seed: u64) -> Outcome {
+    let case = case(seed);
+    let place = oracle.workplace.path(&format!("case-{seed}"));
+    let (binhost, base) = (place.join("binhost"), place.join("database"));
+    fs::create_dir_all(&binhost).expect("made");
+    write_binhost(&case, &binhost);
+    write_database(&case, &base);
+    let theirs = oracle.ask(&json!({
+        "ask": "resolve", "binhost": binhost, "database": base, "provided": case.provided, "atoms": case.asked,
+    }));
+    let (world, ours) = ours(&case, &binhost, &base);
+    let list = |value: &Value| -> BTreeSet<String> {
+        value.as_array().expect("a list").iter().map(|name| name.as_str().expect("text").to_owned()).collect()
+    };
+    let (merge, uninstall) = (list(&theirs["merge"]), list(&theirs["uninstall"]));
+    // What Portage would do by taking a package of the base away, an extension cannot.
+    let accepted = theirs["status"] == json!(0) && uninstall.is_empty();
+    let is_valid = ours.as_ref().map_or(true, |resolution| holds(&world, resolution));
+    let taken: Result<BTreeSet<String>, String> = match ours {
+        Ok(resolution) => Ok(resolution
+            .taken
+            .iter()
+            .map(|taken| {
+                let package = world.package(taken.id);
+                format!("{}-{}", package.name, package.version)
+            })
+            .collect()),
+        Err(refusal) => Err(refusal.to_string()),
+    };
+    fs::remove_dir_all(&place).expect("removed");
+    let text = theirs["output"].as_str().unwrap_or_default();
+    match &taken {
+        // Emerge found the packages and no order to merge them in. An extension has no order.
+        Ok(taken) if *taken == merge && text.contains("Error: circular dependencies") => Outcome::Resolved,
+        Ok(taken) if accepted && *taken == merge => Outcome::Resolved,
+        Err(_) if !accepted => Outcome::Refused,
+        _ if is_valid && !text.contains("(backtrack: 0/") => Outcome::AnotherWay,
+        _ => Outcome::Different(format!("seed {seed}: {}ours {taken:?}\ntheirs {text}", describe(&case))),
+    }
+}
+
+#[test]
+fn the_packages_are_those_that_emerge_would_take() {
+    let mut oracle = Oracle::start();
+    let seeds: Vec<u64> = match std::env::var("LOADGAUGE_SEED") {
+        Ok(seed) => seed.split(',').map(|seed| seed.parse().expect("a number")).collect(),
+        Err(_) => (0..CASES).collect(),
+    };
+    let outcomes: Vec<Outcome> = seeds.iter().map(|seed| compare(&mut oracle, *seed)).collect();
+    let count = |wanted: &Outcome| outcomes.iter().filter(|outcome| *outcome == wanted).count();
+    let (resolved, refused) = (count(&Outcome::Resolved), count(&Outcome::Refused));
+    let another = count(&Outcome::AnotherWay);
+    assert!(another * 100 <= seeds.len() * DIFFERENT_AFTER_CONFLICTS, "{another} differ after conflicts");
+    let different: Vec<&str> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Different(text) => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    println!(
+        "{resolved} resolved, {refused} refused by both, {another} other ways out of conflicts, {} different",
+        different.len()
+    );
+    assert!(different.is_empty(), "{} of {}:\n{}", different.len(), seeds.len(), different.join("\n"));
+}

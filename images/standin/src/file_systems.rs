@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeMap;
+use std::fs;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::base::{ROOT_ARCHIVE, TIME};
+use super::blueprint::UsrFileSystem;
+use super::disk::{self, Content, Placed};
+use super::error::{StandinError, io};
+use super::image::VendorExtension;
+use super::manifest::FileRecord;
+use super::options::Options;
+use super::{namespace, tree};
+use loadgauge_host::digest::Inputs;
+use loadgauge_host::{CommandExt as _, Entry, Store, Tool};
+use loadgauge_images::base::Base;
+
+/// Counts up when an entry changes in a way that its inputs do not show.
+const FORMAT: &str = "1";
+/// Programs of the host that the script calls.
+const TOOLS: [&str; 8] =
+    ["mke2fs", "mkfs.btrfs", "mkfs.erofs", "openssl", "sfdisk", "sha256sum", "tar", "veritysetup"];
+
+/// The file systems of a disk, in an entry of the store.
+#[derive(Debug)]
+pub(super) struct FileSystems {
+    directory: Utf8PathBuf,
+    /// over all that they were made from
+    key: String,
+    /// what /usr is verified by, in hex
+    pub(super) root_hash: String,
+}
+
+impl FileSystems {
+    /// The digest of all that went in, in hex.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The image of what a partition holds, where it is one that was made.
+    pub(super) fn image(&self, content: Content) -> Option<Utf8PathBuf> {
+        let name = match content {
+            Content::Usr => "usr.img",
+            Content::Oem => "oem.img",
+            Content::Root => "root.img",
+            Content::Esp | Content::BiosBoot | Content::Empty => return None,
+        };
+        Some(self.directory.join(name))
+    }
+}
+
+/// Makes what USR-A, OEM and ROOT hold, or finds it in the store.
+pub(super) fn build(
+    store: &Store,
+    options: &Options,
+    (base, directory): (&Base, &Utf8Path),
+    extensions: &[VendorExtension],
+    records: &BTreeMap<String, FileRecord>,
+    progress: &dyn Fn(&str),
+) -> Result<FileSystems, StandinError> {
+    let layout = disk::layout(options.blueprint);
+    let scripts = scripts(options)?;
+    let key = key(options, base, &layout, &scripts, records);
+    let directory = match store.entry("standin-file-systems", &key)? {
+        Entry::Ready(entry) => entry,
+        Entry::Vacant(vacancy) => {
+            progress("making the file systems");
+            make(vacancy.directory(), options, &layout, &scripts, &directory.join(ROOT_ARCHIVE), extensions)?;
+            vacancy.commit()?
+        }
+    };
+    let path = directory.join("root-hash");
+    let root_hash = fs::read_to_string(&path).map_err(io("read", &path))?.trim().to_owned();
+    Ok(FileSystems { directory, key, root_hash })
+}
+
+/// What makes the file systems: a script, and those that it calls, the last where the era has one.
+fn scripts(options: &Options) -> Result<Vec<(&'static str, String)>, StandinError> {
+    let missing = |name| io("read", Utf8Path::new(name))(std::io::ErrorKind::NotFound.into());
+    let mut scripts = Vec::new();
+    for (name, required) in [("assemble.sh", true), ("deliver.sh", true), ("finish.sh", false)] {
+        match tree::hook(name, options) {
+            Some(text) => scripts.push((name, text)),
+            None if required => return Err(missing(name)),
+            None => {}
+        }
+    }
+    Ok(scripts)
+}
+
+/// The digest of all that goes in.
+fn key(
+    options: &Options,
+    base: &Base,
+    layout: &[Placed],
+    scripts: &[(&str, String)],
+    extensions: &BTreeMap<String, FileRecord>,
+) -> String {
+    let mut inputs = Inputs::default();
+    inputs.add("format", FORMAT);
+    inputs.add("release", options.blueprint.release.to_string());
+    inputs.add("base", &base.digest);
+    inputs.add("table", disk::sfdisk_script(layout));
+    for (name, text) in scripts {
+        inputs.add(name, text);
+    }
+    for (name, record) in extensions {
+        inputs.add(name, &record.sha256);
+    }
+    inputs.finish()
+}
+
+/// Runs the script in `work`, where it leaves the file systems.
+fn make(
+    work: &Utf8Path,
+    options: &Options,
+    layout: &[Placed],
+    scripts: &[(&str, String)],
+    root_archive: &Utf8Path,
+    extensions: &[VendorExtension],
+) -> Result<(), StandinError> {
+    for tool in TOOLS {
+        Tool::find(tool)?;
+    }
+    for (name, text) in scripts {
+        let path = work.join(name);
+        fs::write(&path, text).map_err(io("write", &path))?;
+    }
+    let usr = match options.blueprint.usr_file_system() {
+        UsrFileSystem::Ext2 => "ext2",
+        UsrFileSystem::Btrfs => "btrfs",
+    };
+    let mut arguments = vec![root_archive.to_string(), work.to_string(), usr.to_owned()];
+    arguments.extend(extensions.iter().map(|extension| format!("{}={}", extension.name, extension.path)));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut command = namespace::script(&work.join("assemble.sh"), &arguments)?;
+    command.env("SOURCE_DATE_EPOCH", TIME.to_string());
+    for (name, content) in [("OEM_BYTES", Content::Oem), ("ROOT_BYTES", Content::Root)] {
+        command.env(name, disk::length_of(layout, content).to_string());
+    }
+    command.run()?;
+    for (name, _) in scripts {
+        let path = work.join(name);
+        fs::remove_file(&path).map_err(io("remove", &path))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::process::Stdio;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::base::TIME;
+use super::disk::{self, Content, Placed, SECTOR};
+use super::error::{StandinError, io};
+use super::file_systems::FileSystems;
+use super::grub::{self, Firmware};
+use super::tree::{self, TreeFile};
+use loadgauge_host::{CommandError, CommandExt as _, Tool};
+
+/// The file on the ESP by which Flatcar knows its first boot, and what is in it.
+const FIRST_BOOT: &str = "If this file exists, Ignition will run and then delete the file.\n";
+/// Bytes that are copied at once; those of them that are all zeros are left out.
+const BLOCK: usize = 64 * 1024;
+
+/// What goes to a disk.
+pub(super) struct Parts<'a> {
+    pub(super) kernel: Utf8PathBuf,
+    pub(super) initrd: Utf8PathBuf,
+    pub(super) file_systems: &'a FileSystems,
+    /// a directory for files that are in use only while the disk is written
+    pub(super) scratch: &'a Utf8Path,
+}
+
+/// Writes a disk with all its partitions to a sparse file.
+pub(super) fn disk(raw: &Utf8Path, layout: &[Placed], parts: &Parts<'_>) -> Result<(), StandinError> {
+    File::create(raw).and_then(|file| file.set_len(disk::length(layout))).map_err(io("create", raw))?;
+    partition(raw, layout)?;
+    let file = OpenOptions::new().write(true).open(raw).map_err(io("open", raw))?;
+    for placed in layout {
+        match placed.partition.content {
+            Content::Esp => fill_esp(raw, placed, parts)?,
+            Content::BiosBoot => install_grub(raw, placed, parts)?,
+            Content::Empty => {}
+            content @ (Content::Usr | Content::Oem | Content::Root) => {
+                if let Some(image) = parts.file_systems.image(content) {
+                    copy(&image, &file, placed).map_err(io("copy", &image))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Copies an image into its place, without what is all zeros there already.
+fn copy(image: &Utf8Path, disk: &File, placed: &Placed) -> io::Result<()> {
+    let source = File::open(image)?;
+    if source.metadata()?.len() > placed.length {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than its partition"));
+    }
+    let mut block = vec![0; BLOCK];
+    let mut at = 0;
+    // Most of an image is a hole, which is skipped without being read.
+    while let Some(start) = next_data(&source, at)? {
+        at = start - start % BLOCK as u64;
+        let count = read_block(&source, &mut block, at)?;
+        if count == 0 {
+            break;
+        }
+        if block[..count].iter().any(|byte| *byte != 0) {
+            disk.write_all_at(&block[..count], placed.offset + at)?;
+        }
+        at += count as u64;
+    }
+    Ok(())
+}
+
+/// Where the next data of a file is at or after an offset.
+fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+        Ok(start) => Ok(Some(start)),
+        Err(rustix::io::Errno::NXIO) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads a block, or what is left at the end of the file.
+fn read_block(mut file: &File, block: &mut [u8], at: u64) -> io::Result<usize> {
+    rustix::fs::seek(file, rustix::fs::SeekFrom::Start(at))?;
+    let mut count = 0;
+    while count < block.len() {
+        match file.read(&mut block[count..])? {
+            0 => break,
+            more => count += more,
+        }
+    }
+    Ok(count)
+}
+
+/// Writes the partition table.
+fn partition(raw: &Utf8Path, layout: &[Placed]) -> Result<(), StandinError> {
+    let mut command = Tool::find("sfdisk")?.command();
+    command.args(["--quiet", "--no-reread", "--no-tell-kernel", raw.as_str()]);
+    let line = command.line();
+    let start = |source| CommandError::Start { command: line.clone(), source };
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(disk::sfdisk_script(layout).as_bytes()).map_err(start)?;
+    }
+    let output = child.wait_with_output().map_err(start)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let tail = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    Err(CommandError::Failed { command: line, status: output.status, tail }.into())
+}
+
+/// Makes the ESP: GRUB for UEFI, kernel, initrd, the root hash and the flag of the first boot.
+fn fill_esp(raw: &Utf8Path, placed: &Placed, parts: &Parts<'_>) -> Result<(), StandinError> {
+    let scratch = |name: &str| parts.scratch.join(name);
+    let (flag, hash, uefi) = (scratch("first_boot"), scratch("usrhash-a.cfg"), scratch("bootx64.efi"));
+    fs::write(&flag, FIRST_BOOT).map_err(io("write", &flag))?;
+    fs::write(&hash, grub::hash_assignment(&parts.file_systems.root_hash)).map_err(io("write", &hash))?;
+    make_grub(Firmware::Uefi, &uefi, parts)?;
+    Tool::find("mkfs.vfat")?
+        .command()
+        .env("SOURCE_DATE_EPOCH", TIME.to_string())
+        .args(fat(placed.length))
+        .args(["-i", "4c474350", "-n", placed.partition.label])
+        .args(["--offset", &(placed.offset / SECTOR).to_string()])
+        .args([raw.as_str(), &(placed.length / 1024).to_string()])
+        .run()?;
+    let image = format!("{raw}@@{}", placed.offset);
+    let mtools = |name: &str| -> Result<_, StandinError> {
+        let mut command = Tool::find(name)?.command();
+        command.env("SOURCE_DATE_EPOCH", TIME.to_string()).args(["-i", &image]);
+        Ok(command)
+    };
+    mtools("mmd")?.args(["::/flatcar", "::/EFI", "::/EFI/boot"]).run()?;
+    for (from, target) in [
+        (&parts.kernel, "flatcar/vmlinuz-a"),
+        (&parts.initrd, "flatcar/initrd-a"),
+        (&hash, "flatcar/usrhash-a.cfg"),
+        (&flag, "flatcar/first_boot"),
+        (&uefi, "EFI/boot/bootx64.efi"),
+    ] {
+        mtools("mcopy")?.arg(from).arg(format!("::/{target}")).run()?;
+    }
+    for path in [flag, hash, uefi] {
+        fs::remove_file(&path).map_err(io("remove", &path))?;
+    }
+    Ok(())
+}
+
+/// What mkfs.vfat is told of the kind of FAT: it would go by the length of the whole disk. One with 32 bits
+/// must have 65,525 clusters, or mtools and firmware take it for another.
+fn fat(length: u64) -> &'static [&'static str] {
+    const SMALL: u64 = 256 << 20;
+    if length < SMALL { &["-F", "16", "-s", "8"] } else { &["-F", "32"] }
+}
+
+/// Makes GRUB for a kind of firmware, with the boot menu in it.
+fn make_grub(firmware: Firmware, target: &Utf8Path, parts: &Parts<'_>) -> Result<(), StandinError> {
+    let memory_disk = parts.scratch.join("memory-disk.tar");
+    let menu =
+        TreeFile { path: "boot/grub/grub.cfg".to_owned(), content: grub::menu().into_bytes(), mode: 0o644 };
+    let archive = tree::archive(&[menu], TIME).map_err(io("write", &memory_disk))?;
+    fs::write(&memory_disk, archive).map_err(io("write", &memory_disk))?;
+    Tool::find("grub-mkimage")?
+        .command()
+        .args(["-O", firmware.format(), "-d", &firmware.parts(), "-p", grub::PREFIX])
+        .args(["-m", memory_disk.as_str(), "-o", target.as_str()])
+        .args(firmware.modules())
+        .run()?;
+    fs::remove_file(&memory_disk).map_err(io("remove", &memory_disk))
+}
+
+/// Installs GRUB for BIOS as its own installer would on a disk that can be mounted.
+fn install_grub(raw: &Utf8Path, placed: &Placed, parts: &Parts<'_>) -> Result<(), StandinError> {
+    let core_path = parts.scratch.join("core.img");
+    make_grub(Firmware::Bios, &core_path, parts)?;
+    let mut core = fs::read(&core_path).map_err(io("read", &core_path))?;
+    let boot_path = Utf8PathBuf::from(Firmware::Bios.parts()).join("boot.img");
+    let boot = fs::read(&boot_path).map_err(io("read", &boot_path))?;
+
+    let sector = placed.offset / SECTOR;
+    let foreign = |path: &Utf8Path| {
+        let path = path.to_owned();
+        move |cause| StandinError::Grub { path, cause }
+    };
+    grub::place_core(&mut core, sector).map_err(foreign(&core_path))?;
+    if core.len() as u64 > placed.length {
+        return Err(foreign(&core_path)("it is larger than its partition"));
+    }
+    let first_sector = grub::boot_code(&boot, sector).map_err(foreign(&boot_path))?;
+    let file = OpenOptions::new().write(true).open(raw).map_err(io("open", raw))?;
+    file.write_all_at(&first_sector, 0).map_err(io("write", raw))?;
+    file.write_all_at(&core, placed.offset).map_err(io("write", raw))?;
+    fs::remove_file(&core_path).map_err(io("remove", &core_path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_copied_to_its_place_and_one_too_large_is_refused() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
+        let image = directory.join("image");
+        let file = File::create(&image).expect("created");
+        file.set_len(1 << 20).expect("sized");
+        file.write_all_at(b"first", 70_000).expect("written");
+        file.write_all_at(b"last", (1 << 20) - 4).expect("written");
+        let disk = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(directory.join("disk"))
+            .expect("created");
+        let mut placed = disk::layout(crate::BLUEPRINTS[0])[0];
+        (placed.offset, placed.length) = (4096, 1 << 20);
+        copy(&image, &disk, &placed).expect("copied");
+        let mut found = vec![0; (1 << 20) + 4096];
+        disk.read_exact_at(&mut found, 0).expect("read");
+        let expected = [vec![0; 4096], fs::read(&image).expect("read")].concat();
+        assert!(found == expected, "the copy differs");
+        placed.length -= 1;
+        assert!(copy(&image, &disk, &placed).is_err());
+    }
+}
