@@ -31,7 +31,6 @@ pub mod delivery;
 mod json;
 mod merge;
 mod parse;
-mod suggest;
 mod validate;
 
 pub use butane::{ButaneCause, ButaneError};

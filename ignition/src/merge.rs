@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Two configs made one: the author's, and what the harness adds to it.
 
+use loadgauge_host::Hint;
 use std::fmt::Debug;
 
 use ignition_config::v3_3;
@@ -20,9 +21,8 @@ pub struct Conflict {
     pub other: String,
 }
 
-impl Conflict {
-    /// What to do about it, if that can be said.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for Conflict {
+    fn hint(&self) -> Option<String> {
         Some(format!("say it in one of the two configs only, or the same in both: {}", self.what))
     }
 }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reading a config from JSON.
 
+use loadgauge_host::Hint;
 use std::{cell::Cell, io::Read, rc::Rc};
 
 use ignition_config::{v3_0, v3_1, v3_2, v3_3};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Config, json::prune, suggest::nearest};
+use crate::{Config, json::prune};
+use loadgauge_host::suggest::nearest;
 
 /// A config that cannot be read, with the place in its text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,9 +41,8 @@ pub enum ParseCause {
     UnknownKey(String, String),
 }
 
-impl ParseError {
-    /// What to do about it, if that can be said.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for ParseError {
+    fn hint(&self) -> Option<String> {
         match &self.cause {
             ParseCause::Syntax(_) => None,
             ParseCause::NoVersion => Some(

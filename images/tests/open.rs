@@ -3,6 +3,7 @@
 //! each other. No guest is booted.
 mod disk;
 
+use loadgauge_host::Hint as _;
 use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;

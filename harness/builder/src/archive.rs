@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _};
 
@@ -40,18 +41,19 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// Whether the host or its network lacks something, rather than the recipe being wrong.
+    pub fn is_host(&self) -> bool {
+        matches!(self, Self::Fetch(error) if !matches!(error, FetchError::Digest { .. }) && !error.is_absent())
+    }
+}
+
+impl Hint for ArchiveError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Recipe(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             _ => None,
         }
-    }
-
-    /// Whether the host or its network lacks something, rather than the recipe being wrong.
-    pub fn is_host(&self) -> bool {
-        matches!(self, Self::Fetch(error) if !matches!(error, FetchError::Digest { .. }) && !error.is_absent())
     }
 }
 

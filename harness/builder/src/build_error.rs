@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -128,8 +129,27 @@ impl From<GentooError> for BuildError {
 }
 
 impl BuildError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// Whether the host lacks something, rather than the recipe being wrong.
+    pub fn is_host(&self) -> bool {
+        match self {
+            Self::Debian(error) => error.is_host(),
+            Self::Gentoo(error) => error.is_host(),
+            Self::Archive(error) => error.is_host(),
+            Self::Image(error) => error.is_host(),
+            Self::Mangle(error) => error.is_host(),
+            Self::Pack { .. } | Self::Describe { .. } | Self::Store(_) | Self::Base(_) => true,
+            _ => false,
+        }
+    }
+
+    pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+impl Hint for BuildError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Recipe(error) => error.hint(),
             Self::Name(_, hint) => Some((*hint).to_owned()),
@@ -152,23 +172,5 @@ impl BuildError {
             }
             _ => None,
         }
-    }
-
-    /// Whether the host lacks something, rather than the recipe being wrong.
-    pub fn is_host(&self) -> bool {
-        match self {
-            Self::Debian(error) => error.is_host(),
-            Self::Gentoo(error) => error.is_host(),
-            Self::Archive(error) => error.is_host(),
-            Self::Image(error) => error.is_host(),
-            Self::Mangle(error) => error.is_host(),
-            Self::Pack { .. } | Self::Describe { .. } | Self::Store(_) | Self::Base(_) => true,
-            _ => false,
-        }
-    }
-
-    pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
     }
 }

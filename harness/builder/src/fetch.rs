@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Files from other hosts, each kept in the store under its digest.
+use loadgauge_host::Hint;
 use std::fs::File;
 use std::io::{self, Read};
 use std::time::Duration;
@@ -76,8 +77,18 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// Whether the server says that it does not have the file.
+    pub fn is_absent(&self) -> bool {
+        match self {
+            Self::Http { source, .. } => matches!(source.as_ref(), ureq::Error::StatusCode(404 | 410)),
+            Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}
+
+impl Hint for FetchError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Http { source, .. } => match source.as_ref() {
                 ureq::Error::StatusCode(404) => Some(
@@ -92,15 +103,6 @@ impl FetchError {
                     .to_owned(),
             ),
             _ => None,
-        }
-    }
-
-    /// Whether the server says that it does not have the file.
-    pub fn is_absent(&self) -> bool {
-        match self {
-            Self::Http { source, .. } => matches!(source.as_ref(), ureq::Error::StatusCode(404 | 410)),
-            Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            _ => false,
         }
     }
 }

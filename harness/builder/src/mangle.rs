@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The recipe's own script, run on the staged tree.
+use loadgauge_host::Hint;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::process::Command;
@@ -62,8 +63,14 @@ pub enum MangleError {
 }
 
 impl MangleError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// Whether the host lacks something, rather than the script being wrong.
+    pub(super) fn is_host(&self) -> bool {
+        matches!(self, Self::Missing(_) | Self::NoNamespace(_))
+    }
+}
+
+impl Hint for MangleError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(missing) => missing.hint(),
             Self::NoNamespace(_) => Some(
@@ -77,11 +84,6 @@ impl MangleError {
             Self::Left { source, .. } => source.hint(),
             Self::Read { .. } | Self::Stage(_) => None,
         }
-    }
-
-    /// Whether the host lacks something, rather than the script being wrong.
-    pub(super) fn is_host(&self) -> bool {
-        matches!(self, Self::Missing(_) | Self::NoNamespace(_))
     }
 }
 

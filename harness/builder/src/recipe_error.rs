@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::Hint;
 
 /// A recipe that cannot be read or cannot be meant.
 #[derive(Debug, thiserror::Error)]
@@ -29,18 +30,6 @@ pub enum RecipeError {
 }
 
 impl RecipeError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(
-                "a recipe is a file `NAME.toml`; `loadgauge build --help` says where it is looked for"
-                    .to_owned(),
-            ),
-            Self::Read { .. } => None,
-            Self::Wrong { hint, .. } => hint.clone(),
-        }
-    }
-
     pub(super) fn at(
         path: &Utf8Path,
         text: &str,
@@ -60,6 +49,19 @@ impl RecipeError {
             None => (message, None),
         };
         Self::at(path, text, offset, message, hint)
+    }
+}
+
+impl Hint for RecipeError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(
+                "a recipe is a file `NAME.toml`; `loadgauge build --help` says where it is looked for"
+                    .to_owned(),
+            ),
+            Self::Read { .. } => None,
+            Self::Wrong { hint, .. } => hint.clone(),
+        }
     }
 }
 

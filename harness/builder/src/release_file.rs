@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::fmt::Write as _;
 
 use loadgauge_images::{Architecture, OsRelease};
@@ -24,9 +25,8 @@ pub enum ReleaseError {
     Value(String),
 }
 
-impl ReleaseError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for ReleaseError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { .. } => Some("say a literal, or id = \"_any\" for any system".to_owned()),
             Self::Architecture(_) => Some("systemd's names are meant: x86-64 is Debian's amd64".to_owned()),

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt as _;
@@ -39,9 +40,8 @@ pub enum RescanError {
     Stage(#[from] StageError),
 }
 
-impl RescanError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for RescanError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Forbidden { what, .. } if what.contains("owned") => {
                 Some("everything in an extension belongs to root".to_owned())

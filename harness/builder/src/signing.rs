@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The key pair that signs verity root hashes, and its signatures.
+use loadgauge_host::Hint;
 use std::fmt;
 use std::fs;
 
@@ -65,8 +66,13 @@ pub enum SigningError {
 }
 
 impl SigningError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    fn openssl(action: &'static str) -> impl FnOnce(ErrorStack) -> Self {
+        move |source| Self::OpenSsl { action, source }
+    }
+}
+
+impl Hint for SigningError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Read { .. } | Self::Malformed { .. } => Some(
                 "make a pair: openssl req -x509 -newkey rsa:4096 -noenc -subj /CN=sysexts -days 3650 \
@@ -75,10 +81,6 @@ impl SigningError {
             ),
             _ => None,
         }
-    }
-
-    fn openssl(action: &'static str) -> impl FnOnce(ErrorStack) -> Self {
-        move |source| Self::OpenSsl { action, source }
     }
 }
 

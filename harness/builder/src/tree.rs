@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
@@ -43,9 +44,8 @@ pub enum TreeError {
     Stage(#[from] StageError),
 }
 
-impl TreeError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for TreeError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Forbidden { what, .. } if what.contains("whiteout") => {
                 Some("it hides a file of the base; remove it, or mask the file through Ignition".to_owned())

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Extensions from Debian packages: packages that the real dpkg-deb made, in an archive of the
 //! test's own, signed with a key of its own.
+use loadgauge_host::Hint as _;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::fs;

@@ -3,6 +3,7 @@
 //! extension before, or nowhere.
 mod workbench;
 
+use loadgauge_host::Hint as _;
 use std::fs;
 use std::process::Command;
 

@@ -2,6 +2,7 @@
 //! Extensions built from the catalogue's recipes, judged by the tools that others read them with.
 mod workbench;
 
+use loadgauge_host::Hint as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use crate::Hint;
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -78,9 +79,8 @@ impl Tool {
     }
 }
 
-impl MissingTool {
-    /// The command that installs it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for MissingTool {
+    fn hint(&self) -> Option<String> {
         PACKAGES
             .iter()
             .find(|(name, _)| *name == self.name)

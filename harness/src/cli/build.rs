@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
+use loadgauge_host::Hint as _;
 use loadgauge_host::{CommandExt as _, Tool};
 
 use super::arguments::BuildArguments;

@@ -4,6 +4,7 @@ use super::workshop::Workshop;
 use super::{Exit, Failure, output};
 use crate::machine::{AccelChoice, complete_config};
 use crate::scenario::{Planned, PlannedMachine, select};
+use loadgauge_host::Hint as _;
 
 /// Stands where the key of the machine will: it is made when the machine is started.
 const KEY: &str = "ssh-ed25519 MADE-WHEN-THE-MACHINE-STARTS loadgauge";

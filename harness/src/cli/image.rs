@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use loadgauge_host::Store;
 
 use super::workshop::made_releases;
-use super::{Exit, Failure, image_page, image_prune, output};
+use super::{Exit, Failure, image_prune, output};
 
 /// `loadgauge image list`
 pub(super) fn list() -> Result<Exit, Failure> {
@@ -37,5 +37,5 @@ fn told_of(directory: &Utf8Path) -> (String, String) {
     }
     let made = fs::metadata(directory).and_then(|metadata| metadata.modified());
     let made = made.map(|time| humantime::format_rfc3339_seconds(time).to_string());
-    (image_page::size(bytes), made.unwrap_or_else(|_| "unknown".to_owned()))
+    (loadgauge_host::quantity::format_size(bytes), made.unwrap_or_else(|_| "unknown".to_owned()))
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8PathBuf;
 use clap::Args;
+use loadgauge_host::Hint as _;
 use loadgauge_host::Store;
 use loadgauge_images::Base;
 use loadgauge_images::inspect::{Inspected, verify_usr};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is known of an image, as a page for people.
+use loadgauge_host::quantity::format_size;
 use std::fmt::Write as _;
 
 use loadgauge_images::Release;
@@ -70,7 +71,7 @@ fn disk(known: &Known) -> Lines {
     let layers = if known.inspected.builds_on.is_empty() { "" } else { ", over all that it builds on" };
     let mut lines = vec![
         ("path", known.inspected.disk.to_string()),
-        ("format", format!("{}, {} for the guest", found.format.name(), size(found.size))),
+        ("format", format!("{}, {} for the guest", found.format.name(), format_size(found.size))),
         ("sha256", format!("{}{layers}", found.digest)),
         ("GUID", found.disk_guid.to_string()),
     ];
@@ -145,7 +146,7 @@ fn partitions(text: &mut String, partitions: &[Partition]) {
             "  {:>2}  {:<11} {kind:<17} {:>9}  {}{}",
             partition.number,
             partition.label,
-            size(partition.size),
+            format_size(partition.size),
             partition.guid,
             choice.unwrap_or_default()
         );
@@ -167,38 +168,9 @@ fn extensions(text: &mut String, found: &Inspection) {
             "  {:<20} {:<9} {:>9}{signed}  {}\n  {:<20}{fields}",
             extension.name,
             extension.file_system.to_string(),
-            size(extension.size),
+            format_size(extension.size),
             extension.path,
             ""
         );
-    }
-}
-
-/// A size in the largest unit that it has one of, with one decimal place.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let Some((unit, bits)) = UNITS.into_iter().find(|(_, bits)| bytes >> bits > 0) else {
-        return format!("{bytes} B");
-    };
-    let tenths = (u128::from(bytes) * 10) >> bits;
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_told_in_the_largest_unit_that_fits() {
-        for (bytes, expected) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            ((1 << 20) - 1, "1023.9 KiB"),
-            (13_142_851_584, "12.2 GiB"),
-            (u64::MAX, "17179869183.9 GiB"),
-        ] {
-            assert_eq!(size(bytes), expected);
-        }
     }
 }

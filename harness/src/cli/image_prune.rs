@@ -4,8 +4,8 @@ use std::time::Duration;
 use clap::Args;
 use loadgauge_host::{Bounds, Kept, Store};
 
-use super::start::size;
-use super::{Exit, Failure, image_page, output};
+use super::{Exit, Failure, output};
+use loadgauge_host::quantity::parse_size;
 
 /// What is kept of images beside those that were made here, and what one of each is called.
 const KINDS: [(&str, &str); 3] =
@@ -15,7 +15,7 @@ const KINDS: [(&str, &str); 3] =
 #[derive(Debug, Args)]
 pub(super) struct ImagePruneArguments {
     /// How much of it to keep, such as `20GiB`
-    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
     keep: u64,
     /// Keep what was used within this time, such as `30d`
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
@@ -47,7 +47,11 @@ fn told(entries: &[Kept]) -> Option<String> {
             entries.iter().filter(|entry| entry.kind == kind).map(|entry| entry.size).collect();
         if !sizes.is_empty() {
             let plural = if sizes.len() == 1 { "" } else { "s" };
-            parts.push(format!("{} {name}{plural} ({})", sizes.len(), image_page::size(sizes.iter().sum())));
+            parts.push(format!(
+                "{} {name}{plural} ({})",
+                sizes.len(),
+                loadgauge_host::quantity::format_size(sizes.iter().sum())
+            ));
         }
     }
     (!parts.is_empty()).then(|| parts.join(", "))

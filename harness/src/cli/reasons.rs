@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which exit status the errors of the stages lead to.
+use loadgauge_host::Hint as _;
 use loadgauge_host::StoreError;
 use loadgauge_images::base::BaseError;
 use loadgauge_images::image::ImageError;

@@ -6,9 +6,9 @@ use clap::Subcommand;
 use loadgauge_host::Store;
 
 use super::arguments::OutputFormat;
-use super::start::size;
 use super::{Exit, Failure, output};
 use crate::machine::{SnapshotEntry, Snapshots};
+use loadgauge_host::quantity::parse_size;
 
 /// `loadgauge snapshot`
 #[derive(Debug, Subcommand)]
@@ -22,7 +22,7 @@ pub(super) enum SnapshotCommand {
     /// Remove snapshots, those used longest ago first; those in use stay
     Prune {
         /// How much of them to keep, such as `4GiB`
-        #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
+        #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
         keep: u64,
     },
 }

@@ -20,7 +20,7 @@ pub(super) struct StartArguments {
         value_name = "SIZE",
         env = "LOADGAUGE_SNAPSHOTS_SIZE",
         default_value = "8GiB",
-        value_parser = size
+        value_parser = loadgauge_host::quantity::parse_size
     )]
     pub snapshots_size: u64,
 }
@@ -45,29 +45,5 @@ impl StartArguments {
         let mut decisions = foundry.decide(self.start, &machines, times).into_iter();
         let of_one = |planned: &Planned| decisions.by_ref().take(planned.machines.len()).collect();
         plan.scenarios.iter().map(of_one).collect()
-    }
-}
-
-/// Reads a size such as `512MiB` or `8GiB` as bytes; nothing at all is one as well.
-pub(super) fn size(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
-    let unit = UNITS.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
-    let (number, shift) = unit.unwrap_or((text, 0));
-    let number: u64 = number.trim().parse().map_err(|_| "write it like `512MiB` or `8GiB`".to_owned())?;
-    number.checked_mul(1 << shift).ok_or_else(|| "that is more than there is anywhere".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_sizes() {
-        assert_eq!(size("8GiB"), Ok(8 << 30));
-        assert_eq!(size("512 MiB"), Ok(512 << 20));
-        assert_eq!(size("0"), Ok(0));
-        for wrong in ["", "GiB", "8GB", "-1MiB", "99999999999TiB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
     }
 }

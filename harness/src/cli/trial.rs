@@ -47,7 +47,7 @@ pub(super) struct TrialArguments {
         value_name = "SIZE",
         env = "LOADGAUGE_SNAPSHOTS_SIZE",
         default_value = "8GiB",
-        value_parser = super::start::size
+        value_parser = loadgauge_host::quantity::parse_size
     )]
     pub snapshots_size: u64,
     /// Where the run's files go; a new directory in `loadgauge-runs` when not given

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -167,9 +168,10 @@ impl GuestError {
             _ => None,
         }
     }
+}
 
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for GuestError {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Connect { .. } => "the machine's console says how far the guest has come",
             Self::Handshake { .. } => {

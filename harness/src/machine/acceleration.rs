@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -115,10 +116,8 @@ pub enum AccelerationError {
     File(#[from] FileError),
 }
 
-impl AccelerationError {
-    /// What to do about it. The rule for udev is what lets an ordinary user of a GitHub runner use KVM:
-    /// a mode set by hand is undone when a package has udev look at its devices again.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for AccelerationError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Emulator(error) => error.hint(),
             Self::Kvm { reason } if reason.contains("ermission denied") => Some(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a machine executes first: a BIOS, or UEFI with variables of its own.
+use loadgauge_host::Hint;
 use std::os::unix::fs::PermissionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -89,8 +90,14 @@ pub enum FirmwareError {
 }
 
 impl FirmwareError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// Whether it is the host that lacks something.
+    pub fn is_lacking(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+}
+
+impl Hint for FirmwareError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Missing { architecture: Architecture::Amd64, .. } => {
                 "install it: sudo apt-get install ovmf".to_owned()
@@ -100,11 +107,6 @@ impl FirmwareError {
             }
             Self::NoBios => "say `firmware = \"uefi\"`, or nothing".to_owned(),
         })
-    }
-
-    /// Whether it is the host that lacks something.
-    pub fn is_lacking(&self) -> bool {
-        matches!(self, Self::Missing { .. })
     }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8Path;
+use loadgauge_host::Hint;
 use loadgauge_host::{CommandError, CommandExt as _, MissingTool, Tool};
 use loadgauge_images::Image;
 use loadgauge_images::image::DiskFormat;
@@ -23,9 +24,8 @@ pub enum OverlayError {
     },
 }
 
-impl OverlayError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for OverlayError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(missing) => missing.hint(),
             Self::Image { .. } => Some("make the stand-in image: loadgauge image build".to_owned()),

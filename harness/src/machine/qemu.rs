@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::time::UNIX_EPOCH;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -31,9 +32,8 @@ pub enum EmulatorError {
     },
 }
 
-impl EmulatorError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for EmulatorError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(missing) => missing.hint(),
             Self::Command(_) | Self::NoVersion { .. } => {

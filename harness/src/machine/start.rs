@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From a plan to a machine that runs.
+use loadgauge_host::Hint;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -92,9 +93,8 @@ pub enum StartError {
     },
 }
 
-impl StartError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for StartError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Overlay(error) => error.hint(),
             Self::Emulator(error) => error.hint(),

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -63,9 +64,8 @@ pub enum SupervisorError {
     Janitor(#[source] io::Error),
 }
 
-impl SupervisorError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for SupervisorError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Directory { .. } | Self::TooLong { .. } => {
                 Some("set TMPDIR to a directory with a short path that can be written".to_owned())

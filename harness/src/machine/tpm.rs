@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A TPM 2.0: swtpm, one process and one state for each machine.
+use loadgauge_host::Hint;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
@@ -24,9 +25,8 @@ pub enum TpmError {
     Spawn(#[source] std::io::Error),
 }
 
-impl TpmError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for TpmError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(missing) => missing.hint(),
             Self::File(_) | Self::Spawn(_) => None,

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -47,23 +48,6 @@ pub enum ReportError {
 }
 
 impl ReportError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        let Self::Io { path, source, .. } = self else { return None };
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Some(format!("make room on the file system of `{path}`"))
-            }
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Some("choose another directory for the run".to_owned())
-            }
-            io::ErrorKind::NotFound => {
-                Some("the run's directory was removed while the run went on; run it again".to_owned())
-            }
-            _ => None,
-        }
-    }
-
     /// Makes an error of a file operation.
     pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
@@ -80,5 +64,23 @@ impl ReportError {
             cause = error.source();
         }
         text
+    }
+}
+
+impl Hint for ReportError {
+    fn hint(&self) -> Option<String> {
+        let Self::Io { path, source, .. } = self else { return None };
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Some(format!("make room on the file system of `{path}`"))
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Some("choose another directory for the run".to_owned())
+            }
+            io::ErrorKind::NotFound => {
+                Some("the run's directory was removed while the run went on; run it again".to_owned())
+            }
+            _ => None,
+        }
     }
 }

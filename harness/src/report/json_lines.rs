@@ -2,6 +2,7 @@
 //! `events.jsonl`: one event a line, in the order in which they happened.
 //!
 //! The first line is always `run-started` and carries the version of the format, [`FORMAT`].
+use loadgauge_host::Hint;
 use std::fs::{self, File};
 use std::io::{self, Write};
 
@@ -55,9 +56,8 @@ pub enum ReadError {
     },
 }
 
-impl ReadError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for ReadError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(
                 "name the directory of a run; they lie in `loadgauge-runs` where it was started".to_owned(),

@@ -3,6 +3,7 @@
 //!
 //! A guest whose network is gone refuses nothing: it says nothing, and a command that it was given may
 //! take as long as its author allows. So a guest that is slow to answer is looked at now and then.
+use loadgauge_host::Hint as _;
 use std::pin::pin;
 use std::time::Duration;
 

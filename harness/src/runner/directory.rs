@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::symlink;
@@ -50,9 +51,8 @@ pub enum DirectoryError {
     NotUtf8,
 }
 
-impl DirectoryError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for DirectoryError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Io { .. } => None,
             Self::Foreign { .. } => {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
@@ -69,9 +70,8 @@ pub enum RegistryError {
     },
 }
 
-impl RegistryError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for RegistryError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { known, .. } if known.is_empty() => {
                 Some("no machine is kept; `loadgauge run --keep on-failure` leaves failed ones up".to_owned())

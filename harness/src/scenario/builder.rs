@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint as _;
 use loadgauge_host::Store;
 use loadgauge_images::Image;
 

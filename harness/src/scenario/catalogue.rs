@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
+use loadgauge_host::suggest;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +10,7 @@ use include_dir::{Dir, DirEntry, include_dir};
 use loadgauge_host::{Entry, Store, StoreError};
 use sha2::{Digest as _, Sha256};
 
-use super::{ParseError, Scenario, Surroundings, suggest};
+use super::{ParseError, Scenario, Surroundings};
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../scenarios");
 
@@ -58,8 +60,20 @@ pub enum CatalogueError {
 }
 
 impl CatalogueError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// The error with all hints, for a terminal.
+    pub fn report(&self) -> String {
+        match self {
+            Self::Parse(errors) => {
+                let reports: Vec<String> = errors.iter().map(ParseError::report).collect();
+                reports.join("\n")
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+impl Hint for CatalogueError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Store(_) => Some("set LOADGAUGE_CACHE to a directory that can be written".to_owned()),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
@@ -74,17 +88,6 @@ impl CatalogueError {
                 [error] => error.hint(),
                 _ => None,
             },
-        }
-    }
-
-    /// The error with all hints, for a terminal.
-    pub fn report(&self) -> String {
-        match self {
-            Self::Parse(errors) => {
-                let reports: Vec<String> = errors.iter().map(ParseError::report).collect();
-                reports.join("\n")
-            }
-            other => other.to_string(),
         }
     }
 }
@@ -165,7 +168,7 @@ impl Catalogue {
             return Ok(path);
         }
         let known = self.recipes()?;
-        let near = suggest::hint(name, known.iter().map(String::as_str));
+        let near = suggest::did_you_mean(name, known.iter().map(String::as_str));
         Err(CatalogueError::NoRecipe { name: name.to_owned(), near })
     }
 

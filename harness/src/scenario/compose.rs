@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::fs;
 use std::io;
 
@@ -60,9 +61,8 @@ pub enum ComposeError {
     },
 }
 
-impl ComposeError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for ComposeError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Read { .. } => None,
             Self::Ignition { source, .. } => source.hint(),

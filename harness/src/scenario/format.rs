@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The scenario file as it is written, before anything of it is judged.
+use loadgauge_host::suggest;
 use std::ops::Range;
 
 use camino::Utf8PathBuf;
@@ -12,7 +13,7 @@ use toml::Spanned;
 use toml::de::{DeValue, ValueDeserializer};
 
 use super::problem::Problems;
-use super::{LinkRequest, UnitRequest, suggest};
+use super::{LinkRequest, UnitRequest};
 use crate::machine::{FirmwareChoice, Network};
 use loadgauge_builder::Format;
 
@@ -152,7 +153,7 @@ pub(super) fn explain(message: &str) -> (String, Option<String>) {
     for (begin, ours) in [("unknown field", "unknown key"), ("unknown variant", "unknown value")] {
         if message.starts_with(begin) {
             let word = quoted.next().unwrap_or_default();
-            return (format!("{ours} `{word}`"), suggest::hint(word, quoted));
+            return (format!("{ours} `{word}`"), suggest::did_you_mean(word, quoted));
         }
     }
     match message.strip_prefix("missing field") {

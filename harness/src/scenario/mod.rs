@@ -15,11 +15,9 @@ mod parse_parts;
 mod parse_step;
 mod plan;
 mod problem;
-mod quantity;
 mod requires;
 mod select;
 mod step;
-mod suggest;
 mod view;
 
 pub use artefact::Artefact;

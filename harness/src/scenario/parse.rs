@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::suggest;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::parse_machines::Machines;
 use super::parse_parts::{requires, without};
 use super::parse_step::{Addressed, read_duration, step};
 use super::problem::{ParseError, Problems};
-use super::{MachineRequest, Requires, Scenario, Step, suggest};
+use super::{MachineRequest, Requires, Scenario, Step};
 use crate::check::Sweep;
 
 /// The keys of a scenario file.
@@ -111,7 +112,7 @@ impl Draft {
                 }
             }
             _ => {
-                let hint = suggest::hint(name, KEYS.iter().copied());
+                let hint = suggest::did_you_mean(name, KEYS.iter().copied());
                 problems.add(key.span(), format!("unknown key `{name}`"), hint);
             }
         }
@@ -173,7 +174,7 @@ fn address(addressed: Addressed, machines: &[MachineRequest], problems: &mut Pro
         }
         Some(on) => {
             let Some(machine) = names().position(|name| name == on.get_ref()) else {
-                let hint = suggest::hint(on.get_ref(), names());
+                let hint = suggest::did_you_mean(on.get_ref(), names());
                 problems.add(on.span(), format!("there is no machine `{}`", on.get_ref()), hint);
                 return None;
             };

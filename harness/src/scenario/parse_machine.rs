@@ -5,8 +5,8 @@ use toml::Spanned;
 
 use super::format::{RawDisk, RawMachine};
 use super::problem::Problems;
-use super::quantity;
 use crate::machine::{DiskSpec, LONGEST_SERIAL, MachineSpec};
+use loadgauge_host::quantity::parse_size;
 
 /// The most processors that QEMU's machine `q35` takes (`MachineClass::max_cpus` before 9.0).
 const MOST_CPUS: u32 = 288;
@@ -34,8 +34,15 @@ pub(super) fn machine(raw: RawMachine, problems: &mut Problems<'_>) -> Option<Ma
 }
 
 fn mebibytes(text: &Spanned<String>, problems: &mut Problems<'_>) -> Option<u32> {
-    let told = |cause| problems.add(text.span(), cause, Some("write it like `512MiB` or `2GiB`".to_owned()));
-    quantity::mebibytes(text.get_ref()).map_err(told).ok()
+    let size = parse_size(text.get_ref()).and_then(|bytes| {
+        let whole = bytes.is_multiple_of(1 << 20) && bytes > 0;
+        u32::try_from(bytes >> 20)
+            .ok()
+            .filter(|_| whole)
+            .ok_or_else(|| format!("`{}` is not a size from `1MiB` to `4095TiB`", text.get_ref()))
+    });
+    let hint = "write it like `512MiB` or `2GiB`".to_owned();
+    size.map_err(|cause| problems.add(text.span(), cause, Some(hint))).ok()
 }
 
 fn disks(raw: Vec<RawDisk>, problems: &mut Problems<'_>) -> Option<Vec<DiskSpec>> {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::suggest;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -10,7 +11,7 @@ use super::format::{RawFile, RawIgnition, RawRequires, RawSwap, RawSysext, read}
 use super::problem::{Problems, Told};
 use super::{
     AuthorConfig, FileRequest, IgnitionRequest, Requires, Source, Surroundings, SwapRequest, SysextRequest,
-    VersionRange, suggest,
+    VersionRange,
 };
 use crate::check::Sweep;
 use loadgauge_builder::Format;
@@ -135,7 +136,7 @@ fn find_recipe(
         surroundings.recipes.iter().map(|directory| directory.join(&file)).find(|path| path.is_file());
     if found.is_none() {
         let known = known_recipes(&surroundings.recipes);
-        let hint = suggest::hint(name, known.iter().map(String::as_str));
+        let hint = suggest::did_you_mean(name, known.iter().map(String::as_str));
         problems.add(recipe.span(), format!("there is no recipe `{name}`"), hint);
     }
     found

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::suggest;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::parse_parts::swap;
 use super::problem::{Problems, Told};
-use super::{Step, StepKind, Surroundings, format, quantity, suggest};
+use super::{Step, StepKind, Surroundings, format};
 use crate::check::Check;
 
 /// What a step can be.
@@ -109,7 +110,7 @@ impl<'text> Parts<'text> {
                 name if BESIDE_RUN.contains(&name) => self.beside_run.push((key, value)),
                 name => {
                     let known = KINDS.iter().chain(COMMON).chain(BESIDE_RUN).copied();
-                    let hint = suggest::hint(name, known);
+                    let hint = suggest::did_you_mean(name, known);
                     problems.add(key.span(), format!("unknown key `{name}` in a step"), hint);
                     sound = false;
                 }
@@ -180,7 +181,7 @@ fn read<T: DeserializeOwned>(value: Spanned<DeValue<'_>>, problems: &mut Problem
 pub(super) fn read_duration(value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> Option<Duration> {
     let span = value.span();
     let text = format::read::<String>(value, problems)?;
-    match quantity::duration(&text) {
+    match loadgauge_host::quantity::parse_duration(&text) {
         Ok(duration) => Some(duration),
         Err(cause) => {
             problems.add(span, cause, Some("write it like `90s` or `2min 30s`".to_owned()));

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -175,23 +176,24 @@ pub enum PlanError {
 }
 
 impl PlanError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Build { source, .. } => source.hint.clone(),
-            Self::Image { .. } => None,
-            Self::Twice { .. } => Some("give one of them a `name` of its own".to_owned()),
-            Self::Firmware { source, .. } => source.hint(),
-            Self::Compose { source, .. } => source.hint(),
-        }
-    }
-
     /// Whether it is the host that lacks something, and not the scenario that is wrong.
     pub fn is_lacking(&self) -> bool {
         match self {
             Self::Build { source, .. } => source.lacking,
             Self::Firmware { source, .. } => source.is_lacking(),
             Self::Image { .. } | Self::Twice { .. } | Self::Compose { .. } => false,
+        }
+    }
+}
+
+impl Hint for PlanError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Build { source, .. } => source.hint.clone(),
+            Self::Image { .. } => None,
+            Self::Twice { .. } => Some("give one of them a `name` of its own".to_owned()),
+            Self::Firmware { source, .. } => source.hint(),
+            Self::Compose { source, .. } => source.hint(),
         }
     }
 }

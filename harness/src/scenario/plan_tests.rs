@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint as _;
 use std::cell::RefCell;
 
 use camino::{Utf8Path, Utf8PathBuf};

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::fmt;
 use std::ops::Range;
 
@@ -22,9 +23,8 @@ pub struct Problem {
     hint: Option<String>,
 }
 
-impl Problem {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for Problem {
+    fn hint(&self) -> Option<String> {
         self.hint.clone()
     }
 }
@@ -58,14 +58,6 @@ impl ParseError {
         &self.problems
     }
 
-    /// What to do, where there is only one thing wrong; else each problem has its own.
-    pub fn hint(&self) -> Option<String> {
-        match self.problems.as_slice() {
-            [problem] => problem.hint(),
-            _ => None,
-        }
-    }
-
     /// All problems, each with its hint below it, for a terminal.
     pub fn report(&self) -> String {
         let parts: Vec<String> = self
@@ -77,6 +69,15 @@ impl ParseError {
             })
             .collect();
         parts.join("\n")
+    }
+}
+
+impl Hint for ParseError {
+    fn hint(&self) -> Option<String> {
+        match self.problems.as_slice() {
+            [problem] => problem.hint(),
+            _ => None,
+        }
     }
 }
 

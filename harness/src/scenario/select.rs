@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8Path;
+use loadgauge_host::Hint;
+use loadgauge_host::suggest;
 use regex::Regex;
 
+use super::Scenario;
 use super::catalogue::{Catalogue, CatalogueError};
-use super::{Scenario, suggest};
 
 /// Which scenarios are meant by what was given on the command line.
 #[derive(Debug)]
@@ -46,9 +48,8 @@ pub enum SelectError {
     },
 }
 
-impl SelectError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for SelectError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Pattern { pattern, .. } if pattern.contains('*') => Some(format!(
                 "any characters are `.*`: try '{}'",

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Why a Butane config cannot be read.
 
+use loadgauge_host::Hint;
 use std::io;
 
 use camino::Utf8PathBuf;
 
-use crate::suggest::nearest;
+use loadgauge_host::suggest::nearest;
 
 /// A Butane config that cannot be read, with the place in its text.
 #[derive(Debug, thiserror::Error)]
@@ -80,9 +81,8 @@ pub enum ButaneCause {
     MountUnit(&'static str),
 }
 
-impl ButaneError {
-    /// What to do about it, if that can be said.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for ButaneError {
+    fn hint(&self) -> Option<String> {
         match &self.cause {
             ButaneCause::Variant(variant) if variant == "fcos" || variant == "rhcos" => Some(
                 "that is the variant of another system: write `variant: flatcar`, `version: 1.0.0`"

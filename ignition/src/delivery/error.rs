@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Why an extension cannot be delivered.
 
+use loadgauge_host::Hint;
 use std::io;
 
 use camino::Utf8PathBuf;
@@ -74,9 +75,8 @@ pub enum DeliveryError {
     NoDirectory(Utf8PathBuf),
 }
 
-impl DeliveryError {
-    /// What to do about it, if that can be said.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for DeliveryError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Name(name) if name.strip_suffix(".raw").is_some() => {
                 Some("leave out `.raw`: it is added where the file is written".to_owned())

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint as _;
 use proptest::prelude::*;
 
 use crate::{Config, Contents, Directory, Dropin, File, Link, Unit, User};

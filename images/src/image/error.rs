@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -87,9 +88,8 @@ pub enum ImageError {
     NoArchive(Utf8PathBuf),
 }
 
-impl ImageError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for ImageError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Tool(error) => error.hint(),
             Self::NoDisk(_) => {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -36,9 +37,8 @@ pub enum ReleaseDirectoryError {
     Nothing(Utf8PathBuf),
 }
 
-impl ReleaseDirectoryError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for ReleaseDirectoryError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Tool(missing) => missing.hint(),
             Self::Keys(error) => error.hint(),

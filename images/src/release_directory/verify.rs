@@ -115,6 +115,8 @@ fn beside(path: &Utf8Path, suffix: &str) -> Result<Option<Vec<u8>>, ReleaseDirec
 
 #[cfg(test)]
 mod tests {
+    use loadgauge_host::Hint as _;
+
     use super::super::{Description, TEST_KEY, finish};
     use super::*;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8PathBuf;
+use loadgauge_host::Hint;
 
 /// A signature does not show that what is signed can be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +41,8 @@ pub enum SignatureError {
     },
 }
 
-impl SignatureError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for SignatureError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownKey { .. } => Some(
                 "update the keys: the keyring package of the distribution, or Flatcar's image signing key from its site"

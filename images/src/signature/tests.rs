@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! GnuPG signs, and what it makes of keys is held against what is made of them here.
+use loadgauge_host::Hint as _;
 use std::fs;
 use std::process::Command;
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -77,9 +78,8 @@ pub enum StandinError {
     ExtensionName(String),
 }
 
-impl StandinError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for StandinError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Tool(error) => error.hint(),
             Self::Release(error) => error.hint(),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The archive that a base was made from: its lists, verified by its signature, and its packages,
 //! verified by the lists. Nothing of the host's own package manager is asked.
+use loadgauge_host::Hint;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::sync::Mutex;
@@ -112,8 +113,14 @@ pub enum DebianArchiveError {
 }
 
 impl DebianArchiveError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+impl Hint for DebianArchiveError {
+    fn hint(&self) -> Option<String> {
         const STALE: &str = "the archive has changed since its lists were fetched: remove `packages` and `apt-lists` in the cache and run again";
         match self {
             Self::Gone { .. } => Some(STALE.to_owned()),
@@ -133,11 +140,6 @@ impl DebianArchiveError {
             Self::Signature { source, .. } => source.hint(),
             _ => None,
         }
-    }
-
-    fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> Self + use<> {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
     }
 }
 

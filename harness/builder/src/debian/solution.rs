@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::fmt;
 
 use super::record::Record;
@@ -122,10 +123,11 @@ impl Unsatisfiable {
         self.chain.insert(0, format!("{} {} needs {}", package.name, package.version, show(needs)));
         self
     }
+}
 
-    /// What to do about it.
-    pub fn hint(&self) -> String {
-        match &self.cause {
+impl Hint for Unsatisfiable {
+    fn hint(&self) -> Option<String> {
+        let hint = match &self.cause {
             Amiss::Unknown { near: Some(near), .. } => format!("did you mean `{near}`?"),
             Amiss::Unknown { .. } => "look for its name on packages.debian.org; the archive of the base's suite is the \
                                       one that counts"
@@ -139,7 +141,8 @@ impl Unsatisfiable {
                     .to_owned()
             }
             Amiss::Conflict { .. } => "leave one of them out of the recipe".to_owned(),
-        }
+        };
+        Some(hint)
     }
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -75,16 +76,17 @@ impl DebianError {
             Self::Archive(_) | Self::Store(_) | Self::Keep { .. } | Self::Status { .. } => true,
         }
     }
+}
 
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for DebianError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NoBase { .. } => {
                 Some("build for a stand-in image, or take files and trees into the recipe instead".to_owned())
             }
             Self::Recipe(error) => error.hint(),
             Self::Archive(error) => error.hint(),
-            Self::Resolve(ResolveError::Unsatisfiable(error)) => Some(error.hint()),
+            Self::Resolve(ResolveError::Unsatisfiable(error)) => error.hint(),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::Hint;
 
 use crate::pack::PackError;
 
@@ -30,16 +31,17 @@ pub enum DescribeError {
 }
 
 impl DescribeError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+impl Hint for DescribeError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Pack(error) => error.hint(),
             _ => None,
         }
-    }
-
-    pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
     }
 }

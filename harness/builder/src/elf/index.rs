@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The libraries of a base, read out of its squashfs once and kept.
+use loadgauge_host::Hint;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 
@@ -51,17 +52,18 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+impl Hint for IndexError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(error) => error.hint(),
             _ => None,
         }
-    }
-
-    fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> Self + use<> {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
     }
 }
 

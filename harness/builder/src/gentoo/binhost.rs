@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::fs;
 use std::io;
 
@@ -79,9 +80,10 @@ impl BinhostError {
             _ => false,
         }
     }
+}
 
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for BinhostError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Fetch(error) => error.hint(),
             Self::Changed { .. } => Some(

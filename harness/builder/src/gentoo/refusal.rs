@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::fmt;
 
 use super::atom::Atom;
@@ -56,10 +57,9 @@ pub enum Refusal {
     Nothing,
 }
 
-impl Refusal {
-    /// What to do about it.
-    pub fn hint(&self) -> String {
-        match self {
+impl Hint for Refusal {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
             Self::Unsatisfied { near, .. } if near.is_empty() => {
                 "no package of that name is on the binhost or in the base: build it for the binhost, or name it in `provided` where it is known to be there".to_owned()
             }
@@ -73,7 +73,8 @@ impl Refusal {
             }
             Self::Blocked { .. } => "ask for one of them alone".to_owned(),
             Self::Nothing => "name a package".to_owned(),
-        }
+        };
+        Some(hint)
     }
 }
 

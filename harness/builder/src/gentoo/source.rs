@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The `[[gentoo]]` of a recipe: which packages they come to, and their files.
+use loadgauge_host::Hint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -81,9 +82,10 @@ impl GentooError {
             _ => false,
         }
     }
+}
 
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for GentooError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NoBase(_) => Some(
                 "the base of a Flatcar release is the file `flatcar_production_image_sysext.squashfs` beside its image".to_owned(),
@@ -173,7 +175,7 @@ pub(crate) fn select(
                 world(member, section, target.architecture, &binhost, &installed, store, progress)?;
             let resolution = resolve(&world, &asked(section)).map_err(|refusal| {
                 let at = section.packages.first().unwrap_or(&member.name);
-                member.error(at, refusal.to_string(), &refusal.hint())
+                member.error(at, refusal.to_string(), &refusal.hint().unwrap_or_default())
             })?;
             warnings.extend(resolution.warnings.iter().cloned());
             let mut group = Vec::new();

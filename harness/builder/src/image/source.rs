@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint;
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::os::unix::ffi::OsStrExt as _;
@@ -86,8 +87,24 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// Whether the host or its network lacks something, rather than the recipe being wrong.
+    pub fn is_host(&self) -> bool {
+        match self {
+            Self::Fetch(error) => !matches!(error, FetchError::Digest { .. }) && !error.is_absent(),
+            Self::Unpack { source, .. } => matches!(source, UnpackImageError::Missing(_)),
+            Self::Io { .. } => true,
+            _ => false,
+        }
+    }
+
+    pub(super) fn io<P: AsRef<Path>>(action: &'static str, path: P) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().display().to_string();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+impl Hint for ImageError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Recipe(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
@@ -106,21 +123,6 @@ impl ImageError {
             }
             _ => None,
         }
-    }
-
-    /// Whether the host or its network lacks something, rather than the recipe being wrong.
-    pub fn is_host(&self) -> bool {
-        match self {
-            Self::Fetch(error) => !matches!(error, FetchError::Digest { .. }) && !error.is_absent(),
-            Self::Unpack { source, .. } => matches!(source, UnpackImageError::Missing(_)),
-            Self::Io { .. } => true,
-            _ => false,
-        }
-    }
-
-    pub(super) fn io<P: AsRef<Path>>(action: &'static str, path: P) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.as_ref().display().to_string();
-        move |source| Self::Io { action, path, source }
     }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::Hint;
 use loadgauge_host::{CommandError, MissingTool};
 
 use crate::signing::SigningError;
@@ -60,8 +61,14 @@ pub enum PackError {
 }
 
 impl PackError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+impl Hint for PackError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(missing) => missing.hint(),
             Self::Signing(error) => error.hint(),
@@ -79,10 +86,5 @@ impl PackError {
             }
             _ => None,
         }
-    }
-
-    pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
     }
 }

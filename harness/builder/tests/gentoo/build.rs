@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Extensions from packages that the real Portage built from the ebuilds in `repository`.
+use loadgauge_host::Hint as _;
 use std::fs;
 use std::process::Command;
 use std::sync::{LazyLock, Mutex};

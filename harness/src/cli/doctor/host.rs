@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint as _;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;

@@ -5,6 +5,7 @@ mod host;
 mod tools;
 
 use clap::Args;
+use loadgauge_host::Hint as _;
 use loadgauge_host::Store;
 use serde::Serialize;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What `qemu-img` writes is read back, and whatever else is in a file ends in an error at most.
+use loadgauge_host::Hint as _;
 use std::fs;
 use std::process::Command;
 
