@@ -8,7 +8,7 @@ mod matrix;
 
 use std::time::Duration;
 
-use loadgauge::machine::{Fault, Rung, Then};
+use loadgauge::machine::{Fault, StopMethod, Then};
 use matrix::{Case, Inject};
 
 macro_rules! matrix {
@@ -54,7 +54,7 @@ async fn the_ladder_has_a_last_rung() {
     let machine = bench.boot("stopped", "hello\n", Then::Halt).await;
     matrix::signal(machine.pid(), "STOP");
     let stopped = machine.stop().await;
-    assert_eq!(stopped.rung, Rung::Killed, "{stopped:?}");
+    assert_eq!(stopped.rung, StopMethod::Killed, "{stopped:?}");
     assert_eq!(bench.supervisor.children(), []);
 }
 

@@ -10,8 +10,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use guest_run::GuestRun;
 use loadgauge::guest::{Command, Guest, GuestError};
 use loadgauge::machine::{
-    AccelChoice, Acceleration, Decision, Firmware, FirmwareChoice, Foundry, Machine, MachinePlan,
-    MachineSpec, Place, Start, StartChoice, Started, Supervisor, USER, Way, prove,
+    AccelChoice, Acceleration, Decision, Firmware, FirmwareChoice, Machine, MachinePlan, MachineSpec,
+    MachineStarter, Place, SnapshotMode, Start, StartChoice, Started, Supervisor, USER, prove,
 };
 use loadgauge_host::Store;
 use loadgauge_ignition::Config;
@@ -57,9 +57,9 @@ impl Bench {
         }
     }
 
-    fn foundry(&self) -> Foundry {
+    fn starter(&self) -> MachineStarter {
         let architecture = self.image.facts.architecture;
-        Foundry::new(&self.store, 4 << 30, architecture, &self.acceleration, BOOT)
+        MachineStarter::new(&self.store, 4 << 30, architecture, &self.acceleration, BOOT)
     }
 
     fn plan(&self, name: &str) -> MachinePlan {
@@ -75,23 +75,23 @@ impl Bench {
         }
     }
 
-    async fn start(&self, foundry: &Foundry, plan: MachinePlan) -> (Machine, Started) {
-        let decision = decide(foundry, &plan);
+    async fn start(&self, starter: &MachineStarter, plan: MachinePlan) -> (Machine, Started) {
+        let decision = decide(starter, &plan);
         let directory = self.root.join(&plan.name);
         let relay = Utf8Path::new(env!("CARGO_BIN_EXE_loadgauge"));
         let place = Place { directory: &directory, relay, supervisor: &self.supervisor };
-        Box::pin(foundry.start(plan, &decision, place)).await.unwrap_or_else(|error| panic!("{error:?}"))
+        Box::pin(starter.start(plan, &decision, place)).await.unwrap_or_else(|error| panic!("{error:?}"))
     }
 
-    async fn warm(&self, foundry: &Foundry, name: &str) -> Machine {
-        let (machine, started) = self.start(foundry, self.plan(name)).await;
+    async fn warm(&self, starter: &MachineStarter, name: &str) -> Machine {
+        let (machine, started) = self.start(starter, self.plan(name)).await;
         assert_eq!(started.start, Start::Warm, "{}", started.reason);
         machine
     }
 }
 
-fn decide(foundry: &Foundry, plan: &MachinePlan) -> Decision {
-    foundry.decide(StartChoice::Warm, &[(plan, false)], 1).remove(0)
+fn decide(starter: &MachineStarter, plan: &MachinePlan) -> Decision {
+    starter.decide(StartChoice::Warm, &[(plan, false)], 1).remove(0)
 }
 
 async fn guest(machine: &Machine) -> Guest {
@@ -116,10 +116,10 @@ async fn wait_for(path: &Utf8Path, text: &str) {
 }
 
 /// A copy of what was stopped a while ago is not behind by that while.
-async fn has_the_hosts_time(bench: &Bench, foundry: &Foundry) {
+async fn has_the_hosts_time(bench: &Bench, starter: &MachineStarter) {
     const PAUSE: Duration = Duration::from_secs(20);
     tokio::time::sleep(PAUSE).await;
-    let machine = bench.warm(foundry, "later").await;
+    let machine = bench.warm(starter, "later").await;
     let guest = guest(&machine).await;
     let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock").as_secs();
     let before = now();
@@ -133,8 +133,8 @@ async fn has_the_hosts_time(bench: &Bench, foundry: &Foundry) {
 async fn copies_prove_that_they_are_and_share_nothing() {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
-    let foundry = bench.foundry();
-    let (one, two) = tokio::join!(bench.warm(&foundry, "one"), bench.warm(&foundry, "two"));
+    let starter = bench.starter();
+    let (one, two) = tokio::join!(bench.warm(&starter, "one"), bench.warm(&starter, "two"));
     let (first, second) = tokio::join!(guest(&one), guest(&two));
 
     let boot = |ready: loadgauge::machine::Ready| ready.boot_id;
@@ -150,7 +150,7 @@ async fn copies_prove_that_they_are_and_share_nothing() {
     let random = "head -c 16 /dev/urandom | od -An -tx1; cat /proc/sys/kernel/random/uuid";
     assert_ne!(ask(&first, random).await, ask(&second, random).await);
 
-    has_the_hosts_time(&bench, &foundry).await;
+    has_the_hosts_time(&bench, &starter).await;
 
     ask(&first, "echo mine >/var/lib/mine; echo mine >/run/mine; sync").await;
     assert_eq!(ask(&second, "ls /var/lib/mine /run/mine 2>/dev/null | wc -l").await, "0");
@@ -168,7 +168,7 @@ async fn copies_prove_that_they_are_and_share_nothing() {
     // The harness's server is reached from a copy by a socket of its own.
     assert_eq!(ask(&first, "curl -s -o /dev/null -w '%{http_code}' http://10.0.2.100/none").await, "404");
 
-    let listed = foundry.snapshots().list().expect("listed");
+    let listed = starter.snapshots().list().expect("listed");
     assert!(listed.iter().any(|entry| entry.in_use), "{listed:?}");
     tokio::join!(one.stop(), two.stop());
 }
@@ -178,9 +178,9 @@ async fn a_snapshot_that_another_guest_answers_from_is_refused_and_removed() {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
     let plan = bench.plan("found");
-    let foundry = bench.foundry();
-    bench.warm(&foundry, "found").await.stop().await;
-    let key = decide(&foundry, &plan).snapshot().expect("a key").to_owned();
+    let starter = bench.starter();
+    bench.warm(&starter, "found").await.stop().await;
+    let key = decide(&starter, &plan).snapshot().expect("a key").to_owned();
     // The same snapshot in another store, whose description tells of another guest.
     let other = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("refused");
     if other.exists() {
@@ -197,8 +197,8 @@ async fn a_snapshot_that_another_guest_answers_from_is_refused_and_removed() {
     fs::write(to.join("snapshot.json"), description.replace(nonce, &"0".repeat(32))).expect("written");
 
     let bench = Bench::with_store(&other).await;
-    let foundry = bench.foundry();
-    let (machine, started) = bench.start(&foundry, bench.plan("refused")).await;
+    let starter = bench.starter();
+    let (machine, started) = bench.start(&starter, bench.plan("refused")).await;
     assert_eq!(started.start, Start::Cold);
     assert!(started.reason.contains("refused") && started.reason.contains(nonce), "{}", started.reason);
     assert!(!to.exists(), "nobody is held up by it again");
@@ -210,8 +210,8 @@ async fn a_snapshot_that_another_guest_answers_from_is_refused_and_removed() {
 async fn memory_that_lies_with_the_state_is_copied_too() {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
-    let foundry = bench.foundry().saving(Way::Mapped);
-    let machine = bench.warm(&foundry, "mapped").await;
+    let starter = bench.starter().saving(SnapshotMode::Mapped);
+    let machine = bench.warm(&starter, "mapped").await;
     assert_eq!(ask(&guest(&machine).await, "echo alive").await, "alive");
     machine.stop().await;
 }
@@ -226,8 +226,8 @@ async fn firmware_tpm_and_further_disks_are_copied_with_the_rest() {
     plan.spec.tpm = true;
     let serial = "more".to_owned();
     plan.spec.disks = vec![loadgauge::machine::DiskSpec { size_mib: 16, serial }];
-    let foundry = bench.foundry();
-    let (machine, started) = bench.start(&foundry, plan).await;
+    let starter = bench.starter();
+    let (machine, started) = bench.start(&starter, plan).await;
     assert_eq!(started.start, Start::Warm, "{}", started.reason);
     let guest = guest(&machine).await;
     let disk = "/dev/disk/by-id/virtio-more";
@@ -281,15 +281,15 @@ fn resident() -> usize {
 async fn two_hundred_warm_starts_leave_nothing_behind() {
     let _alone = ALONE.lock().await;
     let bench = Arc::new(Bench::new().await);
-    let foundry = Arc::new(bench.foundry());
+    let starter = Arc::new(bench.starter());
     // The first ones fill what is kept for good: the runtime's threads, the allocator's arenas.
-    bench.warm(&foundry, "first").await.stop().await;
+    bench.warm(&starter, "first").await.stop().await;
     let mut memory = 0;
     let mut before = None;
     for number in 0..100 {
         let names = [format!("left-{number}"), format!("right-{number}")];
         let [left, right] = &names;
-        let (left, right) = tokio::join!(bench.warm(&foundry, left), bench.warm(&foundry, right));
+        let (left, right) = tokio::join!(bench.warm(&starter, left), bench.warm(&starter, right));
         tokio::join!(left.stop(), right.stop());
         for name in names {
             fs::remove_dir_all(bench.root.join(name)).expect("its records");
@@ -311,10 +311,10 @@ async fn two_hundred_warm_starts_leave_nothing_behind() {
 async fn eight_run_side_by_side_from_one_memory() {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
-    let foundry = bench.foundry();
-    let mut machines = vec![bench.warm(&foundry, "0").await];
+    let starter = bench.starter();
+    let mut machines = vec![bench.warm(&starter, "0").await];
     for number in 1..8 {
-        machines.push(bench.warm(&foundry, &number.to_string()).await);
+        machines.push(bench.warm(&starter, &number.to_string()).await);
     }
     for machine in &machines {
         let guest = guest(machine).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge::machine::{
     Acceleration, Accelerator, DiskSpec, Fault, Firmware, FirmwareChoice, Machine, MachinePlan, MachineSpec,
-    Rung, StartError, Supervisor, Then, boot_disk,
+    StartError, StopMethod, Supervisor, Then, boot_disk,
 };
 use loadgauge_ignition::Config;
 use loadgauge_images::Image;
@@ -87,7 +87,7 @@ async fn the_console_is_seen_and_kept_from_its_first_byte_and_a_stop_leaves_noth
     let (layout, pid) = (machine.layout().clone(), machine.pid());
     assert!(alive(pid) && layout.overlay().exists());
     let stopped = machine.stop().await;
-    assert_eq!((stopped.rung, stopped.status.as_str()), (Rung::Asked, "exit status: 0"));
+    assert_eq!((stopped.rung, stopped.status.as_str()), (StopMethod::Asked, "exit status: 0"));
     assert!(!alive(pid) && !layout.runtime().exists());
     let console = std::fs::read_to_string(layout.console_log()).expect("kept");
     assert!(console.ends_with("one\r\ntwo\r\n"), "{console:?}");
@@ -124,7 +124,7 @@ async fn a_guest_that_powers_off_is_told() {
     let bench = Bench::new();
     let machine = bench.boot("off", "bye\n", Then::PowerOff).await;
     assert_eq!(fault(&machine).await, Fault::PoweredOff);
-    assert_eq!(machine.stop().await.rung, Rung::Asked);
+    assert_eq!(machine.stop().await.rung, StopMethod::Asked);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge::guest::{Command, Guest};
 use loadgauge::machine::{
-    AccelChoice, Firmware, Foundry, Machine, MachinePlan, MachineSpec, Place, Start, StartChoice, Supervisor,
-    USER, prove,
+    AccelChoice, Firmware, Machine, MachinePlan, MachineSpec, MachineStarter, Place, Start, StartChoice,
+    Supervisor, USER, prove,
 };
 use loadgauge_host::Store;
 use loadgauge_ignition::Config;
@@ -58,7 +58,7 @@ struct Bench {
     root: Utf8PathBuf,
     program: Utf8PathBuf,
     plan: MachinePlan,
-    foundry: Foundry,
+    starter: MachineStarter,
     supervisor: Supervisor,
 }
 
@@ -88,8 +88,8 @@ impl Bench {
         };
         // Of its own, so that no snapshot is there.
         let store = Store::at(root.join("store"));
-        let foundry = Foundry::new(&store, 8 << 30, plan.architecture(), &plan.acceleration, BOOT);
-        Ok(Self { directory, root, program, plan, foundry, supervisor: Supervisor::new()? })
+        let starter = MachineStarter::new(&store, 8 << 30, plan.architecture(), &plan.acceleration, BOOT);
+        Ok(Self { directory, root, program, plan, starter, supervisor: Supervisor::new()? })
     }
 
     /// Cold starts and bare ones in turn, who is first in turn as well.
@@ -170,10 +170,10 @@ impl Bench {
 
     /// A machine that was restored.
     async fn clone_of(&self, name: &str) -> Result<Machine> {
-        let decision = self.foundry.decide(StartChoice::Warm, &[(&self.plan, false)], 1).remove(0);
+        let decision = self.starter.decide(StartChoice::Warm, &[(&self.plan, false)], 1).remove(0);
         let directory = self.root.join(name);
         let place = Place { directory: &directory, relay: &self.program, supervisor: &self.supervisor };
-        let started = Box::pin(self.foundry.start(self.plan.clone(), &decision, place)).await;
+        let started = Box::pin(self.starter.start(self.plan.clone(), &decision, place)).await;
         let (machine, started) = started.map_err(|error| format!("{error:?}"))?;
         if started.start == Start::Warm { Ok(machine) } else { Err(started.reason.into()) }
     }

@@ -28,7 +28,7 @@ pub use command::{CommandError, CommandExt};
 pub use error::Hint;
 pub use file::FileError;
 pub use kept_digest::{Algorithm, kept_digest};
-pub use prune::{Bounds, Kept};
+pub use prune::{Bounds, StoredEntry};
 pub use quote::quote;
 pub use store::{Entry, Store, StoreError, Vacancy};
 pub use tool::{MissingTool, Tool};

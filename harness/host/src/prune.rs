@@ -10,7 +10,7 @@ use super::store::{Store, StoreError, half_made, is_current, lock_of, sweep};
 
 /// Something that is kept in a store, to be made again at any time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredEntry {
     /// what it is one of
     pub kind: String,
     /// what it was made from
@@ -35,7 +35,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn kept(&self, kinds: &[&str]) -> Result<Vec<Kept>, StoreError> {
+    pub fn kept(&self, kinds: &[&str]) -> Result<Vec<StoredEntry>, StoreError> {
         let mut found = Vec::new();
         for kind in kinds {
             let place = self.root().join(kind);
@@ -43,7 +43,7 @@ impl Store {
                 let path = place.join(&key);
                 let used = fs::metadata(lock_of(&place, &key)).or_else(|_| fs::metadata(&path));
                 let used = used.and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-                found.push(Kept { kind: (*kind).to_owned(), key, size: size(&path), used });
+                found.push(StoredEntry { kind: (*kind).to_owned(), key, size: size(&path), used });
             }
         }
         found.sort_by(|one, other| {
@@ -57,7 +57,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read or written.
-    pub fn prune(&self, kinds: &[&str], bounds: Bounds) -> Result<Vec<Kept>, StoreError> {
+    pub fn prune(&self, kinds: &[&str], bounds: Bounds) -> Result<Vec<StoredEntry>, StoreError> {
         for kind in kinds {
             self.sweep_half_made(kind)?;
         }
@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// Removes an entry in one step for whoever looks, unless it is in use.
-    fn remove(&self, entry: &Kept) -> Result<bool, StoreError> {
+    fn remove(&self, entry: &StoredEntry) -> Result<bool, StoreError> {
         let place = self.root().join(&entry.kind);
         let Some((_lock, lock_path)) = try_lock(&place, &entry.key)? else { return Ok(false) };
         let aside = place.join(format!("{}removed", half_made(&entry.key)));

@@ -14,7 +14,7 @@ use super::schedule::ScheduleArguments;
 use super::snapshot::SnapshotCommand;
 use super::start::StartArguments;
 use super::stop::StopArguments;
-use super::trial::TrialArguments;
+use super::try_extension::TryArguments;
 use crate::machine::{AccelChoice, FirmwareChoice};
 
 /// Boots Flatcar images under QEMU and checks that their system extensions work
@@ -63,7 +63,7 @@ pub(super) enum Command {
     /// Boot an image and open a shell in the guest
     Boot(BootArguments),
     /// Bring an extension into a running guest and judge it, in seconds
-    Try(TrialArguments),
+    Try(TryArguments),
     /// Say what this host has and lacks, and what to do about it
     Doctor(DoctorArguments),
     /// Stop machines that were left running

@@ -8,12 +8,14 @@ use loadgauge_host::quote;
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::MachineChoice;
+use super::context::Context;
 use super::run::{own_program, runtime};
 use super::start::StartArguments;
-use super::workshop::Workshop;
 use super::{Exit, Failure, output};
 use crate::guest::{Exit as GuestExit, Left, shell};
-use crate::machine::{BeginError, Decision, Fault, Foundry, Machine, MachinePlan, Place, Supervisor, USER};
+use crate::machine::{
+    BeginError, Decision, Fault, Machine, MachinePlan, MachineStarter, Place, Supervisor, USER,
+};
 use crate::runner::{Interrupt, Limits, hint_for};
 use crate::scenario::{Scenario, Surroundings};
 
@@ -55,18 +57,18 @@ pub(super) struct BootArguments {
 
 /// `loadgauge boot`: a machine for somebody to look into. Its records go with it.
 pub(super) fn boot(arguments: &BootArguments) -> Result<Exit, Failure> {
-    let workshop = Workshop::open(arguments.scenarios.as_deref(), arguments.image.as_deref())?;
-    let scenario = arguments.scenario(workshop.catalogue.root())?;
+    let context = Context::open(arguments.scenarios.as_deref(), arguments.image.as_deref())?;
+    let scenario = arguments.scenario(context.catalogue.root())?;
     let runtime = runtime()?;
-    let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
-    let plan = workshop.plan(vec![scenario], &acceleration, arguments.machine.firmware)?;
+    let acceleration = runtime.block_on(context.prove(arguments.machine.accel))?;
+    let plan = context.plan(vec![scenario], &acceleration, arguments.machine.firmware)?;
     let machine = plan.scenarios.into_iter().flat_map(|planned| planned.machines).next();
     let machine = machine.map(|machine| machine.plan);
     let machine = machine.ok_or_else(|| Failure::words(Exit::Internal, "no machine was planned", None))?;
     let limits = Limits::under(&acceleration);
-    let foundry = arguments.start.foundry(&workshop.store, &workshop.image, &acceleration);
-    let decisions = foundry.decide(arguments.start.start, &[(&machine, false)], 1);
-    let exit = runtime.block_on(visit(machine, (&foundry, &decisions), limits, arguments.line()));
+    let starter = arguments.start.starter(&context.store, &context.image, &acceleration);
+    let decisions = starter.decide(arguments.start.start, &[(&machine, false)], 1);
+    let exit = runtime.block_on(visit(machine, (&starter, &decisions), limits, arguments.line()));
     // A thread that still reads the terminal is no reason to stay.
     runtime.shutdown_background();
     exit
@@ -75,7 +77,7 @@ pub(super) fn boot(arguments: &BootArguments) -> Result<Exit, Failure> {
 /// Boots a machine, ties the terminal to its guest, and leaves nothing of it.
 async fn visit(
     plan: MachinePlan,
-    start: (&Foundry, &[Decision]),
+    start: (&MachineStarter, &[Decision]),
     limits: Limits,
     command: Option<String>,
 ) -> Result<Exit, Failure> {
@@ -97,7 +99,7 @@ async fn visit(
 
 async fn bring_up(
     plan: MachinePlan,
-    (foundry, decisions): (&Foundry, &[Decision]),
+    (starter, decisions): (&MachineStarter, &[Decision]),
     limits: Limits,
     on_terminal: bool,
     supervisor: &Supervisor,
@@ -107,7 +109,7 @@ async fn bring_up(
     let program = own_program()?;
     let place = Place { directory: &records, relay: &program, supervisor };
     let decision = decisions.first().cloned().unwrap_or_else(|| Decision::cold("nothing was decided"));
-    let (machine, started) = match foundry.start(plan, &decision, place).await {
+    let (machine, started) = match starter.start(plan, &decision, place).await {
         Ok(started) => started,
         Err(BeginError::Start(error)) => return Err(Failure::new(Exit::Host, &error, error.hint())),
         Err(BeginError::Fault(fault)) => return Err(dead(&fault)),

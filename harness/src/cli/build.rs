@@ -5,7 +5,7 @@ use loadgauge_host::Hint as _;
 use loadgauge_host::{CommandExt as _, Tool};
 
 use super::arguments::BuildArguments;
-use super::workshop::Workshop;
+use super::context::Context;
 use super::{Exit, Failure, output};
 use loadgauge_builder::describe::merge_sums;
 use loadgauge_builder::pack::Inner;
@@ -64,14 +64,14 @@ impl PackArguments {
 
 /// `loadgauge build`
 pub(super) fn build(arguments: &BuildArguments) -> Result<Exit, Failure> {
-    let workshop = Workshop::open(arguments.scenarios.as_deref(), arguments.image.image.as_deref())?;
-    let recipe = Recipe::load(&workshop.catalogue.recipe(&arguments.recipe)?)?;
+    let context = Context::open(arguments.scenarios.as_deref(), arguments.image.image.as_deref())?;
+    let recipe = Recipe::load(&context.catalogue.recipe(&arguments.recipe)?)?;
     let mut recipe = arguments.name.as_deref().map_or_else(|| recipe.clone(), |name| recipe.with_name(name));
     let format = arguments.pack.apply(&mut recipe)?;
-    let target = Target::of_image(&workshop.image);
+    let target = Target::of_image(&context.image);
     let progress = |text: &str| output::tell(&format!("{}: {text}", recipe.name()));
     if arguments.explain {
-        let explanation = loadgauge_builder::explain_packages(&recipe, &target, &workshop.store, &progress)?;
+        let explanation = loadgauge_builder::explain_packages(&recipe, &target, &context.store, &progress)?;
         output::print(&explanation.to_string())?;
         return Ok(Exit::Passed);
     }
@@ -80,7 +80,7 @@ pub(super) fn build(arguments: &BuildArguments) -> Result<Exit, Failure> {
     } else {
         loadgauge_builder::build
     };
-    let built = make(&recipe, &target, format, &workshop.store, &progress)?;
+    let built = make(&recipe, &target, format, &context.store, &progress)?;
     explain(&built, arguments.check_reproducible);
     let path = match &arguments.output {
         None => built.extension.path.clone(),

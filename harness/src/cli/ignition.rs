@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::arguments::IgnitionArguments;
-use super::workshop::Workshop;
+use super::context::Context;
 use super::{Exit, Failure, output};
 use crate::machine::{AccelChoice, complete_config};
 use crate::scenario::{Planned, PlannedMachine, select};
@@ -11,15 +11,15 @@ const KEY: &str = "ssh-ed25519 MADE-WHEN-THE-MACHINE-STARTS loadgauge";
 
 /// `loadgauge ignition`
 pub(super) fn ignition(arguments: &IgnitionArguments) -> Result<Exit, Failure> {
-    let workshop = Workshop::open(arguments.scenarios.as_deref(), arguments.image.image.as_deref())?;
-    let scenarios = select(&workshop.catalogue, std::slice::from_ref(&arguments.scenario))?;
+    let context = Context::open(arguments.scenarios.as_deref(), arguments.image.image.as_deref())?;
+    let scenarios = select(&context.catalogue, std::slice::from_ref(&arguments.scenario))?;
     if let [_, second, ..] = scenarios.as_slice() {
         let message =
             format!("`{}` means several scenarios, `{}` among them", arguments.scenario, second.name);
         return Err(Failure::words(Exit::Usage, message, Some("name one")));
     }
-    let acceleration = super::run::runtime()?.block_on(workshop.prove(AccelChoice::Tcg))?;
-    let plan = workshop.plan(scenarios, &acceleration, None)?;
+    let acceleration = super::run::runtime()?.block_on(context.prove(AccelChoice::Tcg))?;
+    let plan = context.plan(scenarios, &acceleration, None)?;
     if let Some(skipped) = plan.skipped.first() {
         let message = format!("`{}` does not run on this image: {}", skipped.name, skipped.reason);
         return Err(Failure::words(Exit::Nothing, message, None));

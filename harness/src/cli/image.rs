@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use camino::Utf8Path;
 use loadgauge_host::Store;
 
-use super::workshop::made_releases;
+use super::context::made_releases;
 use super::{Exit, Failure, image_prune, output};
 
 /// `loadgauge image list`

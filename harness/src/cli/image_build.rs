@@ -7,7 +7,7 @@ use loadgauge_host::Store;
 use loadgauge_images::{Image, Release};
 use loadgauge_standin::{BLUEPRINTS, Options};
 
-use super::workshop::{catalogue, remember_image, remember_release};
+use super::context::{catalogue, remember_image, remember_release};
 use super::{Exit, Failure, output, vendor};
 use crate::scenario::Catalogue;
 

@@ -8,7 +8,7 @@ use loadgauge_images::inspect::{Inspected, verify_usr};
 use serde::Serialize;
 
 use super::arguments::OutputFormat;
-use super::workshop::find_image;
+use super::context::find_image;
 use super::{Exit, Failure, image_page, output};
 
 /// `loadgauge image inspect`

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use loadgauge_host::{Bounds, Kept, Store};
+use loadgauge_host::{Bounds, Store, StoredEntry};
 
 use super::{Exit, Failure, output};
 use loadgauge_host::quantity::parse_size;
@@ -40,7 +40,7 @@ pub(super) fn kept(store: &Store) -> Result<Option<String>, Failure> {
 }
 
 /// How many of each kind there are, and how much room they take.
-fn told(entries: &[Kept]) -> Option<String> {
+fn told(entries: &[StoredEntry]) -> Option<String> {
     let mut parts = Vec::new();
     for (kind, name) in KINDS {
         let sizes: Vec<u64> =

@@ -21,21 +21,21 @@ use super::arguments::{Arguments, Command as Subcommand};
 use super::run::{own_program, run_here, runtime};
 use super::{Exit, Failure};
 use crate::machine::Supervisor;
-use crate::runner::Kept;
+use crate::runner::RetainedMachines;
 
 /// `loadgauge keep`
 #[derive(Debug, Args)]
 pub(super) struct KeepArguments {
     /// the process that waits for the run
     #[arg(long)]
-    patron: i32,
+    parent: i32,
     /// the run
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
 
 impl KeepArguments {
-    /// What the keeper shall do, as its patron was asked for it.
+    /// What the keeper shall do, as its parent was asked for it.
     pub(super) fn own(&self) -> Arguments {
         let name = std::iter::once(OsString::from("loadgauge"));
         Arguments::parse_from(name.chain(self.arguments.iter().cloned()))
@@ -45,7 +45,7 @@ impl KeepArguments {
 /// The process that waits for the end of a run, as the keeper sees it: it holds the other end of the
 /// keeper's standard input.
 #[derive(Debug)]
-pub(super) struct Patron {
+pub(super) struct Parent {
     channel: UnixStream,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn run_in_keeper() -> Result<Exit, Failure> {
     let (ours, theirs) = UnixStream::pair().map_err(|error| internal(&error))?;
     // Started by the main thread: the keeper dies with the thread that started it.
     let mut keeper = Command::new(own_program()?)
-        .args(["keep", "--patron", &std::process::id().to_string(), "--"])
+        .args(["keep", "--parent", &std::process::id().to_string(), "--"])
         .args(std::env::args_os().skip(1))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn()
@@ -101,25 +101,25 @@ async fn wait(keeper: &mut Child, channel: UnixStream) -> Result<Exit, Failure> 
 /// `loadgauge keep`: the keeper.
 pub(super) fn keep(arguments: &KeepArguments) -> Result<Exit, Failure> {
     let failed = |error: rustix::io::Errno| internal(&io::Error::from(error));
-    // Signals of the terminal are for the patron, which hands them on.
+    // Signals of the terminal are for the parent, which hands them on.
     rustix::process::setsid().map_err(failed)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed)?;
-    // The patron may have died before the request, and nobody would send the signal any more.
-    if rustix::process::getppid() != Pid::from_raw(arguments.patron) {
+    // The parent may have died before the request, and nobody would send the signal any more.
+    if rustix::process::getppid() != Pid::from_raw(arguments.parent) {
         return Err(Failure::words(Exit::Internal, "whoever waited for the run is gone", None));
     }
     let channel = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0).map_err(failed)?;
-    let patron = Patron { channel: UnixStream::from(channel) };
+    let parent = Parent { channel: UnixStream::from(channel) };
     match arguments.own().command {
-        Subcommand::Run(arguments) => run_here(&arguments, Some(&patron)),
+        Subcommand::Run(arguments) => run_here(&arguments, Some(&parent)),
         _ => Err(Failure::words(Exit::Usage, "only a run keeps machines", None)),
     }
 }
 
-impl Patron {
-    /// Lets the patron leave with the status of the run, and goes on without it.
+impl Parent {
+    /// Lets the parent leave with the status of the run, and goes on without it.
     ///
-    /// To be called by the main thread, which asked to die with the patron.
+    /// To be called by the main thread, which asked to die with the parent.
     pub(super) fn leave(&self, exit: Exit) -> Result<(), Failure> {
         let failed = |error: rustix::io::Errno| internal(&io::Error::from(error));
         rustix::process::set_parent_process_death_signal(None).map_err(failed)?;
@@ -134,7 +134,7 @@ impl Patron {
 }
 
 /// Lives on until the last machine that was kept is stopped or dead, or this process is told to end.
-pub(super) async fn hold(kept: &Kept, supervisor: &Supervisor) {
+pub(super) async fn hold(kept: &RetainedMachines, supervisor: &Supervisor) {
     let told = async {
         let (Ok(mut interrupt), Ok(mut terminate)) =
             (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))

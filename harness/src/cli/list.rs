@@ -5,7 +5,7 @@ use loadgauge_host::Store;
 use serde::Serialize;
 
 use super::arguments::{ListArguments, OutputFormat};
-use super::workshop::catalogue;
+use super::context::catalogue;
 use super::{Exit, Failure, output};
 use crate::scenario::{Scenario, select};
 

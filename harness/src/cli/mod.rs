@@ -6,8 +6,11 @@
 mod arguments;
 mod boot;
 mod build;
+mod compare_warm_cold;
+mod context;
 mod doctor;
 mod exit;
+mod exit_codes;
 mod failure;
 mod ignition;
 mod image;
@@ -20,17 +23,14 @@ mod keep;
 mod list;
 mod output;
 mod plan;
-mod reasons;
 mod report;
 mod run;
 mod schedule;
 mod snapshot;
 mod start;
 mod stop;
-mod trial;
+mod try_extension;
 mod vendor;
-mod verify;
-mod workshop;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -75,7 +75,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Snapshot { command } => snapshot::snapshot(&command),
         Command::Report(arguments) => report::report(&arguments),
         Command::Boot(arguments) => boot::boot(&arguments),
-        Command::Try(arguments) => trial::trial(&arguments),
+        Command::Try(arguments) => try_extension::trial(&arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Stop(arguments) => stop::stop(&arguments),
         Command::Keep(arguments) => keep::keep(&arguments),

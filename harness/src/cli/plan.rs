@@ -2,17 +2,17 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::arguments::{OutputFormat, PlanArguments};
-use super::workshop::Workshop;
+use super::context::Context;
 use super::{Exit, Failure, output};
 use crate::machine::{Layout, MachinePlan, arguments as qemu_arguments};
 
 /// `loadgauge plan`
 pub(super) fn plan(arguments: &PlanArguments) -> Result<Exit, Failure> {
-    let (workshop, scenarios) = Workshop::with_scenarios(&arguments.selection, &arguments.image)?;
-    let acceleration = super::run::runtime()?.block_on(workshop.prove(arguments.machine.accel))?;
-    let plan = workshop.plan(scenarios, &acceleration, arguments.machine.firmware)?;
-    let foundry = arguments.start.foundry(&workshop.store, &workshop.image, &acceleration);
-    let decisions = arguments.start.decide(&foundry, &plan, 1);
+    let (context, scenarios) = Context::with_scenarios(&arguments.selection, &arguments.image)?;
+    let acceleration = super::run::runtime()?.block_on(context.prove(arguments.machine.accel))?;
+    let plan = context.plan(scenarios, &acceleration, arguments.machine.firmware)?;
+    let starter = arguments.start.starter(&context.store, &context.image, &acceleration);
+    let decisions = arguments.start.decide(&starter, &plan, 1);
     let program = super::run::own_program()?;
     let command = |machine: &MachinePlan| qemu_arguments(machine, &future_layout(machine, &program));
     match arguments.format {

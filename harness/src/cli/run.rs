@@ -6,17 +6,17 @@ use loadgauge_host::Store;
 use tokio::runtime::Runtime;
 
 use super::arguments::RunArguments;
-use super::keep::{self, Patron};
+use super::context::Context;
+use super::keep::{self, Parent};
 use super::report::report_failure;
 use super::schedule::ScheduleArguments;
 use super::start::StartArguments;
-use super::workshop::Workshop;
-use super::{Exit, Failure, verify};
-use crate::machine::{Decision, Foundry, Supervisor};
+use super::{Exit, Failure, compare_warm_cold};
+use crate::machine::{Decision, MachineStarter, Supervisor};
 use crate::report::{EVENTS, TerminalOptions, consume, standard};
 use crate::runner::{
-    self, Assigned, Events, Interrupt, KeepPolicy, Kept, Machines, Question, Run, RunDirectory, Timings,
-    Verdict,
+    self, Assigned, Events, Interrupt, KeepPolicy, Machines, Question, RetainedMachines, Run, RunDirectory,
+    Timings, Verdict,
 };
 use crate::scenario::{Plan, PlannedMachine};
 
@@ -29,25 +29,25 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     }
 }
 
-/// Does the run in this process. Where it has a patron, machines may be left running, for as long as
+/// Does the run in this process. Where it has a parent, machines may be left running, for as long as
 /// which it does not return.
-pub(super) fn run_here(arguments: &RunArguments, patron: Option<&Patron>) -> Result<Exit, Failure> {
-    let (workshop, scenarios) = Workshop::with_scenarios(&arguments.selection, &arguments.image)?;
+pub(super) fn run_here(arguments: &RunArguments, parent: Option<&Parent>) -> Result<Exit, Failure> {
+    let (context, scenarios) = Context::with_scenarios(&arguments.selection, &arguments.image)?;
     let runtime = runtime()?;
-    let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
-    let plan = workshop.plan(scenarios, &acceleration, arguments.machine.firmware)?;
-    let course = Course {
+    let acceleration = runtime.block_on(context.prove(arguments.machine.accel))?;
+    let plan = context.plan(scenarios, &acceleration, arguments.machine.firmware)?;
+    let course = RunOptions {
         output: arguments.output.as_deref(),
         start: &arguments.start,
         schedule: &arguments.schedule,
         verify_warm: arguments.verify_warm,
     };
-    carry_out(runtime, &workshop, plan, &course, patron)
+    carry_out(runtime, &context, plan, &course, parent)
 }
 
 /// How a plan is carried out.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Course<'a> {
+pub(super) struct RunOptions<'a> {
     /// where the files go; a directory of its own when not given
     pub(super) output: Option<&'a Utf8Path>,
     /// how machines start
@@ -61,26 +61,26 @@ pub(super) struct Course<'a> {
 /// Runs a plan in this process, to its end.
 pub(super) fn carry_out(
     runtime: Runtime,
-    workshop: &Workshop,
+    context: &Context,
     plan: Plan,
-    course: &Course<'_>,
-    patron: Option<&Patron>,
+    course: &RunOptions<'_>,
+    parent: Option<&Parent>,
 ) -> Result<Exit, Failure> {
-    let foundry = course.start.foundry(&workshop.store, &plan.image, &plan.acceleration);
-    let decisions = course.start.decide(&foundry, &plan, course.schedule.repeat.get());
+    let starter = course.start.starter(&context.store, &plan.image, &plan.acceleration);
+    let decisions = course.start.decide(&starter, &plan, course.schedule.repeat.get());
     let (plan, decisions) =
-        if course.verify_warm { verify::doubled(plan, decisions)? } else { (plan, decisions) };
+        if course.verify_warm { compare_warm_cold::doubled(plan, decisions)? } else { (plan, decisions) };
     let directory = RunDirectory::create(course.output)?;
-    let timings = Timings::of(&workshop.store, plan.acceleration.accelerator);
+    let timings = Timings::of(&context.store, plan.acceleration.accelerator);
     let run = course.schedule.apply(Run::of_plan(&plan, &directory, course.schedule.repeat)?, &timings);
-    let starts = (foundry, decisions);
-    let executed = execute(&plan, starts, run, &directory, timings, &workshop.store, patron);
+    let starts = (starter, decisions);
+    let executed = execute(&plan, starts, run, &directory, timings, &context.store, parent);
     let (mut exit, kept) = runtime.block_on(executed)?;
     if course.verify_warm {
-        exit = verify::judge(exit, &directory.path().join(EVENTS))?;
+        exit = compare_warm_cold::judge(exit, &directory.path().join(EVENTS))?;
     }
-    if let (Some(patron), Some((kept, supervisor))) = (patron, kept) {
-        patron.leave(exit)?;
+    if let (Some(parent), Some((kept, supervisor))) = (parent, kept) {
+        parent.leave(exit)?;
         runtime.block_on(keep::hold(&kept, &supervisor));
     }
     // A worker that still waits for a guest's answer is no reason to stay.
@@ -91,13 +91,13 @@ pub(super) fn carry_out(
 /// Runs a plan: the machines, the reports, and whoever interrupts them.
 async fn execute(
     plan: &Plan,
-    (foundry, decisions): (Foundry, Vec<Vec<Decision>>),
+    (starter, decisions): (MachineStarter, Vec<Vec<Decision>>),
     run: Run<Question>,
     directory: &RunDirectory,
     timings: Timings,
     store: &Store,
-    patron: Option<&Patron>,
-) -> Result<(Exit, Option<(Arc<Kept>, Supervisor)>), Failure> {
+    parent: Option<&Parent>,
+) -> Result<(Exit, Option<(Arc<RetainedMachines>, Supervisor)>), Failure> {
     let supervisor = Supervisor::new()?;
     // Nothing is to be killed by hand: the kernel ends every QEMU with this process.
     let interrupt = Interrupt::listen(|| ()).map_err(|error| Failure::new(Exit::Internal, &error, None))?;
@@ -109,8 +109,8 @@ async fn execute(
         };
         (planned.scenario.name.clone(), planned.machines.iter().zip(decisions).map(assign).collect())
     });
-    let mut machines = Machines::new(plans, foundry, own_program()?, supervisor.clone());
-    let kept = patron.map(|_| Kept::listen(store, &supervisor)).transpose()?;
+    let mut machines = Machines::new(plans, starter, own_program()?, supervisor.clone());
+    let kept = parent.map(|_| RetainedMachines::listen(store, &supervisor)).transpose()?;
     if let Some(kept) = &kept {
         machines = machines.keeping(Arc::clone(kept));
     }

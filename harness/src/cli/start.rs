@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use clap::Args;
 
-use crate::machine::{Acceleration, Decision, Foundry, StartChoice};
+use crate::machine::{Acceleration, Decision, MachineStarter, StartChoice};
 use crate::runner::Limits;
 use crate::scenario::{Plan, Planned};
 use loadgauge_host::Store;
@@ -27,8 +27,13 @@ pub(super) struct StartArguments {
 
 impl StartArguments {
     /// Makes and finds the snapshots of this user.
-    pub(super) fn foundry(&self, store: &Store, image: &Image, acceleration: &Acceleration) -> Foundry {
-        Foundry::new(
+    pub(super) fn starter(
+        &self,
+        store: &Store,
+        image: &Image,
+        acceleration: &Acceleration,
+    ) -> MachineStarter {
+        MachineStarter::new(
             store,
             self.snapshots_size,
             image.facts.architecture,
@@ -39,10 +44,10 @@ impl StartArguments {
 
     /// How the machines of each scenario of a plan are to start, in the plan's order, where each scenario
     /// runs so many times.
-    pub(super) fn decide(&self, foundry: &Foundry, plan: &Plan, times: usize) -> Vec<Vec<Decision>> {
+    pub(super) fn decide(&self, starter: &MachineStarter, plan: &Plan, times: usize) -> Vec<Vec<Decision>> {
         let machines = plan.scenarios.iter().flat_map(|planned| &planned.machines);
         let machines: Vec<_> = machines.map(|machine| (&machine.plan, machine.cold)).collect();
-        let mut decisions = foundry.decide(self.start, &machines, times).into_iter();
+        let mut decisions = starter.decide(self.start, &machines, times).into_iter();
         let of_one = |planned: &Planned| decisions.by_ref().take(planned.machines.len()).collect();
         plan.scenarios.iter().map(of_one).collect()
     }

@@ -24,14 +24,14 @@ const MAPPED_RAM: &str = "mapped-ram";
 /// How a machine is saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Way {
+pub enum SnapshotMode {
     /// its memory lies in a file, which stays and which every copy maps for itself
     Shared,
     /// its memory is written to the file with the rest of its state, and read by every copy
     Mapped,
 }
 
-impl Way {
+impl SnapshotMode {
     /// QEMU's capability for it (`MigrationCapability` in `qapi/migration.json`).
     pub(crate) fn capability(self) -> &'static str {
         match self {
@@ -43,7 +43,7 @@ impl Way {
 
 /// What a QEMU can do. Asked once and kept in the store, until it is another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Abilities {
+pub(crate) struct QemuCapabilities {
     /// names without a version and what they stand for: `q35` and `pc-q35-10.0`
     aliases: Vec<(String, String)>,
     /// what it can do when it saves a machine
@@ -52,7 +52,7 @@ pub(crate) struct Abilities {
 
 /// QEMU does not say what it can do.
 #[derive(Debug, thiserror::Error)]
-pub enum AbilitiesError {
+pub enum QemuCapabilitiesError {
     /// it does not run
     #[error("cannot ask `{path}` what it can do")]
     Ask {
@@ -77,12 +77,12 @@ pub enum AbilitiesError {
     File(#[from] FileError),
 }
 
-impl Abilities {
+impl QemuCapabilities {
     /// Asks an emulator, or the store where it was asked before.
     ///
     /// # Errors
     /// It does not run or answer, or the store cannot be written.
-    pub(crate) fn of(emulator: &Emulator, store: &Store) -> Result<Self, AbilitiesError> {
+    pub(crate) fn of(emulator: &Emulator, store: &Store) -> Result<Self, QemuCapabilitiesError> {
         let key = hex::encode(Sha256::digest(emulator.identity()));
         match store.entry("emulator", &key)? {
             Entry::Ready(path) => {
@@ -109,13 +109,13 @@ impl Abilities {
     }
 
     /// The best way to save a machine, or why there is none.
-    pub(crate) fn way(&self, version: &str) -> Result<Way, String> {
-        let can = |way: Way| self.capabilities.iter().any(|name| name == way.capability());
+    pub(crate) fn snapshot_mode(&self, version: &str) -> Result<SnapshotMode, String> {
+        let can = |way: SnapshotMode| self.capabilities.iter().any(|name| name == way.capability());
         if major_minor(version).is_none_or(|version| version < FILES_SINCE) {
             let (major, minor) = FILES_SINCE;
             return Err(format!("QEMU {version} cannot save machines to files, {major}.{minor} can"));
         }
-        [Way::Shared, Way::Mapped]
+        [SnapshotMode::Shared, SnapshotMode::Mapped]
             .into_iter()
             .find(|way| can(*way))
             .ok_or_else(|| format!("QEMU {version} knows neither `{IGNORE_SHARED}` nor `{MAPPED_RAM}`"))
@@ -130,13 +130,13 @@ fn major_minor(version: &str) -> Option<(u32, u32)> {
 }
 
 /// Starts it without a machine and asks over its monitor.
-fn ask(emulator: &Emulator) -> Result<Abilities, AbilitiesError> {
+fn ask(emulator: &Emulator) -> Result<QemuCapabilities, QemuCapabilitiesError> {
     const QUESTIONS: &str = r#"{"execute":"qmp_capabilities"}
 {"execute":"query-machines","id":"machines"}
 {"execute":"query-migrate-capabilities","id":"capabilities"}
 {"execute":"quit"}
 "#;
-    let failed = |source| AbilitiesError::Ask { path: emulator.path().to_owned(), source };
+    let failed = |source| QemuCapabilitiesError::Ask { path: emulator.path().to_owned(), source };
     let mut child = std::process::Command::new(emulator.path())
         .args(["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-qmp", "stdio"])
         .stdin(Stdio::piped())
@@ -148,14 +148,14 @@ fn ask(emulator: &Emulator) -> Result<Abilities, AbilitiesError> {
     let output = child.wait_with_output().map_err(failed)?;
     asked.map_err(failed)?;
     let text = String::from_utf8_lossy(&output.stdout);
-    parse(&text).ok_or_else(|| AbilitiesError::Answer {
+    parse(&text).ok_or_else(|| QemuCapabilitiesError::Answer {
         path: emulator.path().to_owned(),
         found: text.chars().take(200).collect(),
     })
 }
 
 /// Reads the answers to both questions out of what the monitor says.
-fn parse(text: &str) -> Option<Abilities> {
+fn parse(text: &str) -> Option<QemuCapabilities> {
     let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let answer = |id: &str| lines.iter().find(|line| line["id"] == id)?["return"].as_array();
     let word = |value: &Value| value.as_str().map(str::to_owned);
@@ -163,7 +163,7 @@ fn parse(text: &str) -> Option<Abilities> {
         .iter()
         .filter_map(|machine| Some((word(&machine["alias"])?, word(&machine["name"])?)));
     let capabilities = answer("capabilities")?.iter().filter_map(|each| word(&each["capability"]));
-    Some(Abilities { aliases: aliases.collect(), capabilities: capabilities.collect() })
+    Some(QemuCapabilities { aliases: aliases.collect(), capabilities: capabilities.collect() })
 }
 
 #[cfg(test)]
@@ -172,20 +172,20 @@ mod tests {
 
     use super::*;
 
-    fn abilities(capabilities: &[&str]) -> Abilities {
+    fn abilities(capabilities: &[&str]) -> QemuCapabilities {
         let capabilities = capabilities.iter().map(|&name| name.to_owned()).collect();
-        Abilities { aliases: vec![("q35".to_owned(), "pc-q35-10.0".to_owned())], capabilities }
+        QemuCapabilities { aliases: vec![("q35".to_owned(), "pc-q35-10.0".to_owned())], capabilities }
     }
 
     #[test]
     fn the_best_way_is_taken_and_none_is_explained() {
         let both = abilities(&[IGNORE_SHARED, MAPPED_RAM]);
-        assert_eq!(both.way("10.0.2 (Debian)"), Ok(Way::Shared));
-        assert_eq!(abilities(&[MAPPED_RAM]).way("9.0.0"), Ok(Way::Mapped));
-        let old = both.way("7.2.17 (Debian 1:7.2)").expect_err("too old");
+        assert_eq!(both.snapshot_mode("10.0.2 (Debian)"), Ok(SnapshotMode::Shared));
+        assert_eq!(abilities(&[MAPPED_RAM]).snapshot_mode("9.0.0"), Ok(SnapshotMode::Mapped));
+        let old = both.snapshot_mode("7.2.17 (Debian 1:7.2)").expect_err("too old");
         assert!(old.contains("7.2.17") && old.contains("8.2"), "{old}");
-        assert!(abilities(&[]).way("9.0.0").expect_err("neither").contains(MAPPED_RAM));
-        assert!(both.way("").is_err());
+        assert!(abilities(&[]).snapshot_mode("9.0.0").expect_err("neither").contains(MAPPED_RAM));
+        assert!(both.snapshot_mode("").is_err());
     }
 
     #[test]
@@ -193,11 +193,11 @@ mod tests {
         let emulator = Emulator::find(Architecture::Amd64).expect("QEMU is installed where tests run");
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::at(Utf8PathBuf::from_path_buf(directory.path().to_owned()).expect("UTF-8"));
-        let asked = Abilities::of(&emulator, &store).expect("asked");
+        let asked = QemuCapabilities::of(&emulator, &store).expect("asked");
         let machine = asked.machine("q35").expect("every QEMU has it");
         assert!(machine.starts_with("pc-q35-"), "{machine}");
         assert!(asked.machine("pc-q35").is_none());
-        assert_eq!(Abilities::of(&emulator, &store).expect("kept"), asked);
+        assert_eq!(QemuCapabilities::of(&emulator, &store).expect("kept"), asked);
     }
 
     #[test]

@@ -211,7 +211,7 @@ mod tests {
     use loadgauge_images::image::DiskFormat;
 
     use super::*;
-    use crate::machine::{Flash, Station, testing};
+    use crate::machine::{Flash, PeerAddress, testing};
 
     fn shown(accelerator: Accelerator, network: Network) -> String {
         let mut plan = testing::plan();
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn amd64_tcg_among_others() {
         let mut plan = testing::plan();
-        plan.station = Station::all().nth(1);
+        plan.station = PeerAddress::all().nth(1);
         insta::assert_snapshot!(joined(&plan));
     }
 

@@ -2,7 +2,7 @@
 use camino::Utf8Path;
 use loadgauge_images::image::DiskFormat;
 
-use super::abilities::Way;
+use super::abilities::SnapshotMode;
 use super::directory::at;
 use super::memory::{Backing, Memory};
 use super::snapshots::Held;
@@ -11,7 +11,7 @@ use super::{Layout, MachinePlan, StartError, overlay};
 
 /// How a machine comes to run.
 #[derive(Debug)]
-pub(crate) enum Beginning<'a> {
+pub(crate) enum StartMode<'a> {
     /// it is powered on, and lets the owner of a key in
     PowerOn {
         /// as a line of `authorized_keys`
@@ -23,13 +23,13 @@ pub(crate) enum Beginning<'a> {
     Restore(&'a Held),
 }
 
-impl Beginning<'_> {
+impl StartMode<'_> {
     pub(crate) fn memory(&self) -> Memory {
         match self {
             Self::PowerOn { memory, .. } => memory.clone(),
             Self::Restore(Held { snapshot, files, .. }) => Memory::Restored(Backing {
                 machine: snapshot.machine.clone(),
-                file: (snapshot.way == Way::Shared).then(|| files.memory()),
+                file: (snapshot.mode == SnapshotMode::Shared).then(|| files.memory()),
             }),
         }
     }

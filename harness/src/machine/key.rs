@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
-use super::abilities::Way;
+use super::abilities::SnapshotMode;
 use super::memory::{Backing, Memory};
 use super::snapshot::seconds;
 use super::{Accelerator, Firmware, Flash, Layout, MachinePlan, StartError, arguments, complete_config};
@@ -28,7 +28,7 @@ pub(crate) struct Host {
     /// the machine by its versioned name
     pub(crate) machine: String,
     /// how machines are saved
-    pub(crate) way: Way,
+    pub(crate) mode: SnapshotMode,
     /// the processor that guests see through KVM
     pub(crate) processor: String,
 }
@@ -57,7 +57,7 @@ impl SnapshotKey {
             ("machine", spec),
             ("firmware", firmware(&plan.firmware)),
             ("emulator", host.emulator.clone()),
-            ("way", host.way.capability().to_owned()),
+            ("mode", host.mode.capability().to_owned()),
             ("command", command.join("\n")),
         ]);
         if plan.acceleration.accelerator == Accelerator::Kvm {
@@ -119,7 +119,7 @@ mod tests {
         Host {
             emulator: "/usr/bin/qemu 1 2 10.0.2".to_owned(),
             machine: "pc-q35-10.0".to_owned(),
-            way: Way::Shared,
+            mode: SnapshotMode::Shared,
             processor: "model name : one".to_owned(),
         }
     }
@@ -171,7 +171,7 @@ mod tests {
             ("acceleration", |plan, _| plan.acceleration.accelerator = Accelerator::Kvm),
             ("QEMU", |_, host| host.emulator.push_str("+1")),
             ("machine", |_, host| host.machine = "pc-q35-10.1".to_owned()),
-            ("way", |_, host| host.way = Way::Mapped),
+            ("mode", |_, host| host.mode = SnapshotMode::Mapped),
         ];
         let mut seen = vec![(key(&testing::plan(), &host()), "nothing")];
         for (what, change) in changes {

@@ -13,16 +13,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::DropGuard;
 
-use super::beginning::Beginning;
+use super::beginning::StartMode;
 use super::console::Console;
 use super::events::{self, Answer, Ready};
-use super::keeper::{self, Stopped};
 use super::memory::Memory;
 use super::monitor::Symptom;
+use super::process_owner::{self, Stopped};
 use super::qmp::Qmp;
 use super::start::{Prepared, StartError, prepare};
 use super::{
-    Fault, Layout, MachinePlan, Segment, Supervisor, condition, contact, http, journal, monitor, pulse,
+    Fault, Layout, MachinePlan, PeerNetwork, Supervisor, condition, contact, http, journal, monitor, pulse,
 };
 
 /// How many lines of the console are shown when what was waited for did not come.
@@ -86,7 +86,7 @@ impl Machine {
         let layout = supervisor.layout(&directory, &relay_program);
         let key = fresh_key()?;
         let public_key = key.public_key().to_openssh()?;
-        let beginning = Beginning::PowerOn { public_key: &public_key, memory: Memory::Own };
+        let beginning = StartMode::PowerOn { public_key: &public_key, memory: Memory::Own };
         Self::begin(plan, layout, key, &beginning, supervisor).await
     }
 
@@ -94,7 +94,7 @@ impl Machine {
         plan: MachinePlan,
         layout: Layout,
         key: PrivateKey,
-        beginning: &Beginning<'_>,
+        beginning: &StartMode<'_>,
         supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
         let records = beginning.records()?;
@@ -162,7 +162,7 @@ impl Machine {
             tpm.as_ref().map(|tpm| registry.enter(tpm.id().unwrap_or_default(), "swtpm", &plan.name));
         let patient = pulse::Patient { qmp: qmp.clone(), pid, architecture: plan.image.facts.architecture };
         tasks.spawn(pulse::feel(patient, symptoms_in.clone(), token.clone()));
-        let kept = keeper::Kept {
+        let kept = process_owner::ProcessParts {
             child,
             tpm,
             entered,
@@ -172,7 +172,7 @@ impl Machine {
             readers,
             supervisor: supervisor.clone(),
         };
-        tasks.spawn(keeper::keep(kept, qmp.clone(), token.clone(), symptoms_in.clone(), stopped_in));
+        tasks.spawn(process_owner::keep(kept, qmp.clone(), token.clone(), symptoms_in.clone(), stopped_in));
 
         let machine = Self {
             name: plan.name,
@@ -201,7 +201,7 @@ impl Machine {
 
     /// Connects the machine to those on a network, where its plan has a place on one. What its guest sent
     /// before waits in the socket.
-    pub fn join(&mut self, segment: &Segment, supervisor: &Supervisor) {
+    pub fn join(&mut self, segment: &PeerNetwork, supervisor: &Supervisor) {
         if let Some(stream) = self.segment.take() {
             supervisor.tasks().spawn(segment.connect(stream));
         }

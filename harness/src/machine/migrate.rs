@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::abilities::Way;
+use super::abilities::SnapshotMode;
 use super::qmp::{Qmp, QmpError};
 
 /// How often is asked whether it is done: a machine with its memory in a file of its own is saved in
@@ -40,22 +40,22 @@ pub enum MigrateError {
 }
 
 /// Writes the state of a machine that is stopped to a file.
-pub(crate) async fn save(qmp: &Qmp, way: Way, file: &Utf8Path) -> Result<(), MigrateError> {
-    prepare(qmp, way).await?;
+pub(crate) async fn save(qmp: &Qmp, mode: SnapshotMode, file: &Utf8Path) -> Result<(), MigrateError> {
+    prepare(qmp, mode).await?;
     qmp.execute("migrate-set-parameters", Some(json!({ "max-bandwidth": BANDWIDTH }))).await?;
     qmp.execute("migrate", Some(uri(file))).await?;
     finish(qmp, "save").await
 }
 
 /// Reads the state of a machine, which was started to wait for it. It is stopped afterwards.
-pub(crate) async fn restore(qmp: &Qmp, way: Way, file: &Utf8Path) -> Result<(), MigrateError> {
-    prepare(qmp, way).await?;
+pub(crate) async fn restore(qmp: &Qmp, mode: SnapshotMode, file: &Utf8Path) -> Result<(), MigrateError> {
+    prepare(qmp, mode).await?;
     qmp.execute("migrate-incoming", Some(uri(file))).await?;
     finish(qmp, "restore").await
 }
 
-async fn prepare(qmp: &Qmp, way: Way) -> Result<(), QmpError> {
-    let capability = json!({ "capability": way.capability(), "state": true });
+async fn prepare(qmp: &Qmp, mode: SnapshotMode) -> Result<(), QmpError> {
+    let capability = json!({ "capability": mode.capability(), "state": true });
     qmp.execute("migrate-set-capabilities", Some(json!({ "capabilities": [capability] }))).await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 use loadgauge_ignition::{Config, delivery::Served};
 use loadgauge_images::{Architecture, Image};
 
-use super::{Acceleration, Firmware, MachineSpec, Station};
+use super::{Acceleration, Firmware, MachineSpec, PeerAddress};
 
 /// A machine with everything resolved, ready to start.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct MachinePlan {
     /// what the guest fetches from the harness
     pub served: Vec<Served>,
     /// its place on the network where it meets the other machines of its scenario, if there are any
-    pub station: Option<Station>,
+    pub station: Option<PeerAddress>,
 }
 
 impl MachinePlan {

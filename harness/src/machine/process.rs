@@ -76,7 +76,7 @@ fn die_with_parent(command: &mut Command) {
 
 /// Which rung of the ladder a process needed to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rung {
+pub enum StopMethod {
     /// it had ended by itself, or did as it was asked
     Asked,
     /// SIGTERM
@@ -91,9 +91,9 @@ pub enum Rung {
 ///
 /// # Errors
 /// Its status cannot be had.
-pub(crate) async fn end(child: &mut Child, patience: Duration) -> io::Result<(ExitStatus, Rung)> {
+pub(crate) async fn end(child: &mut Child, patience: Duration) -> io::Result<(ExitStatus, StopMethod)> {
     if let Ok(status) = timeout(patience, child.wait()).await {
-        return Ok((status?, Rung::Asked));
+        return Ok((status?, StopMethod::Asked));
     }
     // No id: it has ended and been waited for, and the number may be somebody else's.
     if let Some(pid) = pid(child) {
@@ -101,7 +101,7 @@ pub(crate) async fn end(child: &mut Child, patience: Duration) -> io::Result<(Ex
         let _ = rustix::process::kill_process(pid, Signal::TERM);
     }
     if let Ok(status) = timeout(patience, child.wait()).await {
-        return Ok((status?, Rung::Terminated));
+        return Ok((status?, StopMethod::Terminated));
     }
     kill(child).await
 }
@@ -110,7 +110,7 @@ pub(crate) async fn end(child: &mut Child, patience: Duration) -> io::Result<(Ex
 ///
 /// # Errors
 /// Its status cannot be had.
-pub(crate) async fn kill(child: &mut Child) -> io::Result<(ExitStatus, Rung)> {
+pub(crate) async fn kill(child: &mut Child) -> io::Result<(ExitStatus, StopMethod)> {
     if let Some(pid) = pid(child) {
         tracing::warn!(
             pid = pid.as_raw_nonzero(),
@@ -118,7 +118,7 @@ pub(crate) async fn kill(child: &mut Child) -> io::Result<(ExitStatus, Rung)> {
         );
         let _ = rustix::process::kill_process_group(pid, Signal::KILL);
     }
-    Ok((child.wait().await?, Rung::Killed))
+    Ok((child.wait().await?, StopMethod::Killed))
 }
 
 /// The process's id, unless it has ended.
@@ -137,7 +137,7 @@ mod tests {
         let mut child = spawn(command).await.expect("started");
         let (status, rung) = end(&mut child, Duration::from_millis(300)).await.expect("waited for");
         assert!(!status.success());
-        assert_eq!(rung, Rung::Killed);
+        assert_eq!(rung, StopMethod::Killed);
     }
 
     #[tokio::test]

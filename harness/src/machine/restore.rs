@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use camino::Utf8PathBuf;
 use ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey};
 
-use super::beginning::Beginning;
+use super::beginning::StartMode;
 use super::events::{Answer, Ready};
 use super::machine::fresh_key;
 use super::snapshots::Held;
@@ -36,7 +36,7 @@ impl Machine {
         let layout = supervisor.layout(&directory, &relay_program);
         let key = fresh_key()?;
         let host_key = fresh_key()?;
-        let mut machine = Self::begin(plan, layout, key, &Beginning::Restore(held), supervisor).await?;
+        let mut machine = Self::begin(plan, layout, key, &StartMode::Restore(held), supervisor).await?;
         let restored = begun.elapsed();
         let order = wake(machine.key().public_key(), &host_key)?;
         let answer = machine.order(&order, limit).await;

@@ -18,11 +18,11 @@ type Frame = Arc<[u8]>;
 /// It has no place in the host: each machine is connected through a socket of its own, so that two of
 /// these never meet. A machine that takes no frames, or is gone, holds nobody up.
 #[derive(Debug, Clone, Default)]
-pub struct Segment {
+pub struct PeerNetwork {
     members: Arc<Mutex<Vec<mpsc::Sender<Frame>>>>,
 }
 
-impl Segment {
+impl PeerNetwork {
     /// A network with nobody on it.
     pub fn new() -> Self {
         Self::default()
@@ -104,7 +104,7 @@ mod tests {
     /// How long something is waited for that must.
     const SOON: Duration = Duration::from_secs(10);
 
-    fn join(segment: &Segment) -> UnixStream {
+    fn join(segment: &PeerNetwork) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         tokio::spawn(segment.connect(theirs));
         ours
@@ -126,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_others_get_a_frame_and_who_sent_it_does_not() {
-        let (segment, other) = (Segment::new(), Segment::new());
+        let (segment, other) = (PeerNetwork::new(), PeerNetwork::new());
         let (mut one, mut two, mut three) = (join(&segment), join(&segment), join(&segment));
         let mut stranger = join(&other);
         send(&mut one, b"hello").await;
@@ -140,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_takes_nothing_or_is_gone_holds_nobody_up() {
-        let segment = Segment::new();
+        let segment = PeerNetwork::new();
         let (mut one, stuck, mut two) = (join(&segment), join(&segment), join(&segment));
         let frame = vec![7; 60_000];
         // More than the socket and the queue of the one that is stuck hold.
@@ -162,7 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_frame_that_cannot_be_one_ends_its_sender_alone() {
-        let segment = Segment::new();
+        let segment = PeerNetwork::new();
         let (mut wrong, mut one, mut two) = (join(&segment), join(&segment), join(&segment));
         wrong.write_all(&u32::MAX.to_be_bytes()).await.expect("sent");
         assert_eq!(timeout(SOON, wrong.read(&mut [0])).await.expect("an end").expect("read"), 0);

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Layout;
-use super::abilities::Way;
+use super::abilities::SnapshotMode;
 
 /// What a snapshot is, beside its files. It stands in `snapshot.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Snapshot {
     /// QEMU's machine by its versioned name
     pub machine: String,
     /// how it was saved
-    pub way: Way,
+    pub mode: SnapshotMode,
     /// the word that the guest keeps in its memory and nowhere else
     pub nonce: String,
     /// of the boot that was saved

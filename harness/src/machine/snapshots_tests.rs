@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::machine::abilities::Way;
+use crate::machine::abilities::SnapshotMode;
 use crate::machine::snapshot::host_boot;
 
 const MIB: u64 = 1 << 20;
@@ -20,7 +20,7 @@ fn snapshot() -> Snapshot {
         image: "Flatcar".to_owned(),
         memory_mib: 512,
         machine: "pc-q35-10.0".to_owned(),
-        way: Way::Shared,
+        mode: SnapshotMode::Shared,
         nonce: "ab".to_owned(),
         boot_id: "1-2".to_owned(),
         state: "running".to_owned(),

@@ -11,7 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::beginning::Beginning;
+use super::beginning::StartMode;
 use super::directory::{FileError, RuntimeDirectory, Sockets, at};
 use super::migrate::{self, MigrateError};
 use super::overlay::OverlayError;
@@ -147,7 +147,7 @@ pub(crate) struct Prepared {
 pub(crate) async fn prepare(
     plan: &MachinePlan,
     layout: &Layout,
-    beginning: &Beginning<'_>,
+    beginning: &StartMode<'_>,
 ) -> Result<Prepared, StartError> {
     let config = beginning.config(plan)?;
     if config.len() > LARGE_CONFIG {
@@ -178,8 +178,8 @@ pub(crate) async fn prepare(
     let (qmp, qmp_events) = Qmp::connect(qmp).await?;
     let table = qmp.human("info usernet").await?;
     let port = forwarded_port(&table).ok_or(StartError::NoPort { found: table })?;
-    if let Beginning::Restore(Held { snapshot, files, .. }) = beginning {
-        migrate::restore(&qmp, snapshot.way, &files.state()).await?;
+    if let StartMode::Restore(Held { snapshot, files, .. }) = beginning {
+        migrate::restore(&qmp, snapshot.mode, &files.state()).await?;
     }
     Ok(Prepared {
         child,

@@ -6,9 +6,9 @@ use std::net::Ipv4Addr;
 /// Its hardware address and its address are fixed, so that everything that a guest must know of the
 /// others can stand in its config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Station(u8);
+pub struct PeerAddress(u8);
 
-impl Station {
+impl PeerAddress {
     /// How many there are on one network.
     pub const MOST: u8 = 8;
     /// The length of the network's prefix in bits.
@@ -44,10 +44,10 @@ mod tests {
 
     #[test]
     fn no_two_are_the_same() {
-        let addresses: BTreeSet<_> = Station::all().map(Station::address).collect();
-        let macs: BTreeSet<_> = Station::all().map(Station::mac).collect();
-        let most = usize::from(Station::MOST);
+        let addresses: BTreeSet<_> = PeerAddress::all().map(PeerAddress::address).collect();
+        let macs: BTreeSet<_> = PeerAddress::all().map(PeerAddress::mac).collect();
+        let most = usize::from(PeerAddress::MOST);
         assert_eq!((addresses.len(), macs.len()), (most, most));
-        assert_eq!(Station(1).mac(), "52:54:00:4c:47:02");
+        assert_eq!(PeerAddress(1).mac(), "52:54:00:4c:47:02");
     }
 }

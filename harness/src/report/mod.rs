@@ -35,7 +35,7 @@ pub use github::GitHub;
 pub use html::Html;
 pub use json_lines::JsonLines;
 pub use junit::JUnit;
-pub use record::{AttemptRecord, KeptRecord, RunRecord, RunStart, ScenarioRecord, StepRecord};
+pub use record::{AttemptRecord, RetainedRecord, RunRecord, RunStart, ScenarioRecord, StepRecord};
 pub use scenario_files::{ScenarioFiles, commands_file};
 pub use standard::{EVENTS, from_events, standard};
 pub use style::Styles;

@@ -89,7 +89,7 @@ pub struct ScenarioRecord {
     pub skipped: Option<String>,
     /// the machines that were left running, by what `loadgauge stop` knows them by, and how to get in
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub kept: Vec<KeptRecord>,
+    pub kept: Vec<RetainedRecord>,
     /// milliseconds
     pub duration_ms: u64,
 }
@@ -115,7 +115,7 @@ pub struct AttemptRecord {
 
 /// A machine that was left running.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct KeptRecord {
+pub struct RetainedRecord {
     /// what `loadgauge stop` knows it by
     pub name: String,
     /// the command line that leads into the guest
@@ -215,7 +215,7 @@ impl RunRecord {
                 self.entry(&scenario).retry(attempt, outcome, cause, duration_ms);
             }
             EventKind::MachineKept { scenario, machine: _, name, ssh } => {
-                self.entry(&scenario).kept.push(KeptRecord { name, ssh });
+                self.entry(&scenario).kept.push(RetainedRecord { name, ssh });
             }
             EventKind::MachineReady { scenario, machine, boot_id, state, duration_ms, start } => {
                 let boot = BootRecord { machine, boot_id, state, duration_ms, start };

@@ -5,12 +5,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::execute::{execute, milliseconds};
-use super::{EventKind, Events, Job, KeepPolicy, Limits, Rig};
+use super::{EventKind, Events, Job, KeepPolicy, Limits, MachineProvider};
 use crate::check::Outcome;
 
 /// What is the same for all scenarios of a run.
 #[derive(Debug)]
-pub(super) struct Course {
+pub(super) struct RunOptions {
     pub(super) limits: Limits,
     pub(super) retries: u32,
     pub(super) keep: KeepPolicy,
@@ -30,13 +30,17 @@ pub(super) struct End {
 
 /// Executes a scenario, again on a fresh machine where it does not pass and may be retried, and
 /// emits its last event.
-pub(super) async fn attempts<R: Rig>(rig: &R, job: &Job<R::Check>, course: &Course) -> End {
+pub(super) async fn attempts<R: MachineProvider>(
+    provider: &R,
+    job: &Job<R::Check>,
+    course: &RunOptions,
+) -> End {
     let started = Instant::now();
     let mut outcomes = Vec::new();
     let mut kept = 0;
     for attempt in 1.. {
         let since = Instant::now();
-        let ended = execute(rig, job, attempt, course).await;
+        let ended = execute(provider, job, attempt, course).await;
         outcomes.push(ended.outcome);
         kept += usize::from(ended.kept);
         let scenario = job.name.clone();

@@ -9,10 +9,12 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::attempts::Course;
-use super::halt::{Halt, any_fault};
+use super::attempts::RunOptions;
+use super::end_reason::{EndReason, any_fault};
 use super::wait::Wait;
-use super::{Action, Cause, Entrance, EventKind, Events, Job, JobStep, Limits, Rig, Subject};
+use super::{
+    Action, Cause, EventKind, Events, Job, JobStep, Limits, MachineProvider, SshAccess, TestMachine,
+};
 use crate::check::{Finding, Outcome, judge_reboot};
 use crate::guest::Transcript;
 use crate::machine::Fault;
@@ -27,7 +29,12 @@ pub(super) struct Ended {
 
 /// Executes a scenario to its end, whatever that is, on a fresh machine. When it returns, the
 /// machine is stopped and its files are complete, unless it is left running.
-pub(super) async fn execute<R: Rig>(rig: &R, job: &Job<R::Check>, attempt: u32, course: &Course) -> Ended {
+pub(super) async fn execute<R: MachineProvider>(
+    provider: &R,
+    job: &Job<R::Check>,
+    attempt: u32,
+    course: &RunOptions,
+) -> Ended {
     // Who asks for no retries finds the files where they always were.
     let directory = if course.retries == 0 {
         job.directory.clone()
@@ -47,7 +54,7 @@ pub(super) async fn execute<R: Rig>(rig: &R, job: &Job<R::Check>, attempt: u32, 
     });
     let wait = Wait::new(&job.name, &course.events);
     let mut execution = Execution {
-        rig,
+        provider,
         job,
         limits: course.limits,
         events: &course.events,
@@ -65,9 +72,9 @@ pub(super) async fn execute<R: Rig>(rig: &R, job: &Job<R::Check>, attempt: u32, 
     let steps = AssertUnwindSafe(execution.steps()).catch_unwind();
     let end = tokio::select! {
         biased;
-        () = course.interrupted.cancelled() => Err(Halt::Interrupted),
-        end = steps => end.unwrap_or_else(|panic| Err(Halt::Panicked(panic_message(panic.as_ref())))),
-        () = wait.overrun(limit) => Err(Halt::Overran { limit: limit * Limits::GIVE_UP, awaited: wait.what() }),
+        () = course.interrupted.cancelled() => Err(EndReason::Interrupted),
+        end = steps => end.unwrap_or_else(|panic| Err(EndReason::Panicked(panic_message(panic.as_ref())))),
+        () = wait.overrun(limit) => Err(EndReason::Overran { limit: limit * Limits::GIVE_UP, awaited: wait.what() }),
     };
     let end = end.map_err(|halt| execution.with_console(halt));
     let (outcome, cause) = execution.close(end);
@@ -75,15 +82,15 @@ pub(super) async fn execute<R: Rig>(rig: &R, job: &Job<R::Check>, attempt: u32, 
     Ended { outcome, cause, kept }
 }
 
-struct Execution<'a, R: Rig> {
-    rig: &'a R,
+struct Execution<'a, R: MachineProvider> {
+    provider: &'a R,
     job: &'a Job<R::Check>,
     limits: Limits,
     events: &'a Events,
     wait: Wait,
     directory: Utf8PathBuf,
     /// the machines in the order of the job's, once they run
-    subjects: Vec<Arc<R::Subject>>,
+    subjects: Vec<Arc<R::TestMachine>>,
     /// of the current boot of each
     boot_ids: Vec<String>,
     /// which of them is waited for
@@ -98,12 +105,12 @@ struct Execution<'a, R: Rig> {
     failed: bool,
 }
 
-impl<R: Rig> Execution<'_, R> {
-    async fn steps(&mut self) -> Result<(), Halt> {
+impl<R: MachineProvider> Execution<'_, R> {
+    async fn steps(&mut self) -> Result<(), EndReason> {
         let several = self.job.machines.len() > 1;
         self.waiting(if several { "the machines to start" } else { "the machine to start" });
-        let subjects = self.rig.start(&self.job.scenario, &self.directory).await;
-        let subjects = subjects.map_err(|(machine, trouble)| Halt::Trouble { machine, trouble })?;
+        let subjects = self.provider.start(&self.job.scenario, &self.directory).await;
+        let subjects = subjects.map_err(|(machine, trouble)| EndReason::StartFailure { machine, trouble })?;
         let subjects: Vec<_> = subjects.into_iter().map(Arc::new).collect();
         self.subjects.clone_from(&subjects);
         // They boot side by side, whichever is waited for.
@@ -120,10 +127,10 @@ impl<R: Rig> Execution<'_, R> {
     /// Waits until a guest is up and connects to it.
     async fn bring_up(
         &mut self,
-        subjects: &[Arc<R::Subject>],
+        subjects: &[Arc<R::TestMachine>],
         machine: usize,
         after: Option<&str>,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), EndReason> {
         let subject = &*subjects[machine];
         self.current = machine;
         self.waiting(&format!("{} to be up", self.guest(machine)));
@@ -132,7 +139,7 @@ impl<R: Rig> Execution<'_, R> {
             fault = any_fault(subjects) => return Err(fault),
             up = self.wait.with_warning(self.limits.boot, async |limit| subject.up(after, limit).await) => up,
         };
-        let up = up.map_err(|fault| Halt::Trouble { machine, trouble: fault.into() })?;
+        let up = up.map_err(|fault| EndReason::StartFailure { machine, trouble: fault.into() })?;
         self.events.emit(EventKind::MachineReady {
             scenario: self.job.name.clone(),
             machine: self.name_of(machine),
@@ -153,11 +160,13 @@ impl<R: Rig> Execution<'_, R> {
         };
         match connected {
             Ok(()) => Ok(()),
-            Err(trouble) => Err(self.aftermath(subjects).await.unwrap_or(Halt::Trouble { machine, trouble })),
+            Err(trouble) => {
+                Err(self.aftermath(subjects).await.unwrap_or(EndReason::StartFailure { machine, trouble }))
+            }
         }
     }
 
-    async fn step(&mut self, subjects: &[Arc<R::Subject>], index: usize) -> Result<(), Halt> {
+    async fn step(&mut self, subjects: &[Arc<R::TestMachine>], index: usize) -> Result<(), EndReason> {
         let step = &self.job.steps[index];
         let subject = &*subjects[step.machine];
         self.current = step.machine;
@@ -185,15 +194,19 @@ impl<R: Rig> Execution<'_, R> {
         }
         self.report(step, outcome, Some(finding), attempts);
         match (outcome, &step.action) {
-            (Outcome::Broken, _) | (Outcome::Failed, Action::Reboot) => Err(Halt::Step(index + 1)),
+            (Outcome::Broken, _) | (Outcome::Failed, Action::Reboot) => Err(EndReason::Step(index + 1)),
             _ => Ok(()),
         }
     }
 
     /// Reboots a guest and looks whether it really did.
-    async fn reboot(&mut self, subjects: &[Arc<R::Subject>], machine: usize) -> Result<Finding, Halt> {
+    async fn reboot(
+        &mut self,
+        subjects: &[Arc<R::TestMachine>],
+        machine: usize,
+    ) -> Result<Finding, EndReason> {
         let subject = &*subjects[machine];
-        let troubled = |trouble| Halt::Trouble { machine, trouble };
+        let troubled = |trouble| EndReason::StartFailure { machine, trouble };
         let before = self.boot_ids[machine].clone();
         self.waiting(&format!("{} to take the order to reboot", self.guest(machine)));
         tokio::select! {
@@ -211,18 +224,18 @@ impl<R: Rig> Execution<'_, R> {
     }
 
     /// The death of a machine, if that is why a guest stopped to answer.
-    async fn aftermath(&self, subjects: &[Arc<R::Subject>]) -> Option<Halt> {
+    async fn aftermath(&self, subjects: &[Arc<R::TestMachine>]) -> Option<EndReason> {
         timeout(self.limits.aftermath, any_fault(subjects)).await.ok()
     }
 
     /// Turns an overrun into a fault, with the end of the console while there is one.
-    fn with_console(&self, halt: Halt) -> Halt {
-        let Halt::Overran { limit, awaited } = halt else { return halt };
+    fn with_console(&self, halt: EndReason) -> EndReason {
+        let EndReason::Overran { limit, awaited } = halt else { return halt };
         let machine = self.current;
         let console = self.subjects.get(machine).map(|subject| subject.console_tail()).unwrap_or_default();
         let what = format!("the end of the scenario, which was waiting for {awaited},");
         let fault = Fault::TimedOut { what, seconds: limit.as_secs(), console };
-        Halt::Trouble { machine, trouble: fault.into() }
+        EndReason::StartFailure { machine, trouble: fault.into() }
     }
 
     /// What a machine is called, where there are several.
@@ -263,7 +276,7 @@ impl<R: Rig> Execution<'_, R> {
 
     /// Stops the machines, or leaves them running where it is asked for, makes sense, and there is room;
     /// says whether it did.
-    async fn leave(&mut self, outcome: Outcome, attempt: u32, course: &Course) -> bool {
+    async fn leave(&mut self, outcome: Outcome, attempt: u32, course: &RunOptions) -> bool {
         // Nobody else holds them: the course that did has ended or was dropped.
         let subjects = std::mem::take(&mut self.subjects).into_iter().enumerate();
         let subjects = subjects.filter_map(|(machine, subject)| Some((machine, Arc::into_inner(subject)?)));
@@ -291,7 +304,7 @@ impl<R: Rig> Execution<'_, R> {
         kept
     }
 
-    async fn keep(&self, machine: usize, subject: R::Subject, attempt: u32) -> bool {
+    async fn keep(&self, machine: usize, subject: R::TestMachine, attempt: u32) -> bool {
         let scenario = self.job.name.clone();
         let machine = self.name_of(machine);
         let mut name = scenario.clone();
@@ -302,7 +315,7 @@ impl<R: Rig> Execution<'_, R> {
             name = format!("{name}.attempt-{attempt}");
         }
         match subject.keep(&name).await {
-            Ok(Entrance { name, ssh }) => {
+            Ok(SshAccess { name, ssh }) => {
                 self.events.emit(EventKind::MachineKept { scenario, machine, name, ssh });
                 true
             }
@@ -313,7 +326,7 @@ impl<R: Rig> Execution<'_, R> {
         }
     }
 
-    async fn stop(&self, subject: R::Subject) {
+    async fn stop(&self, subject: R::TestMachine) {
         let stop = AssertUnwindSafe(subject.stop()).catch_unwind();
         match timeout(self.limits.stop, stop).await {
             Ok(Ok(())) => {}
@@ -328,7 +341,7 @@ impl<R: Rig> Execution<'_, R> {
     }
 
     /// Reports the steps that were not reached, and judges the whole.
-    fn close(&mut self, end: Result<(), Halt>) -> (Outcome, Option<Cause>) {
+    fn close(&mut self, end: Result<(), EndReason>) -> (Outcome, Option<Cause>) {
         let Err(halt) = end else {
             return (if self.failed { Outcome::Failed } else { Outcome::Passed }, None);
         };

@@ -10,12 +10,13 @@ use futures_util::future::try_join_all;
 use loadgauge_images::Facts;
 use tokio::sync::OnceCell;
 
-use super::attention::{attend, broke_off, trouble_of};
-use super::{Entrance, Kept, Question, Rig, Subject, Trouble, Up};
+use super::liveness::{broke_off, trouble_of, with_liveness_checks};
+use super::{MachineProvider, Question, RetainedMachines, SshAccess, StartFailure, TestMachine, Up};
 use crate::check::{Finding, Outcome, Sweep, judge_within, sweep};
 use crate::guest::{Command, Guest, GuestError, Phase, words};
 use crate::machine::{
-    BeginError, Decision, Fault, Foundry, Machine, MachinePlan, Place, Segment, Started, Supervisor, USER,
+    BeginError, Decision, Fault, Machine, MachinePlan, MachineStarter, PeerNetwork, Place, Started,
+    Supervisor, USER,
 };
 
 /// How much of the console is shown when a scenario takes too long.
@@ -27,14 +28,14 @@ const UP: &str = "the guest says that it is up";
 /// Ordered through systemd, so that services are stopped as an administrator's reboot stops them.
 const REBOOT: &str = "sudo systemctl reboot";
 
-/// The rig of real runs: QEMU's machines, and their guests over SSH.
+/// The provider of real runs: QEMU's machines, and their guests over SSH.
 #[derive(Debug)]
 pub struct Machines {
     scenarios: HashMap<String, Vec<Assigned>>,
-    foundry: Foundry,
+    starter: MachineStarter,
     relay_program: Utf8PathBuf,
     supervisor: Supervisor,
-    kept: Option<Arc<Kept>>,
+    kept: Option<Arc<RetainedMachines>>,
 }
 
 /// A machine that a scenario has, and how it is to start.
@@ -50,10 +51,10 @@ pub struct Assigned {
 
 /// A machine of QEMU, and the connection to its guest once there is one.
 #[derive(Debug)]
-pub struct Occupied {
+pub struct RunningMachine {
     machine: Machine,
     started: Started,
-    kept: Option<Arc<Kept>>,
+    kept: Option<Arc<RetainedMachines>>,
     facts: Facts,
     factor: f64,
     guest: OnceLock<Guest>,
@@ -62,33 +63,37 @@ pub struct Occupied {
 }
 
 impl Machines {
-    /// A rig for the machines of these scenarios. Their guests reach the harness through `relay_program` (see [`Machine::start`]); `supervisor` ends what is left of them.
+    /// A provider for the machines of these scenarios. Their guests reach the harness through `relay_program` (see [`Machine::start`]); `supervisor` ends what is left of them.
     pub fn new(
         scenarios: impl IntoIterator<Item = (String, Vec<Assigned>)>,
-        foundry: Foundry,
+        starter: MachineStarter,
         relay_program: Utf8PathBuf,
         supervisor: Supervisor,
     ) -> Self {
         let scenarios = scenarios.into_iter().collect();
-        Self { scenarios, foundry, relay_program, supervisor, kept: None }
+        Self { scenarios, starter, relay_program, supervisor, kept: None }
     }
 
     /// The same, which hands machines that are to be left running to a keeper.
     #[must_use]
-    pub fn keeping(self, kept: Arc<Kept>) -> Self {
+    pub fn keeping(self, kept: Arc<RetainedMachines>) -> Self {
         Self { kept: Some(kept), ..self }
     }
 }
 
-impl Rig for Machines {
+impl MachineProvider for Machines {
     type Check = Question;
-    type Subject = Occupied;
+    type TestMachine = RunningMachine;
 
-    async fn start(&self, scenario: &str, directory: &Utf8Path) -> Result<Vec<Occupied>, (usize, Trouble)> {
+    async fn start(
+        &self,
+        scenario: &str,
+        directory: &Utf8Path,
+    ) -> Result<Vec<RunningMachine>, (usize, StartFailure)> {
         let Some(assigned) = self.scenarios.get(scenario) else {
-            return Err((0, Trouble::plain(format!("no machine is planned for `{scenario}`"))));
+            return Err((0, StartFailure::plain(format!("no machine is planned for `{scenario}`"))));
         };
-        let segment = Segment::new();
+        let segment = PeerNetwork::new();
         let starts = assigned.iter().enumerate().map(async |(number, assigned)| {
             let own =
                 if assigned.name.is_empty() { directory.to_owned() } else { directory.join(&assigned.name) };
@@ -103,25 +108,33 @@ impl Machines {
         &self,
         assigned: &Assigned,
         directory: &Utf8Path,
-        segment: &Segment,
-    ) -> Result<Occupied, Trouble> {
+        segment: &PeerNetwork,
+    ) -> Result<RunningMachine, StartFailure> {
         let Assigned { plan, decision, .. } = assigned;
         let (facts, factor) = (plan.image.facts.clone(), plan.acceleration.factor);
         let place = Place { directory, relay: &self.relay_program, supervisor: &self.supervisor };
-        let started = self.foundry.start(plan.clone(), decision, place).await;
+        let started = self.starter.start(plan.clone(), decision, place).await;
         let (mut machine, started) = started.map_err(|error| match error {
             BeginError::Start(error) => trouble(&error, error.hint()),
             BeginError::Fault(fault) => fault.into(),
         })?;
         machine.join(segment, &self.supervisor);
         let kept = self.kept.clone();
-        Ok(Occupied { machine, started, kept, facts, factor, guest: OnceLock::new(), swept: OnceCell::new() })
+        Ok(RunningMachine {
+            machine,
+            started,
+            kept,
+            facts,
+            factor,
+            guest: OnceLock::new(),
+            swept: OnceCell::new(),
+        })
     }
 }
 
-impl Occupied {
-    fn guest(&self) -> Result<&Guest, Trouble> {
-        self.guest.get().ok_or_else(|| Trouble::plain("there is no connection to the guest yet"))
+impl RunningMachine {
+    fn guest(&self) -> Result<&Guest, StartFailure> {
+        self.guest.get().ok_or_else(|| StartFailure::plain("there is no connection to the guest yet"))
     }
 
     /// One of the sweeps. They are made with one command, and come after all other questions.
@@ -129,13 +142,13 @@ impl Occupied {
         let swept = self.swept.get_or_init(|| sweep(guest)).await;
         let found = swept.iter().find(|(sweep, _)| *sweep == asked);
         found.map_or_else(
-            || broken(&Trouble::plain("the guest could not be swept")),
+            || broken(&StartFailure::plain("the guest could not be swept")),
             |(_, finding)| finding.clone(),
         )
     }
 }
 
-impl Subject for Occupied {
+impl TestMachine for RunningMachine {
     type Check = Question;
 
     async fn up(&self, after: Option<&str>, limit: Duration) -> Result<Up, Fault> {
@@ -149,17 +162,17 @@ impl Subject for Occupied {
         self.machine.fault().await
     }
 
-    async fn connect(&self, limit: Duration) -> Result<(), Trouble> {
+    async fn connect(&self, limit: Duration) -> Result<(), StartFailure> {
         let machine = &self.machine;
         if let Some(guest) = self.guest.get() {
-            return match attend(machine, self.factor, UP, guest.reconnect(limit)).await {
+            return match with_liveness_checks(machine, self.factor, UP, guest.reconnect(limit)).await {
                 Ok(()) => Ok(()),
                 Err(error) => Err(trouble_of(machine, &error).await),
             };
         }
         let connecting =
             Guest::connect_to(machine.ssh_address(), USER, machine.key(), machine.host_key(), limit);
-        let guest = match attend(machine, self.factor, UP, connecting).await {
+        let guest = match with_liveness_checks(machine, self.factor, UP, connecting).await {
             Ok(guest) => guest,
             Err(error) => return Err(trouble_of(machine, &error).await),
         };
@@ -180,20 +193,21 @@ impl Subject for Occupied {
                 Question::Sweep(asked) => (self.sweep(*asked, guest).await, 1),
             }
         };
-        let judged = attend(&self.machine, self.factor, "a command is not answered", asked).await;
+        let judged =
+            with_liveness_checks(&self.machine, self.factor, "a command is not answered", asked).await;
         if let (Outcome::Broken, Some(reason)) = (judged.0.outcome, guest.lost()) {
             broke_off(&self.machine, self.factor, &reason).await;
         }
         judged
     }
 
-    async fn reboot(&self) -> Result<(), Trouble> {
+    async fn reboot(&self) -> Result<(), StartFailure> {
         match self.guest()?.run(Command::new(REBOOT)).await {
             Ok(output) if output.exit.success() => Ok(()),
             Ok(output) => {
                 let message =
                     format!("`{REBOOT}` ended with {}: {}", output.exit, output.error_text().trim());
-                Err(Trouble::plain(message))
+                Err(StartFailure::plain(message))
             }
             // The guest goes down while it answers.
             Err(GuestError::Lost { phase: Phase::Transfer | Phase::Status, .. }) => Ok(()),
@@ -201,7 +215,7 @@ impl Subject for Occupied {
         }
     }
 
-    async fn boot_id(&self) -> Result<String, Trouble> {
+    async fn boot_id(&self) -> Result<String, StartFailure> {
         match self.guest()?.run(Command::new(BOOT_ID)).await {
             Ok(output) => Ok(output.text().trim().to_owned()),
             Err(error) => Err(trouble_of(&self.machine, &error).await),
@@ -220,10 +234,10 @@ impl Subject for Occupied {
         tracing::debug!(?stopped, "the machine is stopped");
     }
 
-    async fn keep(self, name: &str) -> Result<Entrance, Trouble> {
+    async fn keep(self, name: &str) -> Result<SshAccess, StartFailure> {
         let Some(kept) = self.kept.clone() else {
             self.stop().await;
-            return Err(Trouble::plain("nobody keeps machines in this run"));
+            return Err(StartFailure::plain("nobody keeps machines in this run"));
         };
         if let Some(guest) = self.guest.get() {
             guest.close().await;
@@ -232,14 +246,14 @@ impl Subject for Occupied {
     }
 }
 
-fn trouble(error: &(dyn Error + 'static), hint: Option<String>) -> Trouble {
-    Trouble::Other { message: words(error), hint }
+fn trouble(error: &(dyn Error + 'static), hint: Option<String>) -> StartFailure {
+    StartFailure::Other { message: words(error), hint }
 }
 
-fn broken(trouble: &Trouble) -> Finding {
+fn broken(trouble: &StartFailure) -> Finding {
     let found = match trouble {
-        Trouble::Fault(fault) => fault.to_string(),
-        Trouble::Other { message, .. } => message.clone(),
+        StartFailure::Fault(fault) => fault.to_string(),
+        StartFailure::Other { message, .. } => message.clone(),
     };
     let expected = "the guest can be asked".to_owned();
     Finding { outcome: Outcome::Broken, expected, found, hint: None, commands: Vec::new() }

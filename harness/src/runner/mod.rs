@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Executes a plan: schedules machines, runs steps, emits events.
 //!
-//! [`run`] takes [`Job`]s, one per scenario, and a [`Rig`] that starts their machines. Everything
+//! [`run`] takes [`Job`]s, one per scenario, and a [`MachineProvider`] that starts their machines. Everything
 //! that happens leaves through [`Events`]; the last event is always `run-finished`, whether the
 //! run came to its end, was interrupted, or a scenario's task panicked.
 //!
@@ -13,23 +13,23 @@
 //!   flaky, and never simply passed
 //! - what takes longer than it should is told while it is waited for, and given up at twice that
 mod attempts;
-mod attention;
 mod budget;
 mod capacity;
 mod cgroup;
 mod diagnosis;
 mod directory;
+mod end_reason;
 mod event;
 mod execute;
-mod halt;
 mod interrupt;
 mod job;
-mod kept;
+mod liveness;
 mod machines;
 mod order;
 mod plan;
+mod provider;
 mod registry;
-mod rig;
+mod retained;
 mod schedule;
 #[cfg(test)]
 mod scripted;
@@ -47,12 +47,12 @@ pub use directory::{DirectoryError, RunDirectory};
 pub use event::{Cause, Counts, Event, EventKind, FORMAT};
 pub use interrupt::Interrupt;
 pub use job::{Action, Header, Job, JobStep, KeepPolicy, Limits, Run, Skipped};
-pub use kept::{Kept, KeptError};
-pub use machines::{Assigned, Machines, Occupied};
+pub use machines::{Assigned, Machines, RunningMachine};
 pub use order::Order;
 pub use plan::Question;
-pub use registry::{KeptEntry, Registry, RegistryError};
-pub use rig::{Entrance, Events, Rig, Subject, Trouble, Up};
+pub use provider::{Events, MachineProvider, SshAccess, StartFailure, TestMachine, Up};
+pub use registry::{Registry, RegistryError, RetainedMachine};
+pub use retained::{RetainError, RetainedMachines};
 pub use schedule::{Tally, run};
 pub use timings::Timings;
 pub use verdict::{FlakyPolicy, Verdict};

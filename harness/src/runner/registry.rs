@@ -25,7 +25,7 @@ pub struct Registry {
 
 /// A machine that was left running.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptEntry {
+pub struct RetainedMachine {
     /// what it is known by
     pub name: String,
     /// what it was started for
@@ -97,14 +97,14 @@ impl Registry {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn add(&self, wanted: KeptEntry) -> Result<KeptEntry, RegistryError> {
+    pub fn add(&self, wanted: RetainedMachine) -> Result<RetainedMachine, RegistryError> {
         fs::create_dir_all(&self.directory).map_err(fail("create", &self.directory))?;
         let _lock = self.lock()?;
         let taken: Vec<String> = self.living()?.into_iter().map(|entry| entry.name).collect();
         let plain = plain_name(&wanted.name);
         let numbered = (2..).map(|number| format!("{plain}-{number}"));
         let free = std::iter::once(plain.clone()).chain(numbered).find(|name| !taken.contains(name));
-        let entry = KeptEntry { name: free.unwrap_or(plain), ..wanted };
+        let entry = RetainedMachine { name: free.unwrap_or(plain), ..wanted };
         let path = self.file(&entry.name);
         let text =
             serde_json::to_vec_pretty(&entry).map_err(io::Error::from).map_err(fail("write", &path))?;
@@ -123,7 +123,7 @@ impl Registry {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn list(&self) -> Result<Vec<KeptEntry>, RegistryError> {
+    pub fn list(&self) -> Result<Vec<RetainedMachine>, RegistryError> {
         if !self.directory.is_dir() {
             return Ok(Vec::new());
         }
@@ -145,7 +145,7 @@ impl Registry {
     }
 
     /// Reads all entries, and removes those whose keeper is gone.
-    fn living(&self) -> Result<Vec<KeptEntry>, RegistryError> {
+    fn living(&self) -> Result<Vec<RetainedMachine>, RegistryError> {
         let read = || self.directory.read_dir_utf8()?.collect::<Result<Vec<_>, _>>();
         let mut living = Vec::new();
         for file in read().map_err(fail("read", &self.directory))? {
@@ -158,7 +158,7 @@ impl Registry {
                 _ => fs::remove_file(file.path()).map_err(fail("remove", file.path()))?,
             }
         }
-        living.sort_by(|one: &KeptEntry, other| one.name.cmp(&other.name));
+        living.sort_by(|one: &RetainedMachine, other| one.name.cmp(&other.name));
         Ok(living)
     }
 
@@ -174,12 +174,12 @@ impl Registry {
     }
 }
 
-fn is_alive(entry: &KeptEntry) -> bool {
+fn is_alive(entry: &RetainedMachine) -> bool {
     UnixStream::connect(&entry.socket).is_ok()
 }
 
 /// What a keeper is told, and what it answers: lines.
-fn ask_to_stop(entry: &KeptEntry) -> io::Result<()> {
+fn ask_to_stop(entry: &RetainedMachine) -> io::Result<()> {
     let mut stream = UnixStream::connect(&entry.socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(format!("stop {}\n", entry.name).as_bytes())?;
@@ -211,8 +211,8 @@ mod tests {
         Place { _scratch: scratch, registry, socket: root.join("control") }
     }
 
-    fn entry(name: &str, socket: &Utf8Path) -> KeptEntry {
-        KeptEntry {
+    fn entry(name: &str, socket: &Utf8Path) -> RetainedMachine {
+        RetainedMachine {
             name: name.to_owned(),
             scenario: name.to_owned(),
             directory: "/run".into(),

@@ -7,10 +7,12 @@ use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::attempts::{Course, End, attempts};
+use super::attempts::{End, RunOptions, attempts};
 use super::budget::Taken;
 use super::execute::{milliseconds, panic_message};
-use super::{Budget, Cause, Counts, EventKind, Events, FORMAT, FlakyPolicy, Job, Needs, Rig, Run};
+use super::{
+    Budget, Cause, Counts, EventKind, Events, FORMAT, FlakyPolicy, Job, MachineProvider, Needs, Run,
+};
 use crate::check::Outcome;
 
 /// What came of a run.
@@ -27,9 +29,9 @@ pub struct Tally {
 /// Scenarios start in the order that the run names; one that finds no room in the budget lets
 /// those behind it that do go first. When `interrupted` is cancelled, those that run are stopped
 /// in order, and no other is started.
-pub async fn run<R: Rig>(
+pub async fn run<R: MachineProvider>(
     run: Run<R::Check>,
-    rig: Arc<R>,
+    provider: Arc<R>,
     events: Events,
     interrupted: CancellationToken,
 ) -> Tally {
@@ -38,7 +40,7 @@ pub async fn run<R: Rig>(
     let mut waiting = run.jobs;
     run.order.sort(&mut waiting, |job| job.name.as_str(), |job| job.scenario.as_str());
     let needs: Vec<Needs> = waiting.iter().map(|job| job.needs).collect();
-    let course = Course {
+    let course = RunOptions {
         limits: run.limits,
         retries: run.retries,
         keep: run.keep,
@@ -47,7 +49,7 @@ pub async fn run<R: Rig>(
         interrupted,
     };
     let mut schedule = Schedule {
-        rig,
+        provider,
         course: Arc::new(course),
         budget: run.budget,
         taken: Taken::default(),
@@ -110,9 +112,9 @@ fn beginning<C>(run: &Run<C>) -> EventKind {
     }
 }
 
-struct Schedule<R: Rig> {
-    rig: Arc<R>,
-    course: Arc<Course>,
+struct Schedule<R: MachineProvider> {
+    provider: Arc<R>,
+    course: Arc<RunOptions>,
     budget: Budget,
     taken: Taken,
     counts: Counts,
@@ -120,7 +122,7 @@ struct Schedule<R: Rig> {
     names: HashMap<Id, (String, Needs)>,
 }
 
-impl<R: Rig> Schedule<R> {
+impl<R: MachineProvider> Schedule<R> {
     fn has_room(&self, needs: Needs) -> bool {
         self.budget.has_room(self.taken, needs)
     }
@@ -128,8 +130,8 @@ impl<R: Rig> Schedule<R> {
     fn start(&mut self, job: Job<R::Check>) {
         let known = (job.name.clone(), job.needs);
         self.taken.add(job.needs);
-        let (rig, course) = (Arc::clone(&self.rig), Arc::clone(&self.course));
-        let task = self.running.spawn(async move { attempts(&*rig, &job, &course).await });
+        let (provider, course) = (Arc::clone(&self.provider), Arc::clone(&self.course));
+        let task = self.running.spawn(async move { attempts(&*provider, &job, &course).await });
         self.names.insert(task.id(), known);
     }
 

@@ -46,7 +46,7 @@ pub(super) enum Boot {
 }
 
 #[derive(Default)]
-pub(super) struct ScriptedRig {
+pub(super) struct ScriptedProvider {
     boots: BTreeMap<String, Boot>,
     /// how many machines a scenario has that has several; they are called `scenario/0` and so on
     machines: BTreeMap<String, usize>,
@@ -63,8 +63,8 @@ pub(super) struct ScriptedRig {
     stopped: Mutex<Vec<String>>,
 }
 
-pub(super) struct ScriptedSubject {
-    rig: Arc<ScriptedRig>,
+pub(super) struct ScriptedMachine {
+    provider: Arc<ScriptedProvider>,
     name: String,
     boot: Boot,
     boots: AtomicUsize,
@@ -73,18 +73,18 @@ pub(super) struct ScriptedSubject {
     fault: watch::Sender<Option<Fault>>,
 }
 
-/// A rig must be shared to be counted; this is the shared one.
-pub(super) struct Shared(pub(super) Arc<ScriptedRig>);
+/// A provider must be shared to be counted; this is the shared one.
+pub(super) struct Shared(pub(super) Arc<ScriptedProvider>);
 
-impl Rig for Shared {
+impl MachineProvider for Shared {
     type Check = Answer;
-    type Subject = ScriptedSubject;
+    type TestMachine = ScriptedMachine;
 
     async fn start(
         &self,
         scenario: &str,
         directory: &Utf8Path,
-    ) -> Result<Vec<ScriptedSubject>, (usize, Trouble)> {
+    ) -> Result<Vec<ScriptedMachine>, (usize, StartFailure)> {
         self.0.directories.lock().expect("not poisoned").push(directory.to_string());
         match self.0.machines.get(scenario) {
             None => Ok(vec![self.machine(scenario.to_owned()).map_err(|trouble| (0, trouble))?]),
@@ -98,35 +98,35 @@ impl Rig for Shared {
 }
 
 impl Shared {
-    fn machine(&self, name: String) -> Result<ScriptedSubject, Trouble> {
+    fn machine(&self, name: String) -> Result<ScriptedMachine, StartFailure> {
         let instead = self.0.first.lock().expect("not poisoned").get_mut(&name).and_then(VecDeque::pop_front);
         let boot = self.0.boots.get(&name).cloned().unwrap_or_default();
         if matches!(boot, Boot::NotStarted) {
             let hint = Some("install it".to_owned());
-            return Err(Trouble::Other { message: "cannot start QEMU".to_owned(), hint });
+            return Err(StartFailure::Other { message: "cannot start QEMU".to_owned(), hint });
         }
         let running = self.0.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.0.most.fetch_max(running, Ordering::SeqCst);
         let (fault, _) = watch::channel(None);
-        let rig = Arc::clone(&self.0);
+        let provider = Arc::clone(&self.0);
         let boots = AtomicUsize::new(1);
-        Ok(ScriptedSubject { rig, name, boot, boots, instead, fault })
+        Ok(ScriptedMachine { provider, name, boot, boots, instead, fault })
     }
 }
 
-impl ScriptedSubject {
+impl ScriptedMachine {
     fn boot(&self) -> String {
         format!("boot-{}", self.boots.load(Ordering::SeqCst))
     }
 }
 
-impl Drop for ScriptedSubject {
+impl Drop for ScriptedMachine {
     fn drop(&mut self) {
-        self.rig.running.fetch_sub(1, Ordering::SeqCst);
+        self.provider.running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-impl Subject for ScriptedSubject {
+impl TestMachine for ScriptedMachine {
     type Check = Answer;
 
     async fn up(&self, _after: Option<&str>, limit: Duration) -> Result<Up, Fault> {
@@ -155,12 +155,12 @@ impl Subject for ScriptedSubject {
         fault.expect("waited for")
     }
 
-    async fn connect(&self, _limit: Duration) -> Result<(), Trouble> {
+    async fn connect(&self, _limit: Duration) -> Result<(), StartFailure> {
         Ok(())
     }
 
     async fn judge(&self, answer: &Answer, _within: Option<Duration>) -> (Finding, u32) {
-        self.rig.asked.lock().expect("not poisoned").push(self.name.clone());
+        self.provider.asked.lock().expect("not poisoned").push(self.name.clone());
         let outcome = match self.instead.as_ref().unwrap_or(answer) {
             Answer::Pass => Outcome::Passed,
             Answer::Fail => Outcome::Failed,
@@ -187,14 +187,14 @@ impl Subject for ScriptedSubject {
         (finding(outcome), 1)
     }
 
-    async fn reboot(&self) -> Result<(), Trouble> {
+    async fn reboot(&self) -> Result<(), StartFailure> {
         if !matches!(self.boot, Boot::NeverReboots) {
             self.boots.fetch_add(1, Ordering::SeqCst);
         }
         Ok(())
     }
 
-    async fn boot_id(&self) -> Result<String, Trouble> {
+    async fn boot_id(&self) -> Result<String, StartFailure> {
         Ok(self.boot())
     }
 
@@ -203,15 +203,15 @@ impl Subject for ScriptedSubject {
     }
 
     async fn stop(self) {
-        if self.rig.slow.as_deref() == Some(self.name.as_str()) {
+        if self.provider.slow.as_deref() == Some(self.name.as_str()) {
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
-        self.rig.stopped.lock().expect("not poisoned").push(self.name.clone());
+        self.provider.stopped.lock().expect("not poisoned").push(self.name.clone());
     }
 
-    async fn keep(self, name: &str) -> Result<Entrance, Trouble> {
-        self.rig.kept.lock().expect("not poisoned").push(name.to_owned());
-        Ok(Entrance { name: name.to_owned(), ssh: format!("ssh {name}") })
+    async fn keep(self, name: &str) -> Result<SshAccess, StartFailure> {
+        self.provider.kept.lock().expect("not poisoned").push(name.to_owned());
+        Ok(SshAccess { name: name.to_owned(), ssh: format!("ssh {name}") })
     }
 }
 
@@ -233,7 +233,7 @@ fn finding(outcome: Outcome) -> Finding {
 
 /// A run, and what came of it.
 pub(super) struct Trial {
-    rig: Arc<ScriptedRig>,
+    provider: Arc<ScriptedProvider>,
     run: Run<Answer>,
     token: CancellationToken,
 }
@@ -282,7 +282,7 @@ impl Trial {
             keep: KeepPolicy::Never,
             limits,
         };
-        Self { rig: Arc::default(), run, token: CancellationToken::new() }
+        Self { provider: Arc::default(), run, token: CancellationToken::new() }
     }
 
     pub(super) fn scenario(self, name: &str, answers: &[Answer]) -> Self {
@@ -315,8 +315,8 @@ impl Trial {
         for (number, step) in job.steps.iter_mut().enumerate() {
             step.machine = number % names.len();
         }
-        let rig = Arc::get_mut(&mut self.rig).expect("not shared yet");
-        rig.machines.insert(job.scenario.clone(), names.len());
+        let provider = Arc::get_mut(&mut self.provider).expect("not shared yet");
+        provider.machines.insert(job.scenario.clone(), names.len());
         self
     }
 
@@ -325,7 +325,7 @@ impl Trial {
     pub(super) fn at_first(self, answers: &[Answer]) -> Self {
         let name = self.run.jobs.last().expect("a scenario").scenario.clone();
         let answers = answers.iter().cloned().collect();
-        self.rig.first.lock().expect("not poisoned").insert(name, answers);
+        self.provider.first.lock().expect("not poisoned").insert(name, answers);
         self
     }
 
@@ -348,12 +348,12 @@ impl Trial {
     }
 
     pub(super) fn boot(mut self, name: &str, boot: Boot) -> Self {
-        Arc::get_mut(&mut self.rig).expect("not shared yet").boots.insert(name.to_owned(), boot);
+        Arc::get_mut(&mut self.provider).expect("not shared yet").boots.insert(name.to_owned(), boot);
         self
     }
 
     pub(super) fn slow_to_stop(mut self, name: &str) -> Self {
-        Arc::get_mut(&mut self.rig).expect("not shared yet").slow = Some(name.to_owned());
+        Arc::get_mut(&mut self.provider).expect("not shared yet").slow = Some(name.to_owned());
         self
     }
 
@@ -380,7 +380,7 @@ impl Trial {
 
     pub(super) async fn run(self) -> Report {
         let (events, mut receiver) = Events::channel();
-        let shared = Arc::new(Shared(Arc::clone(&self.rig)));
+        let shared = Arc::new(Shared(Arc::clone(&self.provider)));
         let tally = tokio::time::timeout(Duration::from_secs(10), run(self.run, shared, events, self.token))
             .await
             .expect("a run ends");
@@ -388,11 +388,12 @@ impl Trial {
         while let Some(event) = receiver.recv().await {
             events.push(event.kind);
         }
-        let stopped = self.rig.stopped.lock().expect("not poisoned").clone();
-        let kept = self.rig.kept.lock().expect("not poisoned").clone();
-        let asked = self.rig.asked.lock().expect("not poisoned").clone();
-        let directories = self.rig.directories.lock().expect("not poisoned").clone();
-        let (most, left) = (self.rig.most.load(Ordering::SeqCst), self.rig.running.load(Ordering::SeqCst));
+        let stopped = self.provider.stopped.lock().expect("not poisoned").clone();
+        let kept = self.provider.kept.lock().expect("not poisoned").clone();
+        let asked = self.provider.asked.lock().expect("not poisoned").clone();
+        let directories = self.provider.directories.lock().expect("not poisoned").clone();
+        let (most, left) =
+            (self.provider.most.load(Ordering::SeqCst), self.provider.running.load(Ordering::SeqCst));
         Report { tally, events, stopped, kept, asked, directories, most, left }
     }
 }

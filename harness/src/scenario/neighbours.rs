@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use loadgauge_ignition::{Config, Contents, File};
 
-use crate::machine::Station;
+use crate::machine::PeerAddress;
 
 /// Before the image's own files, of which the first that matches an interface is the only one that
 /// counts (systemd.network(5)).
@@ -12,7 +12,7 @@ const NETWORK: &str = "/etc/systemd/network/00-loadgauge-segment.network";
 
 /// The config of one of several machines, given their names in the order of their stations: its address,
 /// its own name, and those of all.
-pub(super) fn config(names: &[&str], own: Station) -> Config {
+pub(super) fn config(names: &[&str], own: PeerAddress) -> Config {
     let mut config = Config::new();
     let mut file = |path: &str, text: String| {
         config.file(File {
@@ -32,18 +32,18 @@ pub(super) fn config(names: &[&str], own: Station) -> Config {
 
 /// The interface gets its address at once, and nobody waits for it to be online: the other machines may
 /// come up later.
-fn network(own: Station) -> String {
+fn network(own: PeerAddress) -> String {
     format!(
         "[Match]\nMACAddress={}\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nAddress={}/{}\n",
         own.mac(),
         own.address(),
-        Station::PREFIX
+        PeerAddress::PREFIX
     )
 }
 
 fn hosts(names: &[&str]) -> String {
     let mut text = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
-    for (station, name) in Station::all().zip(names) {
+    for (station, name) in PeerAddress::all().zip(names) {
         // Nothing that is written to can fail.
         let _ = writeln!(text, "{} {name}", station.address());
     }
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_guest_knows_itself_and_the_others() {
-        let second = Station::all().nth(1).expect("a second");
+        let second = PeerAddress::all().nth(1).expect("a second");
         let config = config(&["server", "client"], second);
         assert!(config.validate().is_empty(), "{:?}", config.validate());
         assert_eq!(

@@ -11,7 +11,7 @@ use super::parse_machine::machine;
 use super::parse_parts::{ignition, sysext};
 use super::problem::Problems;
 use super::{MachineRequest, Surroundings};
-use crate::machine::Station;
+use crate::machine::PeerAddress;
 
 type Key<'text> = Spanned<Cow<'text, str>>;
 
@@ -77,8 +77,8 @@ impl Machines {
             let hint =
                 "name each in a `[machines.NAME]`; the only machine of a scenario is `[machine]`".to_owned();
             problems.add(span, "`machines` is for two or more", Some(hint));
-        } else if machines.len() > usize::from(Station::MOST) {
-            problems.add(span, format!("a scenario has up to {} machines", Station::MOST), None);
+        } else if machines.len() > usize::from(PeerAddress::MOST) {
+            problems.add(span, format!("a scenario has up to {} machines", PeerAddress::MOST), None);
         }
         machines
     }

@@ -14,7 +14,7 @@ use super::{
     Artefact, MachineRequest, PlannedStep, Scenario, Source, StepKind, SysextRequest, expand, neighbours,
 };
 use crate::machine::{
-    Acceleration, Firmware, FirmwareChoice, FirmwareError, MachinePlan, MachineSpec, Station,
+    Acceleration, Firmware, FirmwareChoice, FirmwareError, MachinePlan, MachineSpec, PeerAddress,
 };
 use loadgauge_builder::lint::{BaseTree, overlaps};
 use loadgauge_builder::{Extension, Format};
@@ -227,7 +227,7 @@ impl Planner<'_> {
         let machines = scenario
             .machines
             .iter()
-            .zip(Station::all())
+            .zip(PeerAddress::all())
             .map(|(request, station)| self.machine(&scenario, request, several.then_some(station)))
             .collect::<Result<_, _>>()?;
         let mut steps = expand(&scenario.hold, &scenario.steps);
@@ -244,7 +244,7 @@ impl Planner<'_> {
         &self,
         scenario: &Scenario,
         machine: &MachineRequest,
-        station: Option<Station>,
+        station: Option<PeerAddress>,
     ) -> Result<PlannedMachine, PlanError> {
         let file = || scenario.file.clone();
         let name = [scenario.name.as_str(), machine.name.as_str()];

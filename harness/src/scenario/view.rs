@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Artefact, Plan, Planned, PlannedMachine, PlannedStep, Skipped};
 use crate::check::{Change, Swap, Sweep};
 use crate::machine::{
-    Acceleration, Accelerator, Decision, Firmware, MachinePlan, MachineSpec, Start, Station,
+    Acceleration, Accelerator, Decision, Firmware, MachinePlan, MachineSpec, PeerAddress, Start,
 };
 
 /// Version of the plan's JSON. It rises when a field changes its meaning or goes.
@@ -158,7 +158,7 @@ impl PlannedMachine {
         MachineView {
             name: &self.name,
             spec: &self.plan.spec,
-            address: self.plan.station.map(Station::address),
+            address: self.plan.station.map(PeerAddress::address),
             start: StartView { how: decision.start, reason: &decision.reason, snapshot: decision.snapshot() },
             command: command(&self.plan),
             ignition: serde_json::from_str(&self.plan.config.to_json()).unwrap_or(Value::Null),

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::atom::Atom;
-use super::attempt::Attempt;
+use super::backtracking::Attempt;
 use super::dependency::Dependency;
-use super::wish::{Wanted, Wish, combine_overlapping, wishes};
+use super::requirement::{Requirement, Wanted, combine_overlapping, wishes};
 use super::world::Id;
 
 /// How good a choice is; the least is the best.
@@ -59,20 +59,20 @@ struct Decision<'a, 'b> {
 }
 
 impl Decision<'_, '_> {
-    fn all_of(self, wishes: &[Wish]) -> Vec<Wanted> {
+    fn all_of(self, wishes: &[Requirement]) -> Vec<Wanted> {
         let mut decided = Vec::new();
         for wish in wishes {
             match wish {
-                Wish::Atom(_) if self.is_provided(wish) => {}
-                Wish::Atom(wanted) => decided.push((**wanted).clone()),
-                Wish::AllOf(inside) => decided.extend(self.all_of(inside)),
-                Wish::AnyOf(inside) => decided.extend(self.any_of(inside)),
+                Requirement::Atom(_) if self.is_provided(wish) => {}
+                Requirement::Atom(wanted) => decided.push((**wanted).clone()),
+                Requirement::AllOf(inside) => decided.extend(self.all_of(inside)),
+                Requirement::AnyOf(inside) => decided.extend(self.any_of(inside)),
             }
         }
         decided
     }
 
-    fn any_of(self, inside: &[Wish]) -> Vec<Wanted> {
+    fn any_of(self, inside: &[Requirement]) -> Vec<Wanted> {
         let mut choices = Vec::new();
         for wish in inside {
             if self.is_provided(wish) {
@@ -91,13 +91,13 @@ impl Decision<'_, '_> {
         best.map(|choice| choice.wanted).unwrap_or_default()
     }
 
-    fn is_provided(self, wish: &Wish) -> bool {
+    fn is_provided(self, wish: &Requirement) -> bool {
         match wish {
-            Wish::Atom(wanted) => {
+            Requirement::Atom(wanted) => {
                 wanted.atom.blocker.is_none() && self.attempt.world.is_provided(&wanted.atom)
             }
-            Wish::AllOf(inside) => inside.iter().all(|wish| self.is_provided(wish)),
-            Wish::AnyOf(inside) => inside.iter().any(|wish| self.is_provided(wish)),
+            Requirement::AllOf(inside) => inside.iter().all(|wish| self.is_provided(wish)),
+            Requirement::AnyOf(inside) => inside.iter().any(|wish| self.is_provided(wish)),
         }
     }
 

@@ -9,7 +9,7 @@
 //! - [`world`], [`resolve()`] with `attempt`, `choice` and `wish`, [`refusal`]: which packages are to be added
 /// Which packages are meant.
 pub mod atom;
-mod attempt;
+mod backtracking;
 mod base;
 /// Package files of either format.
 pub mod binary;
@@ -36,6 +36,7 @@ mod provided;
 /// Why packages cannot be had.
 pub mod refusal;
 mod remote_index;
+mod requirement;
 /// Which packages are to be added.
 pub mod resolve;
 mod section;
@@ -45,7 +46,6 @@ pub mod source;
 pub mod use_dependency;
 /// Versions and their order.
 pub mod version;
-mod wish;
 /// All packages that a resolution knows.
 pub mod world;
 /// Package files in Portage's older format, which Flatcar uses.

@@ -3,7 +3,7 @@ use loadgauge_host::Hint;
 use std::fmt;
 
 use super::atom::Atom;
-use super::attempt::Attempt;
+use super::backtracking::Attempt;
 use super::package::Package;
 use super::world::{Id, Origin, World};
 

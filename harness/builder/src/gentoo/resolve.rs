@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use super::atom::{Atom, Blocker};
-use super::attempt::{Attempt, Need, Stop};
+use super::backtracking::{Attempt, Need, Stop};
 use super::dependency::{Dependency, atoms};
 use super::refusal::{Refusal, chain, near};
 use super::world::{Id, World};

@@ -10,8 +10,8 @@ use loadgauge_host::Store;
 use serde::Serialize;
 
 use super::arguments::OutputFormat;
+use super::context::last_image;
 use super::run::runtime;
-use super::workshop::last_image;
 use super::{Exit, Failure, output};
 use crate::machine::{AccelChoice, Acceleration, AccelerationError, Accelerator, open_device, prove};
 use finding::{Finding, State, table};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A disk as its guest sees it, whatever the format of the file.
-mod below;
+mod backing;
 mod qcow2;
 
 use std::cell::RefCell;
@@ -62,7 +62,7 @@ impl Disk {
         (&file).take(4).read_to_end(&mut magic).map_err(io("read", path))?;
         let content = if magic == qcow2::MAGIC {
             let own = Qcow2::open(file).map_err(|error| damaged(path, "header of qcow2", &error))?;
-            let below = own.backing().map(|backing| below::open(path, backing, above + 1)).transpose()?;
+            let below = own.backing().map(|backing| backing::open(path, backing, above + 1)).transpose()?;
             Content::Qcow2 { own: RefCell::new(own), below: below.map(Box::new) }
         } else {
             Content::Raw { file, length }

@@ -12,7 +12,7 @@ use super::{Exit, Failure};
 use crate::machine::{AccelerationError, EmulatorError, FileError, SupervisorError};
 use crate::report::ReportError;
 use crate::report::json_lines::ReadError;
-use crate::runner::{DirectoryError, KeptError, RegistryError};
+use crate::runner::{DirectoryError, RegistryError, RetainError};
 use crate::scenario::{CatalogueError, PlanError, SelectError};
 use loadgauge_builder::signing::SigningError;
 use loadgauge_builder::{BuildError, RecipeError};
@@ -57,8 +57,8 @@ impl From<FileError> for Failure {
     }
 }
 
-impl From<KeptError> for Failure {
-    fn from(error: KeptError) -> Self {
+impl From<RetainError> for Failure {
+    fn from(error: RetainError) -> Self {
         Self::new(Exit::Host, &error, None)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::atom::Atom;
 use super::choice;
 use super::dependency::Dependency;
-use super::wish::Wanted;
+use super::requirement::Wanted;
 use super::world::{Id, World};
 
 /// One try to find all packages that are needed. It stops at the first thing that does not go; the

@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Entrance, KeptEntry, Registry, RegistryError};
+use super::{Registry, RegistryError, RetainedMachine, SshAccess};
 use crate::machine::{Machine, Supervisor, USER};
 
 /// The name of the key in a machine's directory.
@@ -27,7 +27,7 @@ const SOCKET: &str = "control";
 /// directory with mode 0600 for as long: the one secret that is ever written, because whoever wants
 /// to look into the guest needs it.
 #[derive(Debug)]
-pub struct Kept {
+pub struct RetainedMachines {
     registry: Registry,
     socket: Utf8PathBuf,
     machines: Mutex<BTreeMap<String, Life>>,
@@ -42,7 +42,7 @@ struct Life {
 
 /// A machine cannot be left running.
 #[derive(Debug, thiserror::Error)]
-pub enum KeptError {
+pub enum RetainError {
     /// the keeper cannot be spoken to
     #[error("cannot listen on `{path}`")]
     Listen {
@@ -64,15 +64,15 @@ pub enum KeptError {
     Registry(#[from] RegistryError),
 }
 
-impl Kept {
+impl RetainedMachines {
     /// A keeper of machines of a supervisor, which listens to `loadgauge stop` from now on.
     ///
     /// # Errors
     /// Its socket cannot be made.
-    pub fn listen(store: &Store, supervisor: &Supervisor) -> Result<Arc<Self>, KeptError> {
+    pub fn listen(store: &Store, supervisor: &Supervisor) -> Result<Arc<Self>, RetainError> {
         let socket = supervisor.directory().join(SOCKET);
         let listener = UnixListener::bind(&socket)
-            .map_err(|source| KeptError::Listen { path: socket.clone(), source })?;
+            .map_err(|source| RetainError::Listen { path: socket.clone(), source })?;
         let kept = Arc::new(Self {
             registry: Registry::of(store),
             socket,
@@ -87,10 +87,10 @@ impl Kept {
     ///
     /// # Errors
     /// Its key cannot be written, or it cannot be noted. It is stopped then.
-    pub(super) fn take(self: &Arc<Self>, wanted: &str, machine: Machine) -> Result<Entrance, KeptError> {
+    pub(super) fn take(self: &Arc<Self>, wanted: &str, machine: Machine) -> Result<SshAccess, RetainError> {
         let key = machine.directory().join(KEY);
-        write_key(&key, &machine).map_err(|source| KeptError::Key { path: key.clone(), source })?;
-        let entry = self.registry.add(KeptEntry {
+        write_key(&key, &machine).map_err(|source| RetainError::Key { path: key.clone(), source })?;
+        let entry = self.registry.add(RetainedMachine {
             name: wanted.to_owned(),
             scenario: machine.name().to_owned(),
             directory: machine.directory().to_owned(),
@@ -113,7 +113,7 @@ impl Kept {
             kept.machines().remove(&name);
             life.ended.cancel();
         });
-        Ok(Entrance { name: entry.name, ssh: entry.ssh })
+        Ok(SshAccess { name: entry.name, ssh: entry.ssh })
     }
 
     /// Whether there is none.
@@ -149,7 +149,7 @@ impl Kept {
 }
 
 /// Answers whoever connects, for as long as the keeper lives.
-async fn serve(kept: std::sync::Weak<Kept>, listener: UnixListener) {
+async fn serve(kept: std::sync::Weak<RetainedMachines>, listener: UnixListener) {
     while let Ok((stream, _)) = listener.accept().await {
         let Some(kept) = kept.upgrade() else { return };
         tokio::spawn(async move {
@@ -161,7 +161,7 @@ async fn serve(kept: std::sync::Weak<Kept>, listener: UnixListener) {
 }
 
 /// A line is asked and a line is answered: `stop NAME`, then `stopped` or `unknown`.
-async fn answer(kept: &Kept, stream: UnixStream) -> io::Result<()> {
+async fn answer(kept: &RetainedMachines, stream: UnixStream) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     stream.read_line(&mut line).await?;
@@ -204,7 +204,7 @@ mod tests {
         let scratch = tempfile::tempdir().expect("a directory");
         let store = Store::at(Utf8Path::from_path(scratch.path()).expect("UTF-8"));
         let supervisor = Supervisor::new().expect("a supervisor");
-        let kept = Kept::listen(&store, &supervisor).expect("it listens");
+        let kept = RetainedMachines::listen(&store, &supervisor).expect("it listens");
         let mut stream = BufReader::new(UnixStream::connect(&kept.socket).await.expect("connected"));
         stream.write_all(b"stop nobody\n").await.expect("asked");
         let mut line = String::new();

@@ -10,11 +10,11 @@ use crate::machine::{Fault, Started};
 
 /// What starts the machines of a run. The seam between the order of things, which is the runner's,
 /// and QEMU and SSH; behind it, tests put machines that follow a script.
-pub trait Rig: Send + Sync + 'static {
+pub trait MachineProvider: Send + Sync + 'static {
     /// What a guest can be asked.
     type Check: Send + Sync + 'static;
-    /// A machine of this rig.
-    type Subject: Subject<Check = Self::Check>;
+    /// A machine of this provider.
+    type TestMachine: TestMachine<Check = Self::Check>;
 
     /// Powers the machines of a scenario on, and gives them in its order; several can reach each other.
     /// Their files are written into `directory`, which is made where it does not exist: those of the only
@@ -28,13 +28,13 @@ pub trait Rig: Send + Sync + 'static {
         &self,
         scenario: &str,
         directory: &Utf8Path,
-    ) -> impl Future<Output = Result<Vec<Self::Subject>, (usize, Trouble)>> + Send;
+    ) -> impl Future<Output = Result<Vec<Self::TestMachine>, (usize, StartFailure)>> + Send;
 }
 
 /// A running machine and the guest in it.
 ///
 /// Dropping one kills its machine; every future may be dropped half-way.
-pub trait Subject: Send + Sync + Sized + 'static {
+pub trait TestMachine: Send + Sync + Sized + 'static {
     /// What the guest can be asked.
     type Check;
 
@@ -45,7 +45,7 @@ pub trait Subject: Send + Sync + Sized + 'static {
     fn fault(&self) -> impl Future<Output = Fault> + Send;
 
     /// Connects to the guest, or again after a reboot.
-    fn connect(&self, limit: Duration) -> impl Future<Output = Result<(), Trouble>> + Send;
+    fn connect(&self, limit: Duration) -> impl Future<Output = Result<(), StartFailure>> + Send;
 
     /// Asks the guest, again and again for as long as `within` says, and gives the last finding
     /// with the number of attempts. A question that cannot be asked is a broken finding.
@@ -56,10 +56,10 @@ pub trait Subject: Send + Sync + Sized + 'static {
     ) -> impl Future<Output = (Finding, u32)> + Send;
 
     /// Orders the guest to reboot. That the connection ends over it is no error.
-    fn reboot(&self) -> impl Future<Output = Result<(), Trouble>> + Send;
+    fn reboot(&self) -> impl Future<Output = Result<(), StartFailure>> + Send;
 
     /// The boot id, as the guest's kernel says it over the connection.
-    fn boot_id(&self) -> impl Future<Output = Result<String, Trouble>> + Send;
+    fn boot_id(&self) -> impl Future<Output = Result<String, StartFailure>> + Send;
 
     /// The last lines of the console.
     fn console_tail(&self) -> Vec<String>;
@@ -71,12 +71,12 @@ pub trait Subject: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     /// It cannot be left running, and was stopped.
-    fn keep(self, name: &str) -> impl Future<Output = Result<Entrance, Trouble>> + Send;
+    fn keep(self, name: &str) -> impl Future<Output = Result<SshAccess, StartFailure>> + Send;
 }
 
 /// How to get into a guest whose machine is left running.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entrance {
+pub struct SshAccess {
     /// what `loadgauge stop` knows the machine by
     pub name: String,
     /// the command line that leads in
@@ -98,7 +98,7 @@ pub struct Up {
 
 /// Why a scenario cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub enum StartFailure {
     /// the machine died
     Fault(Fault),
     /// the host, the harness or the connection does not do what it should
@@ -110,14 +110,14 @@ pub enum Trouble {
     },
 }
 
-impl Trouble {
-    /// Trouble without advice.
+impl StartFailure {
+    /// StartFailure without advice.
     pub fn plain(message: impl Into<String>) -> Self {
         Self::Other { message: message.into(), hint: None }
     }
 }
 
-impl From<Fault> for Trouble {
+impl From<Fault> for StartFailure {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }

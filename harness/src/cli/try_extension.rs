@@ -5,10 +5,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use super::arguments::{ImageChoice, MachineChoice};
-use super::run::{Course, carry_out, runtime};
+use super::context::Context;
+use super::run::{RunOptions, carry_out, runtime};
 use super::schedule::ScheduleArguments;
 use super::start::StartArguments;
-use super::workshop::Workshop;
 use super::{Exit, Failure, output};
 use crate::machine::StartChoice;
 use crate::scenario::{Scenario, Source, Surroundings, select};
@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// `loadgauge try`
 #[derive(Debug, Args)]
-pub(super) struct TrialArguments {
+pub(super) struct TryArguments {
     /// The extension: an image file, or a recipe by its name or its file `*.toml`
     #[arg(value_name = "FILE|RECIPE")]
     pub extension: Utf8PathBuf,
@@ -56,7 +56,7 @@ pub(super) struct TrialArguments {
 }
 
 /// `loadgauge try`: brings an extension into a running guest that has none of this name, and judges it.
-pub(super) fn trial(arguments: &TrialArguments) -> Result<Exit, Failure> {
+pub(super) fn trial(arguments: &TryArguments) -> Result<Exit, Failure> {
     if !arguments.watch {
         return attempt(arguments);
     }
@@ -75,12 +75,12 @@ pub(super) fn trial(arguments: &TrialArguments) -> Result<Exit, Failure> {
     }
 }
 
-fn attempt(arguments: &TrialArguments) -> Result<Exit, Failure> {
-    let workshop = Workshop::open(arguments.scenarios.as_deref(), arguments.image.image.as_deref())?;
-    let scenario = arguments.scenario(&workshop)?;
+fn attempt(arguments: &TryArguments) -> Result<Exit, Failure> {
+    let context = Context::open(arguments.scenarios.as_deref(), arguments.image.image.as_deref())?;
+    let scenario = arguments.scenario(&context)?;
     let runtime = runtime()?;
-    let acceleration = runtime.block_on(workshop.prove(arguments.machine.accel))?;
-    let mut plan = workshop.plan(vec![scenario], &acceleration, arguments.machine.firmware)?;
+    let acceleration = runtime.block_on(context.prove(arguments.machine.accel))?;
+    let mut plan = context.plan(vec![scenario], &acceleration, arguments.machine.firmware)?;
     for planned in &mut plan.scenarios {
         // What must hold is asked once the extension is there, and not before.
         planned.steps.retain(|step| !step.hold || step.life > 0);
@@ -90,19 +90,19 @@ fn attempt(arguments: &TrialArguments) -> Result<Exit, Failure> {
     let output = arguments.output.as_deref();
     carry_out(
         runtime,
-        &workshop,
+        &context,
         plan,
-        &Course { output, start: &start, schedule: &schedule, verify_warm: false },
+        &RunOptions { output, start: &start, schedule: &schedule, verify_warm: false },
         None,
     )
 }
 
-impl TrialArguments {
+impl TryArguments {
     /// The scenario that brings the extension in, and then checks what another one does.
-    fn scenario(&self, workshop: &Workshop) -> Result<Scenario, Failure> {
-        let swap = self.swap(workshop.catalogue.root())?;
+    fn scenario(&self, context: &Context) -> Result<Scenario, Failure> {
+        let swap = self.swap(context.catalogue.root())?;
         let Some(name) = &self.scenario else { return Ok(swap) };
-        let mut chosen = select(&workshop.catalogue, std::slice::from_ref(name))?.into_iter();
+        let mut chosen = select(&context.catalogue, std::slice::from_ref(name))?.into_iter();
         let (Some(mut scenario), None) = (chosen.next(), chosen.next()) else {
             let message = format!("`{name}` means several scenarios");
             return Err(Failure::words(Exit::Usage, message, Some("name one")));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::Trouble;
+use super::StartFailure;
 use crate::guest::{GuestError, words};
 use crate::machine::Machine;
 
@@ -28,7 +28,7 @@ fn patience(factor: f64) -> Duration {
 /// Awaits an answer of the guest. Where none comes and its sshd has gone or cannot be reached, the
 /// machine has a [`Fault`](crate::machine::Fault) that says so, and whoever listens for that need not
 /// wait for the answer.
-pub(super) async fn attend<T>(
+pub(super) async fn with_liveness_checks<T>(
     machine: &Machine,
     factor: f64,
     context: &str,
@@ -62,14 +62,14 @@ pub(super) async fn broke_off(machine: &Machine, factor: f64, reason: &str) {
 
 /// Why a scenario cannot go on whose guest could not be asked: what became of the machine, or what is
 /// wrong with its SSH.
-pub(super) async fn trouble_of(machine: &Machine, error: &GuestError) -> Trouble {
+pub(super) async fn trouble_of(machine: &Machine, error: &GuestError) -> StartFailure {
     match error {
         GuestError::Key { .. } | GuestError::TooMuch { .. } => {
-            Trouble::Other { message: words(error), hint: error.hint() }
+            StartFailure::Other { message: words(error), hint: error.hint() }
         }
         _ => {
             machine.report_ssh(words(error)).await;
-            Trouble::Fault(machine.fault().await)
+            StartFailure::Fault(machine.fault().await)
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::abilities::Way;
-use super::beginning::Beginning;
+use super::abilities::SnapshotMode;
+use super::beginning::StartMode;
 use super::directory::{FileError, at};
 use super::events::{Answer, Ready};
 use super::key::{Host, SnapshotKey};
@@ -21,7 +21,7 @@ use crate::guest::{Command, Guest, GuestError};
 
 /// No snapshot can be made.
 #[derive(Debug, thiserror::Error)]
-pub enum FoundError {
+pub enum SnapshotError {
     /// its machine cannot be started
     #[error(transparent)]
     Start(#[from] StartError),
@@ -57,7 +57,7 @@ const WARMING: u32 = 6;
 
 /// What a snapshot is made with.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Founding<'a> {
+pub(crate) struct SnapshotBuilder<'a> {
     pub(crate) plan: &'a MachinePlan,
     pub(crate) key: &'a SnapshotKey,
     pub(crate) host: &'a Host,
@@ -71,22 +71,22 @@ pub(crate) struct Founding<'a> {
     pub(crate) answer: Duration,
 }
 
-impl Founding<'_> {
+impl SnapshotBuilder<'_> {
     /// Boots the machine, has it remember a word, stops it where it stands, and keeps it.
     ///
     /// Nobody can log in to what is kept: the key that lets this machine's owner in is thrown away with
     /// it, and each copy gets one of its own. So no secret lies in the store that opens anything.
     ///
     /// # Errors
-    /// The guest does not come up, or the host is in the way. Nothing is left behind.
-    pub(crate) async fn found(self, vacancy: Vacancy) -> Result<Arc<Held>, FoundError> {
+    /// The guest does not come up, or the host is in the mode. Nothing is left behind.
+    pub(crate) async fn found(self, vacancy: Vacancy) -> Result<Arc<Held>, SnapshotError> {
         let files = vacancy.files.clone();
         let layout = self.supervisor.layout(self.directory, self.relay).with_state(files.directory());
         let key = fresh_key().map_err(StartError::Key)?;
         let public_key = key.public_key().to_openssh().map_err(StartError::Key)?;
-        let file = (self.host.way == Way::Shared).then(|| files.memory());
+        let file = (self.host.mode == SnapshotMode::Shared).then(|| files.memory());
         let memory = Memory::Kept(Backing { machine: self.host.machine.clone(), file });
-        let beginning = Beginning::PowerOn { public_key: &public_key, memory };
+        let beginning = StartMode::PowerOn { public_key: &public_key, memory };
         let machine =
             Machine::begin(self.plan.clone(), layout.clone(), key, &beginning, self.supervisor).await?;
         let ready = machine.ready(None, self.boot).await?;
@@ -97,10 +97,10 @@ impl Founding<'_> {
         let nonce = nonce();
         match machine.order(&format!("hold {nonce}"), self.answer).await? {
             Answer::Holding { nonce: held } if held == nonce => {}
-            other => return Err(FoundError::Disobedient { found: format!("{other:?}") }),
+            other => return Err(SnapshotError::Disobedient { found: format!("{other:?}") }),
         }
         machine.qmp().execute("stop", None).await?;
-        migrate::save(machine.qmp(), self.host.way, &files.state()).await?;
+        migrate::save(machine.qmp(), self.host.mode, &files.state()).await?;
         machine.stop().await;
         for (from, to) in [
             (layout.ignition(), files.config()),
@@ -129,7 +129,7 @@ impl Founding<'_> {
             image: image.get("PRETTY_NAME").or(image.get("NAME")).unwrap_or_default().to_owned(),
             memory_mib: self.plan.spec.memory_mib,
             machine: self.host.machine.clone(),
-            way: self.host.way,
+            mode: self.host.mode,
             nonce,
             boot_id: ready.boot_id,
             state: ready.state,

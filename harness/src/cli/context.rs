@@ -15,13 +15,13 @@ const LAST_IMAGE: &str = "last-image";
 const RELEASES: &str = "releases";
 
 /// What most subcommands work with: the store, the catalogue and the image.
-pub(super) struct Workshop {
+pub(super) struct Context {
     pub(super) store: Store,
     pub(super) catalogue: Catalogue,
     pub(super) image: Image,
 }
 
-impl Workshop {
+impl Context {
     /// Opens the user's store, the catalogue and the image that the arguments name.
     pub(super) fn open(scenarios: Option<&Utf8Path>, image: Option<&Utf8Path>) -> Result<Self, Failure> {
         let store = Store::of_user()?;

@@ -2,7 +2,7 @@
 //! Dependencies on the way to being decided: with the package that each atom is needed by, and with
 //! virtual packages replaced by what they stand for.
 use super::atom::{Atom, Operator};
-use super::attempt::Attempt;
+use super::backtracking::Attempt;
 use super::choice;
 use super::dependency::Dependency;
 use super::world::Id;
@@ -15,13 +15,13 @@ const MAXIMUM_DEPTH: usize = 16;
 
 /// An item of dependencies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum Requirement {
     /// a package
     Atom(Box<Wanted>),
     /// one of these
-    AnyOf(Vec<Wish>),
+    AnyOf(Vec<Requirement>),
     /// all of these
-    AllOf(Vec<Wish>),
+    AllOf(Vec<Requirement>),
 }
 
 /// A package that is wanted.
@@ -36,48 +36,48 @@ pub(super) struct Wanted {
 /// The wishes of a package. A virtual package becomes a choice among its versions, each together
 /// with what it needs itself: whether `virtual/x` is best satisfied by one version or another is
 /// a matter of what that brings along.
-pub(super) fn wishes(attempt: &Attempt<'_>, by: Id, items: &[Dependency], depth: usize) -> Vec<Wish> {
+pub(super) fn wishes(attempt: &Attempt<'_>, by: Id, items: &[Dependency], depth: usize) -> Vec<Requirement> {
     items.iter().map(|item| wish(attempt, by, item, depth)).collect()
 }
 
-fn wish(attempt: &Attempt<'_>, by: Id, item: &Dependency, depth: usize) -> Wish {
+fn wish(attempt: &Attempt<'_>, by: Id, item: &Dependency, depth: usize) -> Requirement {
     match item {
         Dependency::Atom(atom) => virtual_choice(attempt, by, atom, depth)
-            .unwrap_or_else(|| Wish::Atom(Box::new(Wanted { atom: atom.clone(), by }))),
+            .unwrap_or_else(|| Requirement::Atom(Box::new(Wanted { atom: atom.clone(), by }))),
         Dependency::AllOf(inside) | Dependency::IfFlag { inside, .. } => {
-            Wish::AllOf(wishes(attempt, by, inside, depth))
+            Requirement::AllOf(wishes(attempt, by, inside, depth))
         }
         Dependency::AnyOf(inside) => {
             let choices = wishes(attempt, by, inside, depth).into_iter().flat_map(|choice| match choice {
-                Wish::AnyOf(more) => more,
+                Requirement::AnyOf(more) => more,
                 other => vec![other],
             });
-            Wish::AnyOf(choices.collect())
+            Requirement::AnyOf(choices.collect())
         }
     }
 }
 
 /// The choice that a virtual package stands for; nothing for any other.
-fn virtual_choice(attempt: &Attempt<'_>, by: Id, atom: &Atom, depth: usize) -> Option<Wish> {
+fn virtual_choice(attempt: &Attempt<'_>, by: Id, atom: &Atom, depth: usize) -> Option<Requirement> {
     if !atom.name.starts_with("virtual/") || atom.blocker.is_some() || depth >= MAXIMUM_DEPTH {
         return None;
     }
-    let mut choices: Vec<Wish> = candidates(attempt, by, atom, depth)
+    let mut choices: Vec<Requirement> = candidates(attempt, by, atom, depth)
         .into_iter()
         .map(|id| {
             let package = attempt.world.package(id);
             let needs = choice::decide(attempt, id, &package.dependencies.run, depth + 1);
             let version = Some((Operator::Equal, package.version.clone()));
             let exact = Atom { version, slot: None, sub_slot: None, slot_operator: None, ..atom.clone() };
-            let mut all: Vec<Wish> = needs.into_iter().map(Box::new).map(Wish::Atom).collect();
-            all.push(Wish::Atom(Box::new(Wanted { atom: exact, by })));
-            Wish::AllOf(all)
+            let mut all: Vec<Requirement> = needs.into_iter().map(Box::new).map(Requirement::Atom).collect();
+            all.push(Requirement::Atom(Box::new(Wanted { atom: exact, by })));
+            Requirement::AllOf(all)
         })
         .collect();
     match choices.len() {
         0 => None,
         1 => choices.pop(),
-        _ => Some(Wish::AnyOf(choices)),
+        _ => Some(Requirement::AnyOf(choices)),
     }
 }
 
@@ -117,17 +117,17 @@ fn candidates(attempt: &Attempt<'_>, by: Id, atom: &Atom, depth: usize) -> Vec<I
 
 /// Makes one group of groups that name the same package: `|| ( a b ) || ( b c )` is better
 /// satisfied by `b` than by `a` and `c`. Tells whether there were any.
-pub(super) fn combine_overlapping(wishes: Vec<Wish>) -> (Vec<Wish>, bool) {
+pub(super) fn combine_overlapping(wishes: Vec<Requirement>) -> (Vec<Requirement>, bool) {
     let mut result = Vec::new();
-    let mut clusters: Vec<Vec<Wish>> = Vec::new();
+    let mut clusters: Vec<Vec<Requirement>> = Vec::new();
     for wish in flat(wishes) {
-        if !matches!(wish, Wish::AnyOf(_)) {
+        if !matches!(wish, Requirement::AnyOf(_)) {
             result.push(wish);
             continue;
         }
         let (touching, mut apart): (Vec<_>, Vec<_>) =
             clusters.into_iter().partition(|cluster| cluster.iter().any(|other| overlap(&wish, other)));
-        let mut cluster: Vec<Wish> = touching.into_iter().flatten().collect();
+        let mut cluster: Vec<Requirement> = touching.into_iter().flatten().collect();
         if !cluster.contains(&wish) {
             cluster.push(wish);
         }
@@ -148,46 +148,48 @@ pub(super) fn combine_overlapping(wishes: Vec<Wish>) -> (Vec<Wish>, bool) {
 }
 
 /// Groups of all, opened.
-fn flat(wishes: Vec<Wish>) -> Vec<Wish> {
+fn flat(wishes: Vec<Requirement>) -> Vec<Requirement> {
     let opened = wishes.into_iter().flat_map(|wish| match wish {
-        Wish::AllOf(inside) => flat(inside),
+        Requirement::AllOf(inside) => flat(inside),
         other => vec![other],
     });
     opened.collect()
 }
 
-fn choices(group: &Wish) -> &[Wish] {
+fn choices(group: &Requirement) -> &[Requirement] {
     match group {
-        Wish::AnyOf(inside) => inside,
+        Requirement::AnyOf(inside) => inside,
         other => std::slice::from_ref(other),
     }
 }
 
-fn overlap(left: &Wish, right: &Wish) -> bool {
+fn overlap(left: &Requirement, right: &Requirement) -> bool {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     names(left, &mut ours);
     names(right, &mut theirs);
     ours.iter().any(|name| theirs.contains(name))
 }
 
-fn names<'a>(wish: &'a Wish, found: &mut Vec<&'a str>) {
+fn names<'a>(wish: &'a Requirement, found: &mut Vec<&'a str>) {
     match wish {
-        Wish::Atom(wanted) if wanted.atom.blocker.is_none() => found.push(&wanted.atom.name),
-        Wish::Atom(_) => {}
-        Wish::AnyOf(inside) | Wish::AllOf(inside) => inside.iter().for_each(|wish| names(wish, found)),
+        Requirement::Atom(wanted) if wanted.atom.blocker.is_none() => found.push(&wanted.atom.name),
+        Requirement::Atom(_) => {}
+        Requirement::AnyOf(inside) | Requirement::AllOf(inside) => {
+            inside.iter().for_each(|wish| names(wish, found))
+        }
     }
 }
 
 /// Every way to take one choice of each group.
-fn combine(groups: &[Wish]) -> Wish {
-    let mut ways: Vec<Vec<Wish>> = vec![Vec::new()];
+fn combine(groups: &[Requirement]) -> Requirement {
+    let mut ways: Vec<Vec<Requirement>> = vec![Vec::new()];
     for group in groups {
         let mut longer = Vec::new();
         for way in &ways {
             for choice in choices(group) {
                 let mut way = way.clone();
                 let more = match choice {
-                    Wish::AllOf(inside) => inside.as_slice(),
+                    Requirement::AllOf(inside) => inside.as_slice(),
                     other => std::slice::from_ref(other),
                 };
                 for item in more {
@@ -200,5 +202,5 @@ fn combine(groups: &[Wish]) -> Wish {
         }
         ways = longer;
     }
-    Wish::AnyOf(ways.into_iter().map(Wish::AllOf).collect())
+    Requirement::AnyOf(ways.into_iter().map(Requirement::AllOf).collect())
 }

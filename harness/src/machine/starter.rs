@@ -11,9 +11,9 @@ use loadgauge_images::Architecture;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::abilities::{Abilities, Way};
-use super::found::{FoundError, Founding};
+use super::abilities::{QemuCapabilities, SnapshotMode};
 use super::key::{Host, SnapshotKey, host_processor};
+use super::snapshot_builder::{SnapshotBuilder, SnapshotError};
 use super::snapshots::{Held, Snapshots, Taken};
 use super::{Acceleration, Emulator, Fault, Machine, MachinePlan, StartError, Supervisor};
 
@@ -93,7 +93,7 @@ pub enum BeginError {
 
 /// Knows which snapshots there are and makes others.
 #[derive(Debug)]
-pub struct Foundry {
+pub struct MachineStarter {
     snapshots: Snapshots,
     /// or why no snapshot can be made
     host: Result<Host, String>,
@@ -112,8 +112,8 @@ pub struct Place<'a> {
     pub supervisor: &'a Supervisor,
 }
 
-impl Foundry {
-    /// A foundry for guests of an architecture that keeps its snapshots in a store, where they shall take
+impl MachineStarter {
+    /// A starter for guests of an architecture that keeps its snapshots in a store, where they shall take
     /// `limit` bytes at most. A guest may take `boot` to come up.
     pub fn new(
         store: &Store,
@@ -130,10 +130,10 @@ impl Foundry {
         }
     }
 
-    /// The same foundry with another way to save machines than the best one.
+    /// The same starter with another way to save machines than the best one.
     #[must_use]
-    pub fn saving(self, way: Way) -> Self {
-        Self { host: self.host.map(|host| Host { way, ..host }), ..self }
+    pub fn saving(self, way: SnapshotMode) -> Self {
+        Self { host: self.host.map(|host| Host { mode: way, ..host }), ..self }
     }
 
     /// The snapshots that it keeps.
@@ -277,7 +277,7 @@ impl Foundry {
                 Taken::Vacant(vacancy) => {
                     room_for(plan, vacancy.files.state().parent().unwrap_or(Utf8Path::new("/")))
                         .map_err(Obstacle::Cold)?;
-                    let founding = Founding {
+                    let founding = SnapshotBuilder {
                         plan,
                         key,
                         host,
@@ -288,8 +288,8 @@ impl Foundry {
                         answer: ANSWER.mul_f64(self.factor),
                     };
                     let held = founding.found(vacancy).await.map_err(|error| match error {
-                        FoundError::Start(error) => Obstacle::Fatal(BeginError::Start(error)),
-                        FoundError::Fault(fault) => Obstacle::Fatal(BeginError::Fault(fault)),
+                        SnapshotError::Start(error) => Obstacle::Fatal(BeginError::Start(error)),
+                        SnapshotError::Fault(fault) => Obstacle::Fatal(BeginError::Fault(fault)),
                         error => cold(&error),
                     })?;
                     self.trim();
@@ -355,8 +355,8 @@ impl fmt::Display for Start {
 /// What a key takes from this host, or why no snapshot can be made on it.
 fn ask_host(architecture: Architecture, store: &Store) -> Result<Host, String> {
     let emulator = Emulator::find(architecture).map_err(|error| error.to_string())?;
-    let abilities = Abilities::of(&emulator, store).map_err(|error| chain(&error))?;
-    let way = abilities.way(emulator.version())?;
+    let abilities = QemuCapabilities::of(&emulator, store).map_err(|error| chain(&error))?;
+    let way = abilities.snapshot_mode(emulator.version())?;
     let alias = match architecture {
         Architecture::Amd64 => "q35",
         Architecture::Arm64 => "virt",
@@ -368,7 +368,7 @@ fn ask_host(architecture: Architecture, store: &Store) -> Result<Host, String> {
     Ok(Host {
         emulator: emulator.identity(),
         machine: machine.to_owned(),
-        way,
+        mode: way,
         processor: host_processor(&cpuinfo),
     })
 }

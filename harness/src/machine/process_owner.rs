@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::children::Entered;
 use super::directory::RuntimeDirectory;
 use super::monitor::Symptom;
-use super::process::{self, PATIENCE, Rung};
+use super::process::{self, PATIENCE, StopMethod};
 use super::qmp::Qmp;
 use super::start::words;
 use super::{Layout, Supervisor, pulse};
@@ -23,18 +23,18 @@ pub struct Stopped {
     /// QEMU's exit status or signal
     pub status: String,
     /// what it took
-    pub rung: Rung,
+    pub rung: StopMethod,
 }
 
 impl Stopped {
     pub(crate) fn unknown() -> Self {
-        Self { status: "unknown status".into(), rung: Rung::Killed }
+        Self { status: "unknown status".into(), rung: StopMethod::Killed }
     }
 }
 
 /// What a machine's process lives on.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct ProcessParts {
     pub(crate) child: Child,
     pub(crate) tpm: Option<Child>,
     /// their lines in the registry
@@ -50,13 +50,14 @@ pub(crate) struct Kept {
 
 /// Waits for the end of QEMU, or for the word to end it, and removes what lived with it.
 pub(crate) async fn keep(
-    kept: Kept,
+    kept: ProcessParts,
     qmp: Qmp,
     token: CancellationToken,
     symptoms: mpsc::Sender<Symptom>,
     stopped: watch::Sender<Option<Stopped>>,
 ) {
-    let Kept { mut child, mut tpm, entered, entered_tpm, directory, layout, readers, supervisor } = kept;
+    let ProcessParts { mut child, mut tpm, entered, entered_tpm, directory, layout, readers, supervisor } =
+        kept;
     let mut tpm_lives = tpm.is_some();
     let ended = loop {
         tokio::select! {
@@ -65,7 +66,7 @@ pub(crate) async fn keep(
                 let symptom = Symptom::Exited { status: status.clone(), words: words(&layout.qemu_log()) };
                 // Nobody reads any more when the machine is being stopped at the same time.
                 let _ = symptoms.try_send(symptom);
-                break Stopped { status, rung: Rung::Asked };
+                break Stopped { status, rung: StopMethod::Asked };
             }
             status = ended(tpm.as_mut()), if tpm_lives => {
                 let symptom = Symptom::Tpm { status: in_words(status), words: words(&layout.tpm_log()) };

@@ -5,17 +5,17 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::select_all;
 
-use super::{Cause, Job, Subject, Trouble, hint_for, outcome_of};
+use super::{Cause, Job, StartFailure, TestMachine, hint_for, outcome_of};
 use crate::check::Outcome;
 use crate::machine::Fault;
 
 /// What ends a scenario before its last step.
-pub(super) enum Halt {
+pub(super) enum EndReason {
     /// a machine died, or the host is in the way
-    Trouble {
+    StartFailure {
         /// which of the scenario's machines it is about, counted from 0
         machine: usize,
-        trouble: Trouble,
+        trouble: StartFailure,
     },
     /// a step whose failure leaves nothing to go on from; it was reported
     Step(usize),
@@ -28,25 +28,25 @@ pub(super) enum Halt {
 }
 
 /// Waits until one of a scenario's machines, of which there is at least one, cannot go on.
-pub(super) async fn any_fault<S: Subject>(subjects: &[Arc<S>]) -> Halt {
+pub(super) async fn any_fault<S: TestMachine>(subjects: &[Arc<S>]) -> EndReason {
     let faults = subjects.iter().enumerate().map(|(machine, subject)| {
-        async move { Halt::Trouble { machine, trouble: subject.fault().await.into() } }.boxed()
+        async move { EndReason::StartFailure { machine, trouble: subject.fault().await.into() } }.boxed()
     });
     select_all(faults).await.0
 }
 
-impl Halt {
+impl EndReason {
     /// The outcome of a scenario that ends so, and what is said about it.
     pub(super) fn judge<C>(&self, job: &Job<C>) -> (Outcome, Cause) {
         let plain = |message: String| Cause { message, hint: None, fault: None, machine: None };
         match self {
-            Self::Trouble { machine, trouble } => {
+            Self::StartFailure { machine, trouble } => {
                 let machine = job.name_of(*machine).map(str::to_owned);
                 let (outcome, message, hint, fault) = match trouble {
-                    Trouble::Fault(fault) => {
+                    StartFailure::Fault(fault) => {
                         (outcome_of(fault), fault.to_string(), hint_for(fault), Some(fault.clone()))
                     }
-                    Trouble::Other { message, hint } => {
+                    StartFailure::Other { message, hint } => {
                         (Outcome::Broken, message.clone(), hint.clone(), None)
                     }
                 };
@@ -74,11 +74,13 @@ impl Halt {
     /// Why the steps behind were not reached.
     pub(super) fn in_short(&self) -> String {
         match self {
-            Self::Trouble { trouble: Trouble::Fault(Fault::TimedOut { what, .. }), .. } => {
+            Self::StartFailure { trouble: StartFailure::Fault(Fault::TimedOut { what, .. }), .. } => {
                 format!("{what} did not come in time")
             }
-            Self::Trouble { trouble: Trouble::Fault(_), .. } => "the machine died".to_owned(),
-            Self::Trouble { trouble: Trouble::Other { .. }, .. } => "the scenario could not go on".to_owned(),
+            Self::StartFailure { trouble: StartFailure::Fault(_), .. } => "the machine died".to_owned(),
+            Self::StartFailure { trouble: StartFailure::Other { .. }, .. } => {
+                "the scenario could not go on".to_owned()
+            }
             Self::Step(number) => format!("nothing can follow step {number}"),
             Self::Overran { .. } => "the scenario took too long".to_owned(),
             Self::Interrupted => "interrupted".to_owned(),
