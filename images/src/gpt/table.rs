@@ -2,17 +2,19 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::disk::Disk;
+use crate::disk::Disk;
 use crate::image::ImageError;
 
 /// Bytes in a sector; Flatcar's images have no others.
 pub(crate) const SECTOR: u64 = 512;
-/// No table has more entries or larger ones.
+/// The first bytes of the header.
+const MAGIC: &[u8; 8] = b"EFI PART";
+/// More bytes than the entries of a table take.
 const LARGEST_TABLE: u64 = 1 << 20;
-/// The types that Flatcar's disks have, and what Flatcar calls them.
+/// The types of partitions on Flatcar's disks and in extensions, with their names.
 ///
 /// Source: Flatcar's `build_library/disk_layout.json` and `disk_util`; the first two are the UEFI
-/// specification's and GRUB's, the last six the Discoverable Partitions Specification's.
+/// specification's and GRUB's, the last ones the discoverable partitions specification's.
 const TYPES: &[(&str, &str)] = &[
     ("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "efi"),
     ("21686148-6449-6e6f-744e-656564454649", "bios"),
@@ -27,48 +29,54 @@ const TYPES: &[(&str, &str)] = &[
     ("b921b045-1df0-41c3-af44-4c6f280d3fae", "root-arm64"),
     ("df3300ce-d69f-4c92-978c-9bfb0f38d820", "root-arm64-verity"),
     ("6db69de6-29f4-4758-a7a5-962190f00ce3", "root-arm64-verity-sig"),
+    ("8484680c-9521-48c6-9c11-b0720656f69e", "usr-x86-64"),
+    ("77ff5f63-e7b6-4633-acf4-1565b864c0e6", "usr-x86-64-verity"),
+    ("e7bb33fb-06cf-4e81-8273-e543b413e2e2", "usr-x86-64-verity-sig"),
+    ("b0e01050-ee5f-4390-949a-9101b17104e9", "usr-arm64"),
+    ("6e11a4e7-fbca-4ded-b9e9-e1a512bb664e", "usr-arm64-verity"),
+    ("c23ce4ff-44bd-4b00-b2d4-b41b3419e02a", "usr-arm64-verity-sig"),
 ];
 
 /// A partition of a disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
-    /// its number
+    /// the number
     pub number: u32,
-    /// its label in the table
+    /// the label in the table
     pub label: String,
-    /// its type
+    /// the type
     pub type_guid: Uuid,
-    /// what Flatcar calls the type, where it is one of Flatcar's
+    /// the name of the type, where it is known
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub type_name: Option<String>,
-    /// its own identity, PARTUUID
+    /// the unique identifier, PARTUUID
     pub guid: Uuid,
-    /// where it begins, in bytes
+    /// the offset on the disk, in bytes
     pub offset: u64,
-    /// how long it is, in bytes
+    /// the size in bytes
     pub size: u64,
-    /// the bits by which GRUB chooses between USR-A and USR-B, where any is set
+    /// the attributes by which GRUB chooses between USR-A and USR-B, where any is set
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice: Option<Choice>,
 }
 
-/// What the attributes of a partition say about booting from it.
+/// The attributes by which GRUB chooses between USR-A and USR-B.
 ///
 /// Source: the disk format of ChromiumOS, bits 48 to 56.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
-    /// the highest is tried first; 0 is never
+    /// the priority; the highest is tried first, and 0 never
     pub priority: u8,
-    /// boots that are left to show that it works
+    /// the number of boots that may still be tried
     pub tries: u8,
-    /// whether one has shown it
+    /// whether a boot was successful
     pub successful: bool,
 }
 
 /// The partition table of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
-    /// the identity of the disk
+    /// the identifier of the disk
     pub(crate) disk_guid: Uuid,
     /// in the order of their numbers
     pub(crate) partitions: Vec<Partition>,
@@ -87,13 +95,17 @@ fn guid(bytes: &[u8], at: usize) -> Uuid {
 }
 
 impl Table {
-    /// Reads the partition table at the beginning of a disk; the copy at its end is not asked, since
-    /// no boot loader would.
-    ///
-    /// Format: UEFI specification 2.10, 5.3 (GUID Partition Table).
+    /// Whether a disk has a partition table, damaged or not.
+    pub(crate) fn is_on(disk: &Disk) -> bool {
+        let mut magic = [0; 8];
+        disk.length() >= 2 * SECTOR && disk.read(SECTOR, &mut magic).is_ok() && magic == *MAGIC
+    }
+
+    /// Reads the partition table at the beginning of a disk. The backup at the end is not read, since
+    /// boot loaders do not either.
     ///
     /// # Errors
-    /// There is none, its checksums are wrong, or a partition lies outside of the disk or in another.
+    /// There is none, its checksums are wrong, or a partition is outside of the disk or overlaps another.
     pub(crate) fn read(disk: &Disk) -> Result<Self, ImageError> {
         let fail = |place: &str, cause: String| ImageError::Damaged {
             path: disk.path().to_owned(),
@@ -102,13 +114,16 @@ impl Table {
         };
         let mut header = vec![0; 512];
         if disk.length() < 2 * SECTOR {
-            return Err(fail("partition table", format!("a disk of {} bytes has none", disk.length())));
+            return Err(fail(
+                "partition table",
+                format!("a disk of {} bytes is too small for one", disk.length()),
+            ));
         }
         disk.read(SECTOR, &mut header)?;
         let (count, size) = check_header(&header).map_err(|cause| fail("partition table", cause))?;
         let mut entries = vec![0; usize::try_from(count * size).unwrap_or(0)];
         disk.read(le64(&header, 72).saturating_mul(SECTOR), &mut entries)?;
-        if checksum(&entries) != le32(&header, 88) {
+        if crc32fast::hash(&entries) != le32(&header, 88) {
             return Err(fail("partition table", "the checksum of its entries is wrong".to_owned()));
         }
         let step = usize::try_from(size).unwrap_or(128);
@@ -130,7 +145,7 @@ impl Table {
         self.partitions.iter().find(|partition| partition.label == label)
     }
 
-    /// The first partition of a type, by Flatcar's name for it.
+    /// The first partition of a type, by its name.
     pub(crate) fn of_type(&self, name: &str) -> Option<&Partition> {
         self.partitions.iter().find(|partition| partition.type_name.as_deref() == Some(name))
     }
@@ -138,21 +153,21 @@ impl Table {
 
 /// The number of entries of a table and their size, from its header.
 fn check_header(header: &[u8]) -> Result<(u64, u64), String> {
-    if !header.starts_with(b"EFI PART") {
+    if !header.starts_with(MAGIC) {
         return Err("there is no GUID partition table".to_owned());
     }
     let length = usize::try_from(le32(header, 12)).unwrap_or(0);
     if !(92..=header.len()).contains(&length) {
-        return Err(format!("a header of {length} bytes is not possible"));
+        return Err(format!("a header of {length} bytes is invalid"));
     }
     let mut summed = header[..length].to_vec();
     summed[16..20].fill(0);
-    if checksum(&summed) != le32(header, 16) {
+    if crc32fast::hash(&summed) != le32(header, 16) {
         return Err("the checksum of its header is wrong".to_owned());
     }
     let (count, size) = (u64::from(le32(header, 80)), u64::from(le32(header, 84)));
     if size < 128 || !size.is_power_of_two() || count.saturating_mul(size) > LARGEST_TABLE {
-        return Err(format!("{count} entries of {size} bytes are not possible"));
+        return Err(format!("{count} entries of {size} bytes are invalid"));
     }
     Ok((count, size))
 }
@@ -194,12 +209,6 @@ fn check_overlaps(partitions: &[Partition]) -> Result<(), String> {
         Some(pair) => Err(format!("the partitions {} and {} overlap", pair[0].number, pair[1].number)),
         None => Ok(()),
     }
-}
-
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut sum = flate2::Crc::new();
-    sum.update(bytes);
-    sum.sum()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `qemu-img` writes is read back, and whatever else is in a file ends in an error at most.
+//! What `qemu-img` writes is read back, and other bytes cause an error at most.
 use loadgauge_host::Hint as _;
 use std::fs;
 use std::process::Command;
@@ -77,7 +77,7 @@ fn tool(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Makes a disk over another, and writes a few patterns to it.
+/// Makes a disk with a backing file, and writes patterns to it.
 fn layer(below: &str, format: &str, path: &Utf8Path, version: &str, writes: &[&str]) {
     let option = format!("compat={version},cluster_size=4096");
     tool(
@@ -89,7 +89,7 @@ fn layer(below: &str, format: &str, path: &Utf8Path, version: &str, writes: &[&s
     }
 }
 
-/// The content with what marks a disk with a partition table.
+/// The content with the mark of a partition table.
 fn partitioned() -> Vec<u8> {
     let mut bytes = content();
     bytes[512..520].copy_from_slice(b"EFI PART");
@@ -97,13 +97,13 @@ fn partitioned() -> Vec<u8> {
 }
 
 #[test]
-fn a_disk_that_builds_on_others_reads_as_qemu_reads_it() {
+fn a_disk_with_backing_files_reads_as_qemu_reads_it() {
     let (_scratch, directory) = scratch();
     fs::write(directory.join("raw"), partitioned()).expect("written");
     let (middle, top) = (directory.join("middle"), directory.join("top"));
     layer("raw", "raw", &middle, "1.1", &["write -q -P 0x11 90000 30000", "write -q -z 300000 90000"]);
     layer(middle.as_str(), "qcow2", &top, "0.10", &["write -q -P 0x22 100000 10"]);
-    // Larger than what it builds on.
+    // Larger than its backing file.
     tool("qemu-img", &["resize", "-q", top.as_str(), "5M"]);
     tool("qemu-io", &["-f", "qcow2", "-c", "write -q -P 0x33 5000000 10", top.as_str()]);
     let expected = directory.join("expected");
@@ -117,12 +117,12 @@ fn a_disk_that_builds_on_others_reads_as_qemu_reads_it() {
     let copy = directory.join("copy");
     disk.extract(0, disk.length(), &copy).expect("extracted");
     assert!(fs::read(copy).expect("read") == expected, "the copy differs");
-    assert!(disk.is_empty(310_000, 70_000).expect("read"), "zeros hide what is below");
+    assert!(disk.is_empty(310_000, 70_000).expect("read"), "zeros hide the backing file");
     assert!(!disk.is_empty(4_900_000, 200_000).expect("read"));
 }
 
 #[test]
-fn what_claims_to_be_larger_than_any_image_is_not_looked_through() {
+fn a_part_that_claims_to_be_larger_than_any_image_is_not_read() {
     let (_scratch, directory) = scratch();
     let path = directory.join("large");
     File::create(&path).and_then(|file| file.set_len(LARGEST_PART + 1)).expect("created");
@@ -135,7 +135,7 @@ fn what_claims_to_be_larger_than_any_image_is_not_looked_through() {
 }
 
 #[test]
-fn what_is_no_disk_is_not_built_on() {
+fn a_backing_file_that_is_not_a_disk_is_refused() {
     let (_scratch, directory) = scratch();
     let at = |name: &str| directory.join(name);
     fs::write(at("secret"), [b's'; 5000]).expect("written");
@@ -159,18 +159,20 @@ fn what_is_no_disk_is_not_built_on() {
     for (below, format) in
         [("secret", "raw"), ("secret", "qcow2"), ("short", "raw"), ("disguised", "raw"), ("good", "raw")]
     {
-        assert!(refused(below, Some(format)).ends_with("that is no disk of the format that it says"));
+        assert!(
+            refused(below, Some(format)).ends_with("it is not a disk of the format that the header names")
+        );
     }
     for below in ["pipe", "/dev/zero", "."] {
-        assert!(refused(below, Some("raw")).ends_with("that is not a regular file"), "{below}");
+        assert!(refused(below, Some("raw")).ends_with("it is not a regular file"), "{below}");
     }
     for below in ["nbd://localhost/disk", "json:{}", "fd:3"] {
-        assert!(refused(below, Some("raw")).ends_with("that is not the path of a file"), "{below}");
+        assert!(refused(below, Some("raw")).ends_with("it is not a path"), "{below}");
     }
     assert!(refused("gone", Some("raw")).contains("No such file"));
-    assert!(refused("raw", Some("vmdk")).ends_with("its format `vmdk` is not known"));
-    assert!(refused("layer", Some("qcow2")).ends_with("there are too many disks below each other"));
-    assert!(Disk::open(&at("pipe")).is_err(), "a pipe is waited for");
+    assert!(refused("raw", Some("vmdk")).ends_with("its format `vmdk` is not supported"));
+    assert!(refused("layer", Some("qcow2")).ends_with("the chain of backing files is too long"));
+    assert!(Disk::open(&at("pipe")).is_err(), "opening a FIFO blocks");
 }
 
 proptest! {

@@ -8,24 +8,24 @@ use flate2::read::DeflateDecoder;
 /// The first bytes of the format.
 pub(super) const MAGIC: [u8; 4] = *b"QFI\xfb";
 
-/// Bits of a table's entry that hold an offset in the file.
+/// Bits of a table's entry with an offset in the file.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-/// The bit of an entry that says that its cluster is compressed.
+/// The bit of an entry whose cluster is compressed.
 const COMPRESSED: u64 = 1 << 62;
-/// The bit of an entry that says that its cluster reads as zeros (version 3).
+/// The bit of an entry whose cluster reads as zeros (version 3).
 const ZERO: u64 = 1;
-/// Features of version 3 that must be understood: a file that was not closed is read all the same,
-/// and how clusters are compressed has a field of its own.
+/// Incompatible features of version 3 that are supported: a file that was not closed, and a field for the
+/// compression.
 const DIRTY: u64 = 1;
 const COMPRESSION_TYPE: u64 = 1 << 3;
-/// The header's extension that names the format of what the disk builds on.
+/// The header extension with the format of the backing file.
 const BACKING_FORMAT: u32 = 0xe279_2aca;
-/// No path of what a disk builds on is longer, in bytes.
+/// The longest path of a backing file, in bytes.
 const LONGEST_PATH: usize = 1023;
-/// No first-level table of a disk up to 2 TiB is larger, at clusters of 64 KiB.
+/// The largest first-level table, in bytes: of a disk of 2 TiB with clusters of 64 KiB.
 const LARGEST_TABLE: u64 = 32 << 20;
 
-/// A disk in QEMU's own format, for reading: version 2 or 3, with clusters compressed by zlib or zstd.
+/// A qcow2 disk, for reading: version 2 or 3, with clusters that are compressed by zlib or zstd.
 ///
 /// Format: QEMU's `docs/interop/qcow2.txt`.
 #[derive(Debug)]
@@ -43,33 +43,33 @@ pub(super) struct Qcow2 {
     cluster: Option<(u64, Vec<u8>)>,
 }
 
-/// What a disk builds on, in the words of its header.
+/// The backing file that a header names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Backing {
     /// a path, from the disk's own directory where it is relative, or an address of another kind
     pub(super) name: String,
-    /// how that is stored; disks made by old versions of `qemu-img` may not say
+    /// its format; old versions of `qemu-img` do not write it
     pub(super) format: Option<String>,
 }
 
-/// What a run of clusters holds.
+/// The content of a run of clusters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// bytes of the disk's own
+    /// bytes of the disk itself
     Data,
-    /// zeros, whatever the disk builds on
+    /// zeros, without looking at the backing file
     Zeros,
-    /// nothing: what the disk builds on shows, or else zeros
+    /// nothing: the backing file is read, or else zeros
     Absent,
 }
 
-/// Where the bytes of a cluster are.
+/// The place of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Absent,
     Zeros,
     At(u64),
-    Packed(u64),
+    Compressed(u64),
 }
 
 fn invalid(cause: impl Into<String>) -> io::Error {
@@ -96,14 +96,14 @@ impl Qcow2 {
         }
         let version = be32(&header, 4);
         if !(2..=3).contains(&version) {
-            return Err(invalid(format!("version {version} of the format is not known")));
+            return Err(invalid(format!("version {version} of qcow2 is not supported")));
         }
         if be32(&header, 32) != 0 {
-            return Err(invalid("it is encrypted"));
+            return Err(invalid("it is encrypted, which is not supported"));
         }
         let cluster_bits = be32(&header, 20);
         if !(9..=21).contains(&cluster_bits) {
-            return Err(invalid(format!("clusters of 2^{cluster_bits} bytes are not possible")));
+            return Err(invalid(format!("clusters of 2^{cluster_bits} bytes are invalid")));
         }
         let is_zstd = version == 3 && is_zstd(&header)?;
         let length = be64(&header, 24);
@@ -117,12 +117,12 @@ impl Qcow2 {
         Ok(Self { file, version, cluster_bits, length, is_zstd, backing, first, second, cluster })
     }
 
-    /// What it builds on, if it does.
+    /// The backing file, if there is one.
     pub(super) fn backing(&self) -> Option<&Backing> {
         self.backing.as_ref()
     }
 
-    /// The guest's size of it, in bytes.
+    /// The size that the guest sees, in bytes.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
@@ -131,7 +131,7 @@ impl Qcow2 {
         1 << self.cluster_bits
     }
 
-    /// Reads at an offset in bytes; `absent` reads what the disk itself has nothing of.
+    /// Reads at an offset in bytes; `absent` reads where the disk itself has no clusters.
     pub(super) fn read(
         &mut self,
         mut offset: u64,
@@ -149,9 +149,9 @@ impl Qcow2 {
                 Place::Absent => absent(offset, part)?,
                 Place::Zeros => part.fill(0),
                 Place::At(start) => self.read_plain(start + within, part)?,
-                Place::Packed(entry) => {
+                Place::Compressed(entry) => {
                     let start = usize::try_from(within).unwrap_or(0);
-                    let cluster = self.unpack(entry)?;
+                    let cluster = self.decompress(entry)?;
                     part.copy_from_slice(&cluster[start..start + part.len()]);
                 }
             }
@@ -161,7 +161,7 @@ impl Qcow2 {
         Ok(())
     }
 
-    /// What is at an offset, and where that ends at the earliest.
+    /// The content at an offset, and where it ends at the earliest.
     pub(super) fn extent(&mut self, at: u64) -> io::Result<(Extent, u64)> {
         let covered = 1_u64 << (2 * self.cluster_bits - 3);
         let index = usize::try_from(at / covered).unwrap_or(usize::MAX);
@@ -173,7 +173,7 @@ impl Qcow2 {
         Ok(match self.place(at)? {
             Place::Absent => (Extent::Absent, end),
             Place::Zeros => (Extent::Zeros, end),
-            Place::At(_) | Place::Packed(_) => (Extent::Data, end),
+            Place::At(_) | Place::Compressed(_) => (Extent::Data, end),
         })
     }
 
@@ -190,7 +190,7 @@ impl Qcow2 {
         let index = usize::try_from((offset >> bits) % entries).unwrap_or(0);
         let entry = self.second.as_ref().and_then(|(_, table)| table.get(index)).copied().unwrap_or(0);
         Ok(if entry & COMPRESSED != 0 {
-            Place::Packed(entry)
+            Place::Compressed(entry)
         } else if self.version >= 3 && entry & ZERO != 0 {
             Place::Zeros
         } else if entry & OFFSET == 0 {
@@ -200,7 +200,7 @@ impl Qcow2 {
         })
     }
 
-    /// A cluster may be cut off where it is the last of the file.
+    /// Reads a cluster; the last one of a file may be cut off.
     fn read_plain(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let mut done = 0;
         while done < buffer.len() {
@@ -214,20 +214,20 @@ impl Qcow2 {
         Ok(())
     }
 
-    fn unpack(&mut self, entry: u64) -> io::Result<&[u8]> {
+    fn decompress(&mut self, entry: u64) -> io::Result<&[u8]> {
         if self.cluster.as_ref().is_none_or(|(read, _)| *read != entry) {
             let bits = 62 - (self.cluster_bits - 8);
             let start = entry & ((1 << bits) - 1);
             let sectors = (entry & !COMPRESSED & !(1 << 63)) >> bits;
             let length = (sectors + 1) * 512 - start % 512;
-            let mut packed = vec![0; usize::try_from(length).unwrap_or(0)];
-            self.read_plain(start, &mut packed)?;
+            let mut compressed = vec![0; usize::try_from(length).unwrap_or(0)];
+            self.read_plain(start, &mut compressed)?;
             let size = self.cluster_size();
             let mut cluster = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
             let result = if self.is_zstd {
-                zstd::Decoder::new(packed.as_slice())?.single_frame().take(size).read_to_end(&mut cluster)
+                zstd::Decoder::new(compressed.as_slice())?.single_frame().take(size).read_to_end(&mut cluster)
             } else {
-                DeflateDecoder::new(packed.as_slice()).take(size).read_to_end(&mut cluster)
+                DeflateDecoder::new(compressed.as_slice()).take(size).read_to_end(&mut cluster)
             };
             result.map_err(|error| invalid(format!("a compressed cluster is damaged: {error}")))?;
             if cluster.len() as u64 != size {
@@ -239,36 +239,36 @@ impl Qcow2 {
     }
 }
 
-/// Whether compressed clusters are so by zstd, of a header of version 3 whose features are known.
+/// Whether a header of version 3 selects zstd for compressed clusters.
 fn is_zstd(header: &[u8]) -> io::Result<bool> {
     let features = be64(header, 72);
     if features & !(DIRTY | COMPRESSION_TYPE) != 0 {
-        return Err(invalid(format!("it needs features that are not known ({features:#x})")));
+        return Err(invalid(format!("the incompatible features {features:#x} are not supported")));
     }
     let kind = if features & COMPRESSION_TYPE == 0 { 0 } else { header.get(104).copied().unwrap_or(0) };
     if kind > 1 {
-        return Err(invalid(format!("the compression {kind} is not known")));
+        return Err(invalid(format!("the compression type {kind} is not supported")));
     }
     Ok(kind == 1)
 }
 
-/// What the header says that the disk builds on.
+/// The backing file that the header names.
 fn backing(file: &File, header: &[u8], version: u32) -> io::Result<Option<Backing>> {
     let (offset, length) = (be64(header, 8), usize::try_from(be32(header, 16)).unwrap_or(usize::MAX));
     if offset == 0 || length == 0 {
         return Ok(None);
     }
     if length > LONGEST_PATH {
-        return Err(invalid("the path of what it builds on is too long"));
+        return Err(invalid("the path of its backing file is too long"));
     }
     let mut name = vec![0; length];
     file.read_exact_at(&mut name, offset)?;
-    let name = String::from_utf8(name).map_err(|_| invalid("the path of what it builds on is not UTF-8"))?;
+    let name = String::from_utf8(name).map_err(|_| invalid("the path of its backing file is not UTF-8"))?;
     let start = if version == 3 { usize::try_from(be32(header, 100)).unwrap_or(usize::MAX) } else { 72 };
     Ok(Some(Backing { name, format: backing_format(header, start) }))
 }
 
-/// Looks through the extensions of a header, which are its beginning's last part.
+/// Finds the format of the backing file in the header extensions.
 fn backing_format(header: &[u8], mut at: usize) -> Option<String> {
     loop {
         let fields = header.get(at..at.checked_add(8)?)?;

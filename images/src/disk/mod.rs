@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A disk as its guest sees it, whatever the format of the file.
+//! Disks as their guests see them, in the formats raw and qcow2.
+//!
+//! The crate `imago` reads qcow2, too, but opens whatever a backing file names, is asynchronous, and knows no
+//! clusters that are compressed with zstd.
 mod backing;
 mod qcow2;
 
 use std::cell::RefCell;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, fs};
 
 use self::qcow2::{Extent, Qcow2};
-use crate::image::{DiskFormat, ImageError, io};
+use crate::image::{DiskFormat, ImageError};
 
-/// Bytes that are copied at once; those of them that are all zeros become a hole.
+/// Bytes that are copied at once; a block of zeros becomes a hole.
 const BLOCK: usize = 64 * 1024;
-/// No part that is looked through is longer, in bytes; Flatcar's have an eighth of it. A small file of
-/// QEMU's format may claim to hold terabytes.
+/// The largest part that is read, in bytes; Flatcar's partitions have an eighth of it. A small qcow2 file
+/// can claim to contain terabytes.
 const LARGEST_PART: u64 = 16 << 30;
 
 /// A disk, opened for reading.
@@ -34,34 +38,32 @@ enum Content {
     },
     Qcow2 {
         own: RefCell<Qcow2>,
-        /// what shows where the file itself has nothing
+        /// the backing file, read where the file itself has no clusters
         below: Option<Box<Disk>>,
     },
 }
 
 impl Disk {
-    /// Opens a disk; what it is stored as is told by its first bytes. What it builds on is opened as
-    /// well, if that is a disk, too: see [`below`].
+    /// Opens a disk, whose format its first bytes tell, and its backing files: see [`backing`].
     ///
     /// # Errors
-    /// A file cannot be read, or is damaged, or builds on something that is no disk.
+    /// A file cannot be read or is damaged, or a backing file is not a disk.
     pub(crate) fn open(path: &Utf8Path) -> Result<Self, ImageError> {
         Self::open_above(path, 0)
     }
 
-    /// The same for a disk that so many others build on.
+    /// Opens a disk that is `above` backing files below the one that was asked for.
     fn open_above(path: &Utf8Path, above: usize) -> Result<Self, ImageError> {
-        // A pipe or a device would keep us waiting.
-        let is_file = fs::metadata(path).map_err(io("open", path))?.is_file();
-        if !is_file {
-            return Err(io("open", path)(io::Error::other("it is not a regular file")));
+        // Opening a FIFO would block.
+        if !fs::metadata(path)?.is_file() {
+            return Err(FileError::at("open", path)(io::Error::other("it is not a regular file")));
         }
-        let file = File::open(path).map_err(io("open", path))?;
-        let length = file.metadata().map_err(io("open", path))?.len();
+        let file = fs::open(path)?;
+        let length = file.metadata().map_err(FileError::at::<ImageError>("examine", path))?.len();
         let mut magic = Vec::new();
-        (&file).take(4).read_to_end(&mut magic).map_err(io("read", path))?;
+        (&file).take(4).read_to_end(&mut magic).map_err(FileError::at::<ImageError>("read", path))?;
         let content = if magic == qcow2::MAGIC {
-            let own = Qcow2::open(file).map_err(|error| damaged(path, "header of qcow2", &error))?;
+            let own = Qcow2::open(file).map_err(|error| damaged(path, "qcow2 header", &error))?;
             let below = own.backing().map(|backing| backing::open(path, backing, above + 1)).transpose()?;
             Content::Qcow2 { own: RefCell::new(own), below: below.map(Box::new) }
         } else {
@@ -70,12 +72,12 @@ impl Disk {
         Ok(Self { path: path.to_owned(), content })
     }
 
-    /// Where it lies.
+    /// The path of the file.
     pub(crate) fn path(&self) -> &Utf8Path {
         &self.path
     }
 
-    /// The files that it consists of: its own, and those that it builds on.
+    /// The files of the disk: its own, and its backing files.
     pub(crate) fn files(&self) -> Vec<&Utf8Path> {
         let mut files = vec![self.path()];
         if let Content::Qcow2 { below: Some(below), .. } = &self.content {
@@ -84,7 +86,7 @@ impl Disk {
         files
     }
 
-    /// How it is stored.
+    /// The format of the file.
     pub(crate) fn format(&self) -> DiskFormat {
         match self.content {
             Content::Raw { .. } => DiskFormat::Raw,
@@ -92,7 +94,7 @@ impl Disk {
         }
     }
 
-    /// The guest's size of it, in bytes.
+    /// The size that the guest sees, in bytes.
     pub(crate) fn length(&self) -> u64 {
         match &self.content {
             Content::Raw { length, .. } => *length,
@@ -121,7 +123,7 @@ impl Disk {
         }
     }
 
-    /// Reads for a disk that builds on this one: where this one has ended, there are zeros.
+    /// Reads for a disk whose backing file this is: beyond its end there are zeros.
     fn read_below(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let left = usize::try_from(self.length().saturating_sub(offset)).unwrap_or(usize::MAX);
         let (own, beyond) = buffer.split_at_mut(left.min(buffer.len()));
@@ -129,7 +131,7 @@ impl Disk {
         if own.is_empty() { Ok(()) } else { self.read_at(offset, own) }
     }
 
-    /// Where the next byte at or after an offset may be that is not zero.
+    /// The next offset, from an offset on, where bytes may differ from zero.
     fn next_data(&self, at: u64) -> io::Result<Option<u64>> {
         match &self.content {
             Content::Raw { file, .. } => match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
@@ -156,11 +158,11 @@ impl Disk {
         }
     }
 
-    /// Calls with each part that may be other than zeros, until it says that it has seen enough.
+    /// Calls with each part that contains other bytes than zero, until the callback returns `false`.
     fn each_part(
         &self,
         (offset, length): (u64, u64),
-        mut seen: impl FnMut(u64, &[u8]) -> Result<bool, ImageError>,
+        mut each: impl FnMut(u64, &[u8]) -> Result<bool, ImageError>,
     ) -> Result<(), ImageError> {
         let fail = |at: u64| move |error| damaged(&self.path, format!("byte {at}"), &error);
         if length > LARGEST_PART {
@@ -173,7 +175,7 @@ impl Disk {
             let count = BLOCK.min(usize::try_from(end - start).unwrap_or(BLOCK));
             let part = &mut block[..count];
             self.read(start, part)?;
-            if part.iter().any(|byte| *byte != 0) && !seen(start, part)? {
+            if part.iter().any(|byte| *byte != 0) && !each(start, part)? {
                 return Ok(());
             }
             at = start + count as u64;
@@ -181,27 +183,24 @@ impl Disk {
         Ok(())
     }
 
-    /// Copies a part of it to a new file with holes where all is zero, and says how many bytes were
-    /// not.
+    /// Copies a part of the disk to a new file, with holes for zeros.
     ///
     /// # Errors
-    /// It cannot be read or the file not written.
-    pub(crate) fn extract(&self, offset: u64, length: u64, target: &Utf8Path) -> Result<u64, ImageError> {
-        let file = File::create(target).map_err(io("create", target))?;
-        file.set_len(length).map_err(io("write", target))?;
-        let mut written = 0;
+    /// The disk cannot be read or the file not written.
+    pub(crate) fn extract(&self, offset: u64, length: u64, target: &Utf8Path) -> Result<(), ImageError> {
+        let file = fs::create(target)?;
+        let write = FileError::at::<ImageError>;
+        file.set_len(length).map_err(write("write", target))?;
         self.each_part((offset, length), |start, part| {
-            file.write_all_at(part, start - offset).map_err(io("write", target))?;
-            written += part.len() as u64;
+            file.write_all_at(part, start - offset).map_err(write("write", target))?;
             Ok(true)
-        })?;
-        Ok(written)
+        })
     }
 
-    /// Whether a part of it is all zeros.
+    /// Whether a part of the disk contains only zeros.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The disk cannot be read.
     pub(crate) fn is_empty(&self, offset: u64, length: u64) -> Result<bool, ImageError> {
         let mut is_empty = true;
         self.each_part((offset, length), |_, _| {
@@ -212,11 +211,11 @@ impl Disk {
     }
 }
 
-/// Makes an error of what the bytes say, with its place; errors of the host stay what they are.
+/// An error about the bytes at a place of a disk.
 fn damaged(path: &Utf8Path, place: impl Into<String>, error: &io::Error) -> ImageError {
     let place = place.into();
     let cause = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "the file ends before".to_owned(),
+        io::ErrorKind::UnexpectedEof => "the file ends before it".to_owned(),
         _ => error.to_string(),
     };
     ImageError::Damaged { path: path.to_owned(), place, cause }

@@ -1,39 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A GUID partition table, as the UEFI specification 2.10 has it in chapter 5, for sectors of 512
-//! bytes and 128 entries. Pure: the same partitions give the same bytes.
 use uuid::Uuid;
 
+use super::table::SECTOR;
+
 /// Bytes of a sector.
-pub(super) const SECTOR: u64 = 512;
+pub const SECTOR_SIZE: u64 = SECTOR;
 /// Sectors of the table at the start: protective MBR, header, entries.
-pub(super) const HEAD: u64 = 34;
-/// Sectors of its copy at the end: entries, header.
-pub(super) const TAIL: u64 = 33;
+pub const HEAD: u64 = 34;
+/// Sectors of the backup at the end: entries, header.
+pub const TAIL: u64 = 33;
 
 const ENTRIES: u32 = 128;
 const ENTRY: u32 = 128;
 const HEADER: u32 = 92;
-/// Bit 60, which the discoverable partitions specification gives to partitions that are not to be
-/// written to.
+/// Bit 60, the discoverable partitions specification's flag of a read-only partition.
 const READ_ONLY: u64 = 1 << 60;
 
-/// One entry.
+/// A partition to write into a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Partition {
-    /// what it is for
-    pub(super) kind: Uuid,
-    /// its own identifier
-    pub(super) identifier: Uuid,
-    /// at most 36 characters
-    pub(super) label: &'static str,
+pub struct NewPartition {
+    /// the type
+    pub kind: Uuid,
+    /// the unique identifier
+    pub identifier: Uuid,
+    /// the label, at most 36 characters
+    pub label: &'static str,
     /// the first sector
-    pub(super) first: u64,
-    /// how many
-    pub(super) sectors: u64,
+    pub first: u64,
+    /// the number of sectors
+    pub sectors: u64,
 }
 
-/// What stands at the start and at the end of a disk of `sectors` sectors.
-pub(super) fn table(disk: Uuid, sectors: u64, partitions: &[Partition]) -> (Vec<u8>, Vec<u8>) {
+/// Returns the bytes at the start and at the end of a disk of `sectors` sectors, for a table of 128 entries.
+///
+/// The same partitions give the same bytes.
+pub fn table_bytes(disk: Uuid, sectors: u64, partitions: &[NewPartition]) -> (Vec<u8>, Vec<u8>) {
     let entries = entries(partitions);
     let sum = crc32fast::hash(&entries);
     let header = |own, other, first_entry| header(disk, sectors, own, other, first_entry, sum);
@@ -45,7 +46,7 @@ pub(super) fn table(disk: Uuid, sectors: u64, partitions: &[Partition]) -> (Vec<
     (head, tail)
 }
 
-fn entries(partitions: &[Partition]) -> Vec<u8> {
+fn entries(partitions: &[NewPartition]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity((ENTRIES * ENTRY) as usize);
     for partition in partitions {
         bytes.extend(partition.kind.to_bytes_le());
@@ -98,14 +99,14 @@ mod tests {
 
     #[test]
     fn the_table_is_as_long_as_it_says() {
-        let partition = Partition {
+        let partition = NewPartition {
             kind: Uuid::from_u128(1),
             identifier: Uuid::from_u128(2),
             label: "root-x86-64",
             first: 2048,
             sectors: 8,
         };
-        let (head, tail) = table(Uuid::from_u128(3), 4096, &[partition]);
+        let (head, tail) = table_bytes(Uuid::from_u128(3), 4096, &[partition]);
         assert_eq!(head.len() as u64, HEAD * SECTOR);
         assert_eq!(tail.len() as u64, TAIL * SECTOR);
         assert_eq!(&head[512..520], b"EFI PART");

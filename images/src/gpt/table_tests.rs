@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `sfdisk` writes is read back, and what is damaged is told with its place.
+//! What `sfdisk` writes is read back, and errors name the damaged part.
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use proptest::prelude::*;
 
 use super::*;
+use crate::gpt::{NewPartition, TAIL, find_root, table_bytes};
 
 const SCRIPT: &str = "label: gpt\nlabel-id: 00000000-0000-0000-0000-000000000001\nunit: sectors\n\
     1 : start=4096, size=4096, type=c12a7328-f81f-11d2-ba4b-00a0c93ec93b, name=\"EFI-SYSTEM\"\n\
@@ -50,7 +51,7 @@ fn a_table_is_read_as_sfdisk_wrote_it() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_place() {
+fn errors_name_the_damaged_part() {
     let (_scratch, directory) = scratch();
     let path = disk(&directory);
     let file = OpenOptions::new().write(true).open(&path).expect("opened");
@@ -60,11 +61,11 @@ fn what_is_wrong_is_told_with_its_place() {
     file.write_all_at(b"x", 512 + 60).expect("written");
     assert!(read().ends_with("partition table: the checksum of its header is wrong"), "{}", read());
     file.set_len(700).expect("cut");
-    assert!(read().contains("a disk of 700 bytes has none"), "{}", read());
+    assert!(read().contains("a disk of 700 bytes is too small for one"), "{}", read());
 }
 
 #[test]
-fn partitions_outside_of_the_disk_or_in_each_other_are_refused() {
+fn partitions_outside_of_the_disk_or_over_each_other_are_refused() {
     let mut entry = [1_u8; 128];
     entry[32..48].copy_from_slice(&[[0_u8; 8], [0xff; 8]].concat());
     assert!(partition(1, &entry, 1 << 20).is_err());
@@ -74,6 +75,35 @@ fn partitions_outside_of_the_disk_or_in_each_other_are_refused() {
     let one = partition(1, &entry, 1 << 20).expect("on the disk");
     let other = Partition { number: 2, offset: one.offset + 512, ..one.clone() };
     assert_eq!(check_overlaps(&[other, one]), Err("the partitions 1 and 2 overlap".to_owned()));
+}
+
+#[test]
+fn the_partition_of_an_extension_is_a_root_or_else_usr() {
+    let (_scratch, directory) = scratch();
+    let path = directory.join("extension");
+    let partition = |number, kind: &str, first| NewPartition {
+        kind: kind.parse().expect("a GUID"),
+        identifier: Uuid::from_u128(number),
+        label: "",
+        first,
+        sectors: 8,
+    };
+    let usr = partition(1, "8484680c-9521-48c6-9c11-b0720656f69e", 2048);
+    let root = partition(2, "4f68bce3-e8cd-4db1-96e7-fbcaf984b709", 2056);
+    let signature = partition(3, "41092b05-9fc8-4523-994f-2def0408b176", 2064);
+    let found = |partitions: &[NewPartition]| {
+        let (head, tail) = table_bytes(Uuid::from_u128(9), 4096, partitions);
+        let file = File::create(&path).expect("created");
+        file.set_len(4096 * 512).expect("sized");
+        file.write_all_at(&head, 0).expect("written");
+        file.write_all_at(&tail, (4096 - TAIL) * 512).expect("written");
+        let table = Table::read(&Disk::open(&path).expect("opened")).expect("a table");
+        find_root(&table).map(|root| (root.partition.number, root.below, root.is_signed))
+    };
+    assert_eq!(found(&[usr.clone(), root.clone()]), Some((2, "", false)));
+    assert_eq!(found(&[usr.clone(), root, signature.clone()]), Some((2, "", true)));
+    assert_eq!(found(&[usr, signature.clone()]), Some((1, "usr", false)));
+    assert_eq!(found(&[signature]), None);
 }
 
 proptest! {
@@ -88,7 +118,7 @@ proptest! {
         if let Some(length) = length {
             header[12..16].copy_from_slice(&length.to_le_bytes());
             header[16..20].fill(0);
-            let sum = checksum(&header[..usize::try_from(length).unwrap_or(0).min(512)]);
+            let sum = crc32fast::hash(&header[..usize::try_from(length).unwrap_or(0).min(512)]);
             header[16..20].copy_from_slice(&sum.to_le_bytes());
         }
         let _ = check_header(&header);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Lists of packages as a release server has them: `CATEGORY/NAME-VERSION::REPOSITORY`, a line each
+//! Lists of packages on a release server, with a line `CATEGORY/NAME-VERSION::REPOSITORY` for each
 //! (`equery list --format '$cpv::$repo'` of the SDK's `build_sysext` and `build_image`).
 
-/// The version of the first of some packages that a list names.
+/// The version of the first listed package with one of some names.
 pub(super) fn version(list: &str, packages: &[&str]) -> Option<String> {
     let of_line = |line: &str| {
         let package = line.split_once("::").map_or(line, |(package, _)| package).trim();
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_those_of_the_package_and_of_no_longer_name() {
+    fn versions_belong_to_the_package_and_not_to_a_longer_name() {
         let list = "app-containers/docker-buildx-0.14.0::portage-stable\n\
                     app-containers/docker-cli-28.0.4::portage-stable\n\
                     app-containers/docker-28.0.4-r1::coreos-overlay\n\

@@ -1,71 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
-//! dm-verity's hash tree: blocks of 4096 bytes, SHA-256, the salt before the data.
-//!
-//! The layout is that of the kernel's `Documentation/admin-guide/device-mapper/verity.rst` and, for
-//! the superblock, of cryptsetup's "DMVerity" specification; `veritysetup verify` is held against it
-//! in the tests.
 use std::fs::File;
 use std::io;
 use std::num::NonZero;
 use std::os::unix::fs::FileExt as _;
 use std::thread;
 
-use openssl::sha::Sha256;
 use uuid::Uuid;
 
-/// Bytes of a block, of data and of hashes alike.
-pub const BLOCK: usize = 4096;
-const DIGEST: usize = 32;
+use super::hash::{BLOCK, DIGEST, Salted};
+use super::superblock::Superblock;
+
 const SALT: usize = 32;
-/// How much a thread reads at a time, in blocks: what stays in its processor's cache.
+/// How much a thread reads at a time, in blocks: as much as stays in the cache of its processor.
 const RUN: usize = 32;
 
-/// What a tree is made with, beside the data.
+/// The parameters of a hash tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameters {
-    /// what is hashed before every block
+    /// the salt, hashed before every block
     pub salt: [u8; SALT],
-    /// the superblock's identifier
+    /// the identifier in the superblock
     pub uuid: Uuid,
 }
 
-/// A hash tree over some data.
+/// A hash tree over some data, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HashTree {
-    /// what the tree hangs from
+pub struct HashArea {
+    /// the root hash
     pub root: [u8; DIGEST],
-    /// superblock and hashes as they are written: a multiple of [`BLOCK`] bytes
+    /// superblock and hashes: a multiple of [`BLOCK`] bytes
     pub area: Vec<u8>,
 }
 
-/// Makes the tree over `blocks` blocks of a file from `offset` (in bytes) on, with as many threads
+/// Computes the hash tree over `blocks` blocks of a file from `offset` (in bytes) on, with as many threads
 /// as there are processors.
 ///
 /// # Errors
 /// The file cannot be read, or is too short.
-pub fn hash_tree(file: &File, offset: u64, blocks: u64, parameters: &Parameters) -> io::Result<HashTree> {
-    let mut salted = Sha256::new();
-    salted.update(&parameters.salt);
+pub fn hash_area(file: &File, offset: u64, blocks: u64, parameters: &Parameters) -> io::Result<HashArea> {
+    let salted = Salted::new(&parameters.salt);
     let count = usize::try_from(blocks).map_err(io::Error::other)?;
     let mut level = data_digests(file, offset, count, &salted)?;
     let mut levels = Vec::new();
     while level.len() > DIGEST {
         level.resize(level.len().next_multiple_of(BLOCK), 0);
-        let above = level.chunks_exact(BLOCK).flat_map(|block| digest(&salted, block)).collect();
+        let above = level.chunks_exact(BLOCK).flat_map(|block| salted.digest(block)).collect();
         levels.push(std::mem::replace(&mut level, above));
     }
     let mut root = [0; DIGEST];
     root.copy_from_slice(&level);
-    let mut area = superblock(blocks, parameters);
+    let (uuid, salt) = (parameters.uuid, parameters.salt.to_vec());
+    let mut area = Superblock { uuid, data_blocks: blocks, salt }.to_block();
     // The topmost level comes first.
     area.extend(levels.into_iter().rev().flatten());
-    Ok(HashTree { root, area })
+    Ok(HashArea { root, area })
 }
 
 /// The digests of all blocks of data, one after the other.
-fn data_digests(file: &File, offset: u64, blocks: usize, salted: &Sha256) -> io::Result<Vec<u8>> {
+fn data_digests(file: &File, offset: u64, blocks: usize, salted: &Salted) -> io::Result<Vec<u8>> {
     if blocks == 0 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no data to make a hash tree over"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no data for a hash tree"));
     }
     let mut digests = vec![0; blocks * DIGEST];
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -80,48 +74,23 @@ fn data_digests(file: &File, offset: u64, blocks: usize, salted: &Sha256) -> io:
             })
             .collect();
         workers.into_iter().try_for_each(|worker| {
-            worker.join().unwrap_or_else(|_| Err(io::Error::other("a thread that hashes has ended early")))
+            worker.join().unwrap_or_else(|_| Err(io::Error::other("a hashing thread panicked")))
         })
     })?;
     Ok(digests)
 }
 
-fn digest_run(file: &File, mut offset: u64, digests: &mut [u8], salted: &Sha256) -> io::Result<()> {
+fn digest_run(file: &File, mut offset: u64, digests: &mut [u8], salted: &Salted) -> io::Result<()> {
     let mut buffer = vec![0; RUN * BLOCK];
     for run in digests.chunks_mut(RUN * DIGEST) {
         let bytes = &mut buffer[..run.len() / DIGEST * BLOCK];
         file.read_exact_at(bytes, offset)?;
         offset += bytes.len() as u64;
         for (block, place) in bytes.chunks_exact(BLOCK).zip(run.chunks_exact_mut(DIGEST)) {
-            place.copy_from_slice(&digest(salted, block));
+            place.copy_from_slice(&salted.digest(block));
         }
     }
     Ok(())
-}
-
-fn digest(salted: &Sha256, block: &[u8]) -> [u8; DIGEST] {
-    let mut hash = salted.clone();
-    hash.update(block);
-    hash.finish()
-}
-
-/// Version 1, hash type 1, in a block of its own.
-fn superblock(blocks: u64, parameters: &Parameters) -> Vec<u8> {
-    const BLOCK_SIZE: u32 = 4096;
-    const SALT_SIZE: u16 = 32;
-    let mut bytes = vec![0; BLOCK];
-    let mut put = |at: usize, what: &[u8]| bytes[at..at + what.len()].copy_from_slice(what);
-    put(0, b"verity\0\0");
-    put(8, &1_u32.to_le_bytes());
-    put(12, &1_u32.to_le_bytes());
-    put(16, parameters.uuid.as_bytes());
-    put(32, b"sha256");
-    put(64, &BLOCK_SIZE.to_le_bytes());
-    put(68, &BLOCK_SIZE.to_le_bytes());
-    put(72, &blocks.to_le_bytes());
-    put(80, &SALT_SIZE.to_le_bytes());
-    put(88, &parameters.salt);
-    bytes
 }
 
 #[cfg(test)]
@@ -147,10 +116,10 @@ mod tests {
         file
     }
 
-    /// `veritysetup format` writes the same bytes, down to the superblock.
+    /// Compares with the bytes that `veritysetup format` writes.
     fn compare_with_veritysetup(blocks: usize, seed: u8) {
         let data = file_of(blocks, seed);
-        let ours = hash_tree(data.as_file(), 0, blocks as u64, &parameters()).expect("a tree");
+        let ours = hash_area(data.as_file(), 0, blocks as u64, &parameters()).expect("a tree");
         let hashes = tempfile::NamedTempFile::new().expect("a file");
         let output = Tool::find("veritysetup")
             .expect("a tool of the host")
@@ -182,18 +151,18 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_too_short_or_empty_is_told() {
+    fn a_file_that_is_too_short_or_empty_is_refused() {
         let data = file_of(3, 0);
-        assert!(hash_tree(data.as_file(), 0, 4, &parameters()).is_err());
-        assert!(hash_tree(data.as_file(), 0, 0, &parameters()).is_err());
+        assert!(hash_area(data.as_file(), 0, 4, &parameters()).is_err());
+        assert!(hash_area(data.as_file(), 0, 0, &parameters()).is_err());
     }
 
     #[test]
-    fn data_may_lie_anywhere_in_the_file() {
+    fn data_may_begin_anywhere_in_the_file() {
         let data = file_of(9, 1);
         let whole = file_of(9, 1);
-        let skipped = hash_tree(data.as_file(), 4096, 8, &parameters()).expect("a tree");
-        let all = hash_tree(whole.as_file(), 0, 8, &parameters()).expect("a tree");
+        let skipped = hash_area(data.as_file(), 4096, 8, &parameters()).expect("a tree");
+        let all = hash_area(whole.as_file(), 0, 8, &parameters()).expect("a tree");
         assert_ne!(skipped.root, all.root);
     }
 }
