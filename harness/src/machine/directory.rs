@@ -18,6 +18,12 @@ pub struct FileError {
     pub source: io::Error,
 }
 
+impl loadgauge_host::Hint for FileError {
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
 /// Adds what was tried, and on which path, to an I/O error.
 pub(crate) fn at(action: &'static str, path: impl Into<Utf8PathBuf>) -> impl FnOnce(io::Error) -> FileError {
     let path = path.into();
