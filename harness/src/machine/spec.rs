@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use serde::{Deserialize, Serialize};
 
-use super::{Accelerator, FirmwareChoice};
+use crate::machine::qemu::acceleration::Accelerator;
+use crate::machine::qemu::firmware::FirmwareChoice;
 
 /// What the author of a scenario asks of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ pub struct ChildRecord {
     pub machine: String,
 }
 
-/// The processes of all machines of a [`Supervisor`](super::Supervisor). Each is entered when it is
+/// The processes of all machines of a [`Supervisor`](crate::machine::Supervisor). Each is entered when it is
 /// started and struck out when it has been waited for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Children {

@@ -11,11 +11,11 @@ use loadgauge_images::Architecture;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::directory::{FileError, at};
-use super::leftovers::{self, PREFIX};
-use super::micro::{Then, boot_sector};
-use super::probe::{self, Probe};
-use super::qemu::{Emulator, EmulatorError};
+use super::accelerator_probe::{self, Probe};
+use super::emulator::{Emulator, EmulatorError};
+use super::micro_boot::{Then, boot_sector};
+use crate::machine::directory::{FileError, at};
+use crate::machine::leftovers::{self, PREFIX};
 
 /// The factor of a host whose TCG does the micro-boot's work in [`REFERENCE`]: tmt gives tests without
 /// KVM ten times as long, and a boot of the stand-in image agrees.
@@ -194,9 +194,9 @@ async fn measure(emulator: &Emulator, device: &Result<(), String>) -> Result<Evi
         .map_err(at("create a directory in", std::env::temp_dir().to_string_lossy().as_ref()))?;
     let path = Utf8PathBuf::from(directory.path().to_string_lossy().as_ref());
     let _claim = leftovers::claim(&path).map_err(at("lock", &path))?;
-    let tcg = probe::probe(emulator.path(), Accelerator::Tcg, &path).await?;
+    let tcg = accelerator_probe::probe(emulator.path(), Accelerator::Tcg, &path).await?;
     let kvm = match device {
-        Ok(()) => probe::probe(emulator.path(), Accelerator::Kvm, &path).await?,
+        Ok(()) => accelerator_probe::probe(emulator.path(), Accelerator::Kvm, &path).await?,
         Err(reason) => Err(reason.clone()),
     };
     tracing::debug!(?tcg, ?kvm, "measured the accelerators");
@@ -255,8 +255,8 @@ fn key(emulator: &Emulator, device: &Result<(), String>) -> String {
         hash.update(part);
         hash.update([0]);
     }
-    hash.update(boot_sector("", Then::Work(probe::LOOPS)));
-    hash.update(probe::LIMIT.as_millis().to_le_bytes());
+    hash.update(boot_sector("", Then::Work(accelerator_probe::LOOPS)));
+    hash.update(accelerator_probe::LIMIT.as_millis().to_le_bytes());
     hex::encode(hash.finalize())
 }
 
@@ -276,7 +276,7 @@ fn write(vacancy: Vacancy, evidence: &Evidence) -> Result<(), AccelerationError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Measurement;
+    use crate::machine::qemu::accelerator_probe::Measurement;
 
     fn took(total: u64, work: u64) -> Measurement {
         Measurement { total: Duration::from_millis(total), work: Duration::from_millis(work) }

@@ -8,9 +8,9 @@ use loadgauge_images::image::DiskFormat;
 use loadgauge_images::{Architecture, Image};
 use serde::{Deserialize, Serialize};
 
-use super::directory::{FileError, at};
 use super::firmware_descriptor;
-use super::layout::Layout;
+use crate::machine::directory::{FileError, at};
+use crate::machine::layout::Layout;
 
 /// The firmware that a scenario or the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

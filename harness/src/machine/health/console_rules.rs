@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a console says when a guest cannot go on.
-use super::Fault;
+use super::fault::Fault;
 
 /// How many lines before and after the telling one are shown with it.
 const AROUND: usize = 10;

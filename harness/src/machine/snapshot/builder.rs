@@ -5,19 +5,24 @@ use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::abilities::SnapshotMode;
-use super::beginning::StartMode;
-use super::directory::{FileError, at};
-use super::events::{Answer, Ready};
 use super::key::{Host, SnapshotKey};
-use super::machine::fresh_key;
-use super::memory::{Backing, Memory};
-use super::migrate::{self, MigrateError};
-use super::qmp::QmpError;
+use super::migration::{self, MigrateError};
 use super::snapshot::{Snapshot, host_boot, seconds};
 use super::snapshots::{Held, Vacancy};
-use super::{Fault, Machine, MachinePlan, StartError, Supervisor, USER};
 use crate::guest::{Command, Guest, GuestError};
+use crate::machine::directory::{FileError, at};
+use crate::machine::events::{Answer, Ready};
+use crate::machine::health::fault::Fault;
+use crate::machine::machine::Machine;
+use crate::machine::machine::fresh_key;
+use crate::machine::plan::MachinePlan;
+use crate::machine::qemu::capabilities::SnapshotMode;
+use crate::machine::qemu::memory::{Backing, Memory};
+use crate::machine::qemu::qmp::QmpError;
+use crate::machine::start::StartError;
+use crate::machine::start_mode::StartMode;
+use crate::machine::supervisor::Supervisor;
+use crate::machine::units::USER;
 
 /// No snapshot can be made.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +105,7 @@ impl SnapshotBuilder<'_> {
             other => return Err(SnapshotError::Disobedient { found: format!("{other:?}") }),
         }
         machine.qmp().execute("stop", None).await?;
-        migrate::save(machine.qmp(), self.host.mode, &files.state()).await?;
+        migration::save(machine.qmp(), self.host.mode, &files.state()).await?;
         machine.stop().await;
         for (from, to) in [
             (layout.ignition(), files.config()),

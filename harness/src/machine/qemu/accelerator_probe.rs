@@ -11,12 +11,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::Accelerator;
+use super::acceleration::Accelerator;
 use super::arguments::{accelerator, processor};
-use super::directory::{FileError, at, bind};
-use super::micro::{DONE, DONE_STATUS, EXIT_PORT, Then, boot_disk};
+use super::micro_boot::{DONE, DONE_STATUS, EXIT_PORT, Then, boot_disk};
 use super::process;
 use super::qmp::Qmp;
+use crate::machine::directory::{FileError, at, bind};
 
 /// After which a micro-boot counts as failed. By TCG, and by a KVM that works, it takes a quarter of a
 /// second; where /dev/kvm is not what it seems, the firmware alone has taken 11 to 16 s.

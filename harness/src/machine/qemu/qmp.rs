@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot};
 
-use super::lines::next_line;
+use crate::machine::lines::next_line;
 
 /// The longest line that is taken from QEMU; its answers are far shorter.
 const LONGEST: usize = 4 << 20;

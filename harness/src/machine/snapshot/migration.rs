@@ -6,8 +6,8 @@ use camino::Utf8Path;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::abilities::SnapshotMode;
-use super::qmp::{Qmp, QmpError};
+use crate::machine::qemu::capabilities::SnapshotMode;
+use crate::machine::qemu::qmp::{Qmp, QmpError};
 
 /// How often is asked whether it is done: a machine with its memory in a file of its own is saved in
 /// some ten milliseconds.

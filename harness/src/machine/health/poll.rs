@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::monitor::Symptom;
-use super::qmp::{Qmp, QmpError};
+use crate::machine::qemu::qmp::{Qmp, QmpError};
 
 /// How often a machine is asked.
 const BEAT: Duration = Duration::from_secs(2);

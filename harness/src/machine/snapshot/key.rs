@@ -3,10 +3,15 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
-use super::abilities::SnapshotMode;
-use super::memory::{Backing, Memory};
 use super::snapshot::seconds;
-use super::{Accelerator, Firmware, Flash, Layout, MachinePlan, StartError, arguments, complete_config};
+use crate::machine::layout::Layout;
+use crate::machine::plan::MachinePlan;
+use crate::machine::qemu::acceleration::Accelerator;
+use crate::machine::qemu::arguments;
+use crate::machine::qemu::capabilities::SnapshotMode;
+use crate::machine::qemu::firmware::{Firmware, Flash};
+use crate::machine::qemu::memory::{Backing, Memory};
+use crate::machine::start::{StartError, complete_config};
 
 /// Of what lies in the store. It rises when an older snapshot cannot be used any more.
 const FORMAT: u32 = 1;

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::machine::abilities::SnapshotMode;
-use crate::machine::snapshot::host_boot;
+use crate::machine::qemu::capabilities::SnapshotMode;
+use crate::machine::snapshot::snapshot::host_boot;
 
 const MIB: u64 = 1 << 20;
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::Emulator;
-use super::directory::{FileError, at};
+use super::emulator::Emulator;
+use crate::machine::directory::{FileError, at};
 
 /// The file within an entry of the store.
 const FILE: &str = "abilities.json";

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 use camino::Utf8PathBuf;
 use ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey};
 
-use super::beginning::StartMode;
-use super::events::{Answer, Ready};
-use super::machine::fresh_key;
 use super::snapshots::Held;
-use super::{Machine, MachinePlan, StartError, Supervisor};
+use crate::machine::events::{Answer, Ready};
+use crate::machine::machine::Machine;
+use crate::machine::machine::fresh_key;
+use crate::machine::plan::MachinePlan;
+use crate::machine::start::StartError;
+use crate::machine::start_mode::StartMode;
+use crate::machine::supervisor::Supervisor;
 
 impl Machine {
     /// Starts a machine from a snapshot: it gets a copy of memory and disk, which each page and block is
@@ -62,7 +65,7 @@ impl Machine {
     }
 }
 
-/// The order to become a machine of its own; see `report.sh`.
+/// The order to become a machine of its own; see `guest_report.sh`.
 fn wake(authorized: &PublicKey, host_key: &PrivateKey) -> Result<String, ssh_key::Error> {
     let entropy: [u8; 32] = rand_bytes();
     let private = host_key.to_openssh(LineEnding::LF)?;

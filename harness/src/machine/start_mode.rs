@@ -2,12 +2,15 @@
 use camino::Utf8Path;
 use loadgauge_images::image::DiskFormat;
 
-use super::abilities::SnapshotMode;
 use super::directory::at;
-use super::memory::{Backing, Memory};
-use super::snapshots::Held;
+use super::layout::Layout;
+use super::plan::MachinePlan;
+use super::start::StartError;
 use super::start::complete_config;
-use super::{Layout, MachinePlan, StartError, overlay};
+use crate::machine::qemu::capabilities::SnapshotMode;
+use crate::machine::qemu::memory::{Backing, Memory};
+use crate::machine::qemu::overlay;
+use crate::machine::snapshot::snapshots::Held;
 
 /// How a machine comes to run.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use camino::Utf8PathBuf;
 use loadgauge_host::Store;
 use serde::Serialize;
 
-use super::directory::{FileError, at};
 use super::snapshot::{Snapshot, SnapshotFiles, disk_use, seconds};
+use crate::machine::directory::{FileError, at};
 
 /// The shelf of the store.
 const SHELF: &str = "snapshot";

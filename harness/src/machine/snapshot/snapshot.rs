@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::Layout;
-use super::abilities::SnapshotMode;
+use crate::machine::layout::Layout;
+use crate::machine::qemu::capabilities::SnapshotMode;
 
 /// What a snapshot is, beside its files. It stands in `snapshot.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,8 +8,9 @@ use std::process::Stdio;
 use loadgauge_host::{MissingTool, Tool};
 use tokio::process::{Child, Command};
 
-use super::directory::{FileError, at};
-use super::{Layout, process};
+use super::process;
+use crate::machine::directory::{FileError, at};
+use crate::machine::layout::Layout;
 
 /// A TPM cannot be made.
 #[derive(Debug, thiserror::Error)]

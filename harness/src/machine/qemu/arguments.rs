@@ -2,9 +2,13 @@
 use camino::Utf8Path;
 use loadgauge_images::Architecture;
 
+use super::acceleration::Accelerator;
+use super::firmware::Firmware;
 use super::memory::Memory;
-use super::units::{EVENTS_PORT, JOURNAL_PORT};
-use super::{Accelerator, DiskSpec, Firmware, Layout, MachinePlan, Network};
+use crate::machine::layout::Layout;
+use crate::machine::plan::MachinePlan;
+use crate::machine::spec::{DiskSpec, Network};
+use crate::machine::units::{EVENTS_PORT, JOURNAL_PORT};
 
 /// Where the guest finds the harness: an address of QEMU's user network that no host has, with HTTP on
 /// port 80 (and so the origin `http://10.0.2.100`).
@@ -211,7 +215,9 @@ mod tests {
     use loadgauge_images::image::DiskFormat;
 
     use super::*;
-    use crate::machine::{Flash, PeerAddress, testing};
+    use crate::machine::network::peer_address::PeerAddress;
+    use crate::machine::qemu::firmware::Flash;
+    use crate::machine::testing;
 
     fn shown(accelerator: Accelerator, network: Network) -> String {
         let mut plan = testing::plan();

@@ -6,9 +6,9 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::Fault;
-use super::console::Console;
-use super::qmp::{Qmp, QmpEvent};
+use super::fault::Fault;
+use crate::machine::console::Console;
+use crate::machine::qemu::qmp::{Qmp, QmpEvent};
 
 /// How long is waited after the first sign for those that say why.
 const GRACE: Duration = Duration::from_secs(1);
