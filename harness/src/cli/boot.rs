@@ -65,7 +65,8 @@ pub(super) fn run(arguments: &BootArguments) -> Result<Exit, Failure> {
     let limits = Limits::under(&acceleration);
     let starter = arguments.start.starter(&context.store, &context.image, &acceleration);
     let decisions = starter.decide(arguments.start.start, &[(&machine, false)], 1);
-    let exit = runtime.block_on(boot_and_connect(machine, (&starter, &decisions), limits, arguments.command_line()));
+    let exit =
+        runtime.block_on(boot_and_connect(machine, (&starter, &decisions), limits, arguments.command_line()));
     // A blocking thread may still read the terminal.
     runtime.shutdown_background();
     exit
@@ -112,7 +113,8 @@ async fn start_machine(
         Err(BeginError::Start(error)) => return Err(Failure::of(Exit::Host, &error)),
         Err(BeginError::Fault(fault)) => return Err(fault_failure(&fault)),
     };
-    let ready = machine.ready(None, limits.boot * Limits::GIVE_UP).await.map_err(|fault| fault_failure(&fault))?;
+    let ready =
+        machine.ready(None, limits.boot * Limits::GIVE_UP).await.map_err(|fault| fault_failure(&fault))?;
     let how_to_leave = if on_terminal { "; leave with `exit`, or with Enter ~ ." } else { "" };
     output::message(&format!(
         "{}, ready in {:.1} s, systemd reports `{}`{how_to_leave}",
@@ -193,8 +195,7 @@ impl BootArguments {
         let file = Utf8PathBuf::from("./boot");
         let recipes = vec![catalogue.join("recipes")];
         let around = Surroundings { name: "boot".to_owned(), file, recipes };
-        Scenario::parse(&self.text(), &around)
-            .map_err(|error| Failure::new(Exit::Usage, error.report()))
+        Scenario::parse(&self.text(), &around).map_err(|error| Failure::new(Exit::Usage, error.report()))
     }
 
     fn text(&self) -> String {

@@ -100,7 +100,8 @@ async fn run_and_report(
     }
     let reported = reporting.await.map_err(Failure::internal)?;
     let reports_broken = reported.is_err();
-    if let Some(failure) = reported.err().and_then(|errors| Failure::merge(errors.into_iter().map(Failure::from)))
+    if let Some(failure) =
+        reported.err().and_then(|errors| Failure::merge(errors.into_iter().map(Failure::from)))
     {
         failure.print();
     }

@@ -40,10 +40,9 @@ impl Failure {
 
     /// Several failures as one, with the exit status and the hint of the first.
     pub(super) fn merge(failures: impl IntoIterator<Item = Self>) -> Option<Self> {
-        failures.into_iter().reduce(|first, next| Self {
-            message: format!("{}\n{}", first.message, next.message),
-            ..first
-        })
+        failures
+            .into_iter()
+            .reduce(|first, next| Self { message: format!("{}\n{}", first.message, next.message), ..first })
     }
 
     /// Writes the message and the hint to standard error.

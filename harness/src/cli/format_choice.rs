@@ -22,11 +22,7 @@ enum OutputFormat {
 
 impl FormatChoice {
     /// Prints a value as JSON, or its text.
-    pub(super) fn print(
-        self,
-        value: &impl Serialize,
-        text: impl FnOnce() -> String,
-    ) -> Result<(), Failure> {
+    pub(super) fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.format {
             OutputFormat::Json => output::print_json(value),
             OutputFormat::Text => output::print(&text()),

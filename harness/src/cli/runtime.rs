@@ -21,6 +21,5 @@ pub(super) fn own_program() -> Result<Utf8PathBuf, Failure> {
 ///
 /// The second needs no clean-up: the kernel kills every QEMU with this process.
 pub(super) fn listen_for_interrupts() -> Result<Interrupt, Failure> {
-    Interrupt::listen(|| std::process::exit(i32::from(Exit::Interrupted.status())))
-        .map_err(Failure::internal)
+    Interrupt::listen(|| std::process::exit(i32::from(Exit::Interrupted.status()))).map_err(Failure::internal)
 }

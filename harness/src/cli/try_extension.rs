@@ -128,8 +128,7 @@ impl TryArguments {
             file: "the command line".into(),
             recipes: vec![catalogue.join("recipes")],
         };
-        Scenario::parse(&text, &surroundings)
-            .map_err(|error| Failure::new(Exit::Usage, error.report()))
+        Scenario::parse(&text, &surroundings).map_err(|error| Failure::new(Exit::Usage, error.report()))
     }
 
     fn extension_name(&self) -> &str {

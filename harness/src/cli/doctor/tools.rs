@@ -64,9 +64,8 @@ fn finding(program: &Program) -> Finding {
         let install = format!("install it: sudo apt-get install {}", program.package);
         return match program.purpose {
             None => Finding::missing(program.name, "not installed", Some(install)),
-            Some(purpose) => {
-                Finding::good(program.name, "not installed").with_note(format!("needed to {purpose}; {install}"))
-            }
+            Some(purpose) => Finding::good(program.name, "not installed")
+                .with_note(format!("needed to {purpose}; {install}")),
         };
     };
     let mut command = tool.command();
@@ -99,6 +98,7 @@ fn version(output: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::finding::State;
     use super::*;
 
     #[test]
@@ -125,6 +125,6 @@ mod tests {
         let program = optional("no-such-program", "a-package", "test this", &[]);
         let advice = finding(&program).advice.expect("advice");
         assert_eq!(advice, "needed to test this; install it: sudo apt-get install a-package");
-        assert_eq!(finding(&required("no-such-program", "p")).state, super::super::State::Missing);
+        assert_eq!(finding(&required("no-such-program", "p")).state, State::Missing);
     }
 }

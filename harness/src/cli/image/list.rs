@@ -24,7 +24,9 @@ pub(super) fn run() -> Result<Exit, Failure> {
         output::message("no image was built on this host yet; build one with `loadgauge image build`");
     }
     if let Some(cached) = prune::cached(&store)? {
-        output::message(&format!("cached data of other images: {cached}; `loadgauge image prune` removes it"));
+        output::message(&format!(
+            "cached data of other images: {cached}; `loadgauge image prune` removes it"
+        ));
     }
     Ok(Exit::Passed)
 }

@@ -22,7 +22,8 @@ pub(super) struct ImageDescription {
 pub(super) fn page(image: &ImageDescription) -> String {
     let found = &image.inspected.found;
     let mut text = String::new();
-    let _ = writeln!(text, "{}\n", found.os_release.get("PRETTY_NAME").unwrap_or("an image without PRETTY_NAME"));
+    let _ =
+        writeln!(text, "{}\n", found.os_release.get("PRETTY_NAME").unwrap_or("an image without PRETTY_NAME"));
     for (title, fields) in
         [("system", system(image)), ("disk", disk(image)), ("boot", boot(found)), ("/usr", usr(found))]
     {
