@@ -17,6 +17,14 @@ pub enum CommandError {
         /// why not
         source: std::io::Error,
     },
+    /// it could not be confined
+    #[error("cannot confine `{command}`: {reason}")]
+    Confine {
+        /// the command line
+        command: String,
+        /// the error of the kernel
+        reason: String,
+    },
     /// it ended with another status than 0
     #[error("`{command}` failed with {status}:\n{tail}")]
     Failed {

@@ -4,7 +4,8 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::net::UnixListener;
 
-use super::{Layout, MachinePlan};
+use super::layout::Layout;
+use super::plan::MachinePlan;
 
 /// A file of a machine cannot be made.
 #[derive(Debug, thiserror::Error)]
