@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::process::{Command, ExitStatus, Output, Stdio};
 
-use crate::quote;
+use crate::{Hint, quote};
 
 /// How much of a failed command's standard error stands in the error, in lines.
 const TAIL: usize = 20;
@@ -35,6 +35,12 @@ pub enum CommandError {
         /// the end of what it printed
         tail: String,
     },
+}
+
+impl Hint for CommandError {
+    fn hint(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Runs external commands so that a failure carries what they said.

@@ -7,6 +7,7 @@
 //! - [`digest`] and [`kept_digest`]: SHA-256 and SHA-512 of files and of lists of inputs
 //! - [`fs`] and [`FileError`]: the file system, with errors that name the operation and the file
 //! - [`error`]: hints and chains of causes
+//! - [`Problem`] and [`problem`]: errors at a place in a file that the user wrote
 //! - [`quantity`]: durations and sizes as people write them
 //! - [`suggest`]: "did you mean"
 //! - [`environment`]: every environment variable that changes what loadgauge does
@@ -19,6 +20,7 @@ pub mod error;
 mod file;
 pub mod fs;
 mod kept_digest;
+pub mod problem;
 mod prune;
 pub mod quantity;
 mod quote;
@@ -31,6 +33,7 @@ pub use confinement::Confinement;
 pub use error::Hint;
 pub use file::FileError;
 pub use kept_digest::{Algorithm, kept_digest};
+pub use problem::Problem;
 pub use prune::{Bounds, StoredEntry};
 pub use quote::quote;
 pub use store::{Entry, Store, StoreError, Vacancy};
