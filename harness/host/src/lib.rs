@@ -30,5 +30,5 @@ pub use file::FileError;
 pub use kept_digest::{Algorithm, kept_digest};
 pub use prune::{Bounds, StoredEntry};
 pub use quote::quote;
-pub use store::{Entry, Store, StoreError, Vacancy};
+pub use store::{Entry, EntryInUse, Store, StoreError, TryEntry, Vacancy};
 pub use tool::{MissingTool, Tool};
