@@ -9,13 +9,14 @@ use loadgauge_images::signature::SignatureError;
 use loadgauge_standin::StandinError;
 
 use super::{Exit, Failure};
-use crate::machine::{AccelerationError, EmulatorError, FileError, SupervisorError};
+use crate::machine::{AccelerationError, EmulatorError, SupervisorError};
 use crate::report::ReportError;
 use crate::report::json_lines::ReadError;
 use crate::runner::{DirectoryError, RegistryError, RetainError};
 use crate::scenario::{CatalogueError, PlanError, SelectError};
 use loadgauge_builder::signing::SigningError;
 use loadgauge_builder::{BuildError, RecipeError};
+use loadgauge_host::FileError;
 
 /// Errors that always lead to the same status and know a hint.
 macro_rules! reasons {
