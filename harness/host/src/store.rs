@@ -77,7 +77,7 @@ pub enum StoreError {
 impl Hint for StoreError {
     fn hint(&self) -> Option<String> {
         let of_file = if let Self::File(error) = self { error.hint() } else { None };
-        of_file.or_else(|| Some("set LOADGAUGE_CACHE to a writable directory".to_owned()))
+        of_file.or_else(|| Some(format!("set {} to a writable directory", environment::CACHE)))
     }
 }
 

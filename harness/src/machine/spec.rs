@@ -25,7 +25,7 @@ pub struct MachineSpec {
     pub tpm: bool,
     /// additional kernel arguments
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub kernel_words: Vec<String>,
+    pub kernel_arguments: Vec<String>,
 }
 
 /// An additional, empty disk.
@@ -59,7 +59,7 @@ impl Default for MachineSpec {
             firmware: None,
             disks: Vec::new(),
             tpm: false,
-            kernel_words: Vec::new(),
+            kernel_arguments: Vec::new(),
         }
     }
 }

@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs;
-
 use camino::Utf8Path;
-use loadgauge_host::{Entry, Store};
+use loadgauge_builder::pack::ErofsCompression;
+use loadgauge_builder::signing::KeyPair;
+use loadgauge_builder::{Built, Format, Recipe, Target};
+use loadgauge_host::{Entry, Store, fs};
 use loadgauge_images::Base;
 use loadgauge_images::image::Era;
 use loadgauge_standin::{Options, VendorExtension};
 use sha2::{Digest as _, Sha256};
 
-use super::{Exit, Failure, output};
+use crate::cli::{Failure, output};
 use crate::scenario::Catalogue;
-use loadgauge_builder::pack::ErofsCompression;
-use loadgauge_builder::signing::KeyPair;
-use loadgauge_builder::{Built, Format, Recipe, Target};
 
-/// What the vendor ships in an image of the era, in the order in which they depend on each other.
+/// The recipes of the extensions that Flatcar ships in an image of an era, dependencies first.
 fn recipes(era: Era) -> &'static [&'static str] {
     match era {
         Era::Torcx => &["docker-torcx", "oem-qemu"],
@@ -22,8 +20,8 @@ fn recipes(era: Era) -> &'static [&'static str] {
     }
 }
 
-/// Builds what delivers Docker and containerd in a release, and the OEM's extension, against the
-/// release's base, each in the form that the vendor gives it.
+/// Builds the extensions that Flatcar ships in a release (Docker, containerd and the OEM's), against the
+/// base of the release and in Flatcar's own format.
 pub(super) fn extensions(
     options: &Options,
     base: &Base,
@@ -33,7 +31,7 @@ pub(super) fn extensions(
     let era = options.blueprint.era();
     let recipes = recipes(era)
         .iter()
-        .map(|name| Ok(vendors_own(Recipe::load(&catalogue.recipe(name)?)?, era)))
+        .map(|name| Ok(with_vendor_settings(Recipe::load(&catalogue.recipe(name)?)?, era)))
         .collect::<Result<Vec<_>, Failure>>()?;
     match era {
         Era::Torcx | Era::Sysext => recipes
@@ -49,9 +47,9 @@ pub(super) fn extensions(
     }
 }
 
-/// The recipe with what the vendor says of its own extensions, and users do not of theirs.
-fn vendors_own(mut recipe: Recipe, era: Era) -> Recipe {
-    // The OEM's is bound to no version until 3717.
+/// The recipe with the settings that Flatcar uses for its own extensions.
+fn with_vendor_settings(mut recipe: Recipe, era: Era) -> Recipe {
+    // The OEM extension has no VERSION_ID before release 3717.
     recipe.compatible.version_id = (era != Era::Torcx).then(|| "image".to_owned());
     recipe.compatible.reload_manager = Some(era == Era::Initrd);
     recipe.pack.erofs = Some(ErofsCompression::None);
@@ -59,15 +57,14 @@ fn vendors_own(mut recipe: Recipe, era: Era) -> Recipe {
 }
 
 fn build(recipe: &Recipe, base: &Base, format: Format, store: &Store) -> Result<Built, Failure> {
-    let progress = |text: &str| output::tell(&format!("{}: {text}", recipe.name()));
+    let progress = |text: &str| output::message(&format!("{}: {text}", recipe.name()));
     Ok(loadgauge_builder::build(recipe, &Target::of_base(base), format, store, &progress)?)
 }
 
-/// All of them as disk images that are signed by one key, with the certificate `sysexts.crt` for it
-/// beside them.
+/// Builds the extensions as signed disk images, with the certificate `sysexts.crt` in the same directory.
 ///
-/// The key is made for this and kept nowhere, as the vendor does for each release: what is built
-/// again is signed by another, so that they are kept together, under what is in them.
+/// As Flatcar does for each release, a new key signs all of them and is then discarded. The images are
+/// therefore kept together in the store, under the digests of their contents.
 fn signed(recipes: &[Recipe], base: &Base, store: &Store) -> Result<Vec<VendorExtension>, Failure> {
     let mut inputs = Sha256::new();
     inputs.update(format!("base {}\n", base.digest));
@@ -92,20 +89,16 @@ fn signed(recipes: &[Recipe], base: &Base, store: &Store) -> Result<Vec<VendorEx
 fn sign(recipes: &[Recipe], base: &Base, store: &Store, directory: &Utf8Path) -> Result<(), Failure> {
     let pair = KeyPair::generate("sysexts")?;
     let certificate = directory.join("sysexts.crt");
-    fs::write(&certificate, pair.certificate_pem()?).map_err(io("write", &certificate))?;
+    fs::write(&certificate, pair.certificate_pem()?)?;
     for recipe in recipes {
         let built = build(&recipe.signed_by(&pair), base, Format::Ddi, store)?.extension.path;
         for suffix in [".raw", "_contents.txt", "_packages.txt"] {
             let name = format!("{}{suffix}", recipe.name());
             let path = built.with_file_name(&name);
             if path.exists() {
-                fs::copy(&path, directory.join(name)).map_err(io("copy", &path))?;
+                fs::copy(&path, directory.join(name))?;
             }
         }
     }
     Ok(())
-}
-
-fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> Failure {
-    move |error| Failure::words(Exit::Host, format!("cannot {action} `{path}`: {error}"), None)
 }

@@ -1,23 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is known of an image, as a page for people.
-use loadgauge_host::quantity::format_size;
+//! The description of an image as text.
 use std::fmt::Write as _;
 
-use loadgauge_images::Release;
+use loadgauge_host::quantity::format_size;
 use loadgauge_images::image::Era;
-use loadgauge_images::inspect::{Inspection, Partition};
+use loadgauge_images::inspect::{Inspected, Inspection, Partition};
+use loadgauge_images::{Base, Release};
+use serde::Serialize;
 
-use super::image_inspect::Known;
+/// What is known of an image.
+#[derive(Debug, Serialize)]
+pub(super) struct ImageDescription {
+    /// the disk and the files of its release
+    #[serde(flatten)]
+    pub(super) inspected: Inspected,
+    /// the Debian packages that extensions are built against
+    pub(super) base: Option<Base>,
+}
 
-/// The whole page: a section for each part of an image.
-pub(super) fn page(known: &Known) -> String {
-    let found = &known.inspected.found;
+/// Writes a section for each part of an image.
+pub(super) fn page(image: &ImageDescription) -> String {
+    let found = &image.inspected.found;
     let mut text = String::new();
-    let _ = writeln!(text, "{}\n", found.os_release.get("PRETTY_NAME").unwrap_or("an image without a name"));
-    for (title, lines) in
-        [("system", system(known)), ("disk", disk(known)), ("boot", boot(found)), ("/usr", usr(found))]
+    let _ =
+        writeln!(text, "{}\n", found.os_release.get("PRETTY_NAME").unwrap_or("an image without PRETTY_NAME"));
+    for (title, fields) in
+        [("system", system(image)), ("disk", disk(image)), ("boot", boot(found)), ("/usr", usr(found))]
     {
-        section(&mut text, title, &lines);
+        section(&mut text, title, &fields);
     }
     partitions(&mut text, &found.partitions);
     extensions(&mut text, found);
@@ -27,33 +37,34 @@ pub(super) fn page(known: &Known) -> String {
     text
 }
 
-type Lines = Vec<(&'static str, String)>;
+/// The lines of a section: a label and a value.
+type Fields = Vec<(&'static str, String)>;
 
-fn section(text: &mut String, title: &str, lines: &Lines) {
+fn section(text: &mut String, title: &str, fields: &Fields) {
     let _ = writeln!(text, "{title}");
-    for (name, value) in lines {
-        let _ = writeln!(text, "  {name:<13}{value}");
+    for (name, value) in fields {
+        let _ = writeln!(text, "  {name:<15}{value}");
     }
     text.push('\n');
 }
 
-fn system(known: &Known) -> Lines {
-    let found = &known.inspected.found;
+fn system(image: &ImageDescription) -> Fields {
+    let found = &image.inspected.found;
     let or_unknown = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
     let version = found.os_release.get("VERSION_ID").unwrap_or("unknown");
     let channel = version.parse::<Release>().ok().and_then(Release::channel);
     let channel = channel.map(|channel| format!(" ({channel})")).unwrap_or_default();
     let era = match found.era {
-        Era::Torcx => "Docker and containerd from the store of Torcx",
-        Era::Sysext => "extensions that ship with it, merged by the booted system",
-        Era::Initrd => "extensions that ship with it, merged in the initrd",
+        Era::Torcx => "Docker and containerd come from Torcx",
+        Era::Sysext => "Docker and containerd are extensions, merged after the initrd",
+        Era::Initrd => "Docker and containerd are extensions, merged in the initrd",
     };
-    let base = match (&known.base, &known.inspected.base_file) {
+    let base = match (&image.base, &image.inspected.base_file) {
         (Some(base), _) => {
-            format!("Debian's, of the suite {} at {}", base.archive.suite, base.archive.mirror)
+            format!("Debian {} from {}", base.archive.suite, base.archive.mirror)
         }
-        (None, Some(file)) => format!("Gentoo's, in {}", file.file_name().unwrap_or_default()),
-        (None, None) => "not at hand: recipes with packages cannot be built for it".to_owned(),
+        (None, Some(file)) => format!("Gentoo, in {}", file.file_name().unwrap_or_default()),
+        (None, None) => "not available: recipes with packages cannot be built for this image".to_owned(),
     };
     vec![
         ("version", format!("{version}{channel}")),
@@ -66,68 +77,66 @@ fn system(known: &Known) -> Lines {
     ]
 }
 
-fn disk(known: &Known) -> Lines {
-    let found = &known.inspected.found;
-    let layers = if known.inspected.builds_on.is_empty() { "" } else { ", over all that it builds on" };
-    let mut lines = vec![
-        ("path", known.inspected.disk.to_string()),
-        ("format", format!("{}, {} for the guest", found.format.name(), format_size(found.size))),
+fn disk(image: &ImageDescription) -> Fields {
+    let found = &image.inspected.found;
+    let layers = if image.inspected.builds_on.is_empty() { "" } else { ", including its backing files" };
+    let mut fields = vec![
+        ("path", image.inspected.disk.to_string()),
+        ("format", format!("{}, virtual size {}", found.format.name(), format_size(found.size))),
         ("sha256", format!("{}{layers}", found.digest)),
         ("GUID", found.disk_guid.to_string()),
     ];
-    lines.extend(known.inspected.builds_on.iter().map(|below| ("builds on", below.to_string())));
-    if known.inspected.disk.parent() != Some(&known.inspected.directory) {
-        lines.push(("release in", known.inspected.directory.to_string()));
+    fields.extend(image.inspected.builds_on.iter().map(|backing| ("backing file", backing.to_string())));
+    if image.inspected.disk.parent() != Some(&image.inspected.directory) {
+        fields.push(("release", image.inspected.directory.to_string()));
     }
-    let beside = &known.inspected.beside;
-    lines.push((
-        "beside it",
-        if beside.is_empty() { "nothing of its release".to_owned() } else { beside.join(", ") },
-    ));
-    lines
+    let files = &image.inspected.beside;
+    let files = if files.is_empty() { "none".to_owned() } else { files.join(", ") };
+    fields.push(("other files", files));
+    fields
 }
 
-fn boot(found: &Inspection) -> Lines {
-    let mut ways = Vec::new();
+fn boot(found: &Inspection) -> Fields {
+    let mut firmware = Vec::new();
     if found.boots_bios {
-        ways.push("BIOS".to_owned());
+        firmware.push("BIOS".to_owned());
     }
     let esp = found.esp.clone().unwrap_or_default();
-    ways.extend(esp.loaders.iter().map(|architecture| format!("UEFI ({architecture})")));
+    firmware.extend(esp.loaders.iter().map(|architecture| format!("UEFI ({architecture})")));
     let first =
-        if esp.first_boot { "the first: Ignition runs" } else { "not the first: Ignition does not run" };
-    let ways = if ways.is_empty() { "none".to_owned() } else { ways.join(", ") };
+        if esp.first_boot { "first boot, with Ignition" } else { "not the first boot, without Ignition" };
+    let firmware = if firmware.is_empty() { "none".to_owned() } else { firmware.join(", ") };
     vec![
-        ("ways", ways),
+        ("firmware", firmware),
         ("next boot", first.to_owned()),
         ("platform", found.oem.clone().unwrap_or_else(|| "unknown".to_owned())),
     ]
 }
 
-fn usr(found: &Inspection) -> Lines {
-    let mut lines = vec![("file system", found.usr.to_string())];
+fn usr(found: &Inspection) -> Fields {
+    let mut fields = vec![("file system", found.usr.to_string())];
     match &found.hash_tree {
         Some(tree) => {
-            lines.push((
-                "hash tree",
+            fields.push((
+                "dm-verity",
                 format!("{} over {} blocks, at byte {}", tree.algorithm, tree.data_blocks, tree.offset),
             ));
-            lines.push(("root hash", tree.root_hash.clone()));
+            fields.push(("root hash", tree.root_hash.clone()));
         }
-        None => lines.push(("hash tree", "none: /usr is not verified".to_owned())),
+        None => fields.push(("dm-verity", "none: /usr is not verified".to_owned())),
     }
     if let Some(boot) = found.esp.as_ref().and_then(|esp| esp.root_hash.as_ref()) {
         let tree = found.hash_tree.as_ref().map(|tree| &tree.root_hash);
-        let same = if tree == Some(boot) { "the same" } else { boot.as_str() };
-        lines.push(("of the boot", same.to_owned()));
+        let text = if tree == Some(boot) { "the same" } else { boot.as_str() };
+        fields.push(("in boot config", text.to_owned()));
     }
     if !found.certificates.is_empty() {
-        lines.push(("certificates", found.certificates.join(", ")));
+        fields.push(("certificates", found.certificates.join(", ")));
     }
     if let Some(is_empty) = found.usr_b_is_empty {
-        lines.push(("USR-B", if is_empty { "empty" } else { "holds something" }.to_owned()));
+        fields.push(("USR-B", if is_empty { "empty" } else { "in use" }.to_owned()));
     }
-    lines
+    fields
 }
 
 fn partitions(text: &mut String, partitions: &[Partition]) {
