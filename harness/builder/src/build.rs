@@ -293,7 +293,7 @@ impl<'a> Plan<'a> {
             listing,
             uncompressed,
             components: self.components(&packages),
-            packages: packages.iter().filter_map(|package| package.kept(store)).collect(),
+            packages: packages.iter().filter_map(|package| package.stored(store)).collect(),
             database: gentoo.database,
             inputs: self.inputs(&packages)?,
         };

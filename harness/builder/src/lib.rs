@@ -53,6 +53,8 @@ pub mod stage;
 mod target;
 mod tree;
 mod unpack;
+/// The comparisons that the versions of all package formats share.
+pub mod version_order;
 
 pub use archive::ArchiveError;
 pub use build::{Built, build, check_reproducible, explain as explain_packages};

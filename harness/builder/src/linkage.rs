@@ -11,7 +11,7 @@ use loadgauge_host::Store;
 use loadgauge_images::Architecture;
 
 use super::build_error::BuildError;
-use super::elf::{self, Dlopen, Lack, Libraries, Missing, Object};
+use super::elf::{self, Dlopen, Libraries, Object, UnresolvedLibrary, UnresolvedReason};
 use super::recipe::Recipe;
 use super::recipe_error::RecipeError;
 use super::stage::{NodeKind, Staged};
@@ -30,7 +30,7 @@ pub(super) struct Linked {
 #[derive(Debug, Default)]
 pub(super) struct Unlinked {
     /// what will not start, or not load
-    pub(super) missing: Vec<Missing>,
+    pub(super) missing: Vec<UnresolvedLibrary>,
     /// what may
     pub(super) warnings: Vec<String>,
 }
@@ -100,7 +100,7 @@ pub(super) fn check(
     let mut missing = lacking(&linked, &base, &allowed);
     if !missing.is_empty() && !recipe.beyond.is_empty() {
         for layer in layers()? {
-            base.lay(layer);
+            base.overlay(layer);
         }
         missing = lacking(&linked, &base, &allowed);
     }
@@ -108,7 +108,7 @@ pub(super) fn check(
         // A library that is loaded already is not looked for: what loads a plugin may well have it.
         let is_program =
             linked.objects.iter().any(|(file, object)| *file == one.file && object.interpreter.is_some());
-        if matches!(one.lack, Lack::Elsewhere(_)) && !is_program {
+        if matches!(one.reason, UnresolvedReason::OutsideSearchPath(_)) && !is_program {
             found.warnings.push(format!("{one}, unless its program has loaded it"));
         } else {
             found.missing.push(one);
@@ -118,9 +118,9 @@ pub(super) fn check(
     Ok(found)
 }
 
-fn lacking(linked: &Linked, base: &Libraries, allowed: &GlobSet) -> Vec<Missing> {
+fn lacking(linked: &Linked, base: &Libraries, allowed: &GlobSet) -> Vec<UnresolvedLibrary> {
     let objects = linked.objects.iter().map(|(file, object)| (file.as_path(), object));
-    let mut missing = elf::missing(objects, &linked.libraries, base);
+    let mut missing = elf::unresolved(objects, &linked.libraries, base);
     missing.retain(|one| !allowed.is_match(&one.library) && !globs::matches(allowed, &one.file));
     missing
 }
@@ -128,7 +128,7 @@ fn lacking(linked: &Linked, base: &Libraries, allowed: &GlobSet) -> Vec<Missing>
 /// What files say they load while they run, of which there is none, and that matters.
 fn unloaded(linked: &Linked, base: &Libraries, allowed: &GlobSet) -> Vec<String> {
     let there = |name: &String| {
-        [&linked.libraries, base].iter().any(|libraries| !libraries.places(name).is_empty())
+        [&linked.libraries, base].iter().any(|libraries| !libraries.paths_of(name).is_empty())
             || base.in_cache(name).is_some()
     };
     let mut found = Vec::new();
@@ -166,7 +166,7 @@ fn allowed(recipe: &Recipe) -> Result<GlobSet, RecipeError> {
 
 /// Says each, with the packages that would bring the library where one is known.
 pub(super) fn tell(
-    missing: &[Missing],
+    missing: &[UnresolvedLibrary],
     recipe: &Recipe,
     target: &Target<'_>,
     store: &Store,
@@ -174,7 +174,7 @@ pub(super) fn tell(
 ) -> String {
     let mut lines = Vec::new();
     for one in missing {
-        let mut packages = debian::bringing(&one.library, recipe, target.base, store, progress);
+        let mut packages = debian::packages_of_library(&one.library, recipe, target.base, store, progress);
         packages.extend(gentoo::bringing(&one.library, recipe, target, store, progress));
         let mut line = one.to_string();
         if !packages.is_empty() {
