@@ -103,8 +103,6 @@ fn circumstances(start: &RunStart) -> Markup {
 fn section(scenario: &ScenarioRecord, run_directory: Option<&Utf8Path>) -> Markup {
     let outcome = scenario.outcome.unwrap_or(Outcome::Broken);
     let is_open = !matches!(outcome, Outcome::Passed | Outcome::Skipped);
-    let reason = reason(scenario);
-    let is_cause = scenario.cause.as_ref().is_some_and(|cause| one_line(&cause.message) == reason);
     html! {
         details open[is_open] {
             summary {
@@ -112,7 +110,7 @@ fn section(scenario: &ScenarioRecord, run_directory: Option<&Utf8Path>) -> Marku
                 @if outcome != Outcome::Skipped { " " span class="dim" { (duration(scenario.duration_ms)) } }
             }
             @if !scenario.summary.is_empty() { p { (scenario.summary) } }
-            @if outcome != Outcome::Passed && !is_cause { p { (reason) } }
+            @if outcome != Outcome::Passed && scenario.cause.is_none() { p { (reason(scenario)) } }
             @for attempt in &scenario.earlier {
                 details {
                     summary { "attempt " (attempt.attempt) ": " (label(attempt.outcome)) }
