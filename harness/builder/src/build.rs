@@ -17,7 +17,7 @@ use super::debian::{self, Groups};
 use super::describe::{self, Component, Input, Listing, Material, Subject};
 use super::elf::Libraries;
 use super::explain::Explanation;
-use super::gentoo::{self, Chosen, Selection};
+use super::gentoo::{self, SelectedPackage, Selection};
 use super::image;
 use super::inputs;
 use super::linkage;
@@ -50,7 +50,7 @@ pub struct Built {
     pub packages: Vec<Package>,
     /// Gentoo packages that went into it
     #[serde(default)]
-    pub gentoo: Vec<Chosen>,
+    pub gentoo: Vec<SelectedPackage>,
     /// why packages are in it
     #[serde(default)]
     pub explanation: Explanation,

@@ -175,7 +175,7 @@ pub(super) fn tell(
     let mut lines = Vec::new();
     for one in missing {
         let mut packages = debian::packages_of_library(&one.library, recipe, target.base, store, progress);
-        packages.extend(gentoo::bringing(&one.library, recipe, target, store, progress));
+        packages.extend(gentoo::packages_of_library(&one.library, recipe, target, store, progress));
         let mut line = one.to_string();
         if !packages.is_empty() {
             let names: Vec<String> = packages.iter().map(|name| format!("`{name}`")).collect();

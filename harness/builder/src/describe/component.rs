@@ -2,7 +2,7 @@
 use std::fmt;
 
 use crate::Package;
-use crate::gentoo::Chosen;
+use crate::gentoo::SelectedPackage;
 
 /// A package in an extension.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +47,7 @@ impl Component {
     }
 
     /// A Gentoo package. Its licence is in Gentoo's words, which SPDX has others for.
-    pub(crate) fn of_gentoo(package: &Chosen, architecture: &str) -> Self {
+    pub(crate) fn of_gentoo(package: &SelectedPackage, architecture: &str) -> Self {
         let repository = if package.repository.is_empty() { "unknown" } else { &package.repository };
         Self {
             name: package.name.clone(),
