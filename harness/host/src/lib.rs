@@ -2,21 +2,25 @@
 //! What loadgauge needs of its host.
 //!
 //! - [`Tool`] and [`CommandExt`]: external programs, with their messages in the errors
+//! - [`Confinement`]: programs that read foreign bytes, confined to the files that they need
 //! - [`Store`]: made once, kept under the digest of what it was made from, locked and pruned
 //! - [`digest`] and [`kept_digest`]: SHA-256 and SHA-512 of files and of lists of inputs
 //! - [`fs`] and [`FileError`]: the file system, with errors that name the operation and the file
 //! - [`error`]: hints and chains of causes
+//! - [`Problem`] and [`problem`]: errors at a place in a file that the user wrote
 //! - [`quantity`]: durations and sizes as people write them
 //! - [`suggest`]: "did you mean"
 //! - [`environment`]: every environment variable that changes what loadgauge does
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests unwrap at once"))]
 mod command;
+mod confinement;
 pub mod digest;
 pub mod environment;
 pub mod error;
 mod file;
 pub mod fs;
 mod kept_digest;
+pub mod problem;
 mod prune;
 pub mod quantity;
 mod quote;
@@ -25,9 +29,11 @@ pub mod suggest;
 mod tool;
 
 pub use command::{CommandError, CommandExt};
+pub use confinement::Confinement;
 pub use error::Hint;
 pub use file::FileError;
 pub use kept_digest::{Algorithm, kept_digest};
+pub use problem::Problem;
 pub use prune::{Bounds, StoredEntry};
 pub use quote::quote;
 pub use store::{Entry, Store, StoreError, Vacancy};

@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 
 use super::{Budget, FlakyPolicy, Needs, Order};
 use crate::check::Outcome;
@@ -55,8 +56,8 @@ impl KeepPolicy {
     }
 }
 
-/// What the first event of a run says.
-#[derive(Debug, Clone)]
+/// Facts about a run that its first event contains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// the harness's own version
     pub version: String,
