@@ -338,7 +338,7 @@ fn indices_that_differ_from_the_signed_release_are_refused() {
         "{index}"
     );
     let suite = refused(&|place| republish(place, |release| release.replace(": test\n", ": other\n")));
-    assert!(suite.contains("is the suite `other`, expected `test`"), "{suite}");
+    assert!(suite.contains("is of the suite `other`, expected `test`"), "{suite}");
     let component = refused(&|place| republish(place, |release| release.replace("main/", "contrib/")));
     assert!(component.contains("no index of the component `main` for amd64"), "{component}");
     let gone = refused(&|place| fs::remove_file(place.path("archive/pool/engine.deb")).expect("removed"));
