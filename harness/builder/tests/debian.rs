@@ -230,7 +230,7 @@ fn each_package_has_its_reason() {
 fn packages_of_the_recipes_it_builds_beyond_count_as_present() {
     let place = Place::new();
     place.recipe("runtime", "[[debian]]\npackages = [\"runtime\"]\n");
-    let recipe = place.recipe("engine", &format!("beyond = [\"runtime\"]\n{ENGINE}"));
+    let recipe = place.recipe("engine", &format!("base-extensions = [\"runtime\"]\n{ENGINE}"));
     assert_eq!(names(&place.build(&recipe).expect("built")), ["engine"]);
 }
 
@@ -260,10 +260,10 @@ fn what_cannot_be_had_is_told() {
             && conflict.contains("hint: an extension can add to the base"),
         "{conflict}"
     );
-    place.recipe("left", "beyond = [\"right\"]\n[[debian]]\npackages = [\"runtime\"]\n");
-    let circle = refuse("right", "beyond = [\"left\"]\n[[debian]]\npackages = [\"engine\"]\n");
+    place.recipe("left", "base-extensions = [\"right\"]\n[[debian]]\npackages = [\"runtime\"]\n");
+    let circle = refuse("right", "base-extensions = [\"left\"]\n[[debian]]\npackages = [\"engine\"]\n");
     assert!(circle.starts_with("PLACE/left.toml:2:11: `right` builds beyond `left` in turn"), "{circle}");
-    let missing = refuse("lonely", "beyond = [\"nobody\"]\n[[debian]]\npackages = [\"engine\"]\n");
+    let missing = refuse("lonely", "base-extensions = [\"nobody\"]\n[[debian]]\npackages = [\"engine\"]\n");
     assert!(missing.starts_with("PLACE/lonely.toml:2:11: there is no recipe `nobody`"), "{missing}");
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+//! Errors at a place in a text file, and messages of serde as such errors.
 use std::fmt;
 use std::ops::Range;
 

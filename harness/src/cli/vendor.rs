@@ -54,7 +54,7 @@ fn vendors_own(mut recipe: Recipe, era: Era) -> Recipe {
     // The OEM's is bound to no version until 3717.
     recipe.compatible.version_id = (era != Era::Torcx).then(|| "image".to_owned());
     recipe.compatible.reload_manager = Some(era == Era::Initrd);
-    recipe.pack.erofs = Some(ErofsCompression::None);
+    recipe.pack.erofs_compression = Some(ErofsCompression::None);
     recipe
 }
 

@@ -31,4 +31,4 @@ pub use source::{DebianError, Groups};
 pub use version::{Version, VersionError};
 
 pub(super) use bringing::bringing;
-pub(super) use source::{collect, list, resolve_recipe, stage};
+pub(super) use source::{Resolved, list, resolve_recipe, stage};

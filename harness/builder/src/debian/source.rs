@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 use loadgauge_host::Hint;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use loadgauge_host::{Entry, Store, StoreError};
 use loadgauge_images::Base;
 use serde::{Deserialize, Serialize};
 
 use super::super::explain::{Explained, Explanation, Need};
 use super::super::globs;
-use super::super::recipe::Recipe;
-use super::super::recipe_error::RecipeError;
+use super::super::recipe::{Recipe, RecipeError};
 use super::super::stage::Staged;
 use super::super::unpack::UnpackError;
 use super::archive::{Archive, DebianArchiveError, Package};
@@ -105,7 +104,7 @@ pub(crate) struct Resolved {
     pub(crate) explanation: Explanation,
 }
 
-/// Finds out which packages a recipe takes.
+/// Finds out which packages the last of some recipes takes, over those before it.
 ///
 /// What was found is kept in the store under the base and the names asked for, so that the same
 /// recipe gives the same extension until the cache is emptied, whatever the archive gets meanwhile.
@@ -113,18 +112,14 @@ pub(crate) struct Resolved {
 /// # Errors
 /// See [`DebianError`].
 pub(crate) fn resolve_recipe(
-    recipe: &Recipe,
+    chain: &[&Recipe],
     base: Option<&Base>,
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<Resolved, DebianError> {
-    if recipe.debian.is_empty() {
-        return Ok(Resolved::default());
-    }
+    let Some(recipe) = chain.last() else { return Ok(Resolved::default()) };
     let base = base.ok_or_else(|| DebianError::NoBase { recipe: recipe.name().to_owned() })?;
-    let mut chain = Vec::new();
-    collect(recipe, &mut chain, &mut BTreeSet::new())?;
-    let key = key(&chain, base);
+    let key = key(chain, base);
     let vacancy = match store.entry("packages", &key)? {
         Entry::Ready(path) => {
             let file = path.join("packages.json");
@@ -136,7 +131,7 @@ pub(crate) fn resolve_recipe(
     };
     let archive = Archive::open(base, store, progress)?;
     progress("what the packages need beyond the base");
-    let resolved = resolve_chain(&chain, base, &Index::of_archive(archive.index()?))?;
+    let resolved = resolve_chain(chain, base, &Index::of_archive(archive.index()?))?;
     let file = vacancy.directory().join("packages.json");
     let keep = |source| DebianError::Keep { path: file.clone(), source };
     let text = serde_json::to_string_pretty(&resolved).map_err(|error| keep(error.into()))?;
@@ -146,7 +141,7 @@ pub(crate) fn resolve_recipe(
 }
 
 /// Resolves recipes one after another, each beyond those before; what the last one takes is the answer.
-fn resolve_chain(chain: &[Recipe], base: &Base, archive: &Index) -> Result<Resolved, DebianError> {
+fn resolve_chain(chain: &[&Recipe], base: &Base, archive: &Index) -> Result<Resolved, DebianError> {
     let status = fs::read(&base.dpkg_status)
         .map_err(|source| DebianError::Status { path: base.dpkg_status.clone(), source })?;
     let mut installed = Index::of_status(status);
@@ -251,36 +246,7 @@ pub(crate) fn list(groups: &Groups) -> String {
     text
 }
 
-/// A recipe with all it builds beyond, each after what it needs; the recipe itself comes last.
-///
-/// # Errors
-/// One is not there, or two build beyond each other.
-pub(crate) fn collect(
-    recipe: &Recipe,
-    chain: &mut Vec<Recipe>,
-    open: &mut BTreeSet<Utf8PathBuf>,
-) -> Result<(), RecipeError> {
-    open.insert(recipe.path.clone());
-    for name in &recipe.beyond {
-        let path = recipe.beside(Utf8Path::new(&format!("{}.toml", name.get_ref())));
-        if chain.iter().any(|member| member.path == path) {
-            continue;
-        }
-        if open.contains(&path) {
-            let message = format!("`{}` builds beyond `{}` in turn", name.get_ref(), recipe.name());
-            return Err(recipe.error(name, message, "of two recipes only one can build beyond the other"));
-        }
-        if !path.is_file() {
-            let message = format!("there is no recipe `{}`", name.get_ref());
-            return Err(recipe.error(name, message, &format!("looked for {path}")));
-        }
-        collect(&Recipe::load(&path)?, chain, open)?;
-    }
-    chain.push(recipe.clone());
-    Ok(())
-}
-
-fn key(chain: &[Recipe], base: &Base) -> String {
+fn key(chain: &[&Recipe], base: &Base) -> String {
     let mut parts =
         vec![FORMAT.to_owned(), base.digest.clone(), base.archive.mirror.clone(), base.archive.suite.clone()];
     for section in chain.iter().flat_map(|recipe| &recipe.debian) {

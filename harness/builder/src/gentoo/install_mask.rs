@@ -3,9 +3,7 @@
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::super::globs;
-use super::super::recipe::Recipe;
-use super::super::recipe_error::RecipeError;
-use super::section::GentooSource;
+use super::super::recipe::{GentooSection, Recipe, RecipeError};
 
 /// Globs of paths. Source: `INSTALL_MASK` of the profiles `coreos/base` and `coreos/targets/generic`
 /// of flatcar/scripts, which `build_sysext` installs with, and what the features `nodoc`, `noinfo` and
@@ -70,8 +68,8 @@ const SDK: [&str; 53] = [
 ///
 /// # Errors
 /// The section says something that is no glob.
-pub(super) fn of_section(recipe: &Recipe, section: &GentooSource) -> Result<GlobSet, RecipeError> {
-    if let Some(mask) = &section.mask {
+pub(super) fn of_section(recipe: &Recipe, section: &GentooSection) -> Result<GlobSet, RecipeError> {
+    if let Some(mask) = &section.install_mask {
         return globs::compile(recipe, mask);
     }
     let mut builder = GlobSetBuilder::new();
@@ -100,7 +98,7 @@ mod tests {
         let paths =
             ["usr/lib64/a/b.la", "usr/share/man/man1/x.1", "usr/bin/luac", "etc/init.d", "usr/bin/tool"];
         assert_eq!(masked("", &paths), [true, true, true, true, false]);
-        assert_eq!(masked("mask = []\n", &paths), [false; 5]);
-        assert_eq!(masked("mask = [\"/usr/bin/*\"]\n", &paths), [false, false, true, false, true]);
+        assert_eq!(masked("install-mask = []\n", &paths), [false; 5]);
+        assert_eq!(masked("install-mask = [\"/usr/bin/*\"]\n", &paths), [false, false, true, false, true]);
     }
 }

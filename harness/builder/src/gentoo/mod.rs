@@ -54,6 +54,6 @@ pub mod xpak;
 pub use base::BaseError;
 pub use refusal::Refusal;
 pub use resolve::{Resolution, Taken, resolve};
-pub use section::GentooSource;
+pub(super) use section::check as check_section;
 pub use source::{Chosen, GentooError, Selection};
-pub(super) use source::{bringing, key, only, select, stage};
+pub(super) use source::{StagedPackages, bringing, key, requested, select, stage};

@@ -2,10 +2,8 @@
 //! Packages that count as installed although nobody has them.
 use loadgauge_images::Architecture;
 
-use super::super::recipe::Recipe;
-use super::super::recipe_error::RecipeError;
+use super::super::recipe::{GentooSection, Recipe, RecipeError};
 use super::atom::Atom;
-use super::section::GentooSource;
 use super::world::World;
 
 /// What Flatcar does without although packages ask for it. Source: `package.provided` of the profiles
@@ -37,11 +35,11 @@ const SDK_ARM64: [&str; 1] = ["dev-libs/gobject-introspection-1.40.0-r1"];
 pub(super) fn provide(
     world: &mut World,
     recipe: &Recipe,
-    section: &GentooSource,
+    section: &GentooSection,
     architecture: Architecture,
 ) -> Result<(), RecipeError> {
     let hint = "a category, a name and a version, such as \"virtual/mta-1\"";
-    if let Some(provided) = &section.provided {
+    if let Some(provided) = &section.package_provided {
         for text in provided {
             world.provide(text.get_ref()).map_err(|error| recipe.error(text, error.to_string(), hint))?;
         }
@@ -86,8 +84,11 @@ mod tests {
         assert_eq!(amd64("packages = [\"a/b\"]\n"), [true, true, false, false]);
         assert_eq!(amd64("packages = [\"dev-lang/perl\"]\n"), [true, false, false, false]);
         assert_eq!(amd64("packages = [\"dev-lang/perl-cleaner\"]\n"), [true, true, false, false]);
-        assert_eq!(amd64("packages = [\"a/b\"]\nprovided = []\n"), [false; 4]);
-        assert_eq!(amd64("packages = [\"a/b\"]\nprovided = [\"a/c-1\"]\n"), [false, false, false, true]);
+        assert_eq!(amd64("packages = [\"a/b\"]\npackage-provided = []\n"), [false; 4]);
+        assert_eq!(
+            amd64("packages = [\"a/b\"]\npackage-provided = [\"a/c-1\"]\n"),
+            [false, false, false, true]
+        );
         assert_eq!(provided("packages = [\"a/b\"]\n", Architecture::Arm64), [true, true, true, false]);
     }
 }

@@ -9,12 +9,10 @@ use loadgauge_host::Store;
 use loadgauge_images::Architecture;
 use serde::{Deserialize, Serialize};
 
-use super::super::debian::collect;
 use super::super::explain::{Explained, Explanation, Need};
 use super::super::globs;
 use super::super::member::merge_usr;
-use super::super::recipe::Recipe;
-use super::super::recipe_error::RecipeError;
+use super::super::recipe::{GentooSection, Recipe, RecipeError};
 use super::super::stage::Staged;
 use super::super::target::Target;
 use super::super::unpack::{Place, UnpackCause, UnpackError, Unpacking};
@@ -28,7 +26,6 @@ use super::package::Package;
 use super::pkginfo;
 use super::provided;
 use super::resolve::{Resolution, Taken, resolve};
-use super::section::GentooSource;
 use super::use_dependency::UseDependency;
 use super::world::{Id, Origin, UseRule, World};
 
@@ -144,29 +141,25 @@ impl Chosen {
     }
 }
 
-/// Finds out which packages a recipe takes, section by section, over the base, the recipes of
+/// Finds out which packages the last of some recipes takes, section by section, over the base, the recipes of
 /// `beyond` and the sections before.
 ///
 /// # Errors
 /// See [`GentooError`].
 pub(crate) fn select(
-    recipe: &Recipe,
+    chain: &[&Recipe],
     target: &Target<'_>,
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<Selection, GentooError> {
-    if recipe.gentoo.is_empty() {
-        return Ok(Selection::default());
-    }
+    let Some(recipe) = chain.last() else { return Ok(Selection::default()) };
     let base = target.portage.as_ref().ok_or_else(|| GentooError::NoBase(recipe.name().to_owned()))?;
-    let mut chain = Vec::new();
-    collect(recipe, &mut chain, &mut BTreeSet::new())?;
     let layer: Arc<str> = Arc::from("the base");
     let mut installed: Vec<(Package, Arc<str>)> =
         base::packages(base, store)?.into_iter().map(|package| (package, Arc::clone(&layer))).collect();
     progress("what the packages need beyond the base");
     let mut selection = Selection::default();
-    for member in &chain {
+    for member in chain {
         selection = Selection::default();
         let layer: Arc<str> = Arc::from(format!("the extension `{}`", member.name()));
         for section in &member.gentoo {
@@ -181,7 +174,7 @@ pub(crate) fn select(
             let mut group = Vec::new();
             for taken in &resolution.taken {
                 let package = world.package(taken.id);
-                if std::ptr::eq(member, chain.last().unwrap_or(member)) {
+                if std::ptr::eq(*member, *recipe) {
                     group.push(bring(package, &binhost, store, progress)?);
                 }
                 installed.push((package.clone(), Arc::clone(&layer)));
@@ -195,15 +188,13 @@ pub(crate) fn select(
 }
 
 /// What a section asks for; that these are atoms was seen when the recipe was read.
-fn asked(section: &GentooSource) -> Vec<Atom> {
+fn asked(section: &GentooSection) -> Vec<Atom> {
     section.packages.iter().filter_map(|text| Atom::parse(text.get_ref()).ok()).collect()
 }
 
-/// The one package that a recipe asks for, where it asks for no other, as it was chosen.
-pub(crate) fn only<'a>(recipe: &Recipe, selection: &'a Selection) -> Option<&'a Chosen> {
-    let mut asked = recipe.gentoo.iter().flat_map(asked);
-    let only = asked.next().filter(|_| asked.next().is_none())?;
-    selection.packages().find(|package| package.name == only.name)
+/// The names of the packages that a recipe asks for.
+pub(crate) fn requested(recipe: &Recipe) -> impl Iterator<Item = String> {
+    recipe.gentoo.iter().flat_map(asked).map(|atom| atom.name)
 }
 
 /// Reads a rule such as `app-misc/foo ssl -x`.
@@ -220,7 +211,7 @@ pub(super) fn read_rule(text: &str) -> Option<UseRule> {
     (!flags.is_empty()).then_some(UseRule { atom, flags })
 }
 
-fn binhost(recipe: &Recipe, section: &GentooSource, target: &Target<'_>) -> Binhost {
+fn binhost(recipe: &Recipe, section: &GentooSection, target: &Target<'_>) -> Binhost {
     let text = section.binhost.as_ref().map_or(FLATCAR, |text| text.get_ref());
     if !text.contains("://") {
         return Binhost::Directory(recipe.beside(Utf8Path::new(text)));
@@ -236,7 +227,7 @@ fn binhost(recipe: &Recipe, section: &GentooSource, target: &Target<'_>) -> Binh
 
 fn world(
     recipe: &Recipe,
-    section: &GentooSource,
+    section: &GentooSection,
     architecture: Architecture,
     binhost: &Binhost,
     installed: &[(Package, Arc<str>)],
@@ -261,7 +252,7 @@ fn world(
             }
         }
     }
-    for rule in section.flags.iter().filter_map(|text| read_rule(text.get_ref())) {
+    for rule in section.package_use.iter().filter_map(|text| read_rule(text.get_ref())) {
         world.restrict(rule);
     }
     provided::provide(&mut world, recipe, section, architecture)?;

@@ -6,7 +6,6 @@ use std::process::Command;
 use std::sync::{LazyLock, Mutex};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_builder::gentoo::Chosen;
 use loadgauge_builder::gentoo::binary::Binary;
 use loadgauge_builder::lint::BaseLinks;
 use loadgauge_builder::{BuildError, Built, Format, Recipe, Target, build};
@@ -118,7 +117,7 @@ impl Place {
 }
 
 fn names(built: &Built) -> Vec<String> {
-    let mut names: Vec<String> = built.gentoo.iter().map(Chosen::line).collect();
+    let mut names: Vec<String> = built.packages.iter().map(ToString::to_string).collect();
     names.sort();
     names
 }
@@ -181,7 +180,7 @@ fn the_packages_of_a_base_are_read_out_of_its_squashfs() {
     run(Command::new("mksquashfs").arg(GENUINE.workplace.path("base")).arg(&squashfs).arg("-quiet"));
     let recipe = place.recipe("engine", &engine("xpak"));
     let built = place.build_on(&recipe, squashfs.clone()).expect("built");
-    assert_eq!(built.gentoo, place.build(&recipe).expect("built").gentoo);
+    assert_eq!(built.packages, place.build(&recipe).expect("built").packages);
     assert!(place.build_on(&recipe, squashfs).expect("found").cached);
 }
 
@@ -189,8 +188,7 @@ fn the_packages_of_a_base_are_read_out_of_its_squashfs() {
 fn packages_of_the_recipes_it_builds_beyond_count_as_present() {
     let place = Place::new();
     place.recipe("engine", &engine("xpak"));
-    let plugin =
-        "beyond = [\"engine\"]\n[[gentoo]]\npackages = [\"app-misc/plugin\"]\nbinhost = \"PLACE/xpak\"\n";
+    let plugin = "base-extensions = [\"engine\"]\n[[gentoo]]\npackages = [\"app-misc/plugin\"]\nbinhost = \"PLACE/xpak\"\n";
     let built = place.build(&place.recipe("plugin", plugin)).expect("built");
     assert_eq!(names(&built), ["app-misc/plugin-3::loadgauge"]);
 }
@@ -202,7 +200,7 @@ fn what_cannot_be_had_is_told_with_the_way_to_it() {
         ("eager", "packages = [\"app-misc/eager\"]"),
         ("hungry", "packages = [\"app-misc/hungry\"]"),
         ("nowhere", "packages = [\"app-misc/nowhere\"]"),
-        ("slow", "packages = [\"app-misc/engine\"]\nuse = [\"dev-libs/store -fast\"]"),
+        ("slow", "packages = [\"app-misc/engine\"]\npackage-use = [\"dev-libs/store -fast\"]"),
         ("both", "packages = [\"app-misc/engine\", \"app-misc/plugin\", \"<dev-libs/store-2.1:2\"]"),
         ("base", "packages = [\"sys-libs/other\"]"),
     ]
@@ -256,7 +254,7 @@ fn a_binhost_on_the_network_is_asked_for_what_is_new_and_nothing_else() {
         assert_eq!(built.extension.sha512, local.extension.sha512, "{format}: as from the directory");
         let asked = server.asked();
         assert_eq!(asked[0], "200 Packages.gz", "{format}");
-        assert_eq!(asked.len(), 1 + built.gentoo.len(), "{format}: each package once: {asked:?}");
+        assert_eq!(asked.len(), 1 + built.packages.len(), "{format}: each package once: {asked:?}");
 
         assert!(place.build(&recipe).expect("found").cached, "{format}");
         assert_eq!(server.asked(), ["304 Packages.gz"], "{format}");
