@@ -54,7 +54,7 @@ fn every_scenario_of_the_catalogue_holds() {
         "docker-replace",
         "docker-vendor",
         "hello",
-        "kernel-words",
+        "kernel-arguments",
         "plugins",
         "podman",
         "refused",

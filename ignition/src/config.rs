@@ -192,7 +192,7 @@ impl Config {
 
     /// Adds words to the kernel's command line. Ignition writes them where the boot loader reads them
     /// and boots again before it does anything else (`kernelArguments` of the specification 3.3.0).
-    pub fn kernel_words<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) -> &mut Self {
+    pub fn kernel_arguments<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) -> &mut Self {
         let arguments = self.0.kernel_arguments.get_or_insert_default();
         arguments.should_exist.get_or_insert_default().extend(words.into_iter().map(str::to_owned));
         self
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn words_for_the_kernel() {
         let mut config = Config::new();
-        config.kernel_words(["quiet", "loglevel=3"]);
+        config.kernel_arguments(["quiet", "loglevel=3"]);
         assert_eq!(config.validate(), []);
         assert_eq!(
             config.to_json(),

@@ -45,18 +45,23 @@ impl Format {
     /// All formats.
     pub const ALL: [Self; 6] =
         [Self::Directory, Self::Squashfs, Self::Erofs, Self::Ext4, Self::Btrfs, Self::Ddi];
-}
 
-impl fmt::Display for Format {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+    /// Its name in recipes and options.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Directory => "directory",
             Self::Squashfs => "squashfs",
             Self::Erofs => "erofs",
             Self::Ext4 => "ext4",
             Self::Btrfs => "btrfs",
             Self::Ddi => "ddi",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::process::{Command, ExitStatus, Output, Stdio};
 
-use crate::quote;
+use crate::{Hint, quote};
 
 /// How much of a failed command's standard error stands in the error, in lines.
 const TAIL: usize = 20;
@@ -17,6 +17,14 @@ pub enum CommandError {
         /// why not
         source: std::io::Error,
     },
+    /// it could not be confined
+    #[error("cannot confine `{command}`: {reason}")]
+    Confine {
+        /// the command line
+        command: String,
+        /// the error of the kernel
+        reason: String,
+    },
     /// it ended with another status than 0
     #[error("`{command}` failed with {status}:\n{tail}")]
     Failed {
@@ -27,6 +35,12 @@ pub enum CommandError {
         /// the end of what it printed
         tail: String,
     },
+}
+
+impl Hint for CommandError {
+    fn hint(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Runs external commands so that a failure carries what they said.

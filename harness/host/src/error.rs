@@ -27,6 +27,12 @@ pub fn causes(error: &dyn Error) -> Vec<String> {
     messages
 }
 
+/// An error with its causes, a line each, as a terminal shows them.
+pub fn on_lines(error: &dyn Error) -> String {
+    let messages: Vec<String> = causes(error).iter().map(|cause| cause.replace('\n', "\n  ")).collect();
+    messages.join("\n  because: ")
+}
+
 /// An error with its causes on one line: `cannot read `x`: No such file or directory`.
 pub fn on_one_line(error: &dyn Error) -> String {
     causes(error).join(": ")
@@ -47,6 +53,7 @@ mod tests {
     fn causes_are_listed_once_and_outermost_first() {
         let error = FileError::at("read", "/x")(std::io::Error::from_raw_os_error(2));
         assert_eq!(on_one_line(&error), "cannot read `/x`: No such file or directory (os error 2)");
+        assert_eq!(on_lines(&error), "cannot read `/x`\n  because: No such file or directory (os error 2)");
         let error = Repeats { source: error };
         assert_eq!(
             causes(&error),

@@ -2,6 +2,7 @@
 //! What loadgauge needs of its host.
 //!
 //! - [`Tool`] and [`CommandExt`]: external programs, with their messages in the errors
+//! - [`Confinement`]: programs that read foreign bytes, confined to the files that they need
 //! - [`Store`]: made once, kept under the digest of what it was made from, locked and pruned
 //! - [`digest`] and [`kept_digest`]: SHA-256 and SHA-512 of files and of lists of inputs
 //! - [`fs`] and [`FileError`]: the file system, with errors that name the operation and the file
@@ -12,6 +13,7 @@
 //! - [`environment`]: every environment variable that changes what loadgauge does
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests unwrap at once"))]
 mod command;
+mod confinement;
 pub mod digest;
 pub mod environment;
 pub mod error;
@@ -27,6 +29,7 @@ pub mod suggest;
 mod tool;
 
 pub use command::{CommandError, CommandExt};
+pub use confinement::Confinement;
 pub use error::Hint;
 pub use file::FileError;
 pub use kept_digest::{Algorithm, kept_digest};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Errors at a place in a text file, and messages of serde as such errors.
+//! Errors at a place in a text file.
 use std::fmt;
 use std::ops::Range;
 

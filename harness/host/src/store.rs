@@ -8,6 +8,8 @@ use std::time::SystemTime;
 use camino::{Utf8Path, Utf8PathBuf};
 use etcetera::BaseStrategy as _;
 
+use crate::{Hint, environment};
+
 /// Locks on entries that this process uses until it ends.
 static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
@@ -59,13 +61,19 @@ pub enum StoreError {
     NoPlace,
 }
 
+impl Hint for StoreError {
+    fn hint(&self) -> Option<String> {
+        Some(format!("set {} to a writable directory", environment::CACHE))
+    }
+}
+
 impl Store {
     /// The store at `LOADGAUGE_CACHE`, or `loadgauge` in the user's cache directory.
     ///
     /// # Errors
     /// There is no home directory either.
     pub fn of_user() -> Result<Self, StoreError> {
-        if let Some(path) = std::env::var_os("LOADGAUGE_CACHE").filter(|value| !value.is_empty()) {
+        if let Some(path) = std::env::var_os(environment::CACHE).filter(|value| !value.is_empty()) {
             let path = Utf8PathBuf::from_path_buf(path.into()).map_err(|_| StoreError::NoPlace)?;
             return Ok(Self::at(path));
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use loadgauge_host::quote;
+use serde::Deserialize;
 
 use crate::guest::{Command, Guest};
 
@@ -42,8 +43,19 @@ pub struct Swap {
     pub name: String,
     /// where it lies on the host
     pub file: Utf8PathBuf,
-    /// whether it must be merged afterwards; else it must be left out
-    pub merged: bool,
+    /// whether systemd-sysext must merge it or refuse it
+    pub expect: Expectation,
+}
+
+/// What systemd-sysext must do with an extension.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Expectation {
+    /// merge it
+    #[default]
+    Merged,
+    /// leave it out
+    Refused,
 }
 
 impl Change {
@@ -52,11 +64,11 @@ impl Change {
         match self {
             Self::Refresh => "the extensions are refreshed".to_owned(),
             Self::Unmerge => "the extensions are unmerged, and merged again".to_owned(),
-            Self::Swap(Swap { name, merged: true, .. }) => {
-                format!("another image of `{name}` is brought in and merged")
+            Self::Swap(Swap { name, expect: Expectation::Merged, .. }) => {
+                format!("a new image of `{name}` is merged")
             }
-            Self::Swap(Swap { name, merged: false, .. }) => {
-                format!("another image of `{name}` is brought in and left out")
+            Self::Swap(Swap { name, expect: Expectation::Refused, .. }) => {
+                format!("a new image of `{name}` is refused")
             }
         }
     }
@@ -121,7 +133,7 @@ impl Swap {
         inquiry.demand(command.with_input(image)).await?;
         systemd_sysext(inquiry, "refresh").await?;
         let mut judgement = self.judge(&merged(inquiry).await?);
-        if self.merged && judgement.holds() {
+        if self.expect == Expectation::Merged && judgement.holds() {
             judgement.join(self.examine_units(inquiry).await?);
         }
         Ok(judgement)
@@ -178,12 +190,13 @@ impl Swap {
     }
 
     fn judge(&self, merged: &BTreeSet<String>) -> Judgement {
-        let is = merged.contains(&self.name);
-        let found = (is != self.merged).then(|| format!("merged are: {}", names(merged)));
-        let not = if self.merged { "" } else { "not " };
+        let must_be_merged = self.expect == Expectation::Merged;
+        let found =
+            (merged.contains(&self.name) != must_be_merged).then(|| format!("merged are: {}", names(merged)));
+        let not = if must_be_merged { "" } else { "not " };
         let mut judgement = Judgement::default();
         judgement.claim(format!("extension `{}` is {not}merged", self.name), found);
-        if self.merged {
+        if must_be_merged {
             judgement.advise(
                 "systemd-sysext passes over an image that is for another release or architecture, or whose \
                  extension-release file has another name: `journalctl -t systemd-sysext` says which",
@@ -243,8 +256,8 @@ mod tests {
         names.iter().map(|&name| name.to_owned()).collect()
     }
 
-    fn swap(merged: bool) -> Swap {
-        Swap { name: "hello".to_owned(), file: "/x/hello.raw".into(), merged }
+    fn swap(expect: Expectation) -> Swap {
+        Swap { name: "hello".to_owned(), file: "/x/hello.raw".into(), expect }
     }
 
     #[test]
@@ -261,10 +274,10 @@ mod tests {
 
     #[test]
     fn an_image_that_is_brought_in_is_merged_or_left_out_as_it_should() {
-        assert!(swap(true).judge(&set(&["hello", "b"])).holds());
-        assert!(swap(true).judge(&set(&["hello-2"])).found().contains("`hello-2`"));
-        assert!(swap(false).judge(&set(&["b"])).holds());
-        assert!(!swap(false).judge(&set(&["hello"])).holds());
+        assert!(swap(Expectation::Merged).judge(&set(&["hello", "b"])).holds());
+        assert!(swap(Expectation::Merged).judge(&set(&["hello-2"])).found().contains("`hello-2`"));
+        assert!(swap(Expectation::Refused).judge(&set(&["b"])).holds());
+        assert!(!swap(Expectation::Refused).judge(&set(&["hello"])).holds());
     }
 
     #[test]
@@ -281,7 +294,10 @@ mod tests {
     fn the_script_replaces_a_file_and_not_its_contents() {
         let root = tempfile::tempdir().expect("a directory");
         let base = root.path().to_str().expect("UTF-8");
-        let script = swap(true).script().replace("/var/lib", &format!("{base}/var")).replace("/etc", base);
+        let script = swap(Expectation::Merged)
+            .script()
+            .replace("/var/lib", &format!("{base}/var"))
+            .replace("/etc", base);
         let run = |input: &str| {
             use std::io::Write as _;
             let mut shell = std::process::Command::new("sh")

@@ -26,7 +26,7 @@ mod sweep;
 mod text;
 mod unit;
 
-pub use self::change::{Change, Swap};
+pub use self::change::{Change, Expectation, Swap};
 pub use self::containerd::ContainerdCheck;
 pub use self::docker::{DockerCheck, OneOrMany};
 pub use self::file::{FileCheck, FileKind};

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint as _;
 use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -7,89 +6,88 @@ use clap::Args;
 use loadgauge_host::quote;
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::MachineChoice;
+use super::catalogue_choice::CatalogueChoice;
 use super::context::Context;
-use super::run::{own_program, runtime};
+use super::image_choice::ImageArgument;
+use super::machine_choice::MachineChoice;
+use super::runtime::{self, listen_for_interrupts, own_program};
 use super::start::StartArguments;
 use super::{Exit, Failure, output};
 use crate::guest::{Exit as GuestExit, Left, shell};
 use crate::machine::{
     BeginError, Decision, Fault, Machine, MachinePlan, MachineStarter, Place, Supervisor, USER,
 };
-use crate::runner::{Interrupt, Limits, hint_for};
+use crate::runner::{Limits, hint_for};
 use crate::scenario::{Scenario, Surroundings};
 
-/// `loadgauge boot`
+/// Arguments of `loadgauge boot`.
 #[derive(Debug, Args)]
 pub(super) struct BootArguments {
-    /// The image: a Flatcar disk, the directory of a release, or the release of a stand-in that was
-    /// made here; the stand-in made last when not given
-    #[arg(value_name = "IMAGE", env = "LOADGAUGE_IMAGE")]
-    image: Option<Utf8PathBuf>,
-    /// Put an extension into the guest: an image file, or a recipe by its name or its file `*.toml`
+    #[command(flatten)]
+    image: ImageArgument,
+    /// Extension to merge in the guest: an image file, or a recipe by its name or its file `*.toml`; can
+    /// be repeated
     #[arg(long, value_name = "FILE|RECIPE")]
     sysext: Vec<Utf8PathBuf>,
-    /// The author's own part of the Ignition config, in Butane
+    /// Butane config to merge into the Ignition config of the guest
     #[arg(long, value_name = "FILE")]
     butane: Option<Utf8PathBuf>,
-    /// The guest's memory, such as 2GiB
+    /// Memory of the guest, such as `2GiB`
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
-    /// The guest's processors
+    /// Number of processors of the guest
     #[arg(long, value_name = "N")]
     cpus: Option<u32>,
-    /// Let the guest reach whatever the host reaches, and not this program alone
+    /// Give the guest access to the networks of the host
     #[arg(long)]
     internet: bool,
-    /// Take recipes from this directory instead of the built-in catalogue
-    #[arg(long, value_name = "DIR", env = "LOADGAUGE_SCENARIOS")]
-    scenarios: Option<Utf8PathBuf>,
-    /// how
+    #[command(flatten)]
+    catalogue: CatalogueChoice,
     #[command(flatten)]
     machine: MachineChoice,
-    /// cold or warm
     #[command(flatten)]
     start: StartArguments,
-    /// Run this in the guest instead of a shell; its failing is told by exit status 1
+    /// Command to run in the guest instead of a shell; if it fails, the exit status is 1
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
-/// `loadgauge boot`: a machine for somebody to look into. Its records go with it.
-pub(super) fn boot(arguments: &BootArguments) -> Result<Exit, Failure> {
-    let context = Context::open(arguments.scenarios.as_deref(), arguments.image.as_deref())?;
+/// Boots a machine and connects the terminal to its guest. The files of the machine are removed at the end.
+pub(super) fn run(arguments: &BootArguments) -> Result<Exit, Failure> {
+    let context = Context::open(&arguments.catalogue, arguments.image.image.as_deref())?;
     let scenario = arguments.scenario(context.catalogue.root())?;
-    let runtime = runtime()?;
+    let runtime = runtime::start()?;
     let acceleration = runtime.block_on(context.prove(arguments.machine.accel))?;
     let plan = context.plan(vec![scenario], &acceleration, arguments.machine.firmware)?;
     let machine = plan.scenarios.into_iter().flat_map(|planned| planned.machines).next();
     let machine = machine.map(|machine| machine.plan);
-    let machine = machine.ok_or_else(|| Failure::words(Exit::Internal, "no machine was planned", None))?;
+    let machine = machine.ok_or_else(|| Failure::new(Exit::Internal, "no machine was planned"))?;
     let limits = Limits::under(&acceleration);
     let starter = arguments.start.starter(&context.store, &context.image, &acceleration);
     let decisions = starter.decide(arguments.start.start, &[(&machine, false)], 1);
-    let exit = runtime.block_on(visit(machine, (&starter, &decisions), limits, arguments.line()));
-    // A thread that still reads the terminal is no reason to stay.
+    let exit =
+        runtime.block_on(boot_and_connect(machine, (&starter, &decisions), limits, arguments.command_line()));
+    // A blocking thread may still read the terminal.
     runtime.shutdown_background();
     exit
 }
 
-/// Boots a machine, ties the terminal to its guest, and leaves nothing of it.
-async fn visit(
+/// Boots a machine, connects the terminal to its guest, and removes the machine.
+async fn boot_and_connect(
     plan: MachinePlan,
     start: (&MachineStarter, &[Decision]),
     limits: Limits,
     command: Option<String>,
 ) -> Result<Exit, Failure> {
     let supervisor = Supervisor::new()?;
-    let interrupt = Interrupt::listen(|| ()).map_err(|error| Failure::new(Exit::Internal, &error, None))?;
+    let interrupt = listen_for_interrupts()?;
     let token = interrupt.token();
     let machine = tokio::select! {
-        machine = bring_up(plan, start, limits, command.is_none(), &supervisor) => machine.map(Some),
+        machine = start_machine(plan, start, limits, command.is_none(), &supervisor) => machine.map(Some),
         () = token.cancelled() => Ok(None),
     };
     let result = match machine {
-        Ok(Some(machine)) => tie(machine, limits, command, token.child_token()).await,
+        Ok(Some(machine)) => connect(machine, limits, command, token.child_token()).await,
         Ok(None) => Ok(Exit::Interrupted),
         Err(failure) => Err(failure),
     };
@@ -97,27 +95,29 @@ async fn visit(
     if token.is_cancelled() { Ok(Exit::Interrupted) } else { result }
 }
 
-async fn bring_up(
+/// Starts a machine and waits until its guest is ready.
+async fn start_machine(
     plan: MachinePlan,
     (starter, decisions): (&MachineStarter, &[Decision]),
     limits: Limits,
     on_terminal: bool,
     supervisor: &Supervisor,
 ) -> Result<Machine, Failure> {
-    output::tell(&format!("booting {} ...", plan.image.disk));
+    output::message(&format!("booting {} ...", plan.image.disk));
     let records = supervisor.directory().join("records");
     let program = own_program()?;
     let place = Place { directory: &records, relay: &program, supervisor };
     let decision = decisions.first().cloned().unwrap_or_else(|| Decision::cold("nothing was decided"));
     let (machine, started) = match starter.start(plan, &decision, place).await {
         Ok(started) => started,
-        Err(BeginError::Start(error)) => return Err(Failure::new(Exit::Host, &error, error.hint())),
-        Err(BeginError::Fault(fault)) => return Err(dead(&fault)),
+        Err(BeginError::Start(error)) => return Err(Failure::of(Exit::Host, &error)),
+        Err(BeginError::Fault(fault)) => return Err(fault_failure(&fault)),
     };
-    let ready = machine.ready(None, limits.boot * Limits::GIVE_UP).await.map_err(|fault| dead(&fault))?;
-    let how_to_leave = if on_terminal { "; `exit` ends it, and so does ~. after Enter" } else { "" };
-    output::tell(&format!(
-        "{}, up in {:.1} s, systemd says `{}`{how_to_leave}",
+    let ready =
+        machine.ready(None, limits.boot * Limits::GIVE_UP).await.map_err(|fault| fault_failure(&fault))?;
+    let how_to_leave = if on_terminal { "; leave with `exit`, or with Enter ~ ." } else { "" };
+    output::message(&format!(
+        "{}, ready in {:.1} s, systemd reports `{}`{how_to_leave}",
         started.words(),
         ready.since.as_secs_f64(),
         ready.state
@@ -125,29 +125,29 @@ async fn bring_up(
     Ok(machine)
 }
 
-/// Ties the terminal to a guest. `over` ends it, and is cancelled when the machine is dead.
-async fn tie(
+/// Connects the terminal to a guest until the shell ends, `cancelled` is cancelled or the machine dies.
+async fn connect(
     machine: Machine,
     limits: Limits,
     command: Option<String>,
-    over: CancellationToken,
+    cancelled: CancellationToken,
 ) -> Result<Exit, Failure> {
     let (address, key) = (machine.ssh_address(), machine.key().clone());
     let limit = limits.connect * Limits::GIVE_UP;
-    let ends = over.clone();
-    let mut person = tokio::task::spawn_blocking(move || {
+    let ends = cancelled.clone();
+    let mut session = tokio::task::spawn_blocking(move || {
         shell(address, USER, &key, command.as_deref(), limit, &|| ends.is_cancelled())
     });
     let (left, fault) = tokio::select! {
-        left = &mut person => (left, None),
+        left = &mut session => (left, None),
         fault = machine.fault() => {
-            // It is waited for: the terminal is given back as it was.
-            over.cancel();
-            (person.await, Some(fault))
+            // Awaited, so that the session restores the modes of the terminal.
+            cancelled.cancel();
+            (session.await, Some(fault))
         }
     };
-    let left = left.map_err(|error| Failure::new(Exit::Internal, &error, None))?;
-    // A guest that powers off or dies takes the connection along, and is the better cause.
+    let left = left.map_err(Failure::internal)?;
+    // The connection may have ended because the guest powered off or died: that is the cause to report.
     let fault = match (fault, &left) {
         (None, Err(_)) => tokio::time::timeout(limits.aftermath, machine.fault()).await.ok(),
         (fault, _) => fault,
@@ -156,29 +156,36 @@ async fn tie(
         (Some(Fault::PoweredOff), _) | (None, Ok(Left::Ended(GuestExit::Status(0)) | Left::Disconnected)) => {
             Ok(Exit::Passed)
         }
-        (Some(fault), _) => Err(dead(&fault)),
+        (Some(fault), _) => Err(fault_failure(&fault)),
         (None, Ok(Left::Ended(_))) => Ok(Exit::Failed),
-        (None, Err(error)) => Err(Failure::new(Exit::Failed, &error, error.hint())),
+        (None, Err(error)) => Err(Failure::of(Exit::Failed, &error)),
     }
 }
 
-fn dead(fault: &Fault) -> Failure {
+/// The failure of a machine that cannot go on, with the lines of the console that show it.
+fn fault_failure(fault: &Fault) -> Failure {
     let mut message = fault.to_string();
     for line in fault.console() {
         let _ = write!(message, "\n  | {line}");
     }
-    Failure { exit: Exit::Failed, message, hint: hint_for(fault) }
+    let failure = Failure::new(Exit::Failed, message);
+    match hint_for(fault) {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
 }
 
 impl BootArguments {
-    /// The command as the guest's shell gets it.
-    fn line(&self) -> Option<String> {
-        let words: Vec<String> = self.command.iter().map(|word| quote(word)).collect();
+    /// The command line for the shell of the guest, or `None` for an interactive shell.
+    fn command_line(&self) -> Option<String> {
         match self.command.as_slice() {
             [] => None,
-            // One word may be a whole line, as with ssh(1).
+            // A single argument is a whole line, as with ssh(1).
             [line] => Some(line.clone()),
-            _ => Some(words.join(" ")),
+            arguments => {
+                let quoted: Vec<String> = arguments.iter().map(|argument| quote(argument)).collect();
+                Some(quoted.join(" "))
+            }
         }
     }
 
@@ -188,8 +195,7 @@ impl BootArguments {
         let file = Utf8PathBuf::from("./boot");
         let recipes = vec![catalogue.join("recipes")];
         let around = Surroundings { name: "boot".to_owned(), file, recipes };
-        Scenario::parse(&self.text(), &around)
-            .map_err(|error| Failure::words(Exit::Usage, error.report(), None))
+        Scenario::parse(&self.text(), &around).map_err(|error| Failure::new(Exit::Usage, error.report()))
     }
 
     fn text(&self) -> String {
@@ -219,7 +225,7 @@ impl BootArguments {
     }
 }
 
-/// Whether this is a recipe and not an image: a file of the kind, or a plain name that is no file.
+/// Whether an argument is a recipe and not an image: a file `*.toml`, or a name that is not a file.
 fn is_recipe(sysext: &Utf8Path) -> bool {
     let plain = sysext.components().count() == 1 && sysext.extension().is_none();
     sysext.extension() == Some("toml") || (plain && !sysext.exists())
@@ -230,14 +236,15 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::cli::arguments::{Arguments, Command};
+
+    #[derive(clap::Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        boot: BootArguments,
+    }
 
     fn arguments(line: &str) -> BootArguments {
-        let words = std::iter::once("loadgauge").chain(line.split(' '));
-        match Arguments::parse_from(words).command {
-            Command::Boot(arguments) => arguments,
-            other => panic!("another command: {other:?}"),
-        }
+        CommandLine::parse_from(line.split(' ')).boot
     }
 
     #[test]
@@ -253,9 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn one_word_is_a_line_and_several_are_quoted() {
-        assert_eq!(arguments("boot").line(), None);
-        assert_eq!(arguments("boot -- true;false").line().as_deref(), Some("true;false"));
-        assert_eq!(arguments("boot -- echo a;b").line().as_deref(), Some("echo 'a;b'"));
+    fn one_argument_is_a_line_and_several_are_quoted() {
+        assert_eq!(arguments("boot").command_line(), None);
+        assert_eq!(arguments("boot -- true;false").command_line().as_deref(), Some("true;false"));
+        assert_eq!(arguments("boot -- echo a;b").command_line().as_deref(), Some("echo 'a;b'"));
     }
 }

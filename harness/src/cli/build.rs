@@ -1,75 +1,100 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
-use loadgauge_host::Hint as _;
-use loadgauge_host::{CommandExt as _, Tool};
-
-use super::arguments::BuildArguments;
-use super::context::Context;
-use super::{Exit, Failure, output};
 use loadgauge_builder::describe::merge_sums;
-use loadgauge_builder::pack::Inner;
+use loadgauge_builder::pack::DdiFilesystem;
 use loadgauge_builder::signing::KeyPair;
 use loadgauge_builder::{Built, Format, Recipe, Target};
+use loadgauge_host::{CommandExt as _, FileError, Tool, fs};
 
-/// The file of digests beside an extension.
+use super::catalogue_choice::CatalogueChoice;
+use super::context::Context;
+use super::image_choice::ImageOption;
+use super::one_of::one_of;
+use super::{Exit, Failure, output};
+
+/// The file of digests in the directory of an extension.
 const SUMS: &str = "SHA256SUMS";
 
-/// How `loadgauge build` packs, over what the recipe says.
+/// Arguments of `loadgauge build`.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "How it is packed, over what the recipe says")]
-pub(super) struct PackArguments {
-    /// As what; squashfs where the recipe says nothing
-    #[arg(long, value_enum)]
+pub(super) struct BuildArguments {
+    /// Recipe: a name in the catalogue or a file `*.toml`
+    recipe: String,
+    #[command(flatten)]
+    image: ImageOption,
+    /// Name of the extension [default: the name in the recipe]
+    #[arg(long)]
+    name: Option<String>,
+    /// Directory to copy the extension and its description to [default: print its path in the cache]
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<Utf8PathBuf>,
+    /// Build twice and compare the extensions byte by byte
+    #[arg(long)]
+    check_reproducible: bool,
+    /// Print why each package is part of the extension or of the image, and build nothing
+    #[arg(long, conflicts_with_all = ["check_reproducible", "output"])]
+    explain: bool,
+    #[command(flatten)]
+    catalogue: CatalogueChoice,
+    #[command(flatten)]
+    pack: PackArguments,
+}
+
+/// The options that replace the `[pack]` table of a recipe.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Packing options (they replace those of the recipe)")]
+struct PackArguments {
+    /// Format of the extension [default: that of the recipe, or squashfs]
+    #[arg(long, value_parser = one_of(&Format::ALL, Format::name))]
     format: Option<Format>,
-    /// How squashfs or erofs is compressed: gzip, zstd, xz, lz4, lz4hc or none
+    /// Compression of squashfs or erofs: gzip, zstd, xz, lz4, lz4hc or none
     #[arg(long, value_name = "NAME")]
     compression: Option<String>,
-    /// How hard the compressor tries
+    /// Compression level
     #[arg(long, value_name = "NUMBER")]
     level: Option<u32>,
-    /// The file system inside a DDI; erofs where the recipe says nothing
-    #[arg(long, value_enum)]
-    ddi: Option<Inner>,
-    /// Sign a DDI with this private key (PEM)
+    /// File system of a DDI [default: that of the recipe, or erofs]
+    #[arg(long, value_parser = one_of(&DdiFilesystem::ALL, DdiFilesystem::name))]
+    ddi: Option<DdiFilesystem>,
+    /// Private key that signs a DDI (PEM)
     #[arg(long, value_name = "FILE", requires = "certificate")]
     private_key: Option<Utf8PathBuf>,
-    /// The certificate for the key (PEM)
+    /// Certificate of the private key (PEM)
     #[arg(long, value_name = "FILE", requires = "private_key")]
     certificate: Option<Utf8PathBuf>,
 }
 
 impl PackArguments {
-    /// Changes what a recipe says of packing, and tells the format.
+    /// Replaces the packing options of a recipe, and returns the format.
     fn apply(&self, recipe: &mut Recipe) -> Result<Format, Failure> {
-        let usage = |message: String| Failure::words(Exit::Usage, message, None);
+        let usage = |message: String| Failure::new(Exit::Usage, message);
         let format = recipe.format(self.format);
         let packing = &mut recipe.pack;
-        packing.ddi = self.ddi.or(packing.ddi);
-        let inner = if format == Format::Ddi { packing.inner().into() } else { format };
+        packing.ddi_filesystem = self.ddi.or(packing.ddi_filesystem);
+        let inner = if format == Format::Ddi { packing.ddi_filesystem().into() } else { format };
         if self.compression.is_some() || self.level.is_some() {
             packing.compress(inner, self.compression.as_deref(), self.level).map_err(usage)?;
         }
         if let (Some(key), Some(certificate)) = (&self.private_key, &self.certificate) {
             if format != Format::Ddi {
-                return Err(usage(format!("{format} cannot be signed, a ddi can")));
+                return Err(usage(format!("format `{format}` cannot be signed, only `ddi` can")));
             }
-            let pair = KeyPair::load(key, certificate)
-                .map_err(|error| Failure::new(Exit::Usage, &error, error.hint()))?;
+            let pair = KeyPair::load(key, certificate).map_err(|error| Failure::of(Exit::Usage, &error))?;
             packing.signer = Some(pair);
         }
         Ok(format)
     }
 }
 
-/// `loadgauge build`
-pub(super) fn build(arguments: &BuildArguments) -> Result<Exit, Failure> {
-    let context = Context::open(arguments.scenarios.as_deref(), arguments.image.image.as_deref())?;
+/// Builds an extension.
+pub(super) fn run(arguments: &BuildArguments) -> Result<Exit, Failure> {
+    let context = Context::open(&arguments.catalogue, arguments.image.image.as_deref())?;
     let recipe = Recipe::load(&context.catalogue.recipe(&arguments.recipe)?)?;
     let mut recipe = arguments.name.as_deref().map_or_else(|| recipe.clone(), |name| recipe.with_name(name));
     let format = arguments.pack.apply(&mut recipe)?;
     let target = Target::of_image(&context.image);
-    let progress = |text: &str| output::tell(&format!("{}: {text}", recipe.name()));
+    let progress = |text: &str| output::message(&format!("{}: {text}", recipe.name()));
     if arguments.explain {
         let explanation = loadgauge_builder::explain_packages(&recipe, &target, &context.store, &progress)?;
         output::print(&explanation.to_string())?;
@@ -81,7 +106,7 @@ pub(super) fn build(arguments: &BuildArguments) -> Result<Exit, Failure> {
         loadgauge_builder::build
     };
     let built = make(&recipe, &target, format, &context.store, &progress)?;
-    explain(&built, arguments.check_reproducible);
+    describe(&built, arguments.check_reproducible);
     let path = match &arguments.output {
         None => built.extension.path.clone(),
         Some(directory) => copy(&built, directory)?,
@@ -90,27 +115,27 @@ pub(super) fn build(arguments: &BuildArguments) -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
-/// Says on standard error what was built.
-fn explain(built: &Built, compared: bool) {
+/// Writes to standard error what was built.
+fn describe(built: &Built, compared: bool) {
     let extension = &built.extension;
     for warning in &built.warnings {
-        output::tell(&format!("warning: {warning}"));
+        output::message(&format!("warning: {warning}"));
     }
     if !built.dropped.is_empty() {
-        output::tell(&format!(
-            "{}: left out, since an extension holds only /usr and /opt: {} files, such as `{}`",
+        output::message(&format!(
+            "{}: {} files outside of /usr and /opt were left out, such as `{}`",
             extension.name,
             built.dropped.len(),
             built.dropped[0]
         ));
     }
-    let made = match (built.cached, compared) {
-        (_, true) => "built twice with the same bytes",
-        (true, false) => "unchanged since it was built before",
+    let status = match (built.cached, compared) {
+        (_, true) => "built twice, byte-identical",
+        (true, false) => "unchanged, taken from the cache",
         (false, false) => "built",
     };
-    output::tell(&format!(
-        "{}: {made}: {}, {} bytes, {} packages, sha512 {}",
+    output::message(&format!(
+        "{}: {status}: {}, {} bytes, {} packages, sha512 {}",
         extension.name,
         extension.format,
         extension.size,
@@ -119,31 +144,30 @@ fn explain(built: &Built, compared: bool) {
     ));
 }
 
-/// Copies the extension out of the store, with what is written about it; a directory with its modes
-/// and times.
+/// Copies the extension and its description out of the store, and returns the path of the copy.
 fn copy(built: &Built, directory: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     let from = &built.extension.path;
     let target = directory.join(from.file_name().unwrap_or_default());
-    let failed = |error: &dyn std::error::Error| Failure::new(Exit::Host, error, None);
-    std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
-    let tool = Tool::find("cp").map_err(|error| failed(&error))?;
+    fs::create_dir_all(directory)?;
+    // An extension may be a directory, whose modes and times must stay.
+    let tool = Tool::find("cp")?;
     let mut command = tool.command();
     command.args(["--archive", "--no-target-directory"]).args([from, &target]);
-    command.run().map_err(|error| failed(&error))?;
-    let beside = from.parent().unwrap_or(Utf8Path::new(""));
-    let files = built.described.iter().filter(|name| *name != SUMS).map(|name| beside.join(name));
+    command.run()?;
+    let parent = from.parent().unwrap_or(Utf8Path::new(""));
+    let files = built.described.iter().filter(|name| *name != SUMS).map(|name| parent.join(name));
     let mut command = tool.command();
     command.arg("--archive").args(files).arg(directory);
-    command.run().map_err(|error| failed(&error))?;
-    add_sums(&beside.join(SUMS), &directory.join(SUMS)).map_err(|error| failed(&error))?;
+    command.run()?;
+    add_sums(&parent.join(SUMS), &directory.join(SUMS))?;
     Ok(target)
 }
 
-/// One file of sums serves for all extensions in a directory.
-fn add_sums(from: &Utf8Path, to: &Utf8Path) -> std::io::Result<()> {
-    let older = match std::fs::read_to_string(to) {
+/// Adds the digests of one file to another, which covers all extensions of a directory.
+fn add_sums(from: &Utf8Path, to: &Utf8Path) -> Result<(), FileError> {
+    let existing = match fs::read_to_string(to) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        older => older?,
+        existing => existing?,
     };
-    std::fs::write(to, merge_sums(&older, &std::fs::read_to_string(from)?))
+    fs::write(to, merge_sums(&existing, &fs::read_to_string(from)?))
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Holds warm starts against cold ones.
+//! Compares the outcomes of scenarios that started warm with those of a cold start.
 use camino::Utf8Path;
 
 use super::{Exit, Failure, output};
@@ -8,13 +8,13 @@ use crate::machine::{Decision, Start};
 use crate::report::{RunRecord, ScenarioRecord, json_lines};
 use crate::scenario::Plan;
 
-/// Behind the name of the scenario that runs cold.
+/// Suffix of the name of the scenario that starts cold.
 const COLD: &str = "@cold";
 
-/// Puts beside each scenario that starts warm the same one that starts cold.
+/// Adds a scenario that starts cold for each one that starts warm.
 ///
 /// # Errors
-/// None starts warm: there is nothing to compare.
+/// No scenario starts warm.
 pub(super) fn doubled(
     mut plan: Plan,
     mut decisions: Vec<Vec<Decision>>,
@@ -30,44 +30,39 @@ pub(super) fn doubled(
                 machine.plan.name = machine.plan.name.replacen(name.as_str(), &cold.scenario.name, 1);
             }
             compared.push(cold);
-            let decision = Decision::cold("to hold the warm start against it");
+            let decision = Decision::cold("for comparison with the warm start");
             cold_decisions.push(vec![decision; decisions.len()]);
         } else {
             let reason = decisions.first().map_or("", |decision| decision.reason.as_str());
-            output::tell(&format!("{name}: not compared, it starts cold: {reason}"));
+            output::message(&format!("{name}: not compared, since it starts cold: {reason}"));
         }
     }
     if compared.is_empty() {
         let message = "no scenario starts warm, so there is nothing to compare";
-        return Err(Failure::words(Exit::Usage, message, Some("ask for it: --start warm")));
+        return Err(Failure::new(Exit::Usage, message).with_hint("add `--start warm`"));
     }
     decisions.extend(cold_decisions);
     plan.scenarios.extend(compared);
     Ok((plan, decisions))
 }
 
-/// Compares what came of the scenarios that ran both ways; a difference makes a failure of a run that
-/// passed.
+/// Compares the outcomes of the scenarios that ran both ways. A difference makes a run that passed fail.
 ///
 /// # Errors
 /// The run's events cannot be read.
 pub(super) fn judge(exit: Exit, events: &Utf8Path) -> Result<Exit, Failure> {
-    let mut record = RunRecord::default();
-    for event in json_lines::read(events)? {
-        record.take(&event);
-    }
-    let differences = differences(&record);
+    let differences = differences(&RunRecord::of(&json_lines::read(events)?));
     for difference in &differences {
-        output::tell(&format!("warm and cold differ: {difference}"));
+        output::message(&format!("warm and cold starts differ: {difference}"));
     }
-    let differ = !differences.is_empty();
-    if !differ {
-        output::tell("warm and cold starts came to the same");
+    if differences.is_empty() {
+        output::message("warm and cold starts have the same outcomes");
+        return Ok(exit);
     }
-    Ok(if differ && exit == Exit::Passed { Exit::Failed } else { exit })
+    Ok(if exit == Exit::Passed { Exit::Failed } else { exit })
 }
 
-/// Where a scenario came to something else when its machine started warm.
+/// The scenarios and steps with another outcome after a warm start than after a cold one.
 fn differences(record: &RunRecord) -> Vec<String> {
     let pairs = record.scenarios.iter().filter_map(|cold| {
         let warm = record.scenario(cold.scenario.strip_suffix(COLD)?)?;
@@ -78,10 +73,10 @@ fn differences(record: &RunRecord) -> Vec<String> {
 
 fn compare(warm: &ScenarioRecord, cold: &ScenarioRecord) -> Vec<String> {
     let name = &warm.scenario;
-    let said = |outcome: Option<Outcome>| outcome.map_or("nothing".to_owned(), |outcome| outcome.to_string());
-    let mut found = Vec::new();
+    let text = |outcome: Option<Outcome>| outcome.map_or("absent".to_owned(), |outcome| outcome.to_string());
+    let mut differences = Vec::new();
     if warm.outcome != cold.outcome {
-        found.push(format!("{name}: {} warm, {} cold", said(warm.outcome), said(cold.outcome)));
+        differences.push(format!("{name}: {} warm, {} cold", text(warm.outcome), text(cold.outcome)));
     }
     let steps = warm.steps.len().max(cold.steps.len());
     for index in 0..steps {
@@ -89,15 +84,15 @@ fn compare(warm: &ScenarioRecord, cold: &ScenarioRecord) -> Vec<String> {
         let (warm, cold) = (one.map(|step| step.outcome), other.map(|step| step.outcome));
         if warm != cold {
             let summary = one.or(other).map_or("", |step| step.summary.as_str());
-            found.push(format!(
+            differences.push(format!(
                 "{name}, step {}, {summary}: {} warm, {} cold",
                 index + 1,
-                said(warm),
-                said(cold)
+                text(warm),
+                text(cold)
             ));
         }
     }
-    found
+    differences
 }
 
 #[cfg(test)]
@@ -124,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_told_by_step_and_what_ran_once_is_not_compared() {
+    fn differences_name_the_step_and_single_scenarios_are_not_compared() {
         let (passed, failed) = (Outcome::Passed, Outcome::Failed);
         let scenarios = vec![
             record("same", passed, &[passed]),
@@ -141,7 +136,7 @@ mod tests {
             [
                 "other: passed warm, failed cold",
                 "other, step 2, claim 2: passed warm, failed cold",
-                "short, step 2, claim 2: nothing warm, skipped cold",
+                "short, step 2, claim 2: absent warm, skipped cold",
             ]
         );
     }

@@ -1,105 +1,100 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which exit status the errors of the stages lead to.
-use loadgauge_host::Hint as _;
-use loadgauge_host::StoreError;
-use loadgauge_images::base::BaseError;
+//! The exit status that each error of the other stages leads to.
+use std::error::Error;
+
+use loadgauge_builder::signing::SigningError;
+use loadgauge_builder::{BuildError, RecipeError};
+use loadgauge_host::{CommandError, FileError, Hint, MissingTool, StoreError};
 use loadgauge_images::image::ImageError;
 use loadgauge_images::release_directory::ReleaseDirectoryError;
 use loadgauge_images::signature::SignatureError;
 use loadgauge_standin::StandinError;
 
 use super::{Exit, Failure};
-use crate::machine::{AccelerationError, EmulatorError, FileError, SupervisorError};
+use crate::machine::{AccelerationError, EmulatorError, FileError as MachineFileError, SupervisorError};
 use crate::report::ReportError;
 use crate::report::json_lines::ReadError;
 use crate::runner::{DirectoryError, RegistryError, RetainError};
 use crate::scenario::{CatalogueError, PlanError, SelectError};
-use loadgauge_builder::signing::SigningError;
-use loadgauge_builder::{BuildError, RecipeError};
 
-/// Errors that always lead to the same status and know a hint.
-macro_rules! reasons {
-    ($($error:ty => $exit:expr),* $(,)?) => {$(
-        impl From<$error> for Failure {
-            fn from(error: $error) -> Self {
-                Self::new($exit, &error, error.hint())
+/// An error that a subcommand can end with.
+pub(super) trait ExitCode: Error + Hint + Sized {
+    /// The exit status of a process that ends with this error.
+    fn exit(&self) -> Exit;
+
+    /// The whole failure.
+    fn failure(&self) -> Failure {
+        Failure::of(self.exit(), self)
+    }
+}
+
+impl<E: ExitCode> From<E> for Failure {
+    fn from(error: E) -> Self {
+        error.failure()
+    }
+}
+
+/// Errors that always lead to the same exit status.
+macro_rules! exit_codes {
+    ($($exit:ident: $($error:ty),+;)*) => {$($(
+        impl ExitCode for $error {
+            fn exit(&self) -> Exit {
+                Exit::$exit
             }
         }
-    )*};
+    )+)*};
 }
 
-reasons! {
-    AccelerationError => Exit::Host,
-    DirectoryError => Exit::Host,
-    EmulatorError => Exit::Host,
-    ImageError => Exit::Host,
-    ReadError => Exit::Usage,
-    RegistryError => Exit::Usage,
-    RecipeError => Exit::Usage,
-    ReleaseDirectoryError => Exit::Host,
-    ReportError => Exit::Internal,
-    SignatureError => Exit::Host,
-    SigningError => Exit::Host,
-    StandinError => Exit::Host,
-    SupervisorError => Exit::Host,
+exit_codes! {
+    Usage: ReadError, RegistryError, RecipeError;
+    Host: AccelerationError, CommandError, DirectoryError, EmulatorError, FileError, ImageError,
+        MachineFileError, MissingTool, ReleaseDirectoryError, RetainError, SignatureError, SigningError, StandinError, StoreError,
+        SupervisorError;
+    Internal: ReportError;
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        let hint = "set LOADGAUGE_CACHE to a directory that can be written".to_owned();
-        Self::new(Exit::Host, &error, Some(hint))
+impl ExitCode for CatalogueError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Store(_) => Exit::Host,
+            _ => Exit::Usage,
+        }
     }
-}
 
-impl From<FileError> for Failure {
-    fn from(error: FileError) -> Self {
-        Self::new(Exit::Host, &error, None)
-    }
-}
-
-impl From<RetainError> for Failure {
-    fn from(error: RetainError) -> Self {
-        Self::new(Exit::Host, &error, None)
-    }
-}
-
-impl From<BaseError> for Failure {
-    fn from(error: BaseError) -> Self {
-        Self::new(Exit::Host, &error, None)
-    }
-}
-
-impl From<CatalogueError> for Failure {
-    fn from(error: CatalogueError) -> Self {
-        match &error {
-            // Each problem is told with its place and its own hint.
-            CatalogueError::Parse(_) => Self::words(Exit::Usage, error.report(), None),
-            CatalogueError::Store(_) => Self::new(Exit::Host, &error, error.hint()),
-            _ => Self::new(Exit::Usage, &error, error.hint()),
+    fn failure(&self) -> Failure {
+        match self {
+            // Each problem has a snippet of the file and a hint of its own.
+            Self::Parse(_) => Failure::new(self.exit(), self.report()),
+            _ => Failure::of(self.exit(), self),
         }
     }
 }
 
-impl From<SelectError> for Failure {
-    fn from(error: SelectError) -> Self {
-        match error {
-            SelectError::Catalogue(error) => error.into(),
-            SelectError::Nothing { .. } => Self::new(Exit::Nothing, &error, error.hint()),
-            error => Self::new(Exit::Usage, &error, error.hint()),
+impl ExitCode for SelectError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Catalogue(error) => error.exit(),
+            Self::Nothing { .. } => Exit::Nothing,
+            _ => Exit::Usage,
+        }
+    }
+
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Catalogue(error) => error.failure(),
+            _ => Failure::of(self.exit(), self),
         }
     }
 }
 
-impl From<PlanError> for Failure {
-    fn from(error: PlanError) -> Self {
-        let exit = if error.is_lacking() { Exit::Host } else { Exit::Usage };
-        Self::new(exit, &error, error.hint())
+impl ExitCode for PlanError {
+    fn exit(&self) -> Exit {
+        if self.is_lacking() { Exit::Host } else { Exit::Usage }
     }
 }
 
-impl From<BuildError> for Failure {
-    fn from(error: BuildError) -> Self {
-        let exit = if error.is_host() { Exit::Host } else { Exit::Usage };
-        Self::new(exit, &error, error.hint())
+impl ExitCode for BuildError {
+    fn exit(&self) -> Exit {
+        if self.is_host() { Exit::Host } else { Exit::Usage }
     }
 }

@@ -1,72 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::error::Error;
-use std::fmt::Write as _;
+
+use loadgauge_host::Hint;
+use loadgauge_host::error::on_lines;
 
 use super::Exit;
 
-/// Why a command could not do what it was asked: an exit status, what went wrong with all its
-/// causes, and what to do about it.
+/// The reason why a command ended early: an exit status, a message and a hint.
 #[derive(Debug)]
-pub struct Failure {
-    /// the status to leave with
-    pub exit: Exit,
-    /// the error and its causes, outermost first
-    pub message: String,
-    /// what to do
-    pub hint: Option<String>,
+pub(super) struct Failure {
+    /// the status of the process
+    pub(super) exit: Exit,
+    /// the error with its causes, a line each
+    message: String,
+    hint: Option<String>,
 }
 
 impl Failure {
-    /// A failure from an error, with its chain of causes written out.
-    pub fn new(exit: Exit, error: &dyn Error, hint: Option<String>) -> Self {
-        Self { exit, message: chain(error), hint }
+    /// A failure with a message of its own.
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: None }
     }
 
-    /// A failure in words.
-    pub fn words(exit: Exit, message: impl Into<String>, hint: Option<&str>) -> Self {
-        Self { exit, message: message.into(), hint: hint.map(str::to_owned) }
+    /// The same failure with a hint.
+    pub(super) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
     }
 
-    /// Writes it to standard error.
-    pub fn print(&self) {
+    /// A failure with the message and the hint of an error.
+    pub(super) fn of(exit: Exit, error: &(impl Error + Hint)) -> Self {
+        Self { exit, message: on_lines(error), hint: error.hint() }
+    }
+
+    /// A failure of the operating system or of the harness itself, for `map_err`.
+    #[expect(clippy::needless_pass_by_value, reason = "`map_err` passes the error itself")]
+    pub(super) fn internal(error: impl Error) -> Self {
+        Self::new(Exit::Internal, on_lines(&error))
+    }
+
+    /// Several failures as one, with the exit status and the hint of the first.
+    pub(super) fn merge(failures: impl IntoIterator<Item = Self>) -> Option<Self> {
+        failures
+            .into_iter()
+            .reduce(|first, next| Self { message: format!("{}\n{}", first.message, next.message), ..first })
+    }
+
+    /// Writes the message and the hint to standard error.
+    pub(super) fn print(&self) {
         anstream::eprintln!("error: {}", self.message);
         if let Some(hint) = &self.hint {
-            anstream::eprintln!("hint: {}", indent(hint));
+            anstream::eprintln!("hint: {}", hint.replace('\n', "\n  "));
         }
-    }
-}
-
-/// An error with all its causes, a line each.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(message, "\n  because: {}", indent(&cause.to_string()));
-        source = cause.source();
-    }
-    message
-}
-
-/// Keeps the lines of a longer text together under its first.
-fn indent(text: &str) -> String {
-    text.replace('\n', "\n  ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("cannot read `{path}`")]
-    struct Outer {
-        path: &'static str,
-        source: std::io::Error,
-    }
-
-    #[test]
-    fn every_cause_is_told() {
-        let source = std::io::Error::from_raw_os_error(2);
-        let failure = Failure::new(Exit::Host, &Outer { path: "/x", source }, None);
-        assert_eq!(failure.message, "cannot read `/x`\n  because: No such file or directory (os error 2)");
     }
 }

@@ -5,25 +5,24 @@ use serde::Serialize;
 
 use super::{Exit, Failure};
 
-/// Writes a text to standard output. A reader that has seen enough and left is no error.
+/// Writes data to standard output. A reader that closed its end early is not an error.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::words(Exit::Internal, format!("cannot write to standard output: {error}"), None))
+            Err(Failure::new(Exit::Internal, format!("cannot write to standard output: {error}")))
         }
         _ => Ok(()),
     }
 }
 
-/// Writes a value to standard output as JSON for people and programs.
+/// Writes data to standard output as indented JSON.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    let text =
-        serde_json::to_string_pretty(value).map_err(|error| Failure::new(Exit::Internal, &error, None))?;
+    let text = serde_json::to_string_pretty(value).map_err(Failure::internal)?;
     print(&format!("{text}\n"))
 }
 
-/// Tells what is being done, on standard error.
-pub(super) fn tell(text: &str) {
+/// Writes a message for the user to standard error.
+pub(super) fn message(text: &str) {
     anstream::eprintln!("{text}");
 }

@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-use super::arguments::ReportArguments;
-use super::{Exit, Failure, output};
-use crate::report::{Terminal, TerminalOptions, from_events, json_lines, replay};
+use camino::Utf8PathBuf;
+use clap::Args;
+use loadgauge_host::fs;
 
-/// `loadgauge report`
-pub(super) fn report(arguments: &ReportArguments) -> Result<Exit, Failure> {
-    let events = json_lines::read(&arguments.run.join("events.jsonl"))?;
-    let directory = arguments.output.as_ref().unwrap_or(&arguments.run);
-    std::fs::create_dir_all(directory)
-        .map_err(|error| Failure::words(Exit::Host, format!("cannot create `{directory}`: {error}"), None))?;
-    let (mut reports, paths) = from_events(directory);
-    let mut terminal = TerminalOptions::of_stderr();
-    terminal.reports.clone_from(&paths);
-    reports.push(Box::new(Terminal::on_stderr(terminal)));
-    match replay(&events, reports) {
-        Ok(()) => {
-            let lines: Vec<&str> = paths.iter().map(|path| path.as_str()).collect();
-            output::print(&(lines.join("\n") + "\n")).map(|()| Exit::Passed)
-        }
-        Err(errors) => Err(report_failure(errors)),
-    }
+use super::{Exit, Failure, output};
+use crate::report::{EVENTS, Terminal, TerminalOptions, from_events, json_lines, replay};
+
+/// Arguments of `loadgauge report`.
+#[derive(Debug, Args)]
+pub(super) struct ReportArguments {
+    /// Directory of the run
+    #[arg(default_value = "loadgauge-runs/latest")]
+    run: Utf8PathBuf,
+    /// Directory for the reports [default: that of the run]
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<Utf8PathBuf>,
 }
 
-/// Reports that could not be written, as one failure.
-pub(super) fn report_failure(errors: Vec<crate::report::ReportError>) -> Failure {
-    let mut failures = errors.into_iter().map(Failure::from);
-    let first = failures.next();
-    let first = first.unwrap_or_else(|| Failure::words(Exit::Internal, "a report was not written", None));
-    failures.fold(first, |first, next| Failure {
-        message: format!("{}\n{}", first.message, next.message),
-        ..first
-    })
+/// Writes the reports of a run again.
+pub(super) fn run(arguments: &ReportArguments) -> Result<Exit, Failure> {
+    let events = json_lines::read(&arguments.run.join(EVENTS))?;
+    let directory = arguments.output.as_ref().unwrap_or(&arguments.run);
+    fs::create_dir_all(directory)?;
+    let (mut reports, paths) = from_events(directory);
+    let terminal = TerminalOptions { reports: paths.clone(), ..TerminalOptions::of_stderr() };
+    reports.push(Box::new(Terminal::on_stderr(terminal)));
+    let errors = replay(&events, reports).err().unwrap_or_default();
+    if let Some(failure) = Failure::merge(errors.into_iter().map(Failure::from)) {
+        return Err(failure);
+    }
+    let lines: String = paths.iter().map(|path| format!("{path}\n")).collect();
+    output::print(&lines).map(|()| Exit::Passed)
 }

@@ -5,38 +5,37 @@ use clap::Args;
 
 use crate::runner::{Budget, Capacity, FlakyPolicy, KeepPolicy, Order, Run, Timings};
 
-/// In which order scenarios run, how often, and what comes of it.
+/// The options that say in which order scenarios run, how often, and what becomes of their machines.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ScheduleArguments {
-    /// Scenarios at a time, at most; memory may allow fewer. As many as the host has processors and
-    /// memory for when not given
+    /// Most scenarios to run at a time; memory may allow fewer [default: as many as the host has
+    /// processors and memory for]
     #[arg(short, long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
-    /// Shuffle the scenarios, in the same way for the same number. Otherwise those come first that
-    /// took longest when they last passed
+    jobs: Option<NonZeroUsize>,
+    /// Shuffle the scenarios; the same number gives the same order [default: the slowest scenarios of
+    /// earlier runs first]
     #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// Start no further scenario once one did not pass
+    seed: Option<u64>,
+    /// Start no further scenario after one that did not pass
     #[arg(long)]
-    pub fail_fast: bool,
-    /// Run each scenario so many times, each time on a fresh machine, and report each apart
+    fail_fast: bool,
+    /// Run each scenario N times, each time on a new machine and with its own result
     #[arg(long, value_name = "N", default_value = "1")]
-    pub repeat: NonZeroUsize,
-    /// Try a scenario that did not pass again on a fresh machine, up to so many times. One that
-    /// passes only then is flaky, which every report says
+    pub(super) repeat: NonZeroUsize,
+    /// Try a scenario that did not pass up to N times more, on a new machine; if it passes then, it is
+    /// flaky
     #[arg(long, value_name = "N", default_value_t = 0)]
-    pub retries: u32,
-    /// What a flaky scenario makes of the exit status
+    retries: u32,
+    /// How a flaky scenario affects the exit status
     #[arg(long, value_enum, default_value_t = FlakyPolicy::Pass)]
-    pub flaky: FlakyPolicy,
-    /// Which machines are left running when their scenario ends, even after the run has ended; how to
-    /// get into them is printed, and `loadgauge stop` ends them
+    flaky: FlakyPolicy,
+    /// Which machines to leave running after their scenario; `loadgauge stop` ends them
     #[arg(long, value_enum, default_value_t = KeepPolicy::Never)]
-    pub keep: KeepPolicy,
+    pub(super) keep: KeepPolicy,
 }
 
 impl ScheduleArguments {
-    /// Everything once.
+    /// The options of a command that runs every scenario once.
     pub(super) fn once() -> Self {
         Self {
             jobs: None,
@@ -49,7 +48,7 @@ impl ScheduleArguments {
         }
     }
 
-    /// Changes a run as it is asked for.
+    /// Sets the options of a run.
     pub(super) fn apply<C>(&self, run: Run<C>, timings: &Timings) -> Run<C> {
         let accelerator = run.header.acceleration.accelerator;
         Run {

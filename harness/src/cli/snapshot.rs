@@ -4,69 +4,63 @@ use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
 use loadgauge_host::Store;
+use loadgauge_host::quantity::{format_size, parse_size};
 
-use super::arguments::OutputFormat;
+use super::format_choice::FormatChoice;
 use super::{Exit, Failure, output};
 use crate::machine::{SnapshotEntry, Snapshots};
-use loadgauge_host::quantity::parse_size;
 
-/// `loadgauge snapshot`
+/// The subcommands of `loadgauge snapshot`.
 #[derive(Debug, Subcommand)]
 pub(super) enum SnapshotCommand {
-    /// List the snapshots of booted machines, the one used last first
+    /// List the snapshots of booted machines, the most recently used first
     List {
-        /// How it is printed
-        #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
-        format: OutputFormat,
+        #[command(flatten)]
+        format: FormatChoice,
     },
-    /// Remove snapshots, those used longest ago first; those in use stay
+    /// Remove snapshots that are not in use, the least recently used first
     Prune {
-        /// How much of them to keep, such as `4GiB`
+        /// Size up to which snapshots are kept, such as `4GiB`
         #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
         keep: u64,
     },
 }
 
-/// `loadgauge snapshot`
-pub(super) fn snapshot(command: &SnapshotCommand) -> Result<Exit, Failure> {
+/// Lists or prunes snapshots.
+pub(super) fn run(command: &SnapshotCommand) -> Result<Exit, Failure> {
     let store = Store::of_user()?;
     match command {
         SnapshotCommand::List { format } => {
             let entries = Snapshots::in_store(&store, u64::MAX).list()?;
-            match format {
-                OutputFormat::Json => output::print_json(&entries)?,
-                OutputFormat::Text => output::print(&table(&entries, SystemTime::now()))?,
-            }
+            format.print(&entries, || table(&entries, SystemTime::now()))?;
         }
         SnapshotCommand::Prune { keep } => {
             let snapshots = Snapshots::in_store(&store, *keep);
             let removed = snapshots.trim()?;
-            let size: u64 = removed.iter().map(|entry| entry.size).sum();
-            output::tell(&format!("removed {} snapshots, {}", removed.len(), mebibytes(size)));
-            for left in snapshots.list()?.iter().filter(|entry| entry.in_use) {
-                output::tell(&format!("{} is in use and stays", left.path));
+            let size = removed.iter().map(|entry| entry.size).sum();
+            let count = removed.len();
+            let plural = if count == 1 { "" } else { "s" };
+            output::message(&format!("removed {count} snapshot{plural} ({})", format_size(size)));
+            for entry in snapshots.list()?.iter().filter(|entry| entry.in_use) {
+                output::message(&format!("kept {}: in use", entry.path));
             }
         }
     }
     Ok(Exit::Passed)
 }
 
-/// A snapshot a line.
-pub(super) fn table(entries: &[SnapshotEntry], now: SystemTime) -> String {
+/// One line for each snapshot.
+fn table(entries: &[SnapshotEntry], now: SystemTime) -> String {
     entries.iter().fold(String::new(), |mut text, entry| {
         let state = if entry.in_use { "in use" } else { "" };
-        let what = entry.snapshot.as_ref().map_or_else(
-            || "of no use any more".to_owned(),
-            |snapshot| format!("{} MiB, {}", snapshot.memory_mib, snapshot.image),
+        let machine = entry.snapshot.as_ref().map_or_else(
+            || "cannot be used any more".to_owned(),
+            |snapshot| format!("{} MiB of memory, {}", snapshot.memory_mib, snapshot.image),
         );
-        let (key, size) = (&entry.key[..entry.key.len().min(16)], mebibytes(entry.size));
-        let _ = writeln!(text, "{key:<16}  {size:>9}  {:>8}  {state:<6}  {what}", age(entry.used, now));
+        let (key, size) = (&entry.key[..entry.key.len().min(16)], format_size(entry.size));
+        let _ = writeln!(text, "{key:<16}  {size:>10}  {:>8}  {state:<6}  {machine}", age(entry.used, now));
         text
     })
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 /// How long ago something was used, in the largest whole unit.
@@ -86,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_is_a_line() {
+    fn each_snapshot_has_a_line() {
         let entry = SnapshotEntry {
             key: "0123456789abcdef0123".to_owned(),
             path: "/store/snapshot/0123456789abcdef0123".into(),
@@ -96,8 +90,10 @@ mod tests {
             snapshot: None,
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 + 7_300);
-        let lines = table(&[entry], now);
-        assert_eq!(lines, "0123456789abcdef    320 MiB    2h ago  in use  of no use any more\n");
+        assert_eq!(
+            table(&[entry], now),
+            "0123456789abcdef   320.0 MiB    2h ago  in use  cannot be used any more\n"
+        );
         assert_eq!(age(1_000, SystemTime::UNIX_EPOCH), "0s ago", "a clock that was set back");
     }
 }

@@ -1,32 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 use clap::Args;
+use loadgauge_host::quantity::parse_size;
+use loadgauge_host::{Store, environment};
+use loadgauge_images::Image;
 
 use crate::machine::{Acceleration, Decision, MachineStarter, StartChoice};
 use crate::runner::Limits;
 use crate::scenario::{Plan, Planned};
-use loadgauge_host::Store;
-use loadgauge_images::Image;
 
-/// How machines come to run, and what may be kept for it.
+/// The option that limits what snapshots take on the disk.
 #[derive(Debug, Clone, Args)]
-pub(super) struct StartArguments {
-    /// Boot machines (`cold`), or restore them from snapshots of booted ones (`warm`); `auto` does the
-    /// latter where scenarios have the same machine, or where its snapshot is there already
-    #[arg(long, value_enum, default_value_t = StartChoice::Auto, env = "LOADGAUGE_START")]
-    pub start: StartChoice,
-    /// What snapshots may take in the cache, such as `8GiB`; those used longest ago go first
+pub(super) struct SnapshotsSize {
+    /// Limit of all snapshots in the cache together; the least recently used are removed
     #[arg(
         long,
         value_name = "SIZE",
-        env = "LOADGAUGE_SNAPSHOTS_SIZE",
+        env = environment::SNAPSHOTS_SIZE,
         default_value = "8GiB",
-        value_parser = loadgauge_host::quantity::parse_size
+        value_parser = parse_size
     )]
-    pub snapshots_size: u64,
+    snapshots_size: u64,
+}
+
+/// The options that say how machines start.
+#[derive(Debug, Clone, Args)]
+pub(super) struct StartArguments {
+    /// How machines start
+    #[arg(long, value_enum, default_value_t = StartChoice::Auto, env = environment::START)]
+    pub(super) start: StartChoice,
+    #[command(flatten)]
+    pub(super) snapshots: SnapshotsSize,
 }
 
 impl StartArguments {
-    /// Makes and finds the snapshots of this user.
+    /// Creates the starter of the machines of an image.
     pub(super) fn starter(
         &self,
         store: &Store,
@@ -35,15 +42,15 @@ impl StartArguments {
     ) -> MachineStarter {
         MachineStarter::new(
             store,
-            self.snapshots_size,
+            self.snapshots.snapshots_size,
             image.facts.architecture,
             acceleration,
             Limits::under(acceleration).boot * Limits::GIVE_UP,
         )
     }
 
-    /// How the machines of each scenario of a plan are to start, in the plan's order, where each scenario
-    /// runs so many times.
+    /// Decides for each machine of each scenario, in the order of the plan, whether it starts cold or
+    /// warm. `times` is the number of repetitions of each scenario.
     pub(super) fn decide(&self, starter: &MachineStarter, plan: &Plan, times: usize) -> Vec<Vec<Decision>> {
         let machines = plan.scenarios.iter().flat_map(|planned| &planned.machines);
         let machines: Vec<_> = machines.map(|machine| (&machine.plan, machine.cold)).collect();

@@ -8,8 +8,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use super::lines::Lines;
-use super::monitor::Symptom;
-use super::{Fault, rules};
+use crate::machine::health::console_rules;
+use crate::machine::health::fault::Fault;
+use crate::machine::health::monitor::Symptom;
 
 /// How many lines are kept in memory; all of them are in the console's file.
 const KEPT: usize = 20_000;
@@ -59,7 +60,7 @@ impl Console {
             }
             let lines = splitter.push(&buffer[..count]);
             let partial = splitter.partial();
-            let end = lines.iter().chain([&partial]).find_map(|line| rules::ends(line));
+            let end = lines.iter().chain([&partial]).find_map(|line| console_rules::ends(line));
             self.lock().add(lines, partial);
             if let Some(rule) = end.filter(|_| !reported) {
                 tracing::debug!(rule, "the console says that the guest cannot go on");
@@ -75,7 +76,7 @@ impl Console {
             let record = self.lock();
             record.all().skip(record.before).cloned().collect()
         };
-        rules::judge(&lines)
+        console_rules::judge(&lines)
     }
 
     /// The last lines, the unfinished one among them.

@@ -4,7 +4,8 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::net::UnixListener;
 
-use super::{Layout, MachinePlan};
+use super::layout::Layout;
+use super::plan::MachinePlan;
 
 /// A file of a machine cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,12 @@ pub struct FileError {
     pub path: Utf8PathBuf,
     /// why not
     pub source: io::Error,
+}
+
+impl loadgauge_host::Hint for FileError {
+    fn hint(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Adds what was tried, and on which path, to an I/O error.

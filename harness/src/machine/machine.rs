@@ -13,17 +13,25 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::DropGuard;
 
-use super::beginning::StartMode;
 use super::console::Console;
 use super::events::{self, Answer, Ready};
-use super::memory::Memory;
-use super::monitor::Symptom;
+use super::journal;
+use super::layout::Layout;
+use super::plan::MachinePlan;
 use super::process_owner::{self, Stopped};
-use super::qmp::Qmp;
 use super::start::{Prepared, StartError, prepare};
-use super::{
-    Fault, Layout, MachinePlan, PeerNetwork, Supervisor, condition, contact, http, journal, monitor, pulse,
-};
+use super::start_mode::StartMode;
+use super::supervisor::Supervisor;
+use crate::machine::health::fault::Fault;
+use crate::machine::health::guest_status;
+use crate::machine::health::monitor;
+use crate::machine::health::monitor::Symptom;
+use crate::machine::health::poll;
+use crate::machine::health::ssh_probe;
+use crate::machine::network::http_server;
+use crate::machine::network::peer_network::PeerNetwork;
+use crate::machine::qemu::memory::Memory;
+use crate::machine::qemu::qmp::Qmp;
 
 /// How many lines of the console are shown when what was waited for did not come.
 const TAIL: usize = 20;
@@ -142,7 +150,7 @@ impl Machine {
                 prepared.journal_file,
             )),
         ];
-        tasks.spawn(http::serve(prepared.http, plan.served, token.clone()));
+        tasks.spawn(http_server::serve(prepared.http, plan.served, token.clone()));
         tasks.spawn(monitor::watch(
             qmp_events,
             qmp.clone(),
@@ -160,8 +168,8 @@ impl Machine {
         let entered = registry.enter(pid, "qemu", &plan.name);
         let entered_tpm =
             tpm.as_ref().map(|tpm| registry.enter(tpm.id().unwrap_or_default(), "swtpm", &plan.name));
-        let patient = pulse::Patient { qmp: qmp.clone(), pid, architecture: plan.image.facts.architecture };
-        tasks.spawn(pulse::feel(patient, symptoms_in.clone(), token.clone()));
+        let patient = poll::Patient { qmp: qmp.clone(), pid, architecture: plan.image.facts.architecture };
+        tasks.spawn(poll::feel(patient, symptoms_in.clone(), token.clone()));
         let kept = process_owner::ProcessParts {
             child,
             tpm,
@@ -371,7 +379,7 @@ impl Machine {
     pub async fn look_for_ssh(&self, context: &str, limit: Duration) -> bool {
         let what = tokio::select! {
             biased;
-            answers = contact::answers(self.address, limit) => match answers {
+            answers = ssh_probe::answers(self.address, limit) => match answers {
                 Ok(()) => return true,
                 Err(why) => self.with_units(format!("{context}, and {why}")).await,
             },
@@ -395,14 +403,14 @@ impl Machine {
     /// With what the guest says of its units, where it does.
     async fn with_units(&self, what: String) -> String {
         match self.seen("units", REPLY).await {
-            Some(units) => format!("{what}; {}", condition::of_units(&units)),
+            Some(units) => format!("{what}; {}", guest_status::of_units(&units)),
             None => what,
         }
     }
 
     /// Resolves, within `limit`, when the guest says that no link of it is up and was not a moment ago.
     async fn cut_off(&self, limit: Duration) -> String {
-        let cut_off = async || Some(condition::cut_off(&self.seen("links", limit).await?)).flatten();
+        let cut_off = async || Some(guest_status::cut_off(&self.seen("links", limit).await?)).flatten();
         if cut_off().await.is_some() {
             sleep(CUT).await;
             if let Some(why) = cut_off().await {

@@ -2,7 +2,10 @@
 use loadgauge_ignition::{Config, delivery::Served};
 use loadgauge_images::{Architecture, Image};
 
-use super::{Acceleration, Firmware, MachineSpec, PeerAddress};
+use super::spec::MachineSpec;
+use crate::machine::network::peer_address::PeerAddress;
+use crate::machine::qemu::acceleration::Acceleration;
+use crate::machine::qemu::firmware::Firmware;
 
 /// A machine with everything resolved, ready to start.
 #[derive(Debug, Clone)]

@@ -9,13 +9,15 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::children::Entered;
-use super::directory::RuntimeDirectory;
-use super::monitor::Symptom;
-use super::process::{self, PATIENCE, StopMethod};
-use super::qmp::Qmp;
-use super::start::words;
-use super::{Layout, Supervisor, pulse};
+use crate::machine::directory::RuntimeDirectory;
+use crate::machine::health::monitor::Symptom;
+use crate::machine::health::poll;
+use crate::machine::layout::Layout;
+use crate::machine::qemu::children::Entered;
+use crate::machine::qemu::process::{self, PATIENCE, StopMethod};
+use crate::machine::qemu::qmp::Qmp;
+use crate::machine::start::words;
+use crate::machine::supervisor::Supervisor;
 
 /// How a machine ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +112,7 @@ fn in_words(status: io::Result<ExitStatus>) -> String {
 /// Asks QEMU to quit, and ends it otherwise if it does not. One that is stopped hears nothing, and takes
 /// no signal but the last.
 async fn end(child: &mut Child, qmp: &Qmp) -> Stopped {
-    let ended = if child.id().is_some_and(pulse::is_stopped) {
+    let ended = if child.id().is_some_and(poll::is_stopped) {
         process::kill(child).await
     } else {
         // The answer may be lost with the connection: only the end of the process counts.

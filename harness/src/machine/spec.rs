@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use serde::{Deserialize, Serialize};
 
-use super::{Accelerator, FirmwareChoice};
+use crate::machine::qemu::acceleration::Accelerator;
+use crate::machine::qemu::firmware::FirmwareChoice;
 
 /// What the author of a scenario asks of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,9 +23,9 @@ pub struct MachineSpec {
     /// whether it has a TPM 2.0
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tpm: bool,
-    /// words that are added to its kernel's command line
+    /// arguments added to the kernel command line
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub kernel_words: Vec<String>,
+    pub kernel_arguments: Vec<String>,
 }
 
 /// An empty disk.
@@ -58,7 +59,7 @@ impl Default for MachineSpec {
             firmware: None,
             disks: Vec::new(),
             tpm: false,
-            kernel_words: Vec::new(),
+            kernel_arguments: Vec::new(),
         }
     }
 }

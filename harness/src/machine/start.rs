@@ -11,14 +11,19 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::beginning::StartMode;
 use super::directory::{FileError, RuntimeDirectory, Sockets, at};
-use super::migrate::{self, MigrateError};
-use super::overlay::OverlayError;
-use super::qemu::{Emulator, EmulatorError};
-use super::qmp::{Qmp, QmpError, QmpEvent, forwarded_port};
-use super::snapshots::Held;
-use super::{Layout, MachinePlan, TpmError, arguments, process, tpm, units};
+use super::layout::Layout;
+use super::plan::MachinePlan;
+use super::start_mode::StartMode;
+use super::units;
+use crate::machine::qemu::arguments;
+use crate::machine::qemu::emulator::{Emulator, EmulatorError};
+use crate::machine::qemu::overlay::OverlayError;
+use crate::machine::qemu::process;
+use crate::machine::qemu::qmp::{Qmp, QmpError, QmpEvent, forwarded_port};
+use crate::machine::qemu::tpm::{self, TpmError};
+use crate::machine::snapshot::migration::{self, MigrateError};
+use crate::machine::snapshot::snapshots::Held;
 
 /// How long QEMU may take to connect its sockets; it does so before it allocates anything large.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -179,7 +184,7 @@ pub(crate) async fn prepare(
     let table = qmp.human("info usernet").await?;
     let port = forwarded_port(&table).ok_or(StartError::NoPort { found: table })?;
     if let StartMode::Restore(Held { snapshot, files, .. }) = beginning {
-        migrate::restore(&qmp, snapshot.mode, &files.state()).await?;
+        migration::restore(&qmp, snapshot.mode, &files.state()).await?;
     }
     Ok(Prepared {
         child,

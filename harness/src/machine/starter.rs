@@ -11,11 +11,17 @@ use loadgauge_images::Architecture;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::abilities::{QemuCapabilities, SnapshotMode};
-use super::key::{Host, SnapshotKey, host_processor};
-use super::snapshot_builder::{SnapshotBuilder, SnapshotError};
-use super::snapshots::{Held, Snapshots, Taken};
-use super::{Acceleration, Emulator, Fault, Machine, MachinePlan, StartError, Supervisor};
+use super::machine::Machine;
+use super::plan::MachinePlan;
+use super::start::StartError;
+use super::supervisor::Supervisor;
+use crate::machine::health::fault::Fault;
+use crate::machine::qemu::acceleration::Acceleration;
+use crate::machine::qemu::capabilities::{QemuCapabilities, SnapshotMode};
+use crate::machine::qemu::emulator::Emulator;
+use crate::machine::snapshot::builder::{SnapshotBuilder, SnapshotError};
+use crate::machine::snapshot::key::{Host, SnapshotKey, host_processor};
+use crate::machine::snapshot::snapshots::{Held, Snapshots, Taken};
 
 /// How often is asked whether a snapshot that another run or scenario makes is there.
 const PAUSE: Duration = Duration::from_millis(50);

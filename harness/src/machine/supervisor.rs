@@ -13,9 +13,9 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::children::{ChildRecord, Children};
 use super::layout::{LONGEST_SOCKET, Layout};
 use super::leftovers::{self, PREFIX};
+use crate::machine::qemu::children::{ChildRecord, Children};
 
 /// Keeps all machines of a run, and ends them in order, or with the harness.
 ///

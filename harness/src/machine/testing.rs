@@ -3,7 +3,10 @@
 use loadgauge_ignition::Config;
 use loadgauge_images::{Image, OsRelease};
 
-use super::{Acceleration, Accelerator, Firmware, MachinePlan, MachineSpec};
+use super::plan::MachinePlan;
+use super::spec::MachineSpec;
+use crate::machine::qemu::acceleration::{Acceleration, Accelerator};
+use crate::machine::qemu::firmware::Firmware;
 
 /// A plan for an image that does not exist.
 pub(crate) fn plan() -> MachinePlan {

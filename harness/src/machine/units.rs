@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the harness adds to a guest through Ignition: its key, and two units that report. One of them
-//! takes orders as well, see `report.sh`.
+//! takes orders as well, see `guest_report.sh`.
 use camino::Utf8PathBuf;
 use loadgauge_ignition::{Config, Contents, File, Link, Unit, User};
 
@@ -16,7 +16,7 @@ const JOURNAL_UNIT: &str = "loadgauge-journal.service";
 const READY_UNIT: &str = "loadgauge-ready.service";
 
 /// What [`READY_UNIT`] runs, and where it lies in the guest.
-const REPORT: &str = include_str!("report.sh");
+const REPORT: &str = include_str!("guest_report.sh");
 const REPORT_PATH: &str = "/etc/loadgauge/report";
 
 /// What the journal is cut down to: what checks read, and what people need to follow it. journalctl

@@ -160,6 +160,13 @@ pub struct StepRecord {
 }
 
 impl RunRecord {
+    /// The record of all these events.
+    pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
+        let mut record = Self::default();
+        events.into_iter().for_each(|event| record.take(event));
+        record
+    }
+
     /// Takes the next event.
     pub fn take(&mut self, event: &Event) {
         match event.kind.clone() {

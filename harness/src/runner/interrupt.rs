@@ -5,12 +5,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::Verdict;
-
-/// What Ctrl-C and SIGTERM do: the first cancels the run in order, the second leaves at once.
+/// Handles SIGINT and SIGTERM: the first cancels the run in order, the second ends the process at once.
 ///
-/// SIGHUP is left as it is, so that `nohup` works: unhandled, it ends the harness, and the kernel
-/// kills the machines with it.
+/// SIGHUP keeps its default action, so that `nohup` works: it ends the harness, and the kernel kills the
+/// machines with it.
 #[derive(Debug)]
 pub struct Interrupt {
     token: CancellationToken,
@@ -18,19 +16,11 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Listens from now on. At the second signal `kill` is called, to kill every child process,
-    /// and then the process exits with status 130.
+    /// Starts to listen. `at_second` is called at the second signal and should end the process.
     ///
     /// # Errors
-    /// The kernel does not let the signals be handled.
-    pub fn listen(kill: impl FnOnce() + Send + 'static) -> io::Result<Self> {
-        Self::listen_and_then(move || {
-            kill();
-            std::process::exit(i32::from(Verdict::Interrupted.exit_status()));
-        })
-    }
-
-    fn listen_and_then(at_second: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+    /// The kernel refuses to let the signals be handled.
+    pub fn listen(at_second: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let mut signals = Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -39,7 +29,7 @@ impl Interrupt {
         let cancel = token.clone();
         let task = tokio::spawn(async move {
             signals.next().await;
-            tracing::warn!("interrupted: the machines are being stopped; a second signal leaves at once");
+            tracing::warn!("interrupted: stopping the machines; a second signal ends the process at once");
             cancel.cancel();
             signals.next().await;
             at_second();
@@ -85,7 +75,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_signal_cancels_and_the_second_leaves() {
         let (left, mut has_left) = tokio::sync::oneshot::channel();
-        let interrupt = Interrupt::listen_and_then(move || {
+        let interrupt = Interrupt::listen(move || {
             left.send(()).expect("the test waits");
         })
         .expect("signals");

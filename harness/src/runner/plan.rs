@@ -101,7 +101,7 @@ fn needs(machine: &PlannedMachine) -> Needs {
 fn sweep(planned: &Planned, (number, machine): (usize, &PlannedMachine), asked: Sweep) -> JobStep<Question> {
     JobStep {
         summary: on(&machine.name, &format!("sweep: {}", asked.summary())),
-        action: match planned.scenario.without.get(&asked) {
+        action: match planned.scenario.waive.get(&asked) {
             Some(reason) => Action::Waive { reason: reason.clone() },
             None => Action::Ask(Question::Sweep(asked)),
         },

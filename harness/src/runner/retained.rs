@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::{Store, quote};
+use loadgauge_host::{Hint, Store, quote};
 use ssh_key::LineEnding;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -62,6 +62,15 @@ pub enum RetainError {
     /// it cannot be noted
     #[error(transparent)]
     Registry(#[from] RegistryError),
+}
+
+impl Hint for RetainError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Registry(error) => error.hint(),
+            Self::Listen { .. } | Self::Key { .. } => None,
+        }
+    }
 }
 
 impl RetainedMachines {

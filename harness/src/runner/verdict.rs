@@ -58,18 +58,6 @@ impl Verdict {
             Self::NothingRan
         }
     }
-
-    /// The process's exit status: 0 passed, 1 failed, 4 nothing ran, 70 broken (`EX_SOFTWARE` of
-    /// sysexits(3head)), 130 interrupted (128 and SIGINT).
-    pub fn exit_status(self) -> u8 {
-        match self {
-            Self::Passed => 0,
-            Self::Failed => 1,
-            Self::NothingRan => 4,
-            Self::Broken => 70,
-            Self::Interrupted => 130,
-        }
-    }
 }
 
 impl fmt::Display for Verdict {
@@ -88,18 +76,18 @@ impl fmt::Display for Verdict {
 mod tests {
     use super::*;
 
-    fn status(counts: Counts) -> u8 {
-        Verdict::of(counts, false, false, FlakyPolicy::Pass).exit_status()
+    fn verdict(counts: Counts) -> Verdict {
+        Verdict::of(counts, false, false, FlakyPolicy::Pass)
     }
 
     #[test]
-    fn counts_become_an_exit_status() {
+    fn counts_become_a_verdict() {
         let none = Counts::default();
-        assert_eq!(status(Counts { passed: 2, skipped: 1, ..none }), 0);
-        assert_eq!(status(Counts { passed: 2, failed: 1, broken: 1, ..none }), 1);
-        assert_eq!(status(Counts { passed: 2, broken: 1, ..none }), 70);
-        assert_eq!(status(Counts { skipped: 3, ..none }), 4);
-        assert_eq!(status(none), 4);
+        assert_eq!(verdict(Counts { passed: 2, skipped: 1, ..none }), Verdict::Passed);
+        assert_eq!(verdict(Counts { passed: 2, failed: 1, broken: 1, ..none }), Verdict::Failed);
+        assert_eq!(verdict(Counts { passed: 2, broken: 1, ..none }), Verdict::Broken);
+        assert_eq!(verdict(Counts { skipped: 3, ..none }), Verdict::NothingRan);
+        assert_eq!(verdict(none), Verdict::NothingRan);
     }
 
     #[test]
@@ -112,7 +100,7 @@ mod tests {
     #[test]
     fn interruption_and_broken_reports_come_first() {
         let counts = Counts { passed: 1, failed: 1, ..Counts::default() };
-        assert_eq!(Verdict::of(counts, true, true, FlakyPolicy::Fail).exit_status(), 130);
-        assert_eq!(Verdict::of(counts, false, true, FlakyPolicy::Fail).exit_status(), 70);
+        assert_eq!(Verdict::of(counts, true, true, FlakyPolicy::Fail), Verdict::Interrupted);
+        assert_eq!(Verdict::of(counts, false, true, FlakyPolicy::Fail), Verdict::Broken);
     }
 }

@@ -33,8 +33,8 @@ pub struct Scenario {
     pub hold: Vec<Step>,
     /// how long the whole may take, for KVM
     pub timeout: Option<Duration>,
-    /// the sweeps that it does without, each with the reason
-    pub without: BTreeMap<Sweep, String>,
+    /// sweeps that are not made, each with the reason
+    pub waive: BTreeMap<Sweep, String>,
 }
 
 /// A machine that a scenario wants, and what is put on it.

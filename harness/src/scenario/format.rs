@@ -14,6 +14,7 @@ use toml::de::{DeValue, ValueDeserializer};
 
 use super::problem::Problems;
 use super::{LinkRequest, UnitRequest};
+use crate::check::Expectation;
 use crate::machine::{FirmwareChoice, Network};
 use loadgauge_builder::Format;
 
@@ -45,8 +46,8 @@ pub(super) struct RawMachine {
     pub(super) disk: Vec<RawDisk>,
     #[serde(default)]
     pub(super) tpm: bool,
-    #[serde(default, rename = "kernel-words")]
-    pub(super) kernel_words: Vec<Spanned<String>>,
+    #[serde(default, rename = "kernel-arguments")]
+    pub(super) kernel_arguments: Vec<Spanned<String>>,
 }
 
 /// `start = ".."`
@@ -85,7 +86,8 @@ pub(super) struct RawSwap {
     pub(super) path: Option<Spanned<Utf8PathBuf>>,
     pub(super) name: Option<Spanned<String>>,
     pub(super) format: Option<Spanned<Format>>,
-    pub(super) merged: Option<bool>,
+    #[serde(default)]
+    pub(super) expect: Expectation,
 }
 
 /// `[ignition]`
@@ -146,15 +148,37 @@ pub(super) fn type_of(value: &DeValue<'_>) -> String {
     format!("{article} {name}")
 }
 
-/// Says a message of serde in the words of the format, and what was meant.
+/// Keys of earlier versions of the format: the old key, the new one, and what to write instead.
+const RENAMED: &[(&str, &str, &str)] = &[
+    ("kernel-words", "kernel-arguments", "`kernel-arguments`"),
+    ("without", "waive", "`waive`"),
+    ("merged", "expect", "`expect = \"refused\"` in place of `merged = false`"),
+];
+
+/// The hint for an unknown key, given the keys that are known in its place.
+pub(super) fn hint_for_unknown_key<'a>(
+    key: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    let renamed =
+        RENAMED.iter().find(|(old, new, _)| *old == key && known.clone().any(|known| known == *new));
+    match renamed {
+        Some((_, _, replacement)) => Some(format!("the key was renamed: write {replacement}")),
+        None => suggest::did_you_mean(key, known),
+    }
+}
+
+/// Rephrases a message of serde in terms of TOML, and adds a hint.
 pub(super) fn explain(message: &str) -> (String, Option<String>) {
     let message = message.trim_end();
     let mut quoted = message.split('`').skip(1).step_by(2);
-    for (begin, ours) in [("unknown field", "unknown key"), ("unknown variant", "unknown value")] {
-        if message.starts_with(begin) {
-            let word = quoted.next().unwrap_or_default();
-            return (format!("{ours} `{word}`"), suggest::did_you_mean(word, quoted));
-        }
+    if message.starts_with("unknown field") {
+        let key = quoted.next().unwrap_or_default();
+        return (format!("unknown key `{key}`"), hint_for_unknown_key(key, quoted));
+    }
+    if message.starts_with("unknown variant") {
+        let value = quoted.next().unwrap_or_default();
+        return (format!("unknown value `{value}`"), suggest::did_you_mean(value, quoted));
     }
     match message.strip_prefix("missing field") {
         Some(field) => (format!("the key{field} is missing"), None),

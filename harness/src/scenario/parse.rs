@@ -8,9 +8,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::format::{RawRequires, read, type_of};
+use super::format::{RawRequires, hint_for_unknown_key, read, type_of};
 use super::parse_machines::Machines;
-use super::parse_parts::{requires, without};
+use super::parse_parts::{requires, waive};
 use super::parse_step::{Addressed, read_duration, step};
 use super::problem::{ParseError, Problems};
 use super::{MachineRequest, Requires, Scenario, Step};
@@ -18,7 +18,7 @@ use crate::check::Sweep;
 
 /// The keys of a scenario file.
 pub(super) const KEYS: &[&str] = &[
-    "summary", "tags", "requires", "timeout", "without", "machine", "sysext", "ignition", "machines", "step",
+    "summary", "tags", "requires", "timeout", "waive", "machine", "sysext", "ignition", "machines", "step",
     "hold",
 ];
 
@@ -73,7 +73,7 @@ struct Draft {
     tags: Vec<String>,
     requires: Requires,
     timeout: Option<Duration>,
-    without: BTreeMap<Sweep, String>,
+    waive: BTreeMap<Sweep, String>,
     machines: Machines,
     steps: Vec<Addressed>,
     hold: Vec<Addressed>,
@@ -94,7 +94,7 @@ impl Draft {
             "summary" => self.summary = read(value, problems),
             "tags" => self.tags = read(value, problems).unwrap_or_default(),
             "timeout" => self.timeout = read_duration(value, problems),
-            "without" => self.without = without(value, problems),
+            "waive" => self.waive = waive(value, problems),
             "requires" => {
                 let raw = read::<RawRequires>(value, problems);
                 self.requires = raw.and_then(|raw| requires(raw, problems)).unwrap_or_default();
@@ -112,7 +112,7 @@ impl Draft {
                 }
             }
             _ => {
-                let hint = suggest::did_you_mean(name, KEYS.iter().copied());
+                let hint = hint_for_unknown_key(name, KEYS.iter().copied());
                 problems.add(key.span(), format!("unknown key `{name}`"), hint);
             }
         }
@@ -149,7 +149,7 @@ impl Draft {
             steps,
             hold,
             timeout: self.timeout,
-            without: self.without,
+            waive: self.waive,
         })
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn machine(raw: RawMachine, problems: &mut Problems<'_>) -> Option<Ma
     }
     machine.network = raw.network.unwrap_or(machine.network);
     machine.disks = disks(raw.disk, problems)?;
-    machine.kernel_words = kernel_words(raw.kernel_words, problems)?;
+    machine.kernel_arguments = kernel_arguments(raw.kernel_arguments, problems)?;
     Some(machine)
 }
 
@@ -41,8 +41,7 @@ fn mebibytes(text: &Spanned<String>, problems: &mut Problems<'_>) -> Option<u32>
             .filter(|_| whole)
             .ok_or_else(|| format!("`{}` is not a size from `1MiB` to `4095TiB`", text.get_ref()))
     });
-    let hint = "write it like `512MiB` or `2GiB`".to_owned();
-    size.map_err(|cause| problems.add(text.span(), cause, Some(hint))).ok()
+    size.map_err(|cause| problems.add(text.span(), cause, None)).ok()
 }
 
 fn disks(raw: Vec<RawDisk>, problems: &mut Problems<'_>) -> Option<Vec<DiskSpec>> {
@@ -67,13 +66,13 @@ fn disks(raw: Vec<RawDisk>, problems: &mut Problems<'_>) -> Option<Vec<DiskSpec>
     Some(disks)
 }
 
-fn kernel_words(raw: Vec<Spanned<String>>, problems: &mut Problems<'_>) -> Option<Vec<String>> {
-    for word in &raw {
-        let text = word.get_ref();
+fn kernel_arguments(raw: Vec<Spanned<String>>, problems: &mut Problems<'_>) -> Option<Vec<String>> {
+    for argument in &raw {
+        let text = argument.get_ref();
         if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '"') {
             let hint =
-                "give each word of the command line by itself: `[\"quiet\", \"loglevel=3\"]`".to_owned();
-            problems.add(word.span(), format!("`{text}` is not one word"), Some(hint));
+                "write each argument as an element of its own: `[\"quiet\", \"loglevel=3\"]`".to_owned();
+            problems.add(argument.span(), format!("`{text}` is not one kernel argument"), Some(hint));
             return None;
         }
     }

@@ -34,11 +34,11 @@ fn range(text: Option<Spanned<String>>, problems: &mut Problems<'_>) -> Result<O
     })
 }
 
-/// The sweeps that the scenario does without, each with the reason.
-pub(super) fn without(value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> BTreeMap<Sweep, String> {
+/// Reads `[waive]`: sweeps that are not made, each with the reason.
+pub(super) fn waive(value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> BTreeMap<Sweep, String> {
     let waived: BTreeMap<Sweep, Spanned<String>> = read(value, problems).unwrap_or_default();
     for reason in waived.values().filter(|reason| reason.get_ref().trim().is_empty()) {
-        let hint = Some("say why the scenario cannot hold to it".to_owned());
+        let hint = Some("write why the scenario cannot pass this sweep".to_owned());
         problems.add(reason.span(), "a sweep is waived without a reason", hint);
     }
     waived.into_iter().map(|(sweep, reason)| (sweep, reason.into_inner())).collect()
@@ -61,7 +61,7 @@ pub(super) fn swap(
     problems: &mut Problems<'_>,
 ) -> Option<SwapRequest> {
     let span = value.span();
-    let RawSwap { recipe, path, name, format, merged } = read(value, problems)?;
+    let RawSwap { recipe, path, name, format, expect } = read(value, problems)?;
     if let Some(format) = format.as_ref().filter(|format| *format.get_ref() == Format::Directory) {
         let hint = Some("an image of one file takes the place of another".to_owned());
         problems.add(format.span(), "a directory cannot be swapped in", hint);
@@ -69,7 +69,7 @@ pub(super) fn swap(
     }
     let raw = RawSysext { recipe, path, name, format, delivery: None };
     let sysext = sysext_of(raw, span, surroundings, problems)?;
-    Some(SwapRequest { sysext, merged: merged.unwrap_or(true) })
+    Some(SwapRequest { sysext, expect })
 }
 
 fn sysext_of(

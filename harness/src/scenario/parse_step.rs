@@ -184,7 +184,7 @@ pub(super) fn read_duration(value: Spanned<DeValue<'_>>, problems: &mut Problems
     match loadgauge_host::quantity::parse_duration(&text) {
         Ok(duration) => Some(duration),
         Err(cause) => {
-            problems.add(span, cause, Some("write it like `90s` or `2min 30s`".to_owned()));
+            problems.add(span, cause, None);
             None
         }
     }

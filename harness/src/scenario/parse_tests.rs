@@ -5,7 +5,7 @@ use camino::Utf8PathBuf;
 use proptest::prelude::*;
 
 use super::*;
-use crate::check::Check;
+use crate::check::{Check, Expectation};
 use crate::machine::{DiskSpec, FirmwareChoice, Network};
 
 /// A directory with what the scenarios of these tests name.
@@ -209,7 +209,7 @@ fn limits_of_a_machine() {
         "memory = 512",
         "network = \"on\"",
         "firmware = \"coreboot\"",
-        "kernel-words = [\"two words\"]",
+        "kernel-arguments = [\"two words\"]",
         "disk = [{ size = \"1GiB\", serial = \"a serial\" }]",
         "disk = [{ size = \"1GiB\", serial = \"primary-disk\" }]",
         "disk = [{ size = \"1GB\", serial = \"data\" }]",
@@ -222,7 +222,7 @@ fn limits_of_a_machine() {
 
 #[test]
 fn more_of_a_machine() {
-    let machine = "firmware = \"uefi-secure\"\ntpm = true\nkernel-words = [\"quiet\"]\n\
+    let machine = "firmware = \"uefi-secure\"\ntpm = true\nkernel-arguments = [\"quiet\"]\n\
                    disk = [{ size = \"1GiB\", serial = \"data\" }]";
     let spec = parse(&format!("summary = \"x\"\n[machine]\n{machine}\n{CHECK}"))
         .expect("sound")
@@ -230,18 +230,46 @@ fn more_of_a_machine() {
         .remove(0)
         .spec;
     assert_eq!((spec.firmware, spec.tpm), (Some(FirmwareChoice::UefiSecure), true));
-    assert_eq!(spec.kernel_words, ["quiet"]);
+    assert_eq!(spec.kernel_arguments, ["quiet"]);
     assert_eq!(spec.disks, [DiskSpec { size_mib: 1024, serial: "data".into() }]);
 }
 
 #[test]
 fn sweeps_are_waived_with_a_reason() {
-    let text = |without| format!("summary = \"x\"\nwithout = {{ {without} }}\n{CHECK}");
+    let text = |waived| format!("summary = \"x\"\nwaive = {{ {waived} }}\n{CHECK}");
     let scenario = parse(&text("failed-units = \"one fails on purpose\"")).expect("a sound scenario");
-    let waived = scenario.without.get(&crate::check::Sweep::FailedUnits).map(String::as_str);
+    let waived = scenario.waive.get(&crate::check::Sweep::FailedUnits).map(String::as_str);
     assert_eq!(waived, Some("one fails on purpose"));
     insta::assert_snapshot!(report(&text("failed-unit = \"x\", coredumps = \"\"")));
     insta::assert_snapshot!("a_sweep_without_a_reason", report(&text("coredumps = \" \"")));
+}
+
+#[test]
+fn a_key_of_an_earlier_version_is_an_error_that_names_the_new_key() {
+    let reports = [
+        format!("[machine]\nkernel-words = [\"quiet\"]\n{CHECK}"),
+        format!("[without]\nclock = \"it is set\"\n{CHECK}"),
+        "[[step]]\nswap = { recipe = \"hello\", merged = false }\n".to_owned(),
+        "[machines.a]\nkernel-words = []\n[machines.b]\n[[step]]\non = \"a\"\noverlay = {}\n".to_owned(),
+    ]
+    .map(|text| report(&format!("summary = \"x\"\n{text}")));
+    insta::assert_snapshot!(reports.join("\n\n"));
+}
+
+#[test]
+fn a_swap_expects_the_extension_to_be_merged_or_refused() {
+    let expectation = |more: &str| {
+        let step = format!("[[step]]\nswap = {{ recipe = \"hello\"{more} }}\n");
+        let scenario = parse(&format!("summary = \"x\"\n{step}")).expect("sound");
+        let StepKind::Swap(request) = &scenario.steps[0].kind else { panic!("a swap") };
+        request.expect
+    };
+    assert_eq!(expectation(""), Expectation::Merged);
+    assert_eq!(expectation(", expect = \"merged\""), Expectation::Merged);
+    assert_eq!(expectation(", expect = \"refused\""), Expectation::Refused);
+    let unknown = "[[step]]\nswap = { recipe = \"hello\", expect = \"refsed\" }\n";
+    let unknown = report(&format!("summary = \"x\"\n{unknown}"));
+    assert!(unknown.ends_with("hint: did you mean `refused`?"), "{unknown}");
 }
 
 #[test]

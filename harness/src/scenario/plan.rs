@@ -267,7 +267,7 @@ impl Planner<'_> {
         let limits = Limits { origin: self.origin, inline: self.inline_limit };
         let refused = |source| PlanError::Compose { file: file(), source: Box::new(source) };
         let composed = compose(&machine.ignition, &payloads, limits).map_err(refused)?;
-        let mut config = with_kernel_words(composed.config, &machine.spec).map_err(refused)?;
+        let mut config = with_kernel_arguments(composed.config, &machine.spec).map_err(refused)?;
         if let Some(station) = station {
             let names: Vec<&str> = scenario.machines.iter().map(|machine| machine.name.as_str()).collect();
             let meeting = config.merge(neighbours::config(&names, station));
@@ -314,15 +314,14 @@ impl Planner<'_> {
     }
 }
 
-/// A config that has the boot loader give the kernel a machine's words, by the one way that Flatcar has
-/// for it: Ignition.
-fn with_kernel_words(config: Config, spec: &MachineSpec) -> Result<Config, ComposeError> {
-    if spec.kernel_words.is_empty() {
+/// Adds a machine's kernel arguments to its config. Ignition is the only way to set them on Flatcar.
+fn with_kernel_arguments(config: Config, spec: &MachineSpec) -> Result<Config, ComposeError> {
+    if spec.kernel_arguments.is_empty() {
         return Ok(config);
     }
-    let mut words = Config::new();
-    words.kernel_words(spec.kernel_words.iter().map(String::as_str));
-    Ok(config.merge(words)?)
+    let mut arguments = Config::new();
+    arguments.kernel_arguments(spec.kernel_arguments.iter().map(String::as_str));
+    Ok(config.merge(arguments)?)
 }
 
 /// Tells of files that two extensions of a scenario bring, as far as the lists of their contents,

@@ -4,7 +4,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use super::{Source, SysextRequest};
-use crate::check::{Change, Check, Swap};
+use crate::check::{Change, Check, Expectation, Swap};
 
 /// One check or one action.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,14 +41,14 @@ pub enum StepKind {
 pub struct SwapRequest {
     /// what is brought in
     pub sysext: SysextRequest,
-    /// whether it must be merged afterwards; else it must be left out
-    pub merged: bool,
+    /// whether systemd-sysext must merge it or refuse it
+    pub expect: Expectation,
 }
 
 impl SwapRequest {
     /// The change that it is, with the name and the file of the image.
     pub(super) fn change(&self, name: String, file: Utf8PathBuf) -> Change {
-        Change::Swap(Swap { name, file, merged: self.merged })
+        Change::Swap(Swap { name, file, expect: self.expect })
     }
 }
 

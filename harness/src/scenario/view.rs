@@ -14,7 +14,7 @@ use crate::machine::{
 };
 
 /// Version of the plan's JSON. It rises when a field changes its meaning or goes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Tells the command line of a machine, as far as it is known before the machine is started.
 pub type CommandLine<'a> = dyn Fn(&MachinePlan) -> Vec<String> + 'a;
@@ -48,7 +48,7 @@ struct ScenarioView<'a> {
     tags: &'a [String],
     machines: Vec<MachineView<'a>>,
     steps: Vec<StepView<'a>>,
-    without: &'a BTreeMap<Sweep, String>,
+    waive: &'a BTreeMap<Sweep, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -138,7 +138,7 @@ impl Planned {
             tags: &self.scenario.tags,
             machines: machines.map(|(machine, decision)| machine.view(command, decision)).collect(),
             steps: self.steps.iter().map(|step| step.view(self.machine_of(step))).collect(),
-            without: &self.scenario.without,
+            waive: &self.scenario.waive,
         }
     }
 
@@ -228,8 +228,8 @@ impl Planned {
             let title = on(self.machine_of(step), &step.step.title());
             writeln!(formatter, "  {:>3}. {title}{again}", step.number)?;
         }
-        for (sweep, reason) in &self.scenario.without {
-            writeln!(formatter, "  without {sweep}: {reason}")?;
+        for (sweep, reason) in &self.scenario.waive {
+            writeln!(formatter, "  waived     sweep {sweep}: {reason}")?;
         }
         Ok(())
     }

@@ -3,29 +3,29 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-/// Of the names, with the gap behind them.
+/// Width of the column of names.
 const WIDTH: usize = 24;
 
-/// Something that the host has or lacks.
+/// A tool or resource that the host has or lacks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
-    /// what was looked at
+    /// the tool or resource
     pub(super) name: String,
-    /// whether it will do
+    /// whether it is good enough
     pub(super) state: State,
     /// what was found
     pub(super) found: String,
-    /// what to do about it, or what cannot be done without
+    /// what to do about it
     pub(super) advice: Option<String>,
 }
 
-/// Whether something will do.
+/// Whether a tool or resource is good enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum State {
-    /// it does
+    /// it is
     Ok,
-    /// machines run without it, and something else does not
+    /// machines run, but something else does not work
     Note,
     /// no machine runs without it
     Missing,
@@ -40,30 +40,30 @@ impl Finding {
         Self { name: name.into(), state: State::Missing, found: found.into(), advice }
     }
 
-    /// The same, with something to be known about it.
-    pub(super) fn noted(self, advice: impl Into<String>) -> Self {
+    /// The same finding with a note.
+    pub(super) fn with_note(self, advice: impl Into<String>) -> Self {
         Self { state: State::Note, advice: Some(advice.into()), ..self }
     }
 }
 
-/// Findings for people: a line each, and what to do below.
+/// Writes a line for each finding, followed by its advice.
 pub(super) fn table(findings: &[Finding]) -> String {
     let mut text = String::new();
     for Finding { name, state, found, advice } in findings {
-        let word = match state {
+        let label = match state {
             State::Ok => "ok",
             State::Note => "note",
             State::Missing => "MISSING",
         };
-        let _ = writeln!(text, "{word:<9}{name:<WIDTH$}{found}");
+        let _ = writeln!(text, "{label:<9}{name:<WIDTH$}{found}");
         for line in advice.iter().flat_map(|advice| advice.lines()) {
             let _ = writeln!(text, "{:<9}{:WIDTH$}{line}", "", "");
         }
     }
     let missing = findings.iter().filter(|finding| finding.state == State::Missing).count();
     text.push_str(match missing {
-        0 => "\nMachines can be run on this host.\n",
-        _ => "\nMachines cannot be run on this host before what is missing is there.\n",
+        0 => "\nMachines can run on this host.\n",
+        _ => "\nInstall the missing tools before running machines.\n",
     });
     text
 }
@@ -73,10 +73,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn advice_stands_below_what_it_is_about() {
+    fn advice_follows_its_finding() {
         let findings = [
             Finding::good("qemu-img", "10.0.2"),
-            Finding::missing("memory", "300 MiB free", Some("end something".to_owned())),
+            Finding::missing("memory", "300 MiB free", Some("stop other programs".to_owned())),
         ];
         insta::assert_snapshot!(table(&findings));
     }

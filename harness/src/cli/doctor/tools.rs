@@ -3,21 +3,22 @@ use loadgauge_host::Tool;
 
 use super::finding::Finding;
 
-/// A program, what it is for, and how it tells its version.
+/// A program that loadgauge may execute.
 struct Program {
     name: &'static str,
+    /// the Debian package that contains it
     package: &'static str,
-    /// what cannot be done without it; nothing where no machine runs without it
+    /// what needs it; `None` where every machine does
     purpose: Option<&'static str>,
-    /// the arguments that make it print its version; none where it cannot
+    /// the arguments that make it print its version; empty where it cannot
     version: &'static [&'static str],
 }
 
-const fn needed(name: &'static str, package: &'static str) -> Program {
+const fn required(name: &'static str, package: &'static str) -> Program {
     Program { name, package, purpose: None, version: &["--version"] }
 }
 
-const fn wanted(
+const fn optional(
     name: &'static str,
     package: &'static str,
     purpose: &'static str,
@@ -26,35 +27,34 @@ const fn wanted(
     Program { name, package, purpose: Some(purpose), version }
 }
 
-const EXTENSIONS: &str = "build extensions of this format";
-const STANDIN: &str = "make the stand-in image";
+const EXTENSIONS: &str = "build extensions in this format";
+const STANDIN: &str = "build the stand-in image";
 
-/// What is called by name, with the Debian packages that bring it.
 const PROGRAMS: &[Program] = &[
-    needed("qemu-system-x86_64", "qemu-system-x86"),
-    needed("qemu-img", "qemu-utils"),
-    wanted("qemu-system-aarch64", "qemu-system-arm", "boot images for arm64", &["--version"]),
-    wanted("swtpm", "swtpm", "give a machine a TPM", &["--version"]),
-    wanted("mksquashfs", "squashfs-tools", EXTENSIONS, &["-version"]),
-    wanted("unsquashfs", "squashfs-tools", "look into images and extensions of this format", &["-version"]),
-    wanted("mkfs.erofs", "erofs-utils", EXTENSIONS, &["-V"]),
-    wanted("fsck.erofs", "erofs-utils", "look into images from release 4628", &["-V"]),
-    wanted("mke2fs", "e2fsprogs", EXTENSIONS, &["-V"]),
-    wanted("debugfs", "e2fsprogs", "look into images up to release 3760, and build ext4", &["-V"]),
-    wanted("mkfs.btrfs", "btrfs-progs", EXTENSIONS, &["--version"]),
-    wanted("btrfs", "btrfs-progs", "look into images from release 3794", &["--version"]),
-    wanted("mdir", "mtools", "look into images", &["--version"]),
-    wanted("systemd-dissect", "systemd-container", "look into images in the tests", &["--version"]),
-    wanted("mmdebstrap", "mmdebstrap", STANDIN, &["--version"]),
-    wanted("grub-mkimage", "grub-common", STANDIN, &["--version"]),
-    wanted("sfdisk", "fdisk", STANDIN, &["--version"]),
-    wanted("mcopy", "mtools", STANDIN, &["--version"]),
-    wanted("mkfs.vfat", "dosfstools", STANDIN, &[]),
-    wanted("newuidmap", "uidmap", "make the stand-in image without being root", &[]),
-    wanted("ssh", "openssh-client", "get into a machine that was kept", &["-V"]),
+    required("qemu-system-x86_64", "qemu-system-x86"),
+    required("qemu-img", "qemu-utils"),
+    optional("qemu-system-aarch64", "qemu-system-arm", "boot arm64 images", &["--version"]),
+    optional("swtpm", "swtpm", "give a machine a TPM", &["--version"]),
+    optional("mksquashfs", "squashfs-tools", EXTENSIONS, &["-version"]),
+    optional("unsquashfs", "squashfs-tools", "inspect images and extensions in this format", &["-version"]),
+    optional("mkfs.erofs", "erofs-utils", EXTENSIONS, &["-V"]),
+    optional("fsck.erofs", "erofs-utils", "inspect images from release 4628", &["-V"]),
+    optional("mke2fs", "e2fsprogs", EXTENSIONS, &["-V"]),
+    optional("debugfs", "e2fsprogs", "inspect images up to release 3760 and build ext4 extensions", &["-V"]),
+    optional("mkfs.btrfs", "btrfs-progs", EXTENSIONS, &["--version"]),
+    optional("btrfs", "btrfs-progs", "inspect images from release 3794", &["--version"]),
+    optional("mdir", "mtools", "inspect images", &["--version"]),
+    optional("systemd-dissect", "systemd-container", "run the tests", &["--version"]),
+    optional("mmdebstrap", "mmdebstrap", STANDIN, &["--version"]),
+    optional("grub-mkimage", "grub-common", STANDIN, &["--version"]),
+    optional("sfdisk", "fdisk", STANDIN, &["--version"]),
+    optional("mcopy", "mtools", STANDIN, &["--version"]),
+    optional("mkfs.vfat", "dosfstools", STANDIN, &[]),
+    optional("newuidmap", "uidmap", "build the stand-in image without root", &[]),
+    optional("ssh", "openssh-client", "log in to a machine that was left running", &["-V"]),
 ];
 
-/// Looks for every program that may be called.
+/// Checks every program.
 pub(super) fn findings() -> Vec<Finding> {
     PROGRAMS.iter().map(finding).collect()
 }
@@ -64,28 +64,27 @@ fn finding(program: &Program) -> Finding {
         let install = format!("install it: sudo apt-get install {}", program.package);
         return match program.purpose {
             None => Finding::missing(program.name, "not installed", Some(install)),
-            Some(purpose) => {
-                Finding::good(program.name, "not installed").noted(format!("needed to {purpose}; {install}"))
-            }
+            Some(purpose) => Finding::good(program.name, "not installed")
+                .with_note(format!("needed to {purpose}; {install}")),
         };
     };
     let mut command = tool.command();
     command.args(program.version).stdin(std::process::Stdio::null());
-    let words = if program.version.is_empty() {
+    let printed = if program.version.is_empty() {
         None
     } else {
         command.output().ok().map(|output| [output.stdout, output.stderr].concat())
     };
-    let version = words.and_then(|words| version(&String::from_utf8_lossy(&words)));
+    let version = printed.and_then(|printed| version(&String::from_utf8_lossy(&printed)));
     Finding::good(program.name, version.unwrap_or_else(|| tool.path().to_string()))
 }
 
-/// The first word that begins with a digit and has a dot in it, or else with a digit: there is no
-/// common form.
-fn version(words: &str) -> Option<String> {
+/// Finds a version in the output of a program: the first word that begins with a digit and has a dot, or
+/// else the first that begins with a digit. Programs have no common form.
+fn version(output: &str) -> Option<String> {
     let plain = |character: char| !character.is_ascii_alphanumeric() && character != '.';
     let candidates = || {
-        let words = words.lines().take(3).flat_map(str::split_whitespace);
+        let words = output.lines().take(3).flat_map(str::split_whitespace);
         words.map(move |word| {
             let word = word.trim_matches(plain);
             // OpenSSH_10.0p2, btrfs-progs v6.14
@@ -114,17 +113,17 @@ mod tests {
             ("mcopy (GNU mtools) 4.0.48", "4.0.48"),
             ("TPM emulator version 0.7.1, Copyright (c) 2014-2022 IBM Corp.", "0.7.1"),
         ];
-        for (words, expected) in printed {
-            assert_eq!(version(words).as_deref(), Some(expected), "{words}");
+        for (output, expected) in printed {
+            assert_eq!(version(output).as_deref(), Some(expected), "{output}");
         }
         assert_eq!(version("usage: what"), None);
     }
 
     #[test]
-    fn what_is_missing_says_what_for_and_how_to_get_it() {
-        let program = wanted("no-such-program", "a-package", "do wonders", &[]);
+    fn a_missing_program_is_reported_with_its_purpose_and_package() {
+        let program = optional("no-such-program", "a-package", "test this", &[]);
         let advice = finding(&program).advice.expect("advice");
-        assert_eq!(advice, "needed to do wonders; install it: sudo apt-get install a-package");
-        assert_eq!(finding(&needed("no-such-program", "p")).state, super::super::State::Missing);
+        assert_eq!(advice, "needed to test this; install it: sudo apt-get install a-package");
+        assert_eq!(finding(&required("no-such-program", "p")).state, super::super::finding::State::Missing);
     }
 }

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+//! QEMU's monitor protocol: JSON objects, one a line (QEMU's `docs/interop/qmp-spec.rst`).
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::machine::lines::next_line;
+
+/// The longest line that is taken from QEMU; its answers are far shorter.
+const LONGEST: usize = 4 << 20;
+
+/// What QEMU could not be told or did not want to hear.
+#[derive(Debug, thiserror::Error)]
+pub enum QmpError {
+    /// it refused a command
+    #[error("QEMU refused `{command}`: {description}")]
+    Refused {
+        /// the command
+        command: String,
+        /// its words
+        description: String,
+    },
+    /// the connection is gone, and most likely QEMU with it
+    #[error("QEMU no longer answers on its monitor")]
+    Closed,
+    /// what came first was no greeting
+    #[error("QEMU's monitor did not greet")]
+    NoGreeting,
+}
+
+/// An event that QEMU told without being asked.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct QmpEvent {
+    /// such as `SHUTDOWN`
+    pub(crate) name: String,
+    /// what it says of it
+    pub(crate) data: Value,
+}
+
+/// A line of the protocol.
+#[derive(Debug, Clone, PartialEq)]
+enum Message {
+    Greeting,
+    Answer { id: u64, answer: Result<Value, String> },
+    Event(QmpEvent),
+}
+
+/// A line as it is written; which of the members it has says what it is.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "QMP")]
+    greeting: Option<Value>,
+    id: Option<u64>,
+    #[serde(rename = "return")]
+    value: Option<Value>,
+    error: Option<RefusalLine>,
+    event: Option<String>,
+    #[serde(default)]
+    data: Value,
+}
+
+#[derive(Deserialize)]
+struct RefusalLine {
+    desc: String,
+}
+
+fn parse(line: &str) -> Option<Message> {
+    let line: Line = serde_json::from_str(line).ok()?;
+    if line.greeting.is_some() {
+        return Some(Message::Greeting);
+    }
+    if let Some(name) = line.event {
+        return Some(Message::Event(QmpEvent { name, data: line.data }));
+    }
+    let answer = match (line.value, line.error) {
+        (_, Some(error)) => Err(error.desc),
+        (Some(value), None) => Ok(value),
+        (None, None) => return None,
+    };
+    Some(Message::Answer { id: line.id?, answer })
+}
+
+/// Who waits for which answer; nothing once there will be no further answers.
+type Pending = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Result<Value, String>>>>>>;
+
+/// A connection to QEMU's monitor.
+#[derive(Debug, Clone)]
+pub(crate) struct Qmp {
+    writer: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
+    pending: Pending,
+    next: Arc<AtomicU64>,
+}
+
+impl Qmp {
+    /// Takes a fresh connection through greeting and capabilities, and gives what QEMU tells unasked.
+    ///
+    /// # Errors
+    /// What is at the other end does not speak the protocol.
+    pub(crate) async fn connect(
+        stream: UnixStream,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<QmpEvent>), QmpError> {
+        let (reader, writer) = stream.into_split();
+        let pending: Pending = Arc::new(Mutex::new(Some(HashMap::new())));
+        let (events_in, events) = mpsc::unbounded_channel();
+        let (greeted_in, greeted) = oneshot::channel();
+        tokio::spawn(read(reader, Arc::clone(&pending), events_in, greeted_in));
+        greeted.await.map_err(|_| QmpError::NoGreeting)?;
+        let writer = Arc::new(tokio::sync::Mutex::new(writer));
+        let qmp = Self { writer, pending, next: Arc::default() };
+        qmp.execute("qmp_capabilities", None).await?;
+        Ok((qmp, events))
+    }
+
+    /// Has a command executed and gives its answer.
+    ///
+    /// # Errors
+    /// QEMU refuses it or has gone.
+    pub(crate) async fn execute(&self, command: &str, arguments: Option<Value>) -> Result<Value, QmpError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut line = json!({ "execute": command, "id": id });
+        if let Some(arguments) = arguments {
+            line["arguments"] = arguments;
+        }
+        tracing::trace!(%line, "to QEMU");
+        let (sender, answer) = oneshot::channel();
+        lock(&self.pending).as_mut().ok_or(QmpError::Closed)?.insert(id, sender);
+        let sent = self.writer.lock().await.write_all(format!("{line}\n").as_bytes()).await;
+        if sent.is_err() {
+            return Err(QmpError::Closed);
+        }
+        let answer = answer.await.map_err(|_| QmpError::Closed)?;
+        answer.map_err(|description| QmpError::Refused { command: command.to_owned(), description })
+    }
+
+    /// Has a command of the monitor for people executed, and gives the text that it prints.
+    ///
+    /// # Errors
+    /// As [`Qmp::execute`].
+    pub(crate) async fn human(&self, line: &str) -> Result<String, QmpError> {
+        let answer = self.execute("human-monitor-command", Some(json!({ "command-line": line }))).await?;
+        Ok(answer.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The state of the machine, such as `running` or `internal-error` (`RunState` in QEMU's
+    /// `qapi/run-state.json`).
+    ///
+    /// # Errors
+    /// As [`Qmp::execute`].
+    pub(crate) async fn status(&self) -> Result<String, QmpError> {
+        let answer = self.execute("query-status", None).await?;
+        Ok(answer["status"].as_str().unwrap_or("unknown").to_owned())
+    }
+}
+
+/// Hands each line to whom it is for, until QEMU closes the connection.
+async fn read(
+    reader: impl AsyncRead + Unpin,
+    pending: Pending,
+    events: mpsc::UnboundedSender<QmpEvent>,
+    greeted: oneshot::Sender<()>,
+) {
+    let mut greeted = Some(greeted);
+    let mut stream = BufReader::new(reader);
+    while let Ok(Some(line)) = next_line(&mut stream, LONGEST).await {
+        tracing::trace!(%line, "from QEMU");
+        match parse(&line) {
+            Some(Message::Greeting) => {
+                if let Some(greeted) = greeted.take() {
+                    let _ = greeted.send(());
+                }
+            }
+            Some(Message::Answer { id, answer }) => {
+                // Bound first: the guard must not be held over the send.
+                let waiting = lock(&pending).as_mut().and_then(|pending| pending.remove(&id));
+                if let Some(waiting) = waiting {
+                    let _ = waiting.send(answer);
+                }
+            }
+            Some(Message::Event(event)) => {
+                let _ = events.send(event);
+            }
+            None => tracing::warn!(%line, "QEMU's monitor says what the harness does not understand"),
+        }
+    }
+    // Whoever still waits learns that nothing will come.
+    *lock(&pending) = None;
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The host's port that is forwarded to the guest's port 22, in the answer to `info usernet`: the line
+/// `TCP[HOST_FORWARD]  12  127.0.0.1 40879  10.0.2.15  22  0  0`.
+pub(crate) fn forwarded_port(usernet: &str) -> Option<u16> {
+    usernet.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["TCP[HOST_FORWARD]", _, _, port, _, "22", ..] => port.parse().ok(),
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::io::AsyncBufReadExt as _;
+
+    use super::*;
+
+    #[test]
+    fn each_kind_of_line_is_told_apart() {
+        assert_eq!(parse(r#"{"QMP": {"version": {}, "capabilities": ["oob"]}}"#), Some(Message::Greeting));
+        assert_eq!(
+            parse(r#"{"return": {}, "id": 3}"#),
+            Some(Message::Answer { id: 3, answer: Ok(json!({})) })
+        );
+        let refused = r#"{"id": 4, "error": {"class": "CommandNotFound", "desc": "no"}}"#;
+        assert_eq!(parse(refused), Some(Message::Answer { id: 4, answer: Err("no".into()) }));
+        let event = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "STOP"}"#;
+        assert_eq!(parse(event), Some(Message::Event(QmpEvent { name: "STOP".into(), data: Value::Null })));
+    }
+
+    #[test]
+    fn the_port_is_found_in_qemus_table() {
+        let text = "Hub -1 (n):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n  \
+                    TCP[HOST_FORWARD]  12       127.0.0.1 40879       10.0.2.15    22     0     0\r\n";
+        assert_eq!(forwarded_port(text), Some(40879));
+        assert_eq!(forwarded_port("Hub -1 (n):\r\n"), None);
+    }
+
+    #[tokio::test]
+    async fn answers_find_their_questions_and_the_rest_is_survived() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let qemu = tokio::spawn(async move {
+            let (reader, mut writer) = theirs.into_split();
+            let mut lines = BufReader::new(reader).lines();
+            writer.write_all(b"{\"QMP\": {}}\n").await.expect("written");
+            lines.next_line().await.expect("read").expect("capabilities");
+            writer.write_all(b"{\"return\": {}, \"id\": 0}\n\xff\xfe not json\n").await.expect("written");
+            lines.next_line().await.expect("read").expect("a command");
+            writer
+                .write_all(b"{\"event\": \"STOP\"}\n{\"return\": {\"status\": \"paused\"}, \"id\": 1}\n")
+                .await
+        });
+        let (qmp, mut events) = Qmp::connect(ours).await.expect("greeted");
+        assert_eq!(qmp.status().await.expect("answered"), "paused");
+        assert_eq!(events.recv().await.expect("an event").name, "STOP");
+        qemu.await.expect("joined").expect("written");
+        assert!(matches!(qmp.status().await, Err(QmpError::Closed)), "QEMU has gone");
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_breaks_the_parser(line in any::<String>()) {
+            let _ = parse(&line);
+            let _ = forwarded_port(&line);
+        }
+
+        #[test]
+        fn bytes_before_an_event_do_not_hide_it(noise in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let stream = [noise.as_slice(), b"\n{\"event\": \"LAST\"}\n"].concat();
+            let (sender, mut events) = mpsc::unbounded_channel();
+            let (greeted, _) = oneshot::channel();
+            runtime.block_on(read(stream.as_slice(), Pending::default(), sender, greeted));
+            let mut last = None;
+            while let Ok(event) = events.try_recv() {
+                last = Some(event.name);
+            }
+            prop_assert_eq!(last.as_deref(), Some("LAST"));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::machine::qemu::capabilities::SnapshotMode;
+use crate::machine::snapshot::snapshot::host_boot;
+
+const MIB: u64 = 1 << 20;
+
+fn store(limit: u64) -> (tempfile::TempDir, Snapshots) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = Utf8PathBuf::from_path_buf(directory.path().to_owned()).expect("UTF-8");
+    (directory, Snapshots::in_store(&Store::at(path), limit))
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot {
+        key: BTreeMap::new(),
+        image: "Flatcar".to_owned(),
+        memory_mib: 512,
+        machine: "pc-q35-10.0".to_owned(),
+        mode: SnapshotMode::Shared,
+        nonce: "ab".to_owned(),
+        boot_id: "1-2".to_owned(),
+        state: "running".to_owned(),
+        boot_ms: 20_000,
+        made: 1,
+        host_boot: host_boot(),
+    }
+}
+
+fn vacancy(snapshots: &Snapshots, key: &str) -> Vacancy {
+    match snapshots.take(key).expect("a store") {
+        Taken::Vacant(vacancy) => vacancy,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Makes a snapshot of a mebibyte that was used so many seconds ago.
+fn make(snapshots: &Snapshots, key: &str, ago: u64) -> Arc<Held> {
+    let vacancy = vacancy(snapshots, key);
+    fs::write(vacancy.files.memory(), vec![1; 1 << 20]).expect("written");
+    let held = vacancy.commit(snapshot()).expect("committed");
+    let used = SystemTime::now() - Duration::from_secs(ago);
+    File::create(held.files.used()).and_then(|file| file.set_modified(used)).expect("touched");
+    held
+}
+
+fn keys(snapshots: &Snapshots) -> Vec<String> {
+    snapshots.list().expect("listed").into_iter().map(|entry| entry.key).collect()
+}
+
+#[test]
+fn one_makes_and_the_others_wait_and_then_share() {
+    let (_directory, snapshots) = store(u64::MAX);
+    let first = vacancy(&snapshots, "aa");
+    assert!(matches!(snapshots.take("aa"), Ok(Taken::Busy)), "it is being made");
+    assert!(matches!(snapshots.take("bb"), Ok(Taken::Vacant(_))), "another is not held up");
+    let held = first.commit(snapshot()).expect("committed");
+    let Ok(Taken::Held(again)) = snapshots.take("aa") else { panic!("not there") };
+    assert_eq!(again.snapshot, held.snapshot);
+    assert!(snapshots.has("aa") && !snapshots.has("bb"));
+}
+
+#[test]
+fn what_was_left_half_made_is_used_by_nobody_and_goes() {
+    let (_directory, snapshots) = store(u64::MAX);
+    let half = vacancy(&snapshots, "aa");
+    fs::write(half.files.memory(), "half").expect("written");
+    // As a process that was killed leaves it: no lock, and the directory is there.
+    let Vacancy { scratch, lock, .. } = half;
+    let left = scratch.keep();
+    drop(lock);
+    assert!(keys(&snapshots).is_empty() && !snapshots.has("aa"));
+    let next = vacancy(&snapshots, "aa");
+    assert!(!left.exists(), "whoever makes it anew clears up");
+    let left = next.scratch.keep();
+    drop(next.lock);
+    snapshots.trim().expect("trimmed");
+    assert!(!left.exists(), "and so does whoever trims");
+}
+
+#[test]
+fn one_without_its_description_is_none() {
+    let (_directory, snapshots) = store(u64::MAX);
+    let held = make(&snapshots, "aa", 0);
+    let files = held.files.clone();
+    drop(held);
+    fs::write(files.description(), "{").expect("written");
+    assert!(!snapshots.has("aa"));
+    assert!(snapshots.list().expect("listed")[0].snapshot.is_none());
+    let _vacancy = vacancy(&snapshots, "aa");
+    assert!(!files.memory().exists(), "it was removed");
+}
+
+#[test]
+fn one_that_may_be_lost_with_the_hosts_last_boot_is_none() {
+    let (_directory, snapshots) = store(u64::MAX);
+    let vacancy = vacancy(&snapshots, "aa");
+    let held = vacancy.commit(Snapshot { host_boot: "another".to_owned(), ..snapshot() });
+    let files = held.expect("committed").files.clone();
+    let begun = std::time::Instant::now();
+    while !files.durable().exists() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it reaches the disk");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(snapshots.has("aa"), "all of it is on the disk");
+    fs::remove_file(files.durable()).expect("removed");
+    assert!(!snapshots.has("aa"));
+}
+
+#[test]
+fn the_least_recently_used_goes_first_and_none_that_is_in_use() {
+    let (_directory, snapshots) = store(2 * MIB + MIB / 2);
+    let oldest = make(&snapshots, "aa", 300);
+    drop(make(&snapshots, "bb", 200));
+    drop(make(&snapshots, "cc", 100));
+    drop(make(&snapshots, "dd", 0));
+    assert_eq!(keys(&snapshots), ["dd", "cc", "bb", "aa"]);
+    let removed: Vec<String> =
+        snapshots.trim().expect("trimmed").into_iter().map(|entry| entry.key).collect();
+    assert_eq!(removed, ["bb", "cc"], "the oldest is in use");
+    assert!(oldest.files.memory().exists());
+    let listed = snapshots.list().expect("listed");
+    assert_eq!(listed.iter().map(|entry| entry.in_use).collect::<Vec<_>>(), [false, true]);
+    assert!(listed[0].size >= MIB && listed[0].size < 2 * MIB, "{}", listed[0].size);
+    drop(oldest);
+    let none = Snapshots { limit: 0, ..snapshots };
+    assert_eq!(none.trim().expect("trimmed").len(), 2);
+    assert!(keys(&none).is_empty());
+}
+
+#[test]
+fn using_one_makes_it_the_last_to_go() {
+    let (_directory, snapshots) = store(u64::MAX);
+    drop(make(&snapshots, "aa", 300));
+    drop(make(&snapshots, "bb", 200));
+    assert!(matches!(snapshots.take("aa"), Ok(Taken::Held(_))));
+    assert_eq!(keys(&snapshots), ["aa", "bb"]);
+}
+
+#[test]
+fn one_that_is_no_good_is_discarded_unless_others_use_it() {
+    let (_directory, snapshots) = store(u64::MAX);
+    let held = make(&snapshots, "aa", 0);
+    snapshots.discard("aa");
+    assert!(snapshots.has("aa"));
+    drop(held);
+    snapshots.discard("aa");
+    assert!(!snapshots.has("aa"));
+}
