@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(
             text,
             "fatal: /usr/lib/file is a directory, and hides the base's file\n\
-             fatal: /usr/lib/tool is a link to other, and hides the base's directory with all in it"
+             fatal: /usr/lib/tool is a link to other, and hides the base's directory"
         );
     }
 }
