@@ -5,7 +5,7 @@ use loadgauge_host::Hint;
 use super::base::BaseError;
 use super::binary::BinaryError;
 use super::binhost_error::BinhostError;
-use crate::recipe_error::RecipeError;
+use crate::recipe::RecipeError;
 use crate::unpack::UnpackError;
 
 /// Gentoo packages that cannot be added to an extension.

@@ -3,17 +3,15 @@
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::sdk;
-use super::section::GentooSource;
 use crate::globs;
-use crate::recipe::Recipe;
-use crate::recipe_error::RecipeError;
+use crate::recipe::{GentooSection, Recipe, RecipeError};
 
 /// The install mask of a section, or that of Flatcar's SDK where the section has none.
 ///
 /// # Errors
 /// A glob of the section is invalid.
-pub(super) fn of_section(recipe: &Recipe, section: &GentooSource) -> Result<GlobSet, RecipeError> {
-    if let Some(mask) = &section.mask {
+pub(super) fn of_section(recipe: &Recipe, section: &GentooSection) -> Result<GlobSet, RecipeError> {
+    if let Some(mask) = &section.install_mask {
         return globs::compile(recipe, mask);
     }
     let mut builder = GlobSetBuilder::new();
@@ -42,7 +40,7 @@ mod tests {
         let paths =
             ["usr/lib64/a/b.la", "usr/share/man/man1/x.1", "usr/bin/luac", "etc/init.d", "usr/bin/tool"];
         assert_eq!(masked("", &paths), [true, true, true, true, false]);
-        assert_eq!(masked("mask = []\n", &paths), [false; 5]);
-        assert_eq!(masked("mask = [\"/usr/bin/*\"]\n", &paths), [false, false, true, false, true]);
+        assert_eq!(masked("install-mask = []\n", &paths), [false; 5]);
+        assert_eq!(masked("install-mask = [\"/usr/bin/*\"]\n", &paths), [false, false, true, false, true]);
     }
 }

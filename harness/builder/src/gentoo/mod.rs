@@ -8,7 +8,7 @@
 //! - [`pool`]: the packages of a resolution, with `provided` and `use_rule`
 //! - [`resolve()`] with `backtracking`, `depgraph`, `choice`, `alternative`, `requirement`: the packages to
 //!   be added
-//! - [`section`](GentooSource), `select`, [`selection`](Selection), `staging`: the `[[gentoo]]` sections of
+//! - `section`, `select`, [`selection`](Selection), `staging`: the `[[gentoo]]` sections of
 //!   a recipe
 //! - `install_mask`, `provided`, `sdk`: the settings of Flatcar's SDK
 //! - `pkginfo`: the package database of the extension
@@ -69,11 +69,11 @@ pub use binhost_error::BinhostError;
 pub use error::GentooError;
 pub use resolve::{Resolution, ResolvedPackage, resolve};
 pub use resolve_error::ResolveError;
-pub use section::GentooSource;
 pub use selection::{SelectedPackage, Selection};
 pub use use_rule::UseRule;
 
 pub(super) use library_packages::packages_of_library;
+pub(super) use section::{check as check_section, requested};
 pub(super) use select::select;
-pub(super) use selection::{key, only};
-pub(super) use staging::stage;
+pub(super) use selection::key;
+pub(super) use staging::{StagedPackages, stage};

@@ -5,10 +5,9 @@ use loadgauge_images::Architecture;
 use super::atom::Atom;
 use super::pool::PackagePool;
 use super::sdk;
-use super::section::GentooSource;
+use super::section::atoms;
 use super::version::split_name;
-use crate::recipe::Recipe;
-use crate::recipe_error::RecipeError;
+use crate::recipe::{GentooSection, Recipe, RecipeError};
 
 /// Example of an entry, for hints.
 const EXAMPLE: &str = "use a category, a name and a version, such as \"virtual/mta-1\"";
@@ -21,16 +20,16 @@ const EXAMPLE: &str = "use a category, a name and a version, such as \"virtual/m
 pub(super) fn provide(
     pool: &mut PackagePool,
     recipe: &Recipe,
-    section: &GentooSource,
+    section: &GentooSection,
     architecture: Architecture,
 ) -> Result<(), RecipeError> {
-    if let Some(provided) = &section.provided {
+    if let Some(provided) = &section.package_provided {
         for text in provided {
             pool.provide(text.get_ref()).map_err(|error| recipe.error(text, error.to_string(), EXAMPLE))?;
         }
         return Ok(());
     }
-    let requested = section.atoms();
+    let requested = atoms(section);
     for text in of_sdk(architecture).filter(|text| !is_requested(text, &requested)) {
         pool.provide(text).map_err(|error| recipe.error(&recipe.name, error.to_string(), EXAMPLE))?;
     }
@@ -73,8 +72,11 @@ mod tests {
         assert_eq!(amd64("packages = [\"a/b\"]\n"), [true, true, false, false]);
         assert_eq!(amd64("packages = [\"dev-lang/perl\"]\n"), [true, false, false, false]);
         assert_eq!(amd64("packages = [\"dev-lang/perl-cleaner\"]\n"), [true, true, false, false]);
-        assert_eq!(amd64("packages = [\"a/b\"]\nprovided = []\n"), [false; 4]);
-        assert_eq!(amd64("packages = [\"a/b\"]\nprovided = [\"a/c-1\"]\n"), [false, false, false, true]);
+        assert_eq!(amd64("packages = [\"a/b\"]\npackage-provided = []\n"), [false; 4]);
+        assert_eq!(
+            amd64("packages = [\"a/b\"]\npackage-provided = [\"a/c-1\"]\n"),
+            [false, false, false, true]
+        );
         assert_eq!(provided("packages = [\"a/b\"]\n", Architecture::Arm64), [true, true, true, false]);
     }
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The resolution of the `[[gentoo]]` sections of a recipe.
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use camino::Utf8Path;
@@ -15,12 +14,11 @@ use super::package::Package;
 use super::pool::{Origin, PackageId, PackagePool};
 use super::provided;
 use super::resolve::{Resolution, ResolvedPackage, resolve};
-use super::section::GentooSource;
+use super::section::atoms;
 use super::selection::{SelectedPackage, Selection};
 use super::use_rule::UseRule;
-use crate::debian::collect;
 use crate::explain::{Explained, Explanation, Need};
-use crate::recipe::Recipe;
+use crate::recipe::{GentooSection, Recipe};
 use crate::target::Target;
 
 /// Flatcar's binhost of a release.
@@ -29,23 +27,19 @@ const FLATCAR: &str = "https://mirror.release.flatcar-linux.net/boards/{board}/{
 /// An installed package, and the layer that has it: `the base`, or an extension.
 type Installed = (Package, Arc<str>);
 
-/// Resolves the packages of a recipe and fetches them, section by section; packages of the base, of the
-/// base extensions and of earlier sections are installed.
+/// Resolves and fetches the packages of the last recipe of a chain, section by section. The packages of the
+/// base, of the other recipes, which are its base extensions, and of earlier sections count as installed.
 ///
 /// # Errors
 /// See [`GentooError`].
 pub(crate) fn select(
-    recipe: &Recipe,
+    chain: &[&Recipe],
     target: &Target<'_>,
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<Selection, GentooError> {
-    if recipe.gentoo.is_empty() {
-        return Ok(Selection::default());
-    }
+    let Some(recipe) = chain.last() else { return Ok(Selection::default()) };
     let base = target.portage.as_ref().ok_or_else(|| GentooError::NoBase(recipe.name().to_owned()))?;
-    let mut chain = Vec::new();
-    collect(recipe, &mut chain, &mut BTreeSet::new())?;
     let layer: Arc<str> = Arc::from("the base");
     let mut installed: Vec<Installed> =
         base::packages(base, store)?.into_iter().map(|package| (package, Arc::clone(&layer))).collect();
@@ -59,7 +53,7 @@ pub(crate) fn select(
             let binhost = binhost_of(member, section, target);
             let (pool, mut warnings) =
                 pool_of(member, section, target.architecture, &binhost, &installed, store, progress)?;
-            let resolution = resolve(&pool, &section.atoms()).map_err(|error| {
+            let resolution = resolve(&pool, &atoms(section)).map_err(|error| {
                 let at = section.packages.first().unwrap_or(&member.name);
                 member.error(at, error.to_string(), &error.hint().unwrap_or_default())
             })?;
@@ -81,7 +75,7 @@ pub(crate) fn select(
 }
 
 /// The binhost of a section.
-pub(super) fn binhost_of(recipe: &Recipe, section: &GentooSource, target: &Target<'_>) -> Binhost {
+pub(super) fn binhost_of(recipe: &Recipe, section: &GentooSection, target: &Target<'_>) -> Binhost {
     let text = section.binhost.as_ref().map_or(FLATCAR, |text| text.get_ref());
     if !text.contains("://") {
         return Binhost::Directory(recipe.beside(Utf8Path::new(text)));
@@ -98,7 +92,7 @@ pub(super) fn binhost_of(recipe: &Recipe, section: &GentooSource, target: &Targe
 /// The packages that a section is resolved with, and warnings for those of the binhost that are ignored.
 fn pool_of(
     recipe: &Recipe,
-    section: &GentooSource,
+    section: &GentooSection,
     architecture: Architecture,
     binhost: &Binhost,
     installed: &[Installed],
@@ -123,7 +117,7 @@ fn pool_of(
             }
         }
     }
-    for rule in section.flags.iter().filter_map(|text| UseRule::parse(text.get_ref())) {
+    for rule in section.package_use.iter().filter_map(|text| UseRule::parse(text.get_ref())) {
         pool.add_use_rule(rule);
     }
     provided::provide(&mut pool, recipe, section, architecture)?;

@@ -3,7 +3,6 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::explain::Explanation;
-use crate::recipe::Recipe;
 
 /// The packages of a recipe, resolved and fetched.
 #[derive(Debug, Clone, Default)]
@@ -50,13 +49,6 @@ impl SelectedPackage {
         let repository = if self.repository.is_empty() { "unknown" } else { &self.repository };
         format!("{}-{}::{repository}", self.name, self.version)
     }
-}
-
-/// The requested package, if the recipe requests exactly one.
-pub(crate) fn only<'a>(recipe: &Recipe, selection: &'a Selection) -> Option<&'a SelectedPackage> {
-    let mut requested = recipe.gentoo.iter().flat_map(|section| section.atoms());
-    let only = requested.next().filter(|_| requested.next().is_none())?;
-    selection.packages().find(|package| package.name == only.name)
 }
 
 /// The part of a selection that determines the contents of the extension.

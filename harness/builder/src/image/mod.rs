@@ -19,4 +19,4 @@ pub use release::releases;
 pub use source::ImageError;
 pub use unpack::UnpackImageError;
 
-pub(super) use source::{check, stage};
+pub(super) use source::stage;

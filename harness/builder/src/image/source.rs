@@ -9,19 +9,18 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use globset::GlobSet;
-use loadgauge_host::{CommandError, Store};
+use loadgauge_host::{CommandError, FileError, Store};
 
 use super::marks::Mark;
 use super::partition::{self, PartitionError};
 use super::unpack::{FileSystem, UnpackImageError};
 use crate::attributes::{self, Attribute};
-use crate::fetch::{FetchError, fetch, is_sha256};
+use crate::fetch::FetchError;
 use crate::globs;
 use crate::member::{NameError, link_target, member_path, merge_usr};
-use crate::recipe::{ImageSource, Recipe};
-use crate::recipe_error::RecipeError;
+use crate::origin::Origin;
+use crate::recipe::{ImageSection, Recipe, RecipeError};
 use crate::stage::{StageError, Staged};
-use loadgauge_host::digest;
 
 /// How large an image may be, in bytes.
 const MAXIMUM_SIZE: u64 = 8 << 30;
@@ -74,6 +73,9 @@ pub enum ImageError {
     /// it does not fit with what is there
     #[error(transparent)]
     Stage(#[from] StageError),
+    /// a file beside the recipe cannot be read
+    #[error(transparent)]
+    File(#[from] FileError),
     /// a file operation failed
     #[error("cannot {action} `{path}`")]
     Io {
@@ -90,7 +92,7 @@ impl ImageError {
     /// Whether the host or its network lacks something, rather than the recipe being wrong.
     pub fn is_host(&self) -> bool {
         match self {
-            Self::Fetch(error) => !matches!(error, FetchError::Digest { .. }) && !error.is_absent(),
+            Self::Fetch(error) => error.is_host(),
             Self::Unpack { source, .. } => matches!(source, UnpackImageError::Missing(_)),
             Self::Io { .. } => true,
             _ => false,
@@ -114,7 +116,7 @@ impl Hint for ImageError {
             {
                 Some("a newer erofs-utils has packed it: install a newer one (zstd needs 1.8)".to_owned())
             }
-            Self::Forbidden { what, .. } if what.contains("get lost") => Some(
+            Self::Forbidden { what, .. } if what.contains("be lost") => Some(
                 "leave it out with `exclude`, or the image as it is; a program has its rights from its unit as well"
                     .to_owned(),
             ),
@@ -143,11 +145,17 @@ pub(crate) struct StagedImage {
 pub(crate) fn stage(
     staged: &mut Staged,
     recipe: &Recipe,
-    source: &ImageSource,
+    source: &ImageSection,
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<StagedImage, ImageError> {
-    let (path, name) = locate(recipe, source, store, progress)?;
+    let origin = Origin {
+        source: source.source.as_ref(),
+        url: source.url.as_ref(),
+        sha256: source.sha256.as_ref(),
+        limit: MAXIMUM_SIZE,
+    };
+    let (path, name) = origin.locate::<ImageError>(recipe, store, progress)?;
     progress(&format!("taking {name} apart"));
     let exclude = globs::compile(recipe, &source.exclude)?;
     let scratch = staged.scratch("image")?;
@@ -177,38 +185,10 @@ pub(crate) fn stage(
     Ok(found)
 }
 
-/// Where the image lies once it is there, and what it is called.
-fn locate(
-    recipe: &Recipe,
-    source: &ImageSource,
-    store: &Store,
-    progress: &dyn Fn(&str),
-) -> Result<(Utf8PathBuf, String), ImageError> {
-    if let (Some(url), Some(sha256)) = (&source.url, &source.sha256) {
-        let url = url.get_ref();
-        progress(&format!("fetching {url}"));
-        let path = fetch(url, sha256.get_ref(), MAXIMUM_SIZE, store)?;
-        let end = url.split(['?', '#']).next().unwrap_or(url);
-        return Ok((path, end.rsplit('/').next().unwrap_or(end).to_owned()));
-    }
-    let file = source.source.as_ref().map(|file| file.get_ref().clone()).unwrap_or_default();
-    let path = recipe.beside(&file);
-    if let Some(sha256) = source.sha256.as_ref().filter(|_| path.is_file()) {
-        let found = digest::sha256_of_file(&path).map_err(ImageError::io("read", &path))?;
-        if found != *sha256.get_ref() {
-            let message = format!("`{file}` has another SHA-256: {found}");
-            let hint = "look whether it is the file that was meant before you change the digest";
-            return Err(recipe.error(sha256, message, hint).into());
-        }
-    }
-    let name = path.file_name().unwrap_or_default().to_owned();
-    Ok((path, name))
-}
-
 fn marks_by_path(marks: Vec<Mark>) -> HashMap<Utf8PathBuf, Vec<Attribute>> {
     let mut found: HashMap<Utf8PathBuf, Vec<Attribute>> = HashMap::new();
     for Mark { path, name } in marks {
-        found.entry(path).or_default().extend(attributes::sort(&name));
+        found.entry(path).or_default().extend(attributes::classify(&name));
     }
     found
 }
@@ -302,7 +282,7 @@ impl Taking<'_> {
         {
             match attribute {
                 Attribute::Opaque(_) => is_opaque = true,
-                other => return Err(forbid(&other.lost())),
+                other => return Err(forbid(&other.description())),
             }
         }
         self.found.opaque.extend(is_opaque.then(|| path.clone()));
@@ -341,33 +321,5 @@ impl Taking<'_> {
         self.staged.put_file(&path, mode, &mut contents, &self.origin)?;
         self.names.insert(key, path);
         Ok(())
-    }
-}
-
-/// What is wrong with an `[[image]]`, if anything is.
-pub(crate) fn check(recipe: &Recipe, source: &ImageSource) -> Result<(), RecipeError> {
-    if let Some(sha256) = source.sha256.as_ref().filter(|sha256| !is_sha256(sha256.get_ref())) {
-        let message = format!("`{}` is not a SHA-256", sha256.get_ref());
-        return Err(recipe.error(sha256, message, "64 digits of 0-9 and a-f, as sha256sum prints them"));
-    }
-    match (&source.source, &source.url) {
-        (Some(_), None) => Ok(()),
-        (None, Some(url)) => {
-            let known =
-                ["http://", "https://", "file:"].iter().any(|scheme| url.get_ref().starts_with(scheme));
-            if !known {
-                let message = format!("`{}` is not a URL that can be fetched", url.get_ref());
-                return Err(recipe.error(url, message, "http, https or file"));
-            }
-            if source.sha256.is_none() {
-                let hint = "sha256 = \"..\", 64 digits, as sha256sum prints them";
-                return Err(recipe.error(url, "an [[image]] from a URL needs its digest", hint));
-            }
-            Ok(())
-        }
-        _ => {
-            let hint = "source = \"a file or directory beside the recipe\", or url = \"https://…\"";
-            Err(recipe.error(source.at(recipe), "an [[image]] needs exactly one of source and url", hint))
-        }
     }
 }

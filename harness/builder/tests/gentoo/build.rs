@@ -6,7 +6,6 @@ use std::process::Command;
 use std::sync::{LazyLock, Mutex};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_builder::gentoo::SelectedPackage;
 use loadgauge_builder::gentoo::binary::BinaryPackage;
 use loadgauge_builder::lint::BaseLinks;
 use loadgauge_builder::{BuildError, Built, Format, Recipe, Target, build};
@@ -118,7 +117,7 @@ impl Place {
 }
 
 fn names(built: &Built) -> Vec<String> {
-    let mut names: Vec<String> = built.gentoo.iter().map(SelectedPackage::line).collect();
+    let mut names: Vec<String> = built.packages.iter().map(ToString::to_string).collect();
     names.sort();
     names
 }
@@ -181,7 +180,7 @@ fn the_packages_of_a_base_are_read_from_its_squashfs() {
     run(Command::new("mksquashfs").arg(GENUINE.root.path("base")).arg(&squashfs).arg("-quiet"));
     let recipe = place.recipe("engine", &engine("xpak"));
     let built = place.build_on(&recipe, squashfs.clone()).expect("built");
-    assert_eq!(built.gentoo, place.build(&recipe).expect("built").gentoo);
+    assert_eq!(built.packages, place.build(&recipe).expect("built").packages);
     assert!(place.build_on(&recipe, squashfs).expect("found").cached);
 }
 
@@ -189,8 +188,7 @@ fn the_packages_of_a_base_are_read_from_its_squashfs() {
 fn packages_of_base_extensions_count_as_installed() {
     let place = Place::new();
     place.recipe("engine", &engine("xpak"));
-    let plugin =
-        "beyond = [\"engine\"]\n[[gentoo]]\npackages = [\"app-misc/plugin\"]\nbinhost = \"PLACE/xpak\"\n";
+    let plugin = "base-extensions = [\"engine\"]\n[[gentoo]]\npackages = [\"app-misc/plugin\"]\nbinhost = \"PLACE/xpak\"\n";
     let built = place.build(&place.recipe("plugin", plugin)).expect("built");
     assert_eq!(names(&built), ["app-misc/plugin-3::loadgauge"]);
 }
@@ -202,7 +200,7 @@ fn errors_name_the_chain_of_dependencies() {
         ("eager", "packages = [\"app-misc/eager\"]"),
         ("hungry", "packages = [\"app-misc/hungry\"]"),
         ("nowhere", "packages = [\"app-misc/nowhere\"]"),
-        ("slow", "packages = [\"app-misc/engine\"]\nuse = [\"dev-libs/store -fast\"]"),
+        ("slow", "packages = [\"app-misc/engine\"]\npackage-use = [\"dev-libs/store -fast\"]"),
         ("both", "packages = [\"app-misc/engine\", \"app-misc/plugin\", \"<dev-libs/store-2.1:2\"]"),
         ("base", "packages = [\"sys-libs/other\"]"),
     ]
@@ -259,7 +257,7 @@ fn a_binhost_with_a_url_is_asked_for_changes_only() {
         );
         let requests = server.take_requests();
         assert_eq!(requests[0], "200 Packages.gz", "{format}");
-        assert_eq!(requests.len(), 1 + built.gentoo.len(), "{format}: each package once: {requests:?}");
+        assert_eq!(requests.len(), 1 + built.packages.len(), "{format}: each package once: {requests:?}");
 
         assert!(place.build(&recipe).expect("found").cached, "{format}");
         assert_eq!(server.take_requests(), ["304 Packages.gz"], "{format}");

@@ -87,7 +87,7 @@ fn a_build_takes_a_fifth_of_what_emerge_and_mksquashfs_take() {
             links: BaseLinks::new(),
         };
         let built = build(&recipe, &target, Format::Squashfs, &store, &|_| {}).expect("built");
-        assert_eq!(built.gentoo.len(), PACKAGES);
+        assert_eq!(built.packages.len(), PACKAGES);
     };
     let (ours, theirs) = (fastest(ours), fastest(|| run(THEIRS)));
     let share = ours.as_secs_f64() / theirs.as_secs_f64();

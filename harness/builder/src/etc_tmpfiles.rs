@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What belongs in /etc: kept under /usr, and copied by systemd-tmpfiles.
+//! Files for /etc: stored under /usr, and copied by systemd-tmpfiles.
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -7,10 +7,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::stage::{NodeKind, StageError, Staged};
 
-/// Moves the tree's /etc to `/usr/share/NAME/etc` and writes `/usr/lib/tmpfiles.d/NAME-etc.conf`,
-/// by which systemd-tmpfiles copies each file to where it belongs unless the system has one there.
-/// See tmpfiles.d(5).
-pub(super) fn to_tmpfiles(staged: &mut Staged, name: &str) -> Result<(), StageError> {
+/// Moves the tree's /etc to `/usr/share/NAME/etc`, and writes `/usr/lib/tmpfiles.d/NAME-etc.conf`, with
+/// which systemd-tmpfiles copies each file to /etc unless it exists there. See tmpfiles.d(5).
+///
+/// # Errors
+/// See [`StageError`].
+pub(super) fn convert(staged: &mut Staged, name: &str) -> Result<(), StageError> {
     let etc = Utf8Path::new("etc");
     if staged.get(etc).is_none() {
         return Ok(());
@@ -26,9 +28,9 @@ fn lines(staged: &Staged, name: &str) -> String {
     let mut text = String::new();
     let inside = staged.nodes().filter(|(path, _)| path.starts_with("etc") && path.as_str() != "etc");
     for (path, node) in inside {
-        let target = word(&format!("/{path}"));
+        let target = field(&format!("/{path}"));
         let _ = match &node.kind {
-            // Directories above a file are made with it, as 0755.
+            // systemd-tmpfiles creates the directories above a file with the mode 0755.
             NodeKind::Directory if node.mode == 0o755 && !is_empty(staged, path) => Ok(()),
             NodeKind::Directory => writeln!(text, "d {target} {:04o} root root - -", node.mode),
             NodeKind::File { .. } => {
@@ -44,13 +46,13 @@ fn is_empty(staged: &Staged, directory: &Utf8Path) -> bool {
     !staged.nodes().any(|(path, _)| path.parent() == Some(directory))
 }
 
-/// The last field takes the rest of its line as it is, but for specifiers.
+/// Escapes specifiers. The last field needs nothing else: it extends to the end of its line.
 fn specifiers(text: &str) -> String {
     text.replace('%', "%%")
 }
 
-/// A word of a line: blanks part words.
-fn word(text: &str) -> String {
+/// A field that blanks separate from the next one.
+fn field(text: &str) -> String {
     let text = specifiers(text);
     if text.chars().any(|c| c == ' ' || c == '"' || c == '\'' || c == '\\') {
         format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
@@ -69,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn systemd_tmpfiles_puts_everything_in_its_place() {
+    fn systemd_tmpfiles_creates_every_file() {
         let mut staged = Staged::new_in(Utf8Path::new("/tmp")).expect("a stage");
         let origin: Arc<str> = Arc::from("a test");
         let mut file = |path: &str, mode| {
@@ -80,7 +82,7 @@ mod tests {
         file("etc/there", 0o644);
         staged.put_directory(Utf8Path::new("etc/private"), 0o700, &origin).expect("a directory");
         staged.put_link(Utf8Path::new("etc/link"), "tool/tool.conf", &origin).expect("a link");
-        to_tmpfiles(&mut staged, "it").expect("moved");
+        convert(&mut staged, "it").expect("moved");
         assert!(staged.get(Utf8Path::new("etc")).is_none());
         staged.settle(1_704_067_200).expect("settled");
 
