@@ -227,7 +227,7 @@ fn every_package_is_explained() {
 fn packages_of_base_extensions_count_as_installed() {
     let place = Place::new();
     place.recipe("runtime", "[[debian]]\npackages = [\"runtime\"]\n");
-    let recipe = place.recipe("engine", &format!("beyond = [\"runtime\"]\n{ENGINE}"));
+    let recipe = place.recipe("engine", &format!("base-extensions = [\"runtime\"]\n{ENGINE}"));
     assert_eq!(names(&place.build(&recipe).expect("built")), ["engine"]);
 }
 
@@ -258,10 +258,10 @@ fn unmet_dependencies_and_wrong_base_extensions_are_reported() {
                 .contains("hint: use an alternative package: an extension can add packages to the base"),
         "{conflict}"
     );
-    place.recipe("left", "beyond = [\"right\"]\n[[debian]]\npackages = [\"runtime\"]\n");
-    let circle = refuse("right", "beyond = [\"left\"]\n[[debian]]\npackages = [\"engine\"]\n");
+    place.recipe("left", "base-extensions = [\"right\"]\n[[debian]]\npackages = [\"runtime\"]\n");
+    let circle = refuse("right", "base-extensions = [\"left\"]\n[[debian]]\npackages = [\"engine\"]\n");
     assert!(circle.starts_with("PLACE/left.toml:2:11: `right` builds beyond `left` in turn"), "{circle}");
-    let missing = refuse("lonely", "beyond = [\"nobody\"]\n[[debian]]\npackages = [\"engine\"]\n");
+    let missing = refuse("lonely", "base-extensions = [\"nobody\"]\n[[debian]]\npackages = [\"engine\"]\n");
     assert!(missing.starts_with("PLACE/lonely.toml:2:11: there is no recipe `nobody`"), "{missing}");
 }
 
@@ -338,7 +338,7 @@ fn indices_that_differ_from_the_signed_release_are_refused() {
         "{index}"
     );
     let suite = refused(&|place| republish(place, |release| release.replace(": test\n", ": other\n")));
-    assert!(suite.contains("is the suite `other`, expected `test`"), "{suite}");
+    assert!(suite.contains("is of the suite `other`, expected `test`"), "{suite}");
     let component = refused(&|place| republish(place, |release| release.replace("main/", "contrib/")));
     assert!(component.contains("no index of the component `main` for amd64"), "{component}");
     let gone = refused(&|place| fs::remove_file(place.path("archive/pool/engine.deb")).expect("removed"));

@@ -77,7 +77,7 @@ impl Bench {
         let store = Store::at(self.path("cache"));
         build(recipe, &target, Format::Directory, &store, &|_| {}).map_err(|error| {
             assert!(matches!(error, BuildError::Unlinked(_)), "{error}");
-            assert!(error.hint().is_some_and(|hint| hint.contains("missing-libraries")));
+            assert!(error.hint().is_some_and(|hint| hint.contains("allow-missing-libraries")));
             error.to_string()
         })
     }
@@ -95,7 +95,7 @@ fn a_missing_library_is_an_error_that_names_the_file_and_the_library() {
     let error = bench.build(&aside).expect_err("outside the search path");
     assert!(error.contains("is outside the loader's search path: /usr/lib/aside/libtwo.so.1"), "{error}");
     for glob in ["libtwo.so.*", "/usr/bin/*"] {
-        let finish = format!("[finish]\nmissing-libraries = [\"{glob}\"]\n");
+        let finish = format!("[finish]\nallow-missing-libraries = [\"{glob}\"]\n");
         let built = bench.build(&bench.recipe("allowed", "", &["/usr/bin/app"], &finish)).expect("allowed");
         assert_eq!(built.warnings, [""; 0]);
     }

@@ -12,14 +12,15 @@ mod directory;
 mod erofs;
 mod error;
 mod ext4;
-mod help;
+
 mod identity;
 mod options;
 mod packing;
+mod program_text;
 mod squashfs;
 
 pub use error::PackError;
 pub use identity::Identity;
-pub use options::{ErofsCompression, Inner, Packing, SquashfsCompression};
+pub use options::{DdiFilesystem, ErofsCompression, Packing, SquashfsCompression};
 pub(super) use packing::pack_database;
 pub use packing::{pack, packer};
