@@ -4,7 +4,7 @@ use camino::Utf8Path;
 use super::disk::Disk;
 use crate::image::{ImageError, io};
 use loadgauge_host::digest::Inputs;
-use loadgauge_host::{Algorithm, Store, kept_digest};
+use loadgauge_host::{Algorithm, Store, cached_digest};
 
 /// The SHA-256 of a disk's file in hex; of a disk that builds on others, one over all of theirs.
 ///
@@ -27,5 +27,5 @@ pub(super) fn of_disk(disk: &Disk, store: &Store) -> Result<String, ImageError> 
 /// # Errors
 /// The file cannot be read.
 pub(super) fn of_file(path: &Utf8Path, store: &Store) -> Result<String, ImageError> {
-    kept_digest(path, Algorithm::Sha256, store).map_err(io("read", path))
+    cached_digest(path, Algorithm::Sha256, store).map_err(io("read", path))
 }
