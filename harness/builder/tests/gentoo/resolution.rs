@@ -88,7 +88,7 @@ fn atom(random: &mut Random, shape: &Shape) -> String {
 }
 
 fn dependencies(random: &mut Random, shape: &Shape) -> String {
-    let mut words = Vec::new();
+    let mut items = Vec::new();
     for _ in 0..random.below(3) {
         if random.chance(shape.groups) {
             let choices: Vec<String> = (0..2 + random.below(2))
@@ -97,19 +97,19 @@ fn dependencies(random: &mut Random, shape: &Shape) -> String {
                     _ => atom(random, shape),
                 })
                 .collect();
-            words.push(format!("|| ( {} )", choices.join(" ")));
+            items.push(format!("|| ( {} )", choices.join(" ")));
         } else {
-            words.push(atom(random, shape));
+            items.push(atom(random, shape));
         }
     }
     if random.chance(shape.blockers) {
-        words.push(format!(
+        items.push(format!(
             "{}{}",
             random.pick(&["!", "!!"]),
             atom(random, &Shape { flags: 0, strict: true, ..*shape })
         ));
     }
-    words.join(" ")
+    items.join(" ")
 }
 
 fn package(random: &mut Random, shape: &Shape, name: &'static str, version: &'static str) -> Generated {
