@@ -106,24 +106,24 @@ fn a_library_is_found_beside_the_program_or_in_the_extension_before() {
     let whole = bench.recipe("whole", "", &["/usr/bin/app", "/usr/lib/libtwo.so.1"], "");
     assert_eq!(bench.build(&whole).expect("whole").warnings, [""; 0]);
     bench.recipe("before", "", &["/usr/lib/libtwo.so.1"], "");
-    let after = bench.recipe("after", "beyond = [\"before\"]", &["/usr/bin/app"], "");
+    let after = bench.recipe("after", "base-extensions = [\"before\"]", &["/usr/bin/app"], "");
     assert_eq!(bench.build(&after).expect("its library is in the one before").warnings, [""; 0]);
     bench.recipe("before", "", &["/usr/lib/aside/libtwo.so.1"], "");
     bench.build(&after).expect_err("there is another extension before now");
 }
 
 #[test]
-fn what_is_not_known_is_said_and_a_script_says_nothing() {
+fn an_unknown_base_is_a_warning_unless_the_extension_has_no_programs() {
     let bench = Bench::new();
     let alone = bench.recipe("alone", "", &["/usr/bin/app"], "");
     let built = bench.build_on(&alone, None).expect("built");
-    assert!(built.warnings.iter().any(|warning| warning.contains("was not looked up")), "{built:?}");
+    assert!(built.warnings.iter().any(|warning| warning.contains("were not checked")), "{built:?}");
     let script = bench.recipe("script", "", &["/usr/share/app.c"], "");
     assert_eq!(bench.build_on(&script, None).expect("built").warnings, [""; 0]);
 }
 
 #[test]
-fn what_a_file_says_it_loads_is_looked_for() {
+fn libraries_of_dlopen_notes_are_checked() {
     let bench = Bench::new();
     let note = |priority: &str| {
         let json = format!(
@@ -136,13 +136,13 @@ fn what_a_file_says_it_loads_is_looked_for() {
         )
         .replace('\n', "\\n")
     };
-    for (priority, told) in [("required", true), ("recommended", true), ("suggested", false)] {
+    for (priority, warned) in [("required", true), ("recommended", true), ("suggested", false)] {
         bench.compile("plugin.so", &note(priority), &["-shared"]);
         let recipe = bench.recipe("plugin", "", &["/usr/lib/plugin.so"], "");
         let warnings = bench.build(&recipe).expect("built").warnings;
         let expected = format!(
-            "/usr/lib/plugin.so loads `libnone.so.3` while it runs, which is not there ({priority}: Music)"
+            "/usr/lib/plugin.so loads `libnone.so.3` at run time, which is missing ({priority}: Music)"
         );
-        assert_eq!(warnings.contains(&expected), told, "{priority}: {warnings:?}");
+        assert_eq!(warnings.contains(&expected), warned, "{priority}: {warnings:?}");
     }
 }
