@@ -8,20 +8,25 @@ PORTAGE_ORACLE := target/oracles/portage
 export LOADGAUGE_PORTAGE := $(CURDIR)/$(PORTAGE_ORACLE)
 export LOADGAUGE_IGNITION_VALIDATE := $(CURDIR)/$(IGNITION_ORACLE)/usr/bin/ignition-validate
 
-.PHONY: help run test bench fuzz host-tools test-tools build image format lint unit documentation guest
+.PHONY: help run test test-all bench fuzz host-tools test-tools build image format lint supply-chain
+.PHONY: spelling unit documentation guest all-guests
 
 help:
 	@echo 'make run    install host tools, build, make the stand-in image, run the default scenarios'
-	@echo 'make test   the same preparation, then every test, those that boot guests included'
-	@echo 'make bench  what building and starts cost, beside the tools that do the same alone'
-	@echo 'make fuzz   broken inputs for whatever reads foreign bytes, half a minute for each'
+	@echo 'make test   the same preparation, then the tests, with one guest of each kind booted'
+	@echo 'make test-all  make test, then every release by every firmware and the whole catalogue on each'
+	@echo 'make bench  time of building and of starts, as ratios to the bare tools'
+	@echo 'make fuzz   broken inputs for all code that reads foreign bytes, half a minute a target'
 
 run: build
 	$(LOADGAUGE) image build
 	$(LOADGAUGE) run tag:default
 
-# Quickest first: what fails early says so early.
-test: host-tools test-tools format lint unit documentation image guest
+# Quickest first, so that failures are reported early.
+test: host-tools test-tools format lint supply-chain spelling unit documentation image guest
+
+# Over an hour on two cores without KVM.
+test-all: test all-guests
 
 # Ratios within one run, against the bare tools: mksquashfs, mkfs.erofs, veritysetup, emerge, QEMU.
 bench: build test-tools
@@ -53,6 +58,15 @@ lint: test-tools
 	shellcheck images/*.sh ignition/tests/*.sh harness/builder/tests/gentoo/*.sh
 	cargo clippy --locked --workspace --all-targets --features loadgauge/guest-tests -- -D warnings
 
+# Both tools are optional here and run in CI in any case.
+supply-chain:
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
+	else echo 'skipped: cargo-deny is not installed (cargo install --locked cargo-deny)'; fi
+
+spelling:
+	@if command -v typos >/dev/null; then typos; \
+	else echo 'skipped: typos is not installed (cargo install --locked typos-cli)'; fi
+
 # Everything that needs no guest.
 unit: build test-tools
 	cargo test --locked --workspace
@@ -64,7 +78,10 @@ documentation:
 image: build
 	$(LOADGAUGE) image build --release 3654.0.0 --release 4790.0.0 --release 4593.2.0
 
-# Everything that boots one. The tests stand apart by a feature, so that `cargo test` alone does
-# not need an image.
+# Everything that boots a guest. A feature keeps these tests apart, so that `cargo test` alone needs
+# no image.
 guest: image
 	cargo test --locked --package loadgauge --features guest-tests --test 'guest_*'
+
+all-guests: image
+	cargo test --locked --package loadgauge --features all-guest-tests --test guest_standin

@@ -349,7 +349,10 @@ fn proportional(pid: u32) -> usize {
 fn warm_and_cold_come_to_the_same_and_an_extension_is_tried_on_a_copy() {
     let _alone = ALONE.blocking_lock();
     let run = GuestRun::of(&["plain.toml"]).with(&["--verify-warm", "--start", "warm"]).finish();
-    run.assert(0, &["warm and cold starts came to the same", "verdict: passed", "warm start", "cold start"]);
+    run.assert(
+        0,
+        &["warm and cold starts have the same outcomes", "verdict: passed", "warm start", "cold start"],
+    );
 
     let directory = tempfile::tempdir().expect("a directory");
     let attempt = |recipe: &str| {

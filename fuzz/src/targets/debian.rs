@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8Path;
 use globset::GlobSet;
-use loadgauge_builder::debian::relation::{parse_alternatives, parse_relations, show};
+use loadgauge_builder::debian::relation::{format_alternatives, parse_alternatives, parse_relations};
 use loadgauge_builder::debian::{Index, Version, unpack_package};
 use loadgauge_builder::stage::Staged;
 
@@ -26,7 +26,7 @@ pub(super) fn relation(bytes: &[u8]) {
     let Some(text) = text_of(bytes) else { return };
     let _ = parse_relations(text);
     if let Ok(all) = parse_alternatives(text) {
-        let written: Vec<String> = all.iter().map(|one| show(one)).collect();
+        let written: Vec<String> = all.iter().map(|one| format_alternatives(one)).collect();
         assert_eq!(parse_alternatives(&written.join(", ")).ok().as_ref(), Some(&all), "{written:?}");
     }
 }

@@ -85,6 +85,8 @@ mod target;
 mod tree;
 mod tree_digest;
 mod unpack;
+/// The comparisons that the versions of all package formats share.
+pub mod version_order;
 
 pub use archive::ArchiveError;
 pub use build::{Built, build, check_reproducible, explain as explain_packages};
@@ -94,7 +96,7 @@ pub use debian::{DebianArchiveError, Package};
 pub use explain::{Explained, Explanation, Need};
 pub use extension::{Extension, Format};
 pub use fetch::FetchError;
-pub use image::{ImageError, PartitionError, UnpackImageError, releases};
+pub use image::{ImageError, releases};
 pub use mangle::MangleError;
 pub use member::NameError;
 pub use recipe::{Recipe, RecipeError};

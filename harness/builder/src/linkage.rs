@@ -10,7 +10,7 @@ use loadgauge_host::{FileError, Store, fs};
 use loadgauge_images::Architecture;
 
 use super::build_error::BuildError;
-use super::elf::{self, Dlopen, Lack, Libraries, Missing, Object};
+use super::elf::{self, Dlopen, Libraries, Object, UnresolvedLibrary, UnresolvedReason};
 use super::globs;
 use super::recipe::{Recipe, RecipeError};
 use super::source::Context;
@@ -29,7 +29,7 @@ struct Objects {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     /// libraries without which a program does not start or a library does not load
-    pub(super) missing: Vec<Missing>,
+    pub(super) missing: Vec<UnresolvedLibrary>,
     /// doubts
     pub(super) warnings: Vec<String>,
 }
@@ -102,7 +102,7 @@ pub(super) fn check(
     let mut missing = missing(&objects, &base, &allowed);
     if !missing.is_empty() && !context.base_extensions.is_empty() {
         for libraries in base_extensions()? {
-            base.lay(libraries);
+            base.overlay(libraries);
         }
         missing = self::missing(&objects, &base, &allowed);
     }
@@ -111,7 +111,7 @@ pub(super) fn check(
         // of a plugin may have.
         let is_program =
             objects.objects.iter().any(|(file, object)| *file == one.file && object.interpreter.is_some());
-        if matches!(one.lack, Lack::Elsewhere(_)) && !is_program {
+        if matches!(one.reason, UnresolvedReason::OutsideSearchPath(_)) && !is_program {
             report.warnings.push(format!("{one}, unless its program has loaded the library"));
         } else {
             report.missing.push(one);
@@ -121,9 +121,9 @@ pub(super) fn check(
     Ok(report)
 }
 
-fn missing(objects: &Objects, base: &Libraries, allowed: &GlobSet) -> Vec<Missing> {
+fn missing(objects: &Objects, base: &Libraries, allowed: &GlobSet) -> Vec<UnresolvedLibrary> {
     let files = objects.objects.iter().map(|(file, object)| (file.as_path(), object));
-    let mut missing = elf::missing(files, &objects.libraries, base);
+    let mut missing = elf::unresolved(files, &objects.libraries, base);
     missing.retain(|one| !allowed.is_match(&one.library) && !globs::matches(allowed, &one.file));
     missing
 }
@@ -131,7 +131,7 @@ fn missing(objects: &Objects, base: &Libraries, allowed: &GlobSet) -> Vec<Missin
 /// Warnings about missing libraries that files load with dlopen(3), according to their notes.
 fn missing_dlopens(objects: &Objects, base: &Libraries, allowed: &GlobSet) -> Vec<String> {
     let there = |name: &String| {
-        [&objects.libraries, base].iter().any(|libraries| !libraries.places(name).is_empty())
+        [&objects.libraries, base].iter().any(|libraries| !libraries.paths_of(name).is_empty())
             || base.in_cache(name).is_some()
     };
     let mut found = Vec::new();
@@ -167,7 +167,7 @@ fn allowed(recipe: &Recipe) -> Result<GlobSet, RecipeError> {
 }
 
 /// A line about a missing library, with the packages that should contain it.
-pub(super) fn line(missing: &Missing, providers: &[String]) -> String {
+pub(super) fn line(missing: &UnresolvedLibrary, providers: &[String]) -> String {
     if providers.is_empty() {
         return missing.to_string();
     }

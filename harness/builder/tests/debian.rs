@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Extensions from Debian packages: packages that the real dpkg-deb made, in an archive of the
-//! test's own, signed with a key of its own.
+//! Extensions from Debian packages: dpkg-deb makes the packages, and the archive is signed with a key of
+//! the test.
 use loadgauge_host::Hint as _;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
-use std::sync::Mutex;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_builder::{BuildError, Built, Format, Recipe, Target, build, explain_packages};
@@ -15,11 +14,10 @@ use loadgauge_images::base::Archive;
 use loadgauge_images::{Architecture, Base, OsRelease};
 use sha2::{Digest as _, Sha256};
 
-/// A directory with an archive, a base whose packages come from it, and a cache.
+/// A directory with an archive, a base that was made from it, and a cache.
 struct Place {
     directory: tempfile::TempDir,
     base: Base,
-    told: Mutex<Vec<String>>,
 }
 
 /// A package of the archive: its control fields, and its files.
@@ -60,7 +58,7 @@ impl Place {
                 keyring: root.join("key.gpg"),
             },
         };
-        Self { directory, base, told: Mutex::default() }
+        Self { directory, base }
     }
 
     fn path(&self, name: &str) -> Utf8PathBuf {
@@ -74,9 +72,8 @@ impl Place {
     }
 
     fn build(&self, recipe: &Recipe) -> Result<Built, BuildError> {
-        let tell = |what: &str| self.told.lock().expect("whole").push(what.to_owned());
         let store = Store::at(self.path("cache"));
-        build(recipe, &Target::of_base(&self.base), Format::Directory, &store, &tell)
+        build(recipe, &Target::of_base(&self.base), Format::Directory, &store, &|_| {})
     }
 }
 
@@ -84,7 +81,7 @@ fn run(command: &mut Command) -> Vec<u8> {
     command.run().unwrap_or_else(|error| panic!("{error}")).stdout
 }
 
-/// Packages, their list, and a Release file that is signed.
+/// Makes the packages, their index, and a signed Release file.
 fn make_archive(root: &Utf8Path) {
     let pool = root.join("archive/pool");
     let lists = root.join("archive/dists/test/main/binary-amd64");
@@ -123,7 +120,7 @@ fn make_archive(root: &Utf8Path) {
     sign(root, &root.join("archive/dists/test/InRelease"), "key.gpg");
 }
 
-/// GnuPG with a home of its own, in which a new key is made whose public half goes to `keyring`.
+/// Makes a new key, writes its public part to `keyring`, and returns GnuPG with that key.
 fn new_key(home: &tempfile::TempDir, keyring: &Utf8Path) -> impl (Fn() -> Command) + use<> {
     let home = home.path().to_owned();
     let gpg = move || {
@@ -137,7 +134,7 @@ fn new_key(home: &tempfile::TempDir, keyring: &Utf8Path) -> impl (Fn() -> Comman
     gpg
 }
 
-/// Signs the Release file with a new key, whose public half it exports.
+/// Signs the Release file with a new key, and exports its public part.
 fn sign(root: &Utf8Path, output: &Utf8Path, keyring: &str) {
     let home = tempfile::tempdir_in("/tmp").expect("a directory");
     let gpg = new_key(&home, &root.join(keyring));
@@ -160,8 +157,8 @@ fn names(built: &Built) -> Vec<&str> {
     built.packages.iter().map(|package| package.name.as_str()).collect()
 }
 
-/// The error with its causes, without what differs from run to run.
-fn complaint(place: &Place, error: &BuildError) -> String {
+/// The error with its causes and its hint, without the temporary directory.
+fn report(place: &Place, error: &BuildError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -175,7 +172,7 @@ fn complaint(place: &Place, error: &BuildError) -> String {
 const ENGINE: &str = "[[debian]]\npackages = [\"engine\"]\nexclude = [\"/usr/share/doc/**\"]\n";
 
 #[test]
-fn an_extension_holds_what_the_base_lacks_and_nothing_else() {
+fn an_extension_contains_what_the_base_lacks_and_nothing_else() {
     let place = Place::new();
     let recipe =
         place.recipe("engine", &format!("{ENGINE}[finish]\nmove = {{ \"/usr/sbin\" = \"/usr/bin\" }}\n"));
@@ -201,7 +198,7 @@ fn an_extension_holds_what_the_base_lacks_and_nothing_else() {
 }
 
 #[test]
-fn what_was_built_once_needs_no_archive() {
+fn a_stored_build_needs_no_archive() {
     let place = Place::new();
     let recipe = place.recipe("engine", ENGINE);
     place.build(&recipe).expect("built");
@@ -212,7 +209,7 @@ fn what_was_built_once_needs_no_archive() {
 }
 
 #[test]
-fn each_package_has_its_reason() {
+fn every_package_is_explained() {
     let place = Place::new();
     let recipe = place.recipe("engine", ENGINE);
     let store = Store::at(place.path("cache"));
@@ -227,7 +224,7 @@ fn each_package_has_its_reason() {
 }
 
 #[test]
-fn packages_of_the_recipes_it_builds_beyond_count_as_present() {
+fn packages_of_base_extensions_count_as_installed() {
     let place = Place::new();
     place.recipe("runtime", "[[debian]]\npackages = [\"runtime\"]\n");
     let recipe = place.recipe("engine", &format!("base-extensions = [\"runtime\"]\n{ENGINE}"));
@@ -235,19 +232,19 @@ fn packages_of_the_recipes_it_builds_beyond_count_as_present() {
 }
 
 #[test]
-fn recommended_packages_come_when_they_are_asked_for() {
+fn recommended_packages_are_added_on_request() {
     let place = Place::new();
     let recipe = place.recipe("runtime", "[[debian]]\npackages = [\"runtime\"]\nrecommends = true\n");
     assert_eq!(names(&place.build(&recipe).expect("built")), ["extras", "runtime"]);
 }
 
 #[test]
-fn what_cannot_be_had_is_told() {
+fn unmet_dependencies_and_wrong_base_extensions_are_reported() {
     let place = Place::new();
     let refuse = |name: &str, text: &str| {
         let error = place.build(&place.recipe(name, text)).expect_err(text);
         assert!(!error.is_host());
-        complaint(&place, &error)
+        report(&place, &error)
     };
     let unknown = refuse("unknown", "[[debian]]\npackages = [\"nowhere\"]\n");
     assert!(
@@ -256,8 +253,9 @@ fn what_cannot_be_had_is_told() {
     );
     let conflict = refuse("conflict", "[[debian]]\npackages = [\"eager\"]\n");
     assert!(
-        conflict.contains("eager 1 does not go with libbase 1 of the base: it declares `libbase`")
-            && conflict.contains("hint: an extension can add to the base"),
+        conflict.contains("eager 1 is incompatible with libbase 1 of the base: eager 1 declares `libbase`")
+            && conflict
+                .contains("hint: use an alternative package: an extension can add packages to the base"),
         "{conflict}"
     );
     place.recipe("left", "base-extensions = [\"right\"]\n[[debian]]\npackages = [\"runtime\"]\n");
@@ -276,10 +274,10 @@ fn a_package_that_was_changed_after_signing_is_refused() {
     fs::write(&deb, bytes).expect("written");
     let error =
         place.build(&place.recipe("extras", "[[debian]]\npackages = [\"extras\"]\n")).expect_err("refused");
-    assert!(complaint(&place, &error).contains("has the SHA-256"), "{}", complaint(&place, &error));
+    assert!(report(&place, &error).contains("has the SHA-256"), "{}", report(&place, &error));
 }
 
-/// The archive with another Release file, signed by a new key that the base trusts.
+/// Publishes a changed Release file, signed with a new key that the base trusts.
 fn republish(place: &Place, change: impl Fn(&str) -> String) {
     let root = place.path("");
     let release = change(&fs::read_to_string(root.join("Release")).expect("read"));
@@ -288,7 +286,7 @@ fn republish(place: &Place, change: impl Fn(&str) -> String) {
 }
 
 #[test]
-fn a_compressed_index_under_its_digest_and_a_signature_of_its_own_will_do() {
+fn compressed_indices_by_hash_and_detached_signatures_are_supported() {
     let place = Place::new();
     let suite = place.path("archive/dists/test");
     let index = suite.join("main/binary-amd64/Packages");
@@ -303,7 +301,7 @@ fn a_compressed_index_under_its_digest_and_a_signature_of_its_own_will_do() {
     });
     let recipe = place.recipe("engine", ENGINE);
     assert_eq!(names(&place.build(&recipe).expect("built")), ["engine", "runtime"]);
-    // And without InRelease, which older archives do not have.
+    // Older archives have no InRelease.
     let home = tempfile::tempdir_in("/tmp").expect("a directory");
     let gpg = new_key(&home, &place.path("key.gpg"));
     fs::copy(place.path("Release"), suite.join("Release")).expect("copied");
@@ -318,17 +316,17 @@ fn a_compressed_index_under_its_digest_and_a_signature_of_its_own_will_do() {
     fs::write(suite.join("Release"), "Suite: test\n").expect("written");
     fs::remove_dir_all(place.path("cache")).expect("removed");
     let error = place.build(&recipe).expect_err("changed after it was signed");
-    assert!(complaint(&place, &error).contains("it was changed"), "{}", complaint(&place, &error));
+    assert!(report(&place, &error).contains("it was changed"), "{}", report(&place, &error));
 }
 
 #[test]
-fn lists_that_are_not_those_that_were_signed_are_refused() {
+fn indices_that_differ_from_the_signed_release_are_refused() {
     let refused = |change: &dyn Fn(&Place)| {
         let place = Place::new();
         change(&place);
         let error = place.build(&place.recipe("engine", ENGINE)).expect_err("refused");
         assert!(error.is_host(), "{error}");
-        complaint(&place, &error)
+        report(&place, &error)
     };
     let index = refused(&|place| {
         let index = place.path("archive/dists/test/main/binary-amd64/Packages");
@@ -340,27 +338,29 @@ fn lists_that_are_not_those_that_were_signed_are_refused() {
         "{index}"
     );
     let suite = refused(&|place| republish(place, |release| release.replace(": test\n", ": other\n")));
-    assert!(suite.contains("says that it is `other`"), "{suite}");
+    assert!(suite.contains("is the suite `other`, expected `test`"), "{suite}");
     let component = refused(&|place| republish(place, |release| release.replace("main/", "contrib/")));
-    assert!(component.contains("no packages in `main` for amd64"), "{component}");
+    assert!(component.contains("no index of the component `main` for amd64"), "{component}");
     let gone = refused(&|place| fs::remove_file(place.path("archive/pool/engine.deb")).expect("removed"));
     assert!(gone.contains("cannot fetch engine 2:1.0-1") && gone.contains("`apt-lists`"), "{gone}");
     let unsigned = refused(&|place| {
         fs::copy(place.path("Release"), place.path("archive/dists/test/InRelease")).expect("copied");
     });
-    assert!(unsigned.contains("cannot trust"), "{unsigned}");
+    assert!(unsigned.contains("cannot verify the signature of"), "{unsigned}");
 }
 
 #[test]
-fn an_archive_that_another_key_signed_is_refused() {
+fn an_archive_with_a_signature_of_another_key_is_refused() {
     let place = Place::new();
     let root = place.path("");
     sign(&root, &place.path("archive/dists/test/InRelease"), "another.gpg");
     let error = place.build(&place.recipe("engine", ENGINE)).expect_err("refused");
     assert!(
-        complaint(&place, &error).contains("hint: the keyring does not hold the archive's key"),
+        report(&place, &error).contains(
+            "hint: install or update debian-archive-keyring: the keyring does not contain the archive's key"
+        ),
         "{}",
-        complaint(&place, &error)
+        report(&place, &error)
     );
     assert!(error.is_host());
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Extensions whose programs are linked with something: found in the extension, in the base, in the
-//! extension before, or nowhere.
+//! Extensions whose programs need shared libraries, which are in the extension, in the base, in another
+//! extension, or nowhere.
 mod workbench;
 
 use loadgauge_host::Hint as _;
@@ -16,7 +16,7 @@ use workbench::Place;
 const ARCHITECTURE: Architecture =
     if cfg!(target_arch = "aarch64") { Architecture::Arm64 } else { Architecture::Amd64 };
 
-/// A base that has the host's loader and libc, and recipes beside programs that were compiled for it.
+/// A base with the host's loader and libc, and recipes beside programs that were compiled for it.
 struct Bench(Place);
 
 impl Bench {
@@ -84,15 +84,16 @@ impl Bench {
 }
 
 #[test]
-fn a_library_that_nothing_has_is_refused_with_the_file_and_its_name() {
+fn a_missing_library_is_an_error_that_names_the_file_and_the_library() {
     let bench = Bench::new();
     let alone = bench.recipe("alone", "", &["/usr/bin/app"], "");
     let error = bench.build(&alone).expect_err("no libtwo");
-    let told = "`/usr/bin/app` is linked with `libtwo.so.1`, which neither the extension nor the base has";
-    assert!(error.ends_with(told), "{error}");
+    let expected =
+        "`/usr/bin/app` needs the library `libtwo.so.1`, which neither the extension nor the base has";
+    assert!(error.ends_with(expected), "{error}");
     let aside = bench.recipe("aside", "", &["/usr/bin/app", "/usr/lib/aside/libtwo.so.1"], "");
-    let error = bench.build(&aside).expect_err("not where the loader looks");
-    assert!(error.contains("lies where the loader does not look: /usr/lib/aside/libtwo.so.1"), "{error}");
+    let error = bench.build(&aside).expect_err("outside the search path");
+    assert!(error.contains("is outside the loader's search path: /usr/lib/aside/libtwo.so.1"), "{error}");
     for glob in ["libtwo.so.*", "/usr/bin/*"] {
         let finish = format!("[finish]\nallow-missing-libraries = [\"{glob}\"]\n");
         let built = bench.build(&bench.recipe("allowed", "", &["/usr/bin/app"], &finish)).expect("allowed");
@@ -101,19 +102,19 @@ fn a_library_that_nothing_has_is_refused_with_the_file_and_its_name() {
 }
 
 #[test]
-fn a_library_is_found_beside_the_program_or_in_the_extension_before() {
+fn a_library_is_found_in_the_extension_and_in_a_base_extension() {
     let bench = Bench::new();
     let whole = bench.recipe("whole", "", &["/usr/bin/app", "/usr/lib/libtwo.so.1"], "");
     assert_eq!(bench.build(&whole).expect("whole").warnings, [""; 0]);
     bench.recipe("before", "", &["/usr/lib/libtwo.so.1"], "");
     let after = bench.recipe("after", "base-extensions = [\"before\"]", &["/usr/bin/app"], "");
-    assert_eq!(bench.build(&after).expect("its library is in the one before").warnings, [""; 0]);
+    assert_eq!(bench.build(&after).expect("the library is in the base extension").warnings, [""; 0]);
     bench.recipe("before", "", &["/usr/lib/aside/libtwo.so.1"], "");
-    bench.build(&after).expect_err("there is another extension before now");
+    bench.build(&after).expect_err("the base extension has changed");
 }
 
 #[test]
-fn an_unknown_base_is_a_warning_unless_the_extension_has_no_programs() {
+fn an_unknown_base_is_a_warning_unless_there_are_no_programs() {
     let bench = Bench::new();
     let alone = bench.recipe("alone", "", &["/usr/bin/app"], "");
     let built = bench.build_on(&alone, None).expect("built");
@@ -123,7 +124,7 @@ fn an_unknown_base_is_a_warning_unless_the_extension_has_no_programs() {
 }
 
 #[test]
-fn libraries_of_dlopen_notes_are_checked() {
+fn declared_dlopen_dependencies_are_checked() {
     let bench = Bench::new();
     let note = |priority: &str| {
         let json = format!(
@@ -136,13 +137,13 @@ fn libraries_of_dlopen_notes_are_checked() {
         )
         .replace('\n', "\\n")
     };
-    for (priority, warned) in [("required", true), ("recommended", true), ("suggested", false)] {
+    for (priority, warns) in [("required", true), ("recommended", true), ("suggested", false)] {
         bench.compile("plugin.so", &note(priority), &["-shared"]);
         let recipe = bench.recipe("plugin", "", &["/usr/lib/plugin.so"], "");
         let warnings = bench.build(&recipe).expect("built").warnings;
         let expected = format!(
             "/usr/lib/plugin.so loads `libnone.so.3` at run time, which is missing ({priority}: Music)"
         );
-        assert_eq!(warnings.contains(&expected), warned, "{priority}: {warnings:?}");
+        assert_eq!(warnings.contains(&expected), warns, "{priority}: {warnings:?}");
     }
 }

@@ -23,7 +23,8 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<Exit, Failure> {
     let directory = arguments.output.as_ref().unwrap_or(&arguments.run);
     fs::create_dir_all(directory)?;
     let (mut reports, paths) = from_events(directory);
-    let terminal = TerminalOptions { reports: paths.clone(), ..TerminalOptions::of_stderr() };
+    let mut terminal = TerminalOptions::of_stderr();
+    terminal.reports.clone_from(&paths);
     reports.push(Box::new(Terminal::on_stderr(terminal)));
     let errors = replay(&events, reports).err().unwrap_or_default();
     if let Some(failure) = Failure::merge(errors.into_iter().map(Failure::from)) {

@@ -7,18 +7,18 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::ReportError;
 use crate::runner::Event;
 
-/// How often reports may say something although nothing happened.
+/// Interval at which reports are called without an event.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Something that turns events into words.
-pub trait Report: Send {
+/// A consumer of events.
+pub(crate) trait Report: Send {
     /// Takes an event.
     ///
     /// # Errors
-    /// The report cannot be written. It gets no further events then.
+    /// The report cannot be written. It gets no further events.
     fn event(&mut self, event: &Event) -> Result<(), ReportError>;
 
-    /// Time has passed without an event; `now_us` is in microseconds since the Unix epoch.
+    /// Called while there is no event; `now_us` is in microseconds since the Unix epoch.
     ///
     /// # Errors
     /// The report cannot be written.
@@ -26,25 +26,25 @@ pub trait Report: Send {
         Ok(())
     }
 
-    /// Hears that another report cannot be written.
-    fn trouble(&mut self, _error: &ReportError) {}
+    /// Called when another report cannot be written.
+    fn other_failed(&mut self, _error: &ReportError) {}
 
-    /// Ends the report; there are no further events.
+    /// Ends the report after the last event.
     ///
     /// # Errors
     /// The report cannot be written.
     fn finish(&mut self) -> Result<(), ReportError>;
 }
 
-/// Hands every event to every report until the last sender is gone, then ends them in order.
+/// Passes every event to every report until all senders are dropped, then ends the reports in order.
 ///
-/// The report that speaks to the user stands last, so that it can tell what befell the others.
-/// Reports write files and therefore have a thread of their own. The channel is unbounded: events
-/// are few, and none may be lost or hold a machine up.
+/// The report for the user comes last, so that it can show which others failed. Reports write files and
+/// therefore have a thread of their own. The channel is unbounded: events are few, and none may be lost or
+/// delay a machine.
 ///
 /// # Errors
-/// Every report that could not be written; such a run is broken, whatever its scenarios did.
-pub async fn consume(
+/// The errors of all reports that could not be written. Such a run is broken, whatever its outcomes.
+pub(crate) async fn consume(
     receiver: UnboundedReceiver<Event>,
     reports: Vec<Box<dyn Report>>,
 ) -> Result<(), Vec<ReportError>> {
@@ -75,8 +75,8 @@ fn consume_blocking(
 /// Makes reports again from the events of an earlier run.
 ///
 /// # Errors
-/// Every report that could not be written.
-pub fn replay<'a>(
+/// The errors of all reports that could not be written.
+pub(crate) fn replay<'a>(
     events: impl IntoIterator<Item = &'a Event>,
     reports: Vec<Box<dyn Report>>,
 ) -> Result<(), Vec<ReportError>> {
@@ -87,24 +87,24 @@ pub fn replay<'a>(
     reports.finish()
 }
 
-/// Reports, and what became of them.
+/// The reports of a run, and the errors of those that failed.
 struct Reports {
-    /// a report that failed is no longer there
-    living: Vec<Option<Box<dyn Report>>>,
+    /// `None` for a report that failed
+    active: Vec<Option<Box<dyn Report>>>,
     errors: Vec<ReportError>,
 }
 
 impl Reports {
     fn new(reports: Vec<Box<dyn Report>>) -> Self {
-        Self { living: reports.into_iter().map(Some).collect(), errors: Vec::new() }
+        Self { active: reports.into_iter().map(Some).collect(), errors: Vec::new() }
     }
 
     fn each(&mut self, mut action: impl FnMut(&mut dyn Report) -> Result<(), ReportError>) {
-        for index in 0..self.living.len() {
-            let Some(report) = &mut self.living[index] else { continue };
+        for index in 0..self.active.len() {
+            let Some(report) = &mut self.active[index] else { continue };
             if let Err(error) = action(report.as_mut()) {
-                self.living[index] = None;
-                self.living.iter_mut().flatten().for_each(|other| other.trouble(&error));
+                self.active[index] = None;
+                self.active.iter_mut().flatten().for_each(|other| other.other_failed(&error));
                 self.errors.push(error);
             }
         }
@@ -125,44 +125,49 @@ fn microseconds_now() -> u64 {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use super::*;
-    use crate::report::{JUnit, JsonLines, json_lines, testing};
+    use loadgauge_host::FileError;
+    use loadgauge_host::error::on_one_line;
 
-    /// Writes down what it is told, and fails at its `fails_at`-th event.
-    struct Witness {
-        seen: Arc<Mutex<Vec<String>>>,
+    use super::*;
+
+    use crate::report::rendered_file::RenderedFile;
+    use crate::report::{JsonLines, json_lines, junit, testing};
+
+    /// Records its calls, and fails at its `fails_at`-th event.
+    struct RecordingReport {
+        calls: Arc<Mutex<Vec<String>>>,
         fails_at: Option<usize>,
         count: usize,
     }
 
-    impl Witness {
+    impl RecordingReport {
         fn new(fails_at: Option<usize>) -> (Self, Arc<Mutex<Vec<String>>>) {
-            let seen = Arc::new(Mutex::new(Vec::new()));
-            (Self { seen: Arc::clone(&seen), fails_at, count: 0 }, seen)
+            let calls = Arc::new(Mutex::new(Vec::new()));
+            (Self { calls: Arc::clone(&calls), fails_at, count: 0 }, calls)
         }
 
-        fn note(&self, what: impl Into<String>) {
-            self.seen.lock().expect("not poisoned").push(what.into());
+        fn record(&self, call: impl Into<String>) {
+            self.calls.lock().expect("not poisoned").push(call.into());
         }
     }
 
-    impl Report for Witness {
+    impl Report for RecordingReport {
         fn event(&mut self, event: &Event) -> Result<(), ReportError> {
             self.count += 1;
             if Some(self.count) == self.fails_at {
                 let source = std::io::Error::other("disk on fire");
-                return Err(ReportError::Io { action: "write", path: "events.jsonl".into(), source });
+                return Err(FileError::at("write", "events.jsonl")(source));
             }
-            self.note(event.time_us.to_string());
+            self.record(event.time_us.to_string());
             Ok(())
         }
 
-        fn trouble(&mut self, error: &ReportError) {
-            self.note(error.with_causes());
+        fn other_failed(&mut self, error: &ReportError) {
+            self.record(on_one_line(error));
         }
 
         fn finish(&mut self) -> Result<(), ReportError> {
-            self.note("finish");
+            self.record("finish");
             Ok(())
         }
     }
@@ -174,23 +179,24 @@ mod tests {
         let events_file = path("events.jsonl");
         let first: Vec<Box<dyn Report>> = vec![
             Box::new(JsonLines::create(&events_file).expect("created")),
-            Box::new(JUnit::new(path("first.xml"))),
+            Box::new(RenderedFile::new(path("first.xml"), junit::render)),
         ];
-        replay(&testing::run_of_everything(), first).expect("written");
+        replay(&testing::complete_run(), first).expect("written");
         let events = json_lines::read(&events_file).expect("read");
-        replay(&events, vec![Box::new(JUnit::new(path("second.xml")))]).expect("written");
+        replay(&events, vec![Box::new(RenderedFile::new(path("second.xml"), junit::render))])
+            .expect("written");
         let read = |name| std::fs::read_to_string(path(name)).expect("read");
         assert_eq!(read("first.xml"), read("second.xml"));
         assert!(read("first.xml").contains("program prints its own line"));
     }
 
     #[tokio::test]
-    async fn no_event_is_lost_and_a_failing_report_is_told_to_the_others() {
-        let (good, seen) = Witness::new(None);
-        let (bad, bad_seen) = Witness::new(Some(2));
+    async fn no_event_is_lost_and_the_others_are_called_when_a_report_fails() {
+        let (good, calls) = RecordingReport::new(None);
+        let (bad, bad_calls) = RecordingReport::new(Some(2));
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         let consumer = tokio::spawn(consume(receiver, vec![Box::new(bad), Box::new(good)]));
-        let events = testing::run_of_everything();
+        let events = testing::complete_run();
         for event in &events {
             sender.send(event.clone()).expect("the consumer lives");
         }
@@ -200,7 +206,7 @@ mod tests {
         let mut expected: Vec<String> = events.iter().map(|event| event.time_us.to_string()).collect();
         expected.insert(1, "cannot write `events.jsonl`: disk on fire".to_owned());
         expected.push("finish".to_owned());
-        assert_eq!(*seen.lock().expect("not poisoned"), expected);
-        assert_eq!(bad_seen.lock().expect("not poisoned").len(), 1, "a failed report gets no more");
+        assert_eq!(*calls.lock().expect("not poisoned"), expected);
+        assert_eq!(bad_calls.lock().expect("not poisoned").len(), 1, "a failed report gets no more");
     }
 }

@@ -1,85 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
 use std::io;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, Hint};
 
 /// A report cannot be written.
 #[derive(Debug, thiserror::Error)]
-pub enum ReportError {
+pub(crate) enum ReportError {
     /// a file operation failed
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// what was to be done
-        action: &'static str,
-        /// to what
-        path: Utf8PathBuf,
-        /// why not
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// standard output or standard error is closed
+    #[error("cannot write to {stream}")]
+    Stream {
+        /// `standard output` or `standard error`
+        stream: &'static str,
+        /// the error of the operating system
         source: io::Error,
     },
-    /// the terminal is gone
-    #[error("cannot write to standard error")]
-    Terminal {
-        /// why not
-        source: io::Error,
-    },
-    /// an event or a record has no JSON
-    #[error("cannot write JSON for `{path}`")]
-    Json {
-        /// the file it was meant for
-        path: Utf8PathBuf,
-        /// why not
-        source: serde_json::Error,
-    },
-    /// a report has no XML
-    #[error("cannot write XML for `{path}`")]
-    Xml {
-        /// the file it was meant for
-        path: Utf8PathBuf,
-        /// why not
-        source: quick_junit::SerializeError,
-    },
-    /// the task that writes the reports died
-    #[error("the writer of the reports panicked: {message}")]
+    /// an event or a record cannot be written as JSON
+    #[error("cannot serialise a report as JSON")]
+    Json(#[from] serde_json::Error),
+    /// the JUnit report cannot be written as XML
+    #[error("cannot serialise the JUnit report as XML")]
+    Xml(#[from] quick_junit::SerializeError),
+    /// the task that writes the reports panicked
+    #[error("the task that writes the reports panicked: {message}")]
     Panicked {
-        /// what it said
+        /// the message of the panic
         message: String,
     },
 }
 
-impl ReportError {
-    /// Makes an error of a file operation.
-    pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
-    }
-
-    /// The error with its causes on one line.
-    pub(super) fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
-    }
-}
-
 impl Hint for ReportError {
     fn hint(&self) -> Option<String> {
-        let Self::Io { path, source, .. } = self else { return None };
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Some(format!("make room on the file system of `{path}`"))
+        match self {
+            Self::File(error) if error.kind() == io::ErrorKind::NotFound => {
+                Some("run it again; the directory of the run was removed in the meantime".to_owned())
             }
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Some("choose another directory for the run".to_owned())
-            }
-            io::ErrorKind::NotFound => {
-                Some("the run's directory was removed while the run went on; run it again".to_owned())
-            }
+            Self::File(error) => error.hint(),
             _ => None,
         }
     }

@@ -2,23 +2,23 @@
 use camino::Utf8Path;
 
 use super::style::{Styles, paint};
-use super::text::{Excerpt, duration, one_line, plural, visible};
+use super::text::{HeadAndTail, duration, one_line, plural, visible};
 use crate::check::{Finding, Transcript};
 use crate::runner::Cause;
 
-/// Before every line of a failure.
+/// Indentation of every line below a failed step.
 const INDENT: &str = "          ";
-/// Of the labels `expected`, `found`, ..., with the gap behind them.
+/// Width of the column of labels.
 const LABEL: usize = 10;
 
-/// A finding in full: what was expected, what was found, the telling command and its own words.
-/// `file` has the whole of what is cut here.
+/// The lines of a finding: what was expected, what was found, and the last command with its output.
+/// `file` contains the whole output where it is cut here.
 pub(super) fn finding(finding: &Finding, file: Option<&Utf8Path>, styles: &Styles) -> Vec<String> {
     let mut lines = Vec::new();
     labelled(&mut lines, "expected", &finding.expected, styles);
     labelled(&mut lines, "found", &finding.found, styles);
-    if let Some((telling, earlier)) = finding.commands.split_last() {
-        transcript(&mut lines, telling, file, styles);
+    if let Some((last, earlier)) = finding.commands.split_last() {
+        transcript(&mut lines, last, file, styles);
         if let (false, Some(file)) = (earlier.is_empty(), file) {
             let count = plural(earlier.len(), "earlier command");
             labelled(&mut lines, "", &format!("{count} in {file}"), styles);
@@ -30,7 +30,7 @@ pub(super) fn finding(finding: &Finding, file: Option<&Utf8Path>, styles: &Style
     lines
 }
 
-/// What ended a scenario early, below its message: the hint, and the lines of the console.
+/// The lines below the message of a cause that ended a scenario early: the console and the hint.
 pub(super) fn cause(cause: &Cause, console_log: Option<&Utf8Path>, styles: &Styles) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(fault) = &cause.fault
@@ -55,11 +55,11 @@ fn transcript(lines: &mut Vec<String>, command: &Transcript, file: Option<&Utf8P
         }
     }
     if command.stdout.trim().is_empty() && command.stderr.trim().is_empty() {
-        labelled(lines, "", "it printed nothing", styles);
+        labelled(lines, "", "no output", styles);
     }
 }
 
-/// A label with its text, whose further lines stand below the first.
+/// Adds a label with its text, whose further lines are aligned with the first.
 fn labelled(lines: &mut Vec<String>, label: &str, text: &str, styles: &Styles) {
     let text = visible(text.trim_end());
     let mut text_lines = text.lines();
@@ -69,17 +69,17 @@ fn labelled(lines: &mut Vec<String>, label: &str, text: &str, styles: &Styles) {
     lines.extend(text_lines.map(|line| format!("{INDENT}{:LABEL$}{line}", "").trim_end().to_owned()));
 }
 
-/// The words of somebody else, behind a bar, without their middle where they are long.
+/// Adds the output of a guest, marked by a bar at the left, without the middle of what is long.
 fn quoted(lines: &mut Vec<String>, text: &str, file: Option<&Utf8Path>, styles: &Styles) {
     let text = visible(text);
-    let excerpt = Excerpt::of(&text);
+    let HeadAndTail { head, left_out, tail } = HeadAndTail::of(&text);
     let bar = paint("|", styles.dim);
     let quote = |line: &&str| format!("{INDENT}  {bar} {line}").trim_end().to_owned();
-    lines.extend(excerpt.head.iter().map(quote));
-    if excerpt.left_out > 0 {
-        let place = file.map(|file| format!("; all of them in {file}")).unwrap_or_default();
-        let note = format!("... {} left out{place}", plural(excerpt.left_out, "line"));
+    lines.extend(head.iter().map(quote));
+    if left_out > 0 {
+        let place = file.map(|file| format!("; the whole output is in {file}")).unwrap_or_default();
+        let note = format!("... {} left out{place}", plural(left_out, "line"));
         lines.push(format!("{INDENT}  {}", paint(note, styles.dim)));
     }
-    lines.extend(excerpt.tail.iter().map(quote));
+    lines.extend(tail.iter().map(quote));
 }

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 
 use camino::Utf8PathBuf;
+use loadgauge_host::{FileError, environment};
 
 use super::record::{RunRecord, ScenarioRecord};
 use super::summary::{machines, reason, verdict};
@@ -12,28 +13,26 @@ use super::{Report, ReportError};
 use crate::check::Outcome;
 use crate::runner::Event;
 
-/// How many annotations of a kind GitHub shows for a step.
-const MOST: usize = 10;
-/// How many bytes GitHub takes as the summary of a step: less than 1 MiB, with room for the note.
-const LARGEST: usize = 1024 * 1024 - 1024;
+/// Number of annotations of a kind that GitHub shows for a step.
+const MAX_ANNOTATIONS: usize = 10;
+/// Size of the summary of a step in bytes: GitHub takes 1 MiB, less room for the note.
+const MAX_SUMMARY: usize = 1024 * 1024 - 1024;
 
-/// What a workflow of GitHub shows of a run: annotations, and a table in the step's summary.
+/// The report for GitHub Actions: annotations, and a table in the summary of the step.
 ///
-/// Of each kind ten annotations are shown for a step, so that the last of more than that says how
-/// many are left out; all of them stand in the summary.
-pub struct GitHub {
+/// GitHub shows ten annotations of a kind for a step. Where there are more, the last one gives the number
+/// of the others, which are in the summary.
+pub(crate) struct GitHub {
     out: Box<dyn io::Write + Send>,
     summary: Option<Utf8PathBuf>,
     record: RunRecord,
 }
 
 impl GitHub {
-    /// A report for the step of a workflow that this process runs in, if it does: GitHub sets
-    /// `GITHUB_ACTIONS`, and names the file for the summary in `GITHUB_STEP_SUMMARY`.
-    pub fn of_environment() -> Option<Self> {
-        let is_set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        (is_set("GITHUB_ACTIONS")? == "true").then(|| {
-            let summary = is_set("GITHUB_STEP_SUMMARY").map(Utf8PathBuf::from);
+    /// The report, if this process runs in a step of GitHub Actions.
+    pub(crate) fn of_environment() -> Option<Self> {
+        (environment::value(environment::GITHUB_ACTIONS)? == "true").then(|| {
+            let summary = environment::value(environment::GITHUB_STEP_SUMMARY).map(Utf8PathBuf::from);
             Self { out: Box::new(io::stdout()), summary, record: RunRecord::default() }
         })
     }
@@ -46,17 +45,18 @@ impl Report for GitHub {
     }
 
     fn finish(&mut self) -> Result<(), ReportError> {
-        let said = annotations(&self.record);
-        let written = self.out.write_all(said.as_bytes()).and_then(|()| self.out.flush());
-        written.map_err(|source| ReportError::Terminal { source })?;
+        let text = annotations(&self.record);
+        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        written.map_err(|source| ReportError::Stream { stream: "standard output", source })?;
         let Some(path) = &self.summary else { return Ok(()) };
         let file = OpenOptions::new().append(true).create(true).open(path);
-        let mut file = file.map_err(ReportError::io("open", path))?;
-        file.write_all(summary(&self.record).as_bytes()).map_err(ReportError::io("write", path))
+        let mut file = file.map_err(FileError::at::<ReportError>("open", path))?;
+        file.write_all(summary(&self.record).as_bytes()).map_err(FileError::at("write", path))
     }
 }
 
-/// Lines that the runner of the workflow takes for annotations.
+/// The commands that make annotations
+/// (<https://docs.github.com/actions/reference/workflow-commands-for-github-actions>).
 fn annotations(record: &RunRecord) -> String {
     let of = |outcomes: &[Outcome]| -> Vec<&ScenarioRecord> {
         let bad = |scenario: &&ScenarioRecord| scenario.outcome.is_some_and(|it| outcomes.contains(&it));
@@ -65,7 +65,7 @@ fn annotations(record: &RunRecord) -> String {
     let mut text = String::new();
     let kinds = [("error", of(&[Outcome::Failed, Outcome::Broken])), ("warning", of(&[Outcome::Flaky]))];
     for (kind, scenarios) in kinds {
-        let shown = if scenarios.len() > MOST { MOST - 1 } else { scenarios.len() };
+        let shown = if scenarios.len() > MAX_ANNOTATIONS { MAX_ANNOTATIONS - 1 } else { scenarios.len() };
         for scenario in &scenarios[..shown] {
             let outcome = scenario.outcome.unwrap_or(Outcome::Broken);
             let title = property(&format!("{}: {outcome}", one_line(&scenario.scenario)));
@@ -74,30 +74,31 @@ fn annotations(record: &RunRecord) -> String {
         }
         if shown < scenarios.len() {
             let left = scenarios.len() - shown;
-            let _ = writeln!(text, "::{kind} title=loadgauge::{left} more; the step's summary has them all");
+            let _ = writeln!(text, "::{kind} title=loadgauge::{left} more in the summary of the step");
         }
     }
     text
 }
 
-/// The text of an annotation, as the runner's own toolkit escapes it.
+/// Escapes the text of an annotation as GitHub's toolkit does.
 fn message(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
+/// Escapes a property of an annotation.
 fn property(text: &str) -> String {
     message(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// The run as a table in Markdown, those that did not pass first.
+/// The run as a table in Markdown, with the scenarios that did not pass first.
 fn summary(record: &RunRecord) -> String {
     let mut text = format!("### loadgauge: {}\n\n", verdict(record, true));
     if let Some(start) = &record.start {
         let _ = writeln!(
             text,
             "{}; {}\n",
-            cell(&start.image_name),
-            cell(&machines(start.jobs, &start.acceleration))
+            cell(&start.header.image_name),
+            cell(&machines(start.jobs, &start.header.acceleration))
         );
     }
     text.push_str("| scenario | outcome | time | |\n|---|---|---|---|\n");
@@ -114,8 +115,8 @@ fn summary(record: &RunRecord) -> String {
         let why = if outcome == Outcome::Passed { String::new() } else { cell(&reason(scenario)) };
         let time = duration(scenario.duration_ms);
         let line = format!("| {} | {outcome} | {time} | {why} |\n", cell(&scenario.scenario));
-        if text.len() + line.len() > LARGEST {
-            let _ = writeln!(text, "\n{} more are left out here", scenarios.len() - index);
+        if text.len() + line.len() > MAX_SUMMARY {
+            let _ = writeln!(text, "\n{} more were left out", scenarios.len() - index);
             break;
         }
         text.push_str(&line);
@@ -123,7 +124,7 @@ fn summary(record: &RunRecord) -> String {
     text
 }
 
-/// Text that neither ends a cell nor is taken for Markdown or HTML.
+/// Escapes a text for a cell of a table, where nothing in it is Markdown or HTML.
 fn cell(text: &str) -> String {
     one_line(text).chars().fold(String::new(), |mut cell, character| {
         match character {
@@ -145,23 +146,15 @@ mod tests {
     use crate::report::testing;
     use crate::runner::EventKind;
 
-    fn record(events: &[Event]) -> RunRecord {
-        let mut record = RunRecord::default();
-        for event in events {
-            record.take(event);
-        }
-        record
-    }
-
     #[test]
-    fn a_run_of_everything() {
-        let record = record(&testing::run_of_everything());
+    fn a_complete_run() {
+        let record = RunRecord::of(&testing::complete_run());
         insta::assert_snapshot!(format!("{}---\n{}", annotations(&record), summary(&record)));
     }
 
     #[test]
-    fn what_is_flaky_is_a_warning() {
-        let text = annotations(&record(&testing::flaky_run()));
+    fn a_flaky_scenario_is_a_warning() {
+        let text = annotations(&RunRecord::of(&testing::flaky_run()));
         assert!(text.starts_with("::warning title=docker.vendor%3A flaky::step 1"), "{text}");
     }
 
@@ -172,21 +165,21 @@ mod tests {
             cause: None,
             duration_ms: 0,
         };
-        record(&(0..count).map(|number| Event::now(kind(number))).collect::<Vec<_>>())
+        RunRecord::of(&(0..count).map(|number| Event::now(kind(number))).collect::<Vec<_>>())
     }
 
     #[test]
-    fn no_more_is_said_than_github_shows() {
+    fn there_are_no_more_annotations_than_github_shows() {
         let text = annotations(&many(30, "scenario"));
-        assert_eq!(text.lines().count(), MOST);
-        assert!(text.ends_with("21 more; the step's summary has them all\n"), "{text}");
+        assert_eq!(text.lines().count(), MAX_ANNOTATIONS);
+        assert!(text.ends_with("21 more in the summary of the step\n"), "{text}");
         assert_eq!(annotations(&many(10, "scenario")).lines().count(), 10);
         let large = summary(&many(3000, &"x".repeat(500)));
-        assert!(large.len() < 1024 * 1024 && large.contains("more are left out here"), "{}", large.len());
+        assert!(large.len() < 1024 * 1024 && large.contains("more were left out"), "{}", large.len());
     }
 
     #[test]
-    fn foreign_text_makes_no_command_and_no_markup() {
+    fn foreign_text_is_neither_command_nor_markup() {
         assert_eq!(message("a\n::error::b 100%"), "a%0A::error::b 100%25");
         assert_eq!(cell("a | <b> `c`"), "a &#124; &lt;b&gt; &#96;c&#96;");
     }

@@ -1,57 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `events.jsonl`: one event a line, in the order in which they happened.
 //!
-//! The first line is always `run-started` and carries the version of the format, [`FORMAT`].
-use loadgauge_host::Hint;
-use std::fs::{self, File};
+//! The first line is always `run-started` and contains the version of the format, [`FORMAT`].
+use std::fs::File;
 use std::io::{self, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, Hint, fs};
 use serde::Deserialize;
 
 use super::{Report, ReportError};
 use crate::runner::{Event, FORMAT};
 
-/// The report that all others can be made again from.
+/// The report from which all others can be made again.
 #[derive(Debug)]
-pub struct JsonLines {
+pub(super) struct JsonLines {
     path: Utf8PathBuf,
     file: File,
 }
 
-/// Events cannot be read.
+/// The events of a run cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// the file cannot be read
-    #[error("cannot read `{path}`")]
-    Io {
-        /// which
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// the first line is not the beginning of a run
     #[error("`{path}` does not begin with the event `run-started`")]
     NoStart {
-        /// which
+        /// the file
         path: Utf8PathBuf,
     },
-    /// the file was written by another version of this program
-    #[error("`{path}` has format {found}, and this version of loadgauge reads format {FORMAT}")]
+    /// the file was written by another version of loadgauge
+    #[error("`{path}` has format {found}, but this version of loadgauge reads format {FORMAT}")]
     Format {
-        /// which
+        /// the file
         path: Utf8PathBuf,
-        /// what it says
+        /// the version of its format
         found: u64,
     },
     /// a line is not an event
     #[error("`{path}`, line {line}: not an event")]
     Line {
-        /// which
+        /// the file
         path: Utf8PathBuf,
-        /// 1-based
+        /// the number of the line, from 1
         line: usize,
-        /// why not
+        /// the error of the parser
         source: serde_json::Error,
     },
 }
@@ -59,14 +54,16 @@ pub enum ReadError {
 impl Hint for ReadError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(
-                "name the directory of a run; they lie in `loadgauge-runs` where it was started".to_owned(),
-            ),
-            Self::Io { .. } => None,
-            Self::NoStart { .. } => Some("give the `events.jsonl` of a run's directory".to_owned()),
+            Self::File(error) if error.kind() == io::ErrorKind::NotFound => {
+                Some("name the directory of a run, such as one in `loadgauge-runs`".to_owned())
+            }
+            Self::File(error) => error.hint(),
+            Self::NoStart { .. } => {
+                Some("name the directory of a run, which contains `events.jsonl`".to_owned())
+            }
             Self::Format { found, .. } => {
                 let age = if *found > u64::from(FORMAT) { "a newer" } else { "an older" };
-                Some(format!("read it with the loadgauge that wrote it, {age} one than this"))
+                Some(format!("use the version of loadgauge that wrote it, {age} one than this"))
             }
             Self::Line { .. } => Some("the file was changed or damaged after the run".to_owned()),
         }
@@ -74,41 +71,37 @@ impl Hint for ReadError {
 }
 
 impl JsonLines {
-    /// Creates the file, in place of what may lie there.
+    /// Creates the file, or empties an existing one.
     ///
     /// # Errors
     /// The file cannot be created.
-    pub fn create(path: &Utf8Path) -> Result<Self, ReportError> {
-        let file = File::create(path).map_err(ReportError::io("create", path))?;
-        Ok(Self { path: path.to_owned(), file })
+    pub(super) fn create(path: &Utf8Path) -> Result<Self, ReportError> {
+        Ok(Self { path: path.to_owned(), file: fs::create(path)? })
     }
 }
 
 impl Report for JsonLines {
     fn event(&mut self, event: &Event) -> Result<(), ReportError> {
-        let mut line = serde_json::to_vec(event)
-            .map_err(|source| ReportError::Json { path: self.path.clone(), source })?;
+        let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
-        // One write and no buffer: a reader never sees half a line, and a kill loses none.
-        self.file.write_all(&line).map_err(ReportError::io("write", &self.path))
+        // A single unbuffered write: readers see whole lines, and a killed run has lost none.
+        self.file.write_all(&line).map_err(FileError::at("write", &self.path))
     }
 
     fn finish(&mut self) -> Result<(), ReportError> {
-        self.file.sync_all().map_err(ReportError::io("sync", &self.path))
+        self.file.sync_all().map_err(FileError::at("sync", &self.path))
     }
 }
 
-/// Reads the events of a run, which may have been killed: a last line without its line feed is
-/// left out.
+/// Reads the events of a run. If the run was killed, a half-written last line is ignored.
 ///
 /// # Errors
-/// The file cannot be read, has another format, or a line of it is not an event.
+/// The file cannot be read, has another format, or contains a line that is not an event.
 pub fn read(path: &Utf8Path) -> Result<Vec<Event>, ReadError> {
-    let text = fs::read_to_string(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
-    parse(&text, path)
+    parse(&fs::read_to_string(path)?, path)
 }
 
-/// Reads events from the text of a file; `path` is for messages.
+/// Parses the text of a file; `path` is for messages.
 fn parse(text: &str, path: &Utf8Path) -> Result<Vec<Event>, ReadError> {
     let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).peekable();
     check_format(lines.peek().copied().unwrap_or_default(), path)?;
@@ -124,7 +117,7 @@ fn parse(text: &str, path: &Utf8Path) -> Result<Vec<Event>, ReadError> {
         .collect()
 }
 
-/// Judges the version before anything else is read, since the rest may have changed with it.
+/// Checks the version of the format before the other lines, which may have changed with it.
 fn check_format(first: &str, path: &Utf8Path) -> Result<(), ReadError> {
     #[derive(Deserialize)]
     struct Start {
@@ -162,31 +155,31 @@ mod tests {
 
     #[test]
     fn every_kind_of_event_comes_back() {
-        let events = testing::run_of_everything();
+        let events = testing::complete_run();
         assert_eq!(written(&events), events);
     }
 
     #[test]
-    fn another_format_is_said_to_be_one() {
+    fn another_format_is_an_error_of_its_own() {
         let line = "{\"time_us\":1,\"event\":\"run-started\",\"format\":7,\"what\":\"ever\"}\n";
         let error = parse(line, "old.jsonl".into()).expect_err("format 7");
         assert_eq!(
             error.to_string(),
-            "`old.jsonl` has format 7, and this version of loadgauge reads format 1"
+            "`old.jsonl` has format 7, but this version of loadgauge reads format 1"
         );
         assert!(error.hint().is_some_and(|hint| hint.contains("newer")));
     }
 
     #[test]
-    fn something_else_is_not_taken_for_events() {
+    fn a_file_without_events_is_refused() {
         for text in ["", "\n", "<xml/>\n", "{\"event\":\"waiting\",\"format\":1}\n"] {
             assert!(matches!(parse(text, "x".into()), Err(ReadError::NoStart { .. })), "{text:?}");
         }
     }
 
     #[test]
-    fn a_damaged_line_is_named_and_a_half_written_last_one_is_left_out() {
-        let events = testing::run_of_everything();
+    fn a_damaged_line_is_an_error_and_a_half_written_last_one_is_ignored() {
+        let events = testing::complete_run();
         let mut text: String =
             events.iter().map(|event| serde_json::to_string(event).expect("JSON") + "\n").collect();
         text.push_str("{\"time_us\":12");
@@ -198,8 +191,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_text_comes_back(what in any::<String>(), out in any::<String>(), time_us in any::<u64>()) {
-            let mut events = testing::run_of_everything();
+        fn foreign_text_comes_back(what in any::<String>(), out in any::<String>(), time_us in any::<u64>()) {
+            let mut events = testing::complete_run();
             let mut finding = testing::failed_finding();
             finding.commands[0].stdout = out;
             finding.found = what.clone();

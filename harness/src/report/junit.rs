@@ -2,48 +2,22 @@
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
-use camino::Utf8PathBuf;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestRerun, TestSuite, XmlString};
 
-use super::file::write_whole;
+use super::ReportError;
 use super::record::{RunRecord, ScenarioRecord, StepRecord};
 use super::text::{duration, one_line, visible};
-use super::{Report, ReportError};
 use crate::check::{Finding, Outcome};
-use crate::runner::{Cause, Event};
+use crate::runner::Cause;
 
-/// `junit.xml`: a test suite per scenario, a test case per step.
+/// Renders a run as JUnit XML: a test suite for each scenario, a test case for each step.
 ///
-/// Failed steps are `failure`, broken ones `error`, skipped ones `skipped` with the reason. What
-/// ended a scenario early is a test case of its own, so that it is seen where no step says it. A
-/// step that failed on an earlier machine and then passed has `flakyFailure` in it, the form that
-/// Maven Surefire gave to reruns. There is no standard; this follows what Jenkins, GitLab and
-/// `quick-junit` agree on.
-#[derive(Debug)]
-pub struct JUnit {
-    path: Utf8PathBuf,
-    record: RunRecord,
-}
-
-impl JUnit {
-    /// A report that will be written to this path when the run ends.
-    pub fn new(path: impl Into<Utf8PathBuf>) -> Self {
-        Self { path: path.into(), record: RunRecord::default() }
-    }
-}
-
-impl Report for JUnit {
-    fn event(&mut self, event: &Event) -> Result<(), ReportError> {
-        self.record.take(event);
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), ReportError> {
-        let text = report(&self.record)
-            .to_string()
-            .map_err(|source| ReportError::Xml { path: self.path.clone(), source })?;
-        write_whole(&self.path, text.as_bytes())
-    }
+/// There is no standard; this follows what Jenkins, GitLab and `quick-junit` agree on. A failed step is a
+/// `failure`, a broken one an `error`, a skipped one is `skipped` with its reason. A cause that ended a
+/// scenario early is a test case of its own, since no step may show it. A step that passed after a failure
+/// on an earlier machine contains a `flakyFailure`, as in Maven Surefire.
+pub(super) fn render(record: &RunRecord) -> Result<String, ReportError> {
+    Ok(report(record).to_string()?)
 }
 
 fn report(record: &RunRecord) -> quick_junit::Report {
@@ -106,7 +80,7 @@ fn step_case(scenario: &ScenarioRecord, step: &StepRecord) -> TestCase {
     case
 }
 
-/// What ended the scenario early, or only an earlier attempt of it.
+/// The test case for a cause that ended the scenario, or an earlier attempt of it, early.
 fn cause_case(scenario: &ScenarioRecord) -> Option<TestCase> {
     let mut reruns = scenario.earlier.iter().filter_map(|attempt| {
         let cause = attempt.cause.as_ref()?;
@@ -130,7 +104,7 @@ fn cause_case(scenario: &ScenarioRecord) -> Option<TestCase> {
         return None;
     }
     status.add_reruns(first.into_iter().chain(reruns));
-    let mut ending = case(scenario, "the machine carries the scenario to its end", status);
+    let mut ending = case(scenario, "the machine runs until the end of the scenario", status);
     if let Some(console) = scenario.cause.as_ref().map(console).filter(|console| !console.is_empty()) {
         ending.set_system_out(text(&console));
     }
@@ -145,7 +119,7 @@ fn kind_of(outcome: Outcome) -> NonSuccessKind {
     if outcome == Outcome::Failed { NonSuccessKind::Failure } else { NonSuccessKind::Error }
 }
 
-/// A try on an earlier machine, where it did not pass.
+/// A step on an earlier machine, where it did not pass.
 fn rerun(step: &StepRecord) -> Option<TestRerun> {
     let kind = match step.outcome {
         Outcome::Failed => NonSuccessKind::Failure,
@@ -167,7 +141,7 @@ fn case(scenario: &ScenarioRecord, name: &str, status: TestCaseStatus) -> TestCa
     case
 }
 
-/// One line: what was found instead of what.
+/// What was expected and found, on one line.
 fn message(finding: &Finding) -> String {
     match (one_line(&finding.expected), one_line(&finding.found)) {
         (expected, found) if expected.is_empty() => found,
@@ -198,36 +172,30 @@ fn transcripts(finding: &Finding) -> String {
     text
 }
 
-/// Text that XML 1.0 can carry. The crate drops what is not legal; here it stays visible.
+/// Text that is valid in XML 1.0. The crate would drop control characters; here they are escaped.
 fn text(text: &str) -> XmlString {
     XmlString::new(visible(text))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
-    use camino::Utf8Path;
     use proptest::prelude::*;
 
     use super::*;
     use crate::report::testing;
+    use crate::runner::Event;
 
     fn xml(events: &[Event]) -> String {
-        let mut record = RunRecord::default();
-        for event in events {
-            record.take(event);
-        }
-        report(&record).to_string().expect("XML")
+        render(&RunRecord::of(events)).expect("XML")
     }
 
     #[test]
-    fn a_run_of_everything() {
-        insta::assert_snapshot!(xml(&testing::run_of_everything()));
+    fn a_complete_run() {
+        insta::assert_snapshot!(xml(&testing::complete_run()));
     }
 
     #[test]
-    fn a_flaky_step_has_its_failure_in_it() {
+    fn a_flaky_step_contains_its_failure() {
         let xml = xml(&testing::flaky_run());
         assert!(xml.contains("<flakyFailure"), "{xml}");
         assert!(xml.contains("failures=\"0\" errors=\"0\""), "{xml}");
@@ -235,33 +203,14 @@ mod tests {
 
     #[test]
     fn a_run_that_was_killed_is_not_green() {
-        let events: Vec<Event> = testing::run_of_everything().into_iter().take(2).collect();
+        let events: Vec<Event> = testing::complete_run().into_iter().take(2).collect();
         assert!(xml(&events).contains("the run ended before the scenario did"));
-    }
-
-    #[test]
-    fn the_file_is_written_whole_or_the_error_names_it() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = Utf8Path::from_path(directory.path()).expect("UTF-8").join("junit.xml");
-        let mut junit = JUnit::new(&path);
-        for event in testing::run_of_everything() {
-            junit.event(&event).expect("taken");
-        }
-        junit.finish().expect("written");
-        let names: Vec<_> = fs::read_dir(directory.path()).expect("listed").flatten().collect();
-        assert_eq!(names.len(), 1, "nothing half-made is left");
-        let error = JUnit::new("/proc/nowhere/junit.xml").finish().expect_err("not writable");
-        assert!(error.to_string().contains("/proc/nowhere/junit.xml"), "{error}");
     }
 
     proptest! {
         #[test]
-        fn hostile_text_is_escaped(hostile in any::<String>()) {
-            let mut events = testing::run_of_everything();
-            for event in &mut events {
-                testing::replace_texts(event, &hostile);
-            }
-            let xml = xml(&events);
+        fn foreign_text_is_escaped(hostile in any::<String>()) {
+            let xml = xml(&testing::with_prefix(&testing::complete_run(), &hostile));
             let back = quick_junit::Report::deserialize_from_str(&xml);
             prop_assert!(back.is_ok(), "{:?}\n{xml}", back.err());
             let illegal = |c: char| matches!(c, '\u{fffe}' | '\u{ffff}') || (c < ' ' && !matches!(c, '\t' | '\n'));

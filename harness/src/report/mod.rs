@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Consumers of events: terminal, JSON lines, JUnit, TAP, HTML, GitHub, and the files of each scenario.
 //!
-//! A [`Report`] knows nothing but events, so each of them can be made again from `events.jsonl`:
-//! [`json_lines::read`], then [`replay`]. While a run goes on, [`consume`] hands every event to
-//! every report, one after the other. A report that cannot be written is said aloud by the others
-//! and makes the run broken.
+//! A [`Report`] knows nothing but events, so that it can be made again from `events.jsonl`:
+//! [`json_lines::read`], then [`replay`]. During a run [`consume`] passes every event to every report. If a
+//! report cannot be written, the others say so and the run is broken.
 //!
-//! Everything that the terminal report writes goes to standard error: `loadgauge run` has no data
-//! for standard output, and a log of a CI job keeps the order of lines.
+//! The terminal report writes to standard error only: `loadgauge run` has no data for standard output,
+//! and the log of a CI job keeps the order of lines.
 mod consume;
 mod error;
 mod failure;
-mod file;
 mod github;
 mod html;
 pub mod json_lines;
 mod junit;
 mod progress;
 mod record;
+mod rendered_file;
 mod scenario_files;
 mod standard;
 mod style;
@@ -29,16 +28,15 @@ mod testing;
 mod text;
 mod timings;
 
-pub use consume::{Report, consume, replay};
-pub use error::ReportError;
-pub use github::GitHub;
-pub use html::Html;
-pub use json_lines::JsonLines;
-pub use junit::JUnit;
-pub use record::{AttemptRecord, RetainedRecord, RunRecord, RunStart, ScenarioRecord, StepRecord};
-pub use scenario_files::{ScenarioFiles, commands_file};
-pub use standard::{EVENTS, from_events, standard};
-pub use style::Styles;
-pub use tap::Tap;
-pub use terminal::{Terminal, TerminalOptions};
-pub use timings::TimingsReport;
+pub(crate) use consume::{Report, consume, replay};
+pub(crate) use error::ReportError;
+#[cfg(test)]
+pub(crate) use record::StepRecord;
+pub(crate) use record::{RunRecord, ScenarioRecord};
+pub(crate) use standard::{EVENTS, from_events, standard};
+pub(crate) use terminal::{Terminal, TerminalOptions};
+
+use github::GitHub;
+use json_lines::JsonLines;
+use scenario_files::{ScenarioFiles, commands_file};
+use timings::TimingsReport;

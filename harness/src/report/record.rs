@@ -3,200 +3,163 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use crate::check::{Finding, Outcome};
-use crate::machine::{Acceleration, Started};
-use crate::runner::{Cause, Counts, Event, EventKind, FlakyPolicy};
+use crate::machine::Started;
+use crate::runner::{Cause, Counts, Event, EventKind, FlakyPolicy, Header};
 
-/// What the events of a run have said so far, gathered by scenario.
+/// The events of a run so far, by scenario.
 #[derive(Debug, Clone, Default)]
-pub struct RunRecord {
-    /// how it began; absent before the first event
-    pub start: Option<RunStart>,
-    /// in the order in which they were first heard of
-    pub scenarios: Vec<ScenarioRecord>,
-    /// how it ended; absent while it goes on
-    pub end: Option<RunEnd>,
+pub(crate) struct RunRecord {
+    /// `None` before the first event
+    pub(crate) start: Option<RunStart>,
+    /// in the order of their first events
+    pub(crate) scenarios: Vec<ScenarioRecord>,
+    /// `None` while the run goes on
+    pub(crate) end: Option<RunEnd>,
 }
 
-/// How a run began.
+/// The start of a run.
 #[derive(Debug, Clone)]
-pub struct RunStart {
-    /// microseconds since the Unix epoch
-    pub time_us: u64,
-    /// the harness's own version
-    pub version: String,
-    /// the run's directory
-    pub directory: Utf8PathBuf,
-    /// the image's disk
-    pub image: Utf8PathBuf,
-    /// its SHA-256
-    pub image_digest: String,
-    /// `PRETTY_NAME` of its os-release
-    pub image_name: String,
-    /// how machines run, and why
-    pub acceleration: Acceleration,
-    /// the names of the scenarios that were to run
-    pub scenarios: Vec<String>,
-    /// scenarios at a time
-    pub jobs: usize,
-    /// what shuffled the order of the scenarios
-    pub seed: Option<u64>,
-    /// what a flaky scenario makes of the verdict
-    pub flaky: FlakyPolicy,
+pub(crate) struct RunStart {
+    /// versions, directories and the accelerator
+    pub(crate) header: Header,
+    /// the names of the scenarios to run
+    pub(crate) scenarios: Vec<String>,
+    /// the number of concurrent scenarios
+    pub(crate) jobs: usize,
+    /// the seed of a shuffled order
+    pub(crate) seed: Option<u64>,
+    /// the effect of flaky scenarios on the verdict
+    pub(crate) flaky: FlakyPolicy,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug, Clone, Copy)]
-pub struct RunEnd {
-    /// by outcome
-    pub counts: Counts,
-    /// whether the user broke it off
-    pub interrupted: bool,
+pub(crate) struct RunEnd {
+    /// scenarios by outcome
+    pub(crate) counts: Counts,
+    /// whether the user interrupted it
+    pub(crate) interrupted: bool,
     /// milliseconds
-    pub duration_ms: u64,
+    pub(crate) duration_ms: u64,
 }
 
-/// What is known of one scenario. As JSON it is the scenario's `result.json`.
+/// The results of a scenario. As JSON it is the `result.json` of the scenario.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct ScenarioRecord {
+pub(crate) struct ScenarioRecord {
     /// its name
-    pub scenario: String,
-    /// what it is about
-    pub summary: String,
-    /// where the files of the last attempt are; absent where it was skipped
-    pub directory: Option<Utf8PathBuf>,
-    /// which attempt that was, 1-based
-    pub attempt: u32,
+    pub(crate) scenario: String,
+    /// its summary
+    pub(crate) summary: String,
+    /// the directory of the last attempt; `None` if the scenario was skipped
+    pub(crate) directory: Option<Utf8PathBuf>,
+    /// the number of the last attempt, from 1
+    pub(crate) attempt: u32,
     /// microseconds since the Unix epoch
-    pub started_us: u64,
-    /// its steps, sweeps included
-    pub planned: usize,
+    pub(crate) started_us: u64,
+    /// the number of its steps, including sweeps
+    pub(crate) planned: usize,
     /// the names of its machines, where it has several
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub machines: Vec<String>,
-    /// when the guest was up, one entry a boot
-    pub boots: Vec<BootRecord>,
+    pub(crate) machines: Vec<String>,
+    /// its boots
+    pub(crate) boots: Vec<BootRecord>,
     /// the steps that ended
-    pub steps: Vec<StepRecord>,
-    /// the attempts on other machines before this one, oldest first; none of them passed
+    pub(crate) steps: Vec<StepRecord>,
+    /// the earlier attempts on other machines, oldest first; all of them failed or broke
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub earlier: Vec<AttemptRecord>,
-    /// absent while it runs
-    pub outcome: Option<Outcome>,
-    /// what ended it early
-    pub cause: Option<Cause>,
-    /// why it was skipped
+    pub(crate) earlier: Vec<AttemptRecord>,
+    /// `None` while it runs
+    pub(crate) outcome: Option<Outcome>,
+    /// the cause that ended it early
+    pub(crate) cause: Option<Cause>,
+    /// the reason why it was skipped
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub skipped: Option<String>,
-    /// the machines that were left running, by what `loadgauge stop` knows them by, and how to get in
+    pub(crate) skipped: Option<String>,
+    /// its machines that were left running
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub kept: Vec<RetainedRecord>,
+    pub(crate) kept: Vec<RetainedRecord>,
     /// milliseconds
-    pub duration_ms: u64,
+    pub(crate) duration_ms: u64,
 }
 
-/// An attempt that did not pass and was followed by another.
+/// An attempt that failed or broke and was followed by another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct AttemptRecord {
-    /// 1-based
-    pub attempt: u32,
-    /// where its files are
-    pub directory: Option<Utf8PathBuf>,
-    /// when the guest was up, one entry a boot
-    pub boots: Vec<BootRecord>,
+pub(crate) struct AttemptRecord {
+    /// its number, from 1
+    pub(crate) attempt: u32,
+    /// the directory of its files
+    pub(crate) directory: Option<Utf8PathBuf>,
+    /// its boots
+    pub(crate) boots: Vec<BootRecord>,
     /// the steps that ended
-    pub steps: Vec<StepRecord>,
+    pub(crate) steps: Vec<StepRecord>,
     /// failed or broken
-    pub outcome: Outcome,
-    /// what ended it early
-    pub cause: Option<Cause>,
+    pub(crate) outcome: Outcome,
+    /// the cause that ended it early
+    pub(crate) cause: Option<Cause>,
     /// milliseconds
-    pub duration_ms: u64,
+    pub(crate) duration_ms: u64,
 }
 
 /// A machine that was left running.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RetainedRecord {
-    /// what `loadgauge stop` knows it by
-    pub name: String,
-    /// the command line that leads into the guest
-    pub ssh: String,
+pub(crate) struct RetainedRecord {
+    /// its name for `loadgauge stop`
+    pub(crate) name: String,
+    /// the SSH command that logs in to the guest
+    pub(crate) ssh: String,
 }
 
 /// A boot of a scenario's machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BootRecord {
-    /// which of the scenario's machines, where it has several
+pub(crate) struct BootRecord {
+    /// the name of the machine, where the scenario has several
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub machine: Option<String>,
-    /// of the kernel
-    pub boot_id: String,
-    /// what `systemctl is-system-running` said
-    pub state: String,
-    /// milliseconds from power-on, from the reboot, or from the order to restore the machine
-    pub duration_ms: u64,
-    /// how the machine came to run; nothing after a reboot
+    pub(crate) machine: Option<String>,
+    /// the boot ID of the kernel
+    pub(crate) boot_id: String,
+    /// the output of `systemctl is-system-running`
+    pub(crate) state: String,
+    /// milliseconds since power-on, the reboot, or the command to restore the machine
+    pub(crate) duration_ms: u64,
+    /// cold or warm; `None` after a reboot
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub start: Option<Started>,
+    pub(crate) start: Option<Started>,
 }
 
 /// A step that ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct StepRecord {
-    /// 1-based, in the order of execution
-    pub step: usize,
-    /// which of the scenario's machines was asked, where it has several
+pub(crate) struct StepRecord {
+    /// its number in the order of execution, from 1
+    pub(crate) step: usize,
+    /// the name of the machine, where the scenario has several
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub machine: Option<String>,
-    /// what it claims
-    pub summary: String,
+    pub(crate) machine: Option<String>,
+    /// its title
+    pub(crate) summary: String,
     /// passed, failed, skipped or broken
-    pub outcome: Outcome,
-    /// what was found
-    pub finding: Option<Finding>,
-    /// how often it was tried
-    pub attempts: u32,
+    pub(crate) outcome: Outcome,
+    /// the result of its check
+    pub(crate) finding: Option<Finding>,
+    /// the number of tries
+    pub(crate) attempts: u32,
     /// milliseconds
-    pub duration_ms: u64,
+    pub(crate) duration_ms: u64,
 }
 
 impl RunRecord {
     /// The record of all these events.
-    pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
+    pub(crate) fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
         let mut record = Self::default();
         events.into_iter().for_each(|event| record.take(event));
         record
     }
 
-    /// Takes the next event.
-    pub fn take(&mut self, event: &Event) {
+    /// Adds the next event.
+    pub(crate) fn take(&mut self, event: &Event) {
         match event.kind.clone() {
-            EventKind::RunStarted {
-                format: _,
-                version,
-                directory,
-                image,
-                image_digest,
-                image_name,
-                acceleration,
-                scenarios,
-                jobs,
-                seed,
-                flaky,
-            } => {
-                let time_us = event.time_us;
-                self.start = Some(RunStart {
-                    time_us,
-                    version,
-                    directory,
-                    image,
-                    image_digest,
-                    image_name,
-                    acceleration,
-                    scenarios,
-                    jobs,
-                    seed,
-                    flaky,
-                });
+            EventKind::RunStarted { format: _, header, scenarios, jobs, seed, flaky } => {
+                self.start = Some(RunStart { header, scenarios, jobs, seed, flaky });
             }
             EventKind::ScenarioSkipped { scenario, reason } => {
                 let record = self.entry(&scenario);
@@ -253,8 +216,8 @@ impl RunRecord {
         }
     }
 
-    /// A scenario by its name.
-    pub fn scenario(&self, name: &str) -> Option<&ScenarioRecord> {
+    /// The record of a scenario.
+    pub(crate) fn scenario(&self, name: &str) -> Option<&ScenarioRecord> {
         self.scenarios.iter().find(|record| record.scenario == name)
     }
 
@@ -267,16 +230,23 @@ impl RunRecord {
     }
 }
 
+impl StepRecord {
+    /// Whether commands were run on the guest.
+    pub(super) fn has_commands(&self) -> bool {
+        self.finding.as_ref().is_some_and(|finding| !finding.commands.is_empty())
+    }
+}
+
 impl ScenarioRecord {
-    /// An attempt ended that is followed by another on a fresh machine; what it said is kept.
+    /// Ends an attempt that is followed by another on a new machine.
     fn retry(&mut self, attempt: u32, outcome: Outcome, cause: Option<Cause>, duration_ms: u64) {
         let (boots, steps) = (std::mem::take(&mut self.boots), std::mem::take(&mut self.steps));
         let directory = self.directory.clone();
         self.earlier.push(AttemptRecord { attempt, directory, boots, steps, outcome, cause, duration_ms });
     }
 
-    /// The first step that did not hold, in the last try or, where that passed, in an earlier one.
-    pub fn first_failure(&self) -> Option<&StepRecord> {
+    /// The first step that failed or broke, in the last attempt or else in an earlier one.
+    pub(crate) fn first_failure(&self) -> Option<&StepRecord> {
         let bad = |step: &&StepRecord| matches!(step.outcome, Outcome::Failed | Outcome::Broken);
         let earlier = self.earlier.iter().flat_map(|attempt| &attempt.steps);
         self.steps.iter().chain(earlier).find(bad)

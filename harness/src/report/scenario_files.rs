@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt::Write as _;
-use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, fs};
 
 use super::record::{RunRecord, ScenarioRecord};
 use super::text::{duration, slug};
@@ -10,21 +10,21 @@ use super::{Report, ReportError};
 use crate::check::Finding;
 use crate::runner::{Event, EventKind};
 
-/// Where a step's commands and their output are written, below the scenario's directory.
-pub fn commands_file(step: usize, summary: &str) -> Utf8PathBuf {
+/// The path of the file with the commands of a step and their output, in the directory of the scenario.
+pub(super) fn commands_file(step: usize, summary: &str) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("commands/{step:03}-{}.txt", slug(summary)))
 }
 
-/// The files that events leave in each scenario's directory: `commands/NNN-SLUG.txt` with every
-/// command of a step and all it printed, and `result.json` with the [`ScenarioRecord`].
+/// The files in the directory of each scenario: `commands/NNN-SLUG.txt` with the commands of a step and
+/// their whole output, and `result.json` with the [`ScenarioRecord`].
 #[derive(Debug, Default)]
-pub struct ScenarioFiles {
+pub(super) struct ScenarioFiles {
     record: RunRecord,
 }
 
 impl ScenarioFiles {
-    /// A report that has seen nothing yet.
-    pub fn new() -> Self {
+    /// A report without events.
+    pub(super) fn new() -> Self {
         Self::default()
     }
 }
@@ -70,23 +70,22 @@ fn write_commands(
         }
         text.push('\n');
     }
-    write(&directory.join(commands_file(step, summary)), text.as_bytes())
+    Ok(write(&directory.join(commands_file(step, summary)), text.as_bytes())?)
 }
 
 fn write_result(record: &ScenarioRecord) -> Result<(), ReportError> {
     let Some(directory) = &record.directory else { return Ok(()) };
     let path = directory.join("result.json");
-    let mut text = serde_json::to_vec_pretty(record)
-        .map_err(|source| ReportError::Json { path: path.clone(), source })?;
+    let mut text = serde_json::to_vec_pretty(record)?;
     text.push(b'\n');
-    write(&path, &text)
+    Ok(write(&path, &text)?)
 }
 
-fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), ReportError> {
+fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), FileError> {
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(ReportError::io("create", parent))?;
+        fs::create_dir_all(parent)?;
     }
-    fs::write(path, bytes).map_err(ReportError::io("write", path))
+    fs::write(path, bytes)
 }
 
 #[cfg(test)]
@@ -95,11 +94,11 @@ mod tests {
     use crate::report::testing;
 
     #[test]
-    fn a_scenario_leaves_its_commands_and_its_result() {
+    fn the_commands_and_the_result_of_a_scenario_are_written() {
         let directory = tempfile::tempdir().expect("a directory");
         let root = Utf8Path::from_path(directory.path()).expect("UTF-8");
         let mut report = ScenarioFiles::new();
-        for mut event in testing::run_of_everything() {
+        for mut event in testing::complete_run() {
             if let EventKind::ScenarioStarted { directory, scenario, .. } = &mut event.kind {
                 *directory = root.join(&*scenario);
             }
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_written_is_named() {
+    fn the_error_names_a_read_only_directory() {
         let finding = testing::failed_finding();
         let error = write_commands("/proc/nowhere".into(), 1, "x", &finding).expect_err("not writable");
         assert!(error.to_string().contains("/proc/nowhere/commands"), "{error}");

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::rendered_file::{Render, RenderedFile};
 use super::{
-    GitHub, Html, JUnit, JsonLines, Report, ReportError, ScenarioFiles, Tap, Terminal, TerminalOptions,
-    TimingsReport,
+    GitHub, JsonLines, Report, ReportError, ScenarioFiles, Terminal, TerminalOptions, TimingsReport, html,
+    junit, tap,
 };
 use crate::runner::Timings;
 
 /// The name of the file of the events.
-pub const EVENTS: &str = "events.jsonl";
+pub(crate) const EVENTS: &str = "events.jsonl";
+/// The files that are rendered from the record of a whole run.
+const RENDERED: [(&str, Render); 3] =
+    [("report.html", html::render), ("junit.xml", junit::render), ("report.tap", tap::render)];
 
-/// The reports of every run, in the order in which they are to be given to [`super::consume`]: the
-/// events first, from which the others can be made again, and the terminal last. Within a workflow
-/// of GitHub, its own are among them.
+/// The reports of every run, in the order for [`super::consume`]: the events first, from which the others
+/// can be made again, and the terminal last. Within GitHub Actions they include annotations.
 ///
 /// # Errors
-/// The file of the events cannot be created. The others are made later.
-pub fn standard(
+/// The file of the events cannot be created. The other files are created later.
+pub(crate) fn standard(
     directory: &Utf8Path,
     timings: Timings,
     mut terminal: TerminalOptions,
@@ -35,12 +38,10 @@ pub fn standard(
     Ok(reports)
 }
 
-/// The files that can be made again from the events of a run: the reports, and where they are
-/// written.
-pub fn from_events(directory: &Utf8Path) -> (Vec<Box<dyn Report>>, Vec<Utf8PathBuf>) {
-    let paths = ["report.html", "junit.xml", "report.tap"].map(|name| directory.join(name));
-    let [html, junit, tap] = &paths;
-    let reports: Vec<Box<dyn Report>> =
-        vec![Box::new(Html::new(html)), Box::new(JUnit::new(junit)), Box::new(Tap::new(tap))];
-    (reports, paths.to_vec())
+/// The reports that can be made again from the events of a run, and the paths of their files.
+pub(crate) fn from_events(directory: &Utf8Path) -> (Vec<Box<dyn Report>>, Vec<Utf8PathBuf>) {
+    let files = RENDERED.map(|(name, render)| (directory.join(name), render));
+    let paths = files.iter().map(|(path, _)| path.clone()).collect();
+    let reports = files.map(|(path, render)| Box::new(RenderedFile::new(path, render)) as Box<dyn Report>);
+    (reports.into(), paths)
 }

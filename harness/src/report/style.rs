@@ -5,27 +5,27 @@ use owo_colors::{OwoColorize as _, Style};
 
 use crate::check::Outcome;
 
-/// Colours of the terminal report. They repeat what words say, and never say more.
+/// Colours of the terminal report. They repeat the text and add no information.
 #[derive(Debug, Clone, Copy)]
-pub struct Styles {
+pub(crate) struct Styles {
     passed: Style,
     warning: Style,
     bad: Style,
-    /// of names
+    /// for names
     pub(super) name: Style,
-    /// of what matters less
+    /// for what matters less
     pub(super) dim: Style,
 }
 
 impl Styles {
     /// No colours.
-    pub fn plain() -> Self {
+    pub(super) fn plain() -> Self {
         let none = Style::new();
         Self { passed: none, warning: none, bad: none, name: none, dim: none }
     }
 
     /// The colours of a terminal.
-    pub fn colored() -> Self {
+    pub(super) fn colored() -> Self {
         Self {
             passed: Style::new().green(),
             warning: Style::new().yellow(),
@@ -35,9 +35,9 @@ impl Styles {
         }
     }
 
-    /// What standard error takes: `NO_COLOR`, `CLICOLOR_FORCE`, `TERM` and whether it is a terminal
+    /// The colours for standard error: whether it is a terminal, `NO_COLOR`, `CLICOLOR_FORCE` and `TERM`
     /// decide.
-    pub fn of_stderr() -> Self {
+    pub(super) fn of_stderr() -> Self {
         match anstream::AutoStream::choice(&std::io::stderr()) {
             anstream::ColorChoice::Never => Self::plain(),
             _ => Self::colored(),
@@ -54,8 +54,8 @@ impl Styles {
     }
 }
 
-/// The word for an outcome at the head of a line; what needs attention is in capitals.
-pub(super) fn word(outcome: Outcome) -> &'static str {
+/// The label of an outcome at the beginning of a line; what needs attention is in capitals.
+pub(super) fn label(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "ok",
         Outcome::Flaky => "FLAKY",

@@ -3,72 +3,71 @@ use camino::Utf8PathBuf;
 
 use super::record::{RunRecord, ScenarioRecord};
 use super::style::{Styles, padded, paint};
-use super::text::{duration, one_line, plural};
+use super::text::{duration, one_line, plural, shorten};
 use crate::check::Outcome;
-use crate::machine::Accelerator;
+use crate::machine::{Acceleration, Accelerator};
 use crate::runner::{Counts, Verdict};
 
-/// Of the word at the head of a line, with the gap behind it.
-const HEAD: usize = 10;
-/// Of a reason, in characters.
+/// Width of the column of labels.
+const LABEL: usize = 10;
+/// Longest first line of a finding in a reason, in characters.
 const LONGEST: usize = 160;
+/// The summary of a run whose last event is missing.
+pub(super) const INCOMPLETE: &str = "the run ended before its last event; its results are incomplete";
 
-/// The end of the terminal report: what came of the run, and where to read on.
+/// The end of the terminal report: outcomes, files and the verdict.
 pub(super) fn lines(
     record: &RunRecord,
     reports: &[Utf8PathBuf],
-    troubles: &[String],
+    report_errors: &[String],
     styles: &Styles,
 ) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let end = record.end;
-    if let Some(end) = end {
-        lines.push(headed("summary", &counted(end.counts, end.duration_ms), styles));
-    } else {
-        lines.push(headed(
-            "summary",
-            "the run ended before its last event; what follows is incomplete",
-            styles,
-        ));
-    }
+    let counted = record.end.map(|end| counts(end.counts, end.duration_ms));
+    let mut lines =
+        vec![String::new(), labelled("summary", counted.as_deref().unwrap_or(INCOMPLETE), styles)];
     for outcome in [Outcome::Broken, Outcome::Failed, Outcome::Flaky, Outcome::Skipped] {
         let of_outcome = record.scenarios.iter().filter(|scenario| scenario.outcome == Some(outcome));
         for scenario in of_outcome {
-            let word = padded(&outcome.to_string(), HEAD, styles.outcome(outcome));
-            lines.push(format!("  {word}{}: {}", paint(&scenario.scenario, styles.name), reason(scenario)));
+            let label = padded(&outcome.to_string(), LABEL, styles.outcome(outcome));
+            lines.push(format!("  {label}{}: {}", paint(&scenario.scenario, styles.name), reason(scenario)));
         }
     }
     if let Some(start) = &record.start {
-        let image = format!("{} ({})", one_line(&start.image_name), start.image);
-        lines.push(headed("image", &image, styles));
-        lines.push(headed("machines", &machines(start.jobs, &start.acceleration), styles));
+        let header = &start.header;
+        let image = format!("{} ({})", one_line(&header.image_name), header.image);
+        lines.push(labelled("image", &image, styles));
+        lines.push(labelled("machines", &machines(start.jobs, &header.acceleration), styles));
         if let Some(seed) = start.seed {
-            lines.push(headed("order", &format!("shuffled by --seed {seed}"), styles));
+            lines.push(labelled("order", &format!("shuffled with --seed {seed}"), styles));
         }
-        lines.push(headed("files", &format!("{}, a directory per scenario", start.directory), styles));
+        lines.push(labelled(
+            "files",
+            &format!("{}, with a directory for each scenario", header.directory),
+            styles,
+        ));
     }
     for (index, path) in reports.iter().enumerate() {
-        lines.push(headed(if index == 0 { "reports" } else { "" }, path.as_str(), styles));
+        lines.push(labelled(if index == 0 { "reports" } else { "" }, path.as_str(), styles));
     }
     lines.extend(kept(record, styles));
-    for trouble in troubles {
-        let word = padded("BROKEN", HEAD, styles.outcome(Outcome::Broken));
-        lines.push(format!("  {word}{}", one_line(trouble)));
+    for error in report_errors {
+        let label = padded("BROKEN", LABEL, styles.outcome(Outcome::Broken));
+        lines.push(format!("  {label}{}", one_line(error)));
     }
-    let verdict = verdict(record, troubles.is_empty());
-    let flaky = end.map_or(0, |end| end.counts.flaky);
-    let (said, outcome) = match verdict {
+    let verdict = verdict(record, report_errors.is_empty());
+    let flaky = record.end.map_or(0, |end| end.counts.flaky);
+    let (text, outcome) = match verdict {
         Verdict::Passed if flaky > 0 => {
             (format!("{verdict}, {} flaky", plural(flaky, "scenario")), Outcome::Flaky)
         }
         Verdict::Passed => (verdict.to_string(), Outcome::Passed),
         _ => (verdict.to_string(), Outcome::Failed),
     };
-    lines.push(paint(format!("verdict: {said}"), styles.outcome(outcome)));
+    lines.push(paint(format!("verdict: {text}"), styles.outcome(outcome)));
     lines
 }
 
-/// What came of a run, as far as its events and the writing of its reports say.
+/// The verdict on a run, whose reports may be incomplete.
 pub(super) fn verdict(record: &RunRecord, reports_written: bool) -> Verdict {
     let flaky = record.start.as_ref().map(|start| start.flaky).unwrap_or_default();
     record
@@ -76,23 +75,23 @@ pub(super) fn verdict(record: &RunRecord, reports_written: bool) -> Verdict {
         .map_or(Verdict::Broken, |end| Verdict::of(end.counts, end.interrupted, !reports_written, flaky))
 }
 
-/// How to get into the machines that were left running, and how to end them.
+/// The commands that log in to the machines that were left running, and stop them.
 fn kept(record: &RunRecord, styles: &Styles) -> Vec<String> {
     let mut lines = Vec::new();
     for kept in record.scenarios.iter().flat_map(|scenario| &scenario.kept) {
-        lines.push(headed("kept", &paint(&kept.name, styles.name), styles));
-        lines.push(headed("", &kept.ssh, styles));
-        lines.push(headed("", &format!("loadgauge stop {}", kept.name), styles));
+        lines.push(labelled("kept", &paint(&kept.name, styles.name), styles));
+        lines.push(labelled("", &kept.ssh, styles));
+        lines.push(labelled("", &format!("loadgauge stop {}", kept.name), styles));
     }
     lines
 }
 
-fn headed(head: &str, text: &str, styles: &Styles) -> String {
-    format!("  {}{text}", padded(head, HEAD, styles.dim))
+fn labelled(label: &str, text: &str, styles: &Styles) -> String {
+    format!("  {}{text}", padded(label, LABEL, styles.dim))
 }
 
 /// `4 scenarios: 2 passed, 1 failed, 1 skipped, in 3m 12s`.
-fn counted(counts: Counts, duration_ms: u64) -> String {
+fn counts(counts: Counts, duration_ms: u64) -> String {
     let by_outcome = [
         (counts.passed, Outcome::Passed),
         (counts.flaky, Outcome::Flaky),
@@ -110,37 +109,31 @@ fn counted(counts: Counts, duration_ms: u64) -> String {
     format!("{}{colon}{} in {}", plural(total, "scenario"), parts.join(", "), duration(duration_ms))
 }
 
-/// Why a scenario did not simply pass, on one line.
+/// Why a scenario did not pass at once, on one line.
 pub(super) fn reason(scenario: &ScenarioRecord) -> String {
     if let Some(reason) = &scenario.skipped {
         return one_line(reason);
     }
     let step = scenario.first_failure().map(|step| {
-        // The whole of it stands at the step; here, its first line says which failure it was.
+        // The step shows the whole finding; the first line is enough to recognise it.
         let found = step.finding.as_ref().and_then(|finding| finding.found.lines().next());
-        let found = found.map(|line| shortened(&one_line(line))).unwrap_or_default();
+        let found = found.map(|line| shorten(&one_line(line), LONGEST).into_owned()).unwrap_or_default();
         let colon = if found.is_empty() { "" } else { ": " };
         format!("step {}, {}{colon}{found}", step.step, one_line(&step.summary))
     });
     let cause = scenario.cause.as_ref().map(|cause| one_line(&cause.message));
     match (step, cause) {
-        (Some(step), Some(cause)) if !step.contains(&shortened(&cause)) => format!("{step}; then {cause}"),
+        (Some(step), Some(cause)) if !step.contains(&*shorten(&cause, LONGEST)) => {
+            format!("{step}; then {cause}")
+        }
         (Some(step), _) => step,
         (None, Some(cause)) => cause,
-        (None, None) => "no step says why".to_owned(),
+        (None, None) => "no step failed".to_owned(),
     }
 }
 
-/// A line that leaves room for others.
-fn shortened(line: &str) -> String {
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{} ..", &line[..end]),
-        None => line.to_owned(),
-    }
-}
-
-/// How many scenarios ran at a time, and how.
-pub(super) fn machines(jobs: usize, acceleration: &crate::machine::Acceleration) -> String {
+/// The number of concurrent scenarios and the accelerator.
+pub(super) fn machines(jobs: usize, acceleration: &Acceleration) -> String {
     let name = match acceleration.accelerator {
         Accelerator::Kvm => "KVM",
         Accelerator::Tcg => "TCG",
@@ -148,7 +141,7 @@ pub(super) fn machines(jobs: usize, acceleration: &crate::machine::Acceleration)
     let factor = if (acceleration.factor - 1.0).abs() < 0.05 {
         String::new()
     } else {
-        format!(", time-outs x {:.1}", acceleration.factor)
+        format!(", time-outs x{}", (acceleration.factor * 10.0).round() / 10.0)
     };
     let scenarios = plural(jobs, "scenario");
     format!("{scenarios} at a time, {name}{factor}: {}", one_line(&acceleration.reason))

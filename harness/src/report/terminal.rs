@@ -1,38 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint as _;
 use std::io::{self, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::Hint as _;
+use loadgauge_host::error::on_one_line;
 
 use super::progress::{self, Progress};
 use super::record::{RunRecord, ScenarioRecord, StepRecord};
-use super::style::{Styles, padded, paint, word};
+use super::style::{Styles, label, padded, paint};
 use super::text::{duration, one_line, plural};
 use super::{Report, ReportError, commands_file, failure, summary};
 use crate::check::Outcome;
 use crate::runner::{Cause, Event, EventKind};
 
-/// Of the word at the head of a line.
-const WORD: usize = 8;
-/// Of the time at the end of a line.
+/// Width of the column of labels.
+const LABEL: usize = 8;
+/// Width of the column of times.
 const TIME: usize = 8;
 
-/// How the terminal report looks.
+/// The appearance of the terminal report.
 #[derive(Debug, Clone)]
-pub struct TerminalOptions {
-    /// colours, or none
-    pub styles: Styles,
-    /// whether something may move on the screen
-    pub interactive: bool,
-    /// columns that a line with a time fills
-    pub width: usize,
-    /// the files of the other reports, to be named at the end
-    pub reports: Vec<Utf8PathBuf>,
+pub(crate) struct TerminalOptions {
+    /// colours
+    pub(super) styles: Styles,
+    /// whether to show spinners
+    pub(super) interactive: bool,
+    /// columns of a line with a time
+    pub(super) width: usize,
+    /// the files of the other reports, listed at the end
+    pub(crate) reports: Vec<Utf8PathBuf>,
 }
 
 impl TerminalOptions {
-    /// What standard error can show.
-    pub fn of_stderr() -> Self {
+    /// The appearance for standard error.
+    pub(crate) fn of_stderr() -> Self {
         Self {
             styles: Styles::of_stderr(),
             interactive: progress::stderr_is_interactive(),
@@ -42,25 +43,26 @@ impl TerminalOptions {
     }
 }
 
-/// The report for whoever watches: a line per step, failures in full at once, and a summary.
-pub struct Terminal {
+/// The report for the user: a line for each step, details of failures at once, and a summary at the end.
+pub(crate) struct Terminal {
     out: Box<dyn Write + Send>,
     options: TerminalOptions,
     progress: Progress,
     record: RunRecord,
-    troubles: Vec<String>,
+    /// the errors of other reports
+    report_errors: Vec<String>,
 }
 
 impl Terminal {
     /// A report on standard error.
-    pub fn on_stderr(options: TerminalOptions) -> Self {
+    pub(crate) fn on_stderr(options: TerminalOptions) -> Self {
         Self::new(Box::new(io::stderr()), options)
     }
 
-    /// A report on something else. Spinners, where the options ask for them, are on standard error.
-    pub fn new(out: Box<dyn Write + Send>, options: TerminalOptions) -> Self {
+    /// A report on another stream; spinners stay on standard error.
+    fn new(out: Box<dyn Write + Send>, options: TerminalOptions) -> Self {
         let progress = Progress::new(options.interactive);
-        Self { out, options, progress, record: RunRecord::default(), troubles: Vec::new() }
+        Self { out, options, progress, record: RunRecord::default(), report_errors: Vec::new() }
     }
 
     fn print(&mut self, lines: &[String]) -> Result<(), ReportError> {
@@ -71,22 +73,22 @@ impl Terminal {
         text.push('\n');
         let out = &mut self.out;
         let written = self.progress.suspend(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()));
-        written.map_err(|source| ReportError::Terminal { source })
+        written.map_err(|source| ReportError::Stream { stream: "standard error", source })
     }
 
-    /// A line with a word at its head and a time at its end.
-    fn line(&self, head: &str, outcome: Outcome, scenario: &str, text: &str, time_ms: u64) -> String {
+    /// A line with a label at its beginning and a time at its end.
+    fn line(&self, label: &str, outcome: Outcome, scenario: &str, text: &str, time_ms: u64) -> String {
         let styles = &self.options.styles;
-        let head = padded(head, WORD, styles.outcome(outcome));
+        let label = padded(label, LABEL, styles.outcome(outcome));
         let names = self.name_width();
         let name = if names == 0 { String::new() } else { padded(scenario, names + 2, styles.name) };
-        let used = 2 + WORD + if names == 0 { 0 } else { names + 2 };
+        let used = 2 + LABEL + if names == 0 { 0 } else { names + 2 };
         let room = self.options.width.saturating_sub(used + TIME);
         let time = paint(format!("{:>TIME$}", duration(time_ms)), styles.dim);
-        format!("  {head}{name}{text:<room$}{time}")
+        format!("  {label}{name}{text:<room$}{time}")
     }
 
-    /// Of the longest name where lines of several scenarios mix, else 0.
+    /// Width of the column of scenario names, or 0 where the lines of scenarios cannot mix.
     fn name_width(&self) -> usize {
         let Some(start) = &self.record.start else { return 0 };
         if start.jobs < 2 || start.scenarios.len() < 2 {
@@ -95,15 +97,16 @@ impl Terminal {
         start.scenarios.iter().map(|name| name.chars().count()).max().unwrap_or(0)
     }
 
-    fn beginning(&self) -> Vec<String> {
+    fn start_lines(&self) -> Vec<String> {
         let Some(start) = &self.record.start else { return Vec::new() };
+        let header = &start.header;
         let mut lines = vec![
-            format!("loadgauge {} runs {}", start.version, plural(start.scenarios.len(), "scenario")),
-            format!("  image     {} ({})", one_line(&start.image_name), start.image),
-            format!("  machines  {}", summary::machines(start.jobs, &start.acceleration)),
+            format!("loadgauge {} runs {}", header.version, plural(start.scenarios.len(), "scenario")),
+            format!("  image     {} ({})", one_line(&header.image_name), header.image),
+            format!("  machines  {}", summary::machines(start.jobs, &header.acceleration)),
         ];
-        lines.extend(start.seed.map(|seed| format!("  order     shuffled by --seed {seed}")));
-        lines.push(format!("  files     {}", start.directory));
+        lines.extend(start.seed.map(|seed| format!("  order     shuffled with --seed {seed}")));
+        lines.push(format!("  files     {}", header.directory));
         lines
     }
 
@@ -115,11 +118,11 @@ impl Terminal {
 
     fn step(&self, scenario: &str, step: &StepRecord) -> Vec<String> {
         let text = format!("{:>2}  {}", step.step, one_line(&step.summary));
-        let mut lines = vec![self.line(word(step.outcome), step.outcome, scenario, &text, step.duration_ms)];
+        let mut lines = vec![self.line(label(step.outcome), step.outcome, scenario, &text, step.duration_ms)];
         let Some(finding) = &step.finding else { return lines };
         match step.outcome {
             Outcome::Passed => {}
-            // A machine that dies takes many steps along, and one word about it is enough.
+            // After the death of a machine many steps have the same reason, which is shown once.
             Outcome::Skipped if self.reason_before(scenario) == Some(&finding.found) => {}
             Outcome::Skipped => lines.push(format!("          {}", one_line(&finding.found))),
             Outcome::Flaky | Outcome::Failed | Outcome::Broken => {
@@ -132,14 +135,14 @@ impl Terminal {
         lines
     }
 
-    /// What was found by the last step but one, if it was skipped.
+    /// The reason of the last step but one, if it was skipped.
     fn reason_before(&self, scenario: &str) -> Option<&String> {
         let step = self.record.scenario(scenario)?.steps.iter().nth_back(1)?;
         let finding = step.finding.as_ref()?;
         (step.outcome == Outcome::Skipped).then_some(&finding.found)
     }
 
-    fn ending(&self, scenario: &ScenarioRecord) -> Vec<String> {
+    fn end_of_scenario(&self, scenario: &ScenarioRecord) -> Vec<String> {
         let outcome = scenario.outcome.unwrap_or(Outcome::Broken);
         let attempts = match scenario.attempt {
             0 | 1 => String::new(),
@@ -148,6 +151,7 @@ impl Terminal {
         self.end(scenario, outcome, scenario.cause.as_ref(), scenario.duration_ms, &attempts)
     }
 
+    /// The end of a scenario or of an attempt; `more` follows its duration.
     fn end(
         &self,
         scenario: &ScenarioRecord,
@@ -158,15 +162,15 @@ impl Terminal {
     ) -> Vec<String> {
         let styles = &self.options.styles;
         let name = paint(&scenario.scenario, styles.name);
-        let said = paint(outcome, styles.outcome(outcome));
+        let outcome = paint(outcome, styles.outcome(outcome));
         let time = duration(duration_ms);
-        let Some(cause) = cause else { return vec![format!("{name}: {said} in {time}{more}")] };
+        let Some(cause) = cause else { return vec![format!("{name}: {outcome} in {time}{more}")] };
         let records = scenario.directory.as_ref().map(|path| match &cause.machine {
             Some(machine) => path.join(machine),
             None => path.clone(),
         });
         let console_log = records.map(|path| path.join("console.log"));
-        let mut lines = vec![format!("{name}: {said} in {time}{more}: {}", one_line(&cause.message))];
+        let mut lines = vec![format!("{name}: {outcome} in {time}{more}: {}", one_line(&cause.message))];
         lines.extend(failure::cause(cause, console_log.as_deref(), styles));
         lines
     }
@@ -175,47 +179,48 @@ impl Terminal {
         self.record.scenario(scenario)?.directory.as_deref()
     }
 
-    /// What an event has to say, once it is in the record.
+    /// The lines for an event that the record contains already.
     fn lines_of(&self, kind: &EventKind) -> Vec<String> {
         match kind {
-            EventKind::RunStarted { .. } => self.beginning(),
+            EventKind::RunStarted { .. } => self.start_lines(),
             EventKind::ScenarioSkipped { scenario, reason } => {
                 let name = paint(scenario, self.options.styles.name);
-                let said = paint("skipped", self.options.styles.outcome(Outcome::Skipped));
-                vec![String::new(), format!("{name}: {said}: {}", one_line(reason))]
+                let skipped = paint("skipped", self.options.styles.outcome(Outcome::Skipped));
+                vec![String::new(), format!("{name}: {skipped}: {}", one_line(reason))]
             }
             EventKind::ScenarioStarted { scenario, summary, attempt, steps, .. } => {
                 self.heading(scenario, summary, *attempt, *steps)
             }
             EventKind::Overdue { scenario, what, expected_ms, limit_ms } => {
                 let left = duration(limit_ms.saturating_sub(*expected_ms));
-                let text = format!("    waiting for {}, given up in {left}", one_line(what));
+                let text = format!("    waiting for {}, fails in {left}", one_line(what));
                 vec![self.line("SLOW", Outcome::Flaky, scenario, &text, *expected_ms)]
             }
             EventKind::AttemptFinished { scenario, outcome, cause, duration_ms, .. } => {
                 let record = self.record.scenario(scenario);
                 let end = |record| {
-                    let more = ", tried again on a fresh machine";
+                    let more = ", trying again on a new machine";
                     self.end(record, *outcome, cause.as_ref(), *duration_ms, more)
                 };
                 record.map(end).unwrap_or_default()
             }
             EventKind::MachineKept { scenario, name, ssh, .. } => {
-                let who = paint(scenario, self.options.styles.name);
-                vec![format!("{who}: its machine is kept as `{name}`: {ssh}")]
+                let scenario = paint(scenario, self.options.styles.name);
+                vec![format!("{scenario}: machine left running as `{name}`: {ssh}")]
             }
             EventKind::MachineReady { scenario, machine, state, duration_ms, start, .. } => {
-                let how = start.as_ref().map(|started| format!(", {}", started.words())).unwrap_or_default();
+                let start =
+                    start.as_ref().map(|started| format!(", {}", started.words())).unwrap_or_default();
                 let guest = machine.as_ref().map_or("the guest".to_owned(), |name| format!("`{name}`"));
-                let text = format!("    {guest} is up{how}, systemd says `{}`", one_line(state));
-                vec![self.line("up", Outcome::Passed, scenario, &text, *duration_ms)]
+                let text = format!("    {guest} is ready{start}, systemd reports `{}`", one_line(state));
+                vec![self.line("ready", Outcome::Passed, scenario, &text, *duration_ms)]
             }
             EventKind::StepFinished { scenario, .. } => {
                 let step = self.record.scenario(scenario).and_then(|record| record.steps.last());
                 step.map(|step| self.step(scenario, step)).unwrap_or_default()
             }
             EventKind::ScenarioFinished { scenario, .. } => {
-                self.record.scenario(scenario).map(|record| self.ending(record)).unwrap_or_default()
+                self.record.scenario(scenario).map(|record| self.end_of_scenario(record)).unwrap_or_default()
             }
             EventKind::Waiting { .. } | EventKind::RunFinished { .. } => Vec::new(),
         }
@@ -227,11 +232,11 @@ impl Report for Terminal {
         self.tick(event.time_us)?;
         self.record.take(event);
         match &event.kind {
-            EventKind::Waiting { scenario, what } => self.progress.wait(scenario, what, event.time_us),
+            EventKind::Waiting { scenario, what } => self.progress.start_wait(scenario, what, event.time_us),
             EventKind::MachineReady { scenario, .. }
             | EventKind::StepFinished { scenario, .. }
             | EventKind::AttemptFinished { scenario, .. }
-            | EventKind::ScenarioFinished { scenario, .. } => self.progress.arrived(scenario),
+            | EventKind::ScenarioFinished { scenario, .. } => self.progress.end_wait(scenario),
             _ => {}
         }
         let lines = self.lines_of(&event.kind);
@@ -246,24 +251,20 @@ impl Report for Terminal {
             .into_iter()
             .map(|(scenario, what, waited_ms)| {
                 let name = if names == 0 { String::new() } else { format!("{scenario:<names$}  ") };
-                format!("  {:WORD$}{name}    waiting for {what}, {} so far", "...", duration(waited_ms))
+                format!("  {:LABEL$}{name}    waiting for {what}, {} so far", "...", duration(waited_ms))
             })
             .collect();
         self.print(&lines)
     }
 
-    fn trouble(&mut self, error: &ReportError) {
-        let mut text = error.with_causes();
-        if let Some(hint) = error.hint() {
-            text.push_str("; ");
-            text.push_str(&hint);
-        }
-        self.troubles.push(text);
+    fn other_failed(&mut self, error: &ReportError) {
+        let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+        self.report_errors.push(format!("{}{hint}", on_one_line(error)));
     }
 
     fn finish(&mut self) -> Result<(), ReportError> {
         let TerminalOptions { styles, reports, .. } = &self.options;
-        let lines = summary::lines(&self.record, reports, &self.troubles, styles);
+        let lines = summary::lines(&self.record, reports, &self.report_errors, styles);
         self.print(&lines)
     }
 }
@@ -272,14 +273,16 @@ impl Report for Terminal {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use loadgauge_host::FileError;
+
     use super::*;
     use crate::report::testing;
 
-    /// A terminal without colours that is written down.
+    /// A stream whose bytes can be read back.
     #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<u8>>>);
+    struct SharedBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Paper {
+    impl Write for SharedBuffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().expect("not poisoned").write(bytes)
         }
@@ -289,29 +292,29 @@ mod tests {
         }
     }
 
-    fn shown(events: &[Event], styles: Styles, trouble: Option<&ReportError>) -> String {
-        let paper = Paper::default();
+    fn shown(events: &[Event], styles: Styles, report_error: Option<&ReportError>) -> String {
+        let buffer = SharedBuffer::default();
         let options = TerminalOptions {
             styles,
             interactive: false,
             width: 100,
             reports: vec!["runs/1/events.jsonl".into(), "runs/1/junit.xml".into()],
         };
-        let mut terminal = Terminal::new(Box::new(paper.clone()), options);
+        let mut terminal = Terminal::new(Box::new(buffer.clone()), options);
         for event in events {
             terminal.event(event).expect("written");
         }
-        if let Some(error) = trouble {
-            terminal.trouble(error);
+        if let Some(error) = report_error {
+            terminal.other_failed(error);
         }
         terminal.finish().expect("written");
-        let bytes = paper.0.lock().expect("not poisoned").clone();
+        let bytes = buffer.0.lock().expect("not poisoned").clone();
         String::from_utf8(bytes).expect("UTF-8")
     }
 
     #[test]
     fn one_machine_at_a_time() {
-        insta::assert_snapshot!(shown(&testing::run_of_everything(), Styles::plain(), None));
+        insta::assert_snapshot!(shown(&testing::complete_run(), Styles::plain(), None));
     }
 
     #[test]
@@ -320,8 +323,8 @@ mod tests {
     }
 
     #[test]
-    fn colours_add_nothing_but_colour() {
-        let events = testing::run_of_everything();
+    fn colours_add_no_text() {
+        let events = testing::complete_run();
         let colored = shown(&events, Styles::colored(), None);
         assert!(colored.contains("\u{1b}["));
         let plain = anstream::adapter::strip_str(&colored).to_string();
@@ -329,9 +332,9 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_cannot_be_written_breaks_the_verdict() {
+    fn a_run_with_an_unwritten_report_is_broken() {
         let source = io::Error::from(io::ErrorKind::StorageFull);
-        let error = ReportError::Io { action: "write", path: "runs/1/junit.xml".into(), source };
+        let error = FileError::at("write", "runs/1/junit.xml")(source);
         let text = shown(&testing::flaky_run(), Styles::plain(), Some(&error));
         assert!(text.contains("BROKEN    cannot write `runs/1/junit.xml`: no storage space"), "{text}");
         assert!(text.ends_with("verdict: broken\n"), "{text}");
@@ -339,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_run_without_its_last_event_is_broken() {
-        let events = testing::run_of_everything();
+        let events = testing::complete_run();
         let text = shown(&events[..5], Styles::plain(), None);
         assert!(text.ends_with("verdict: broken\n"), "{text}");
     }

@@ -2,9 +2,10 @@
 //! Events for the tests of reports.
 use crate::check::{Finding, Outcome, Transcript};
 use crate::machine::{Acceleration, Accelerator, Fault, Start, Started};
-use crate::runner::{Cause, Counts, Event, EventKind, FORMAT, FlakyPolicy};
+use crate::runner::{Cause, Counts, Event, EventKind, FORMAT, FlakyPolicy, Header};
+use serde_json::Value;
 
-/// One event a half second, from the first of November 2026 on.
+/// Events at intervals of half a second, from the first of November 2026.
 fn timed(kinds: Vec<EventKind>) -> Vec<Event> {
     let start = 1_793_491_200_000_000;
     let step = 500_000;
@@ -14,15 +15,17 @@ fn timed(kinds: Vec<EventKind>) -> Vec<Event> {
 fn run_started(jobs: usize, scenarios: &[&str]) -> EventKind {
     EventKind::RunStarted {
         format: FORMAT,
-        version: "0.1.0".to_owned(),
-        directory: "runs/1".into(),
-        image: "/cache/image/disk.qcow2".into(),
-        image_digest: "ab".repeat(32),
-        image_name: "Flatcar Container Linux (stand-in) 4593.2.0".to_owned(),
-        acceleration: Acceleration {
-            accelerator: Accelerator::Tcg,
-            factor: 6.5,
-            reason: "KVM is there and a micro-boot did not end within 5 s".to_owned(),
+        header: Header {
+            version: "0.1.0".to_owned(),
+            directory: "runs/1".into(),
+            image: "/cache/image/disk.qcow2".into(),
+            image_digest: "ab".repeat(32),
+            image_name: "Flatcar Container Linux (stand-in) 4593.2.0".to_owned(),
+            acceleration: Acceleration {
+                accelerator: Accelerator::Tcg,
+                factor: 6.5,
+                reason: "KVM is available, but a micro-boot did not end within 5 s".to_owned(),
+            },
         },
         scenarios: scenarios.iter().map(|&name| name.to_owned()).collect(),
         jobs,
@@ -42,7 +45,7 @@ fn started(scenario: &str, summary: &str, steps: usize) -> EventKind {
     }
 }
 
-/// The same on a second machine.
+/// The second attempt.
 fn started_again(scenario: &str, summary: &str, steps: usize) -> EventKind {
     EventKind::ScenarioStarted {
         machines: vec![],
@@ -55,7 +58,7 @@ fn started_again(scenario: &str, summary: &str, steps: usize) -> EventKind {
 }
 
 fn waiting(scenario: &str) -> EventKind {
-    EventKind::Waiting { scenario: scenario.to_owned(), what: "the guest to be up".to_owned() }
+    EventKind::Waiting { scenario: scenario.to_owned(), what: "the guest to be ready".to_owned() }
 }
 
 fn ready(scenario: &str) -> EventKind {
@@ -152,12 +155,12 @@ fn panic_cause() -> Cause {
     }
 }
 
-/// A run, one machine at a time, with every kind of event and every outcome but flaky.
-pub(super) fn run_of_everything() -> Vec<Event> {
+/// A run, one machine at a time, with every outcome except flaky.
+pub(super) fn complete_run() -> Vec<Event> {
     let broken = Cause {
         machine: None,
         message: "cannot start `qemu-system-x86_64`: permission denied".to_owned(),
-        hint: Some("look at the permissions of /usr/bin/qemu-system-x86_64".to_owned()),
+        hint: Some("check the permissions of /usr/bin/qemu-system-x86_64".to_owned()),
         fault: None,
     };
     timed(vec![
@@ -171,7 +174,7 @@ pub(super) fn run_of_everything() -> Vec<Event> {
         finished("hello", Outcome::Failed, None),
         EventKind::ScenarioSkipped {
             scenario: "torcx".to_owned(),
-            reason: "requires era torcx, and the image's is sysext".to_owned(),
+            reason: "requires era torcx, but the image has era sysext".to_owned(),
         },
         started("panic", "a guest that panics is noticed at once", 3),
         ready("panic"),
@@ -185,8 +188,7 @@ pub(super) fn run_of_everything() -> Vec<Event> {
     ])
 }
 
-/// Two machines at a time, one scenario of which passes on its second machine. Its boot takes
-/// longer than other events do.
+/// A run, two machines at a time, with a scenario that passes at the second attempt after a slow boot.
 pub(super) fn flaky_run() -> Vec<Event> {
     let mut events = timed(vec![
         run_started(2, &["docker.vendor", "hello"]),
@@ -215,7 +217,7 @@ pub(super) fn flaky_run() -> Vec<Event> {
         started_again("docker.vendor", "the vendor's Docker runs a container", 2),
         EventKind::Overdue {
             scenario: "docker.vendor".to_owned(),
-            what: "the guest to be up".to_owned(),
+            what: "the guest to be ready".to_owned(),
             expected_ms: 30_000,
             limit_ms: 60_000,
         },
@@ -224,7 +226,7 @@ pub(super) fn flaky_run() -> Vec<Event> {
         step(
             "docker.vendor",
             2,
-            "the container printed its line, which is told in a summary that is too long for one line of a report",
+            "the container printed its line, and the summary of this step is too long for one line of a report",
             passed_finding(),
         ),
         finished("docker.vendor", Outcome::Flaky, None),
@@ -236,27 +238,35 @@ pub(super) fn flaky_run() -> Vec<Event> {
     events
 }
 
-/// Puts a text wherever a guest or an author could have put it.
-pub(super) fn replace_texts(event: &mut Event, text: &str) {
-    match &mut event.kind {
-        EventKind::ScenarioSkipped { reason, .. } => text.clone_into(reason),
-        EventKind::StepFinished { summary, finding: Some(finding), .. } => {
-            text.clone_into(summary);
-            text.clone_into(&mut finding.expected);
-            text.clone_into(&mut finding.found);
-            finding.hint = Some(text.to_owned());
-            for command in &mut finding.commands {
-                text.clone_into(&mut command.stdout);
-                text.clone_into(&mut command.command);
+/// The events with a text before every string that is not a keyword of their format.
+pub(super) fn with_prefix(events: &[Event], prefix: &str) -> Vec<Event> {
+    let prefixed = |event: &Event| {
+        let mut value = serde_json::to_value(event).expect("JSON");
+        for pointer in strings(&value, "") {
+            let Some(Value::String(text)) = value.pointer(&pointer) else { unreachable!("{pointer}") };
+            let (original, replacement) = (text.clone(), format!("{prefix}{text}"));
+            *value.pointer_mut(&pointer).expect("a string") = Value::String(replacement);
+            if serde_json::from_value::<Event>(value.clone()).is_err() {
+                *value.pointer_mut(&pointer).expect("a string") = Value::String(original);
             }
         }
-        EventKind::ScenarioFinished { cause: Some(cause), .. } => {
-            text.clone_into(&mut cause.message);
-            cause.hint = Some(text.to_owned());
-            if let Some(Fault::Panic { console, .. }) = &mut cause.fault {
-                console.push(text.to_owned());
-            }
+        serde_json::from_value(value).expect("an event")
+    };
+    events.iter().map(prefixed).collect()
+}
+
+/// The JSON pointers of all strings that are not empty.
+fn strings(value: &Value, pointer: &str) -> Vec<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => vec![pointer.to_owned()],
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .flat_map(|(index, item)| strings(item, &format!("{pointer}/{index}")))
+            .collect(),
+        Value::Object(fields) => {
+            fields.iter().flat_map(|(name, field)| strings(field, &format!("{pointer}/{name}"))).collect()
         }
-        _ => {}
+        _ => Vec::new(),
     }
 }

@@ -2,15 +2,16 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Lines of a long text that are shown from its beginning, and from its end.
-pub(super) const HEAD: usize = 10;
-pub(super) const TAIL: usize = 20;
+/// Number of lines of a long text that are shown from its beginning.
+const HEAD: usize = 10;
+/// Number of lines of a long text that are shown from its end.
+const TAIL: usize = 20;
 
-/// Makes control characters visible.
+/// Replaces control characters by escapes such as `\u{1b}`.
 ///
-/// What a guest prints is foreign: raw, it could move the cursor of a terminal, and most control
-/// characters are not legal in XML 1.0 (section 2.2, `Char`), not even as references.
-/// Tab and line feed stay; a carriage return before a line feed goes.
+/// Output of a guest could otherwise move the cursor of a terminal, and XML 1.0 allows most control
+/// characters not even as references (section 2.2, `Char`). Tab and line feed stay; a carriage return
+/// before a line feed is removed.
 pub(super) fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(needs_escape) {
         return Cow::Borrowed(text);
@@ -28,28 +29,36 @@ pub(super) fn visible(text: &str) -> Cow<'_, str> {
 }
 
 fn needs_escape(character: char) -> bool {
-    // The last are the bidirectional controls, which reorder what stands around them.
+    // The last two ranges are the bidirectional controls, which reorder the text around them.
     (character.is_control() && !matches!(character, '\t' | '\n'))
         || matches!(character, '\u{fffe}' | '\u{ffff}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Visible text on one line, with semicolons for line feeds.
+/// Joins the lines of a text with semicolons, collapses its spaces and escapes control characters.
 pub(super) fn one_line(text: &str) -> String {
     let text = visible(text.trim());
-    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    text.lines().map(words).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+    let collapse = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    text.lines().map(collapse).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-/// A long text without its middle.
-pub(super) struct Excerpt<'a> {
+/// Cuts a text off after a number of characters.
+pub(super) fn shorten(text: &str, characters: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => Cow::Owned(format!("{} ..", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// The lines of a text, without its middle where it is long.
+pub(super) struct HeadAndTail<'a> {
     pub(super) head: Vec<&'a str>,
-    /// lines left out between the two
+    /// the number of lines between the two that are left out
     pub(super) left_out: usize,
     pub(super) tail: Vec<&'a str>,
 }
 
-impl<'a> Excerpt<'a> {
-    /// The whole text where it is short, else its first [`HEAD`] and last [`TAIL`] lines.
+impl<'a> HeadAndTail<'a> {
+    /// Splits a text into its first [`HEAD`] and last [`TAIL`] lines. All lines of a short text are its head.
     pub(super) fn of(text: &'a str) -> Self {
         let lines: Vec<&str> = text.trim_end_matches('\n').lines().collect();
         if lines.len() <= HEAD + TAIL + 1 {
@@ -60,7 +69,7 @@ impl<'a> Excerpt<'a> {
     }
 }
 
-/// A time for people: `0.4s`, `12.3s`, `2m 05s`, `1h 02m`.
+/// Formats a duration: `0.4s`, `12.3s`, `2m 05s`, `1h 02m`.
 pub(super) fn duration(milliseconds: u64) -> String {
     let tenths = milliseconds.saturating_add(50) / 100;
     let seconds = tenths / 10;
@@ -76,7 +85,7 @@ pub(super) fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A name for a file: lower-case letters, digits and single hyphens, 48 bytes at most.
+/// Turns a text into a file name of lower-case letters, digits and single hyphens, at most 48 bytes long.
 pub(super) fn slug(text: &str) -> String {
     let mut result = String::new();
     for character in text.chars() {
@@ -100,10 +109,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_for_people() {
+    fn durations_have_two_units_at_most() {
         let times = [0, 49, 50, 400, 12_345, 59_949, 59_950, 125_000, 3_720_000];
         let shown = ["0.0s", "0.0s", "0.1s", "0.4s", "12.3s", "59.9s", "1m 00s", "2m 05s", "1h 02m"];
         assert_eq!(times.map(duration), shown);
+    }
+
+    #[test]
+    fn a_text_is_cut_off_between_characters() {
+        assert_eq!(shorten("äöü", 3), "äöü");
+        assert_eq!(shorten("äöü", 2), "äö ..");
     }
 
     #[test]
@@ -114,18 +129,18 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_loses_its_middle_and_says_how_much() {
+    fn a_long_text_loses_its_middle() {
         let text: Vec<String> = (1..=100).map(|number| number.to_string()).collect();
         let text = text.join("\n");
-        let excerpt = Excerpt::of(&text);
-        assert_eq!(excerpt.head.last(), Some(&"10"));
-        assert_eq!(excerpt.left_out, 70);
-        assert_eq!(excerpt.tail.first(), Some(&"81"));
-        assert_eq!(Excerpt::of("a\nb\n").left_out, 0);
+        let parts = HeadAndTail::of(&text);
+        assert_eq!(parts.head.last(), Some(&"10"));
+        assert_eq!(parts.left_out, 70);
+        assert_eq!(parts.tail.first(), Some(&"81"));
+        assert_eq!(HeadAndTail::of("a\nb\n").left_out, 0);
     }
 
     #[test]
-    fn escapes_are_seen_and_do_nothing() {
+    fn control_characters_are_escaped() {
         assert_eq!(visible("\u{1b}[2Jgone\r\n\u{ffff}"), "\\u{1b}[2Jgone\n\\u{ffff}");
     }
 
@@ -136,11 +151,11 @@ mod tests {
         }
 
         #[test]
-        fn an_excerpt_accounts_for_every_line(count in 0usize..200) {
+        fn head_and_tail_account_for_every_line(count in 0usize..200) {
             let text = "line\n".repeat(count);
-            let excerpt = Excerpt::of(&text);
-            prop_assert_eq!(excerpt.head.len() + excerpt.left_out + excerpt.tail.len(), count);
-            prop_assert!(excerpt.left_out != 1, "a note would be as long as the line");
+            let parts = HeadAndTail::of(&text);
+            prop_assert_eq!(parts.head.len() + parts.left_out + parts.tail.len(), count);
+            prop_assert!(parts.left_out != 1, "the note takes a line itself");
         }
     }
 }

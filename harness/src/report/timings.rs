@@ -5,17 +5,17 @@ use super::{Report, ReportError};
 use crate::check::Outcome;
 use crate::runner::{Event, EventKind, Timings};
 
-/// Remembers how long scenarios took that passed, for the order of the next run. One that failed may
-/// have ended early, or have waited for what never came: it says nothing.
+/// Stores the durations of scenarios that passed, for the order of the next run. A scenario that failed may
+/// have ended early or waited for a time-out.
 #[derive(Debug)]
-pub struct TimingsReport {
+pub(super) struct TimingsReport {
     timings: Timings,
     measured: BTreeMap<String, u64>,
 }
 
 impl TimingsReport {
-    /// A report that will be added to these timings when the run ends.
-    pub fn new(timings: Timings) -> Self {
+    /// A report that adds to these timings when the run ends.
+    pub(super) fn new(timings: Timings) -> Self {
         Self { timings, measured: BTreeMap::new() }
     }
 }
@@ -25,7 +25,7 @@ impl Report for TimingsReport {
         if let EventKind::ScenarioFinished { scenario, outcome: Outcome::Passed, duration_ms, .. } =
             &event.kind
         {
-            // Repetitions are the same scenario: the last of them counts.
+            // Of several repetitions the last counts.
             let name = scenario.split('@').next().unwrap_or(scenario);
             self.measured.insert(name.to_owned(), *duration_ms);
         }
@@ -33,9 +33,9 @@ impl Report for TimingsReport {
     }
 
     fn finish(&mut self) -> Result<(), ReportError> {
-        // It only makes the next run longer: no reason to call this one broken.
+        // The loss only makes the next run longer, so this run is not broken.
         if let Err(error) = self.timings.remember(&self.measured) {
-            tracing::warn!(%error, "how long the scenarios took cannot be kept");
+            tracing::warn!(%error, "cannot store the durations of the scenarios");
         }
         Ok(())
     }
@@ -52,7 +52,7 @@ mod tests {
     use crate::report::testing;
 
     #[test]
-    fn only_what_passed_is_remembered() {
+    fn only_scenarios_that_passed_are_stored() {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::at(camino::Utf8Path::from_path(directory.path()).expect("UTF-8"));
         let timings = Timings::of(&store, Accelerator::Tcg);

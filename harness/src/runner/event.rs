@@ -4,9 +4,9 @@ use std::time::SystemTime;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use super::FlakyPolicy;
+use super::{FlakyPolicy, Header};
 use crate::check::{Finding, Outcome};
-use crate::machine::{Acceleration, Fault, Started};
+use crate::machine::{Fault, Started};
 
 /// Version of the format of the JSON lines that events are written as. It rises when a field
 /// changes its meaning or goes; fields may be added within a version.
@@ -30,18 +30,9 @@ pub enum EventKind {
     RunStarted {
         /// [`FORMAT`]
         format: u32,
-        /// the harness's own version
-        version: String,
-        /// the run's directory
-        directory: Utf8PathBuf,
-        /// the image's disk
-        image: Utf8PathBuf,
-        /// its SHA-256
-        image_digest: String,
-        /// `PRETTY_NAME` of its os-release
-        image_name: String,
-        /// how machines run, and why
-        acceleration: Acceleration,
+        /// versions, directories and the accelerator
+        #[serde(flatten)]
+        header: Header,
         /// the names of the scenarios that will run
         scenarios: Vec<String>,
         /// scenarios at a time, at most

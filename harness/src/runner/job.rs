@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 
 use super::{Budget, FlakyPolicy, Needs, Order};
 use crate::check::Outcome;
@@ -35,12 +36,12 @@ pub struct Run<C> {
 /// Which machines are left running when their scenario ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum KeepPolicy {
-    /// None
+    /// No machine
     #[default]
     Never,
-    /// Those whose scenario failed or broke, where the machine is still alive
+    /// Machines of scenarios that failed or broke, if they are still alive
     OnFailure,
-    /// All
+    /// Every machine
     Always,
 }
 
@@ -55,8 +56,8 @@ impl KeepPolicy {
     }
 }
 
-/// What the first event of a run says.
-#[derive(Debug, Clone)]
+/// Facts about a run that its first event contains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// the harness's own version
     pub version: String,

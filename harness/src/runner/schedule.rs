@@ -96,15 +96,9 @@ fn beginning<C>(run: &Run<C>) -> EventKind {
     let mut scenarios: Vec<String> = run.jobs.iter().map(|job| job.name.clone()).collect();
     scenarios.sort();
     let needs: Vec<Needs> = run.jobs.iter().map(|job| job.needs).collect();
-    let header = run.header.clone();
     EventKind::RunStarted {
         format: FORMAT,
-        version: header.version,
-        directory: header.directory,
-        image: header.image,
-        image_digest: header.image_digest,
-        image_name: header.image_name,
-        acceleration: header.acceleration,
+        header: run.header.clone(),
         scenarios,
         jobs: run.budget.at_most(&needs),
         seed: run.order.seed,

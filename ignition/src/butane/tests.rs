@@ -119,7 +119,7 @@ fn slips_have_their_places() {
     let (message, _) = failure(&flatcar("storage:\n  luks:\n  - {name: l, discard: true}\n"));
     assert_eq!(
         message,
-        "line 5, column 24: `discard` needs Ignition's specification 3.4.0, and configs are written as 3.3.0"
+        "line 5, column 24: `discard` needs Ignition's specification 3.4.0, but configs are written as 3.3.0"
     );
 }
 

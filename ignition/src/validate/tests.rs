@@ -66,9 +66,7 @@ fn sources_and_digests() {
     );
     assert_eq!(
         file(r#"{"source": "data:;base64,AAA"}"#),
-        [format!(
-            "{at}.source`: a data URL that cannot be decoded: base64 that cannot be decoded: Invalid padding"
-        )]
+        [format!("{at}.source`: the data URL is not valid: the base64 data is not valid: Invalid padding")]
     );
     assert_eq!(
         file(r#"{"source": "data:,", "compression": "xz"}"#),

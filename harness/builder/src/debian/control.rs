@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 use memchr::memmem;
 
-/// One paragraph of a control file: fields, of which long ones go on in lines that begin with a
-/// blank.
+/// A paragraph of a control file.
 ///
-/// Source: deb822(5). Names of fields are compared without regard to case. Bytes that are not
-/// UTF-8 are replaced when a field is read, since old packages have some in descriptions.
+/// Source: deb822(5). Field names are case-insensitive; continuation lines start with a blank. Bytes that
+/// are not UTF-8 are replaced when a field is read, since old packages have some in descriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paragraph<'a> {
     text: &'a [u8],
 }
 
 impl<'a> Paragraph<'a> {
-    /// A paragraph on its own.
+    /// A paragraph of this text.
     pub fn new(text: &'a [u8]) -> Self {
         Self { text }
     }
 
-    /// All of it.
+    /// The whole text.
     pub fn bytes(&self) -> &'a [u8] {
         self.text
     }
 
-    /// The value of a field: its first line trimmed, further lines as they are, behind newlines.
+    /// The value of a field: the first line trimmed, and each continuation line after a newline, without
+    /// its first blank.
     pub fn field(&self, name: &str) -> Option<String> {
         let mut rest = self.text;
         while !rest.is_empty() {
@@ -44,7 +44,7 @@ impl<'a> Paragraph<'a> {
     }
 }
 
-/// The paragraphs of a control file, without empty ones.
+/// The paragraphs of a control file.
 pub(super) fn paragraphs(text: &[u8]) -> impl Iterator<Item = Paragraph<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -68,7 +68,7 @@ fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// What stands behind the name of a field and its colon, if the line begins with them.
+/// The value on a line of the form `NAME: VALUE`.
 fn value_of<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let (start, rest) = line.split_at_checked(name.len())?;
     (start.eq_ignore_ascii_case(name.as_bytes()) && rest.first() == Some(&b':')).then(|| &rest[1..])
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_found_by_their_names_and_go_on_in_further_lines() {
+    fn fields_are_found_by_name_with_their_continuation_lines() {
         let text = b"\n\nPackage: x\nDepends: a,\n b\nX-Package: no\nSHA256:\n 00 1 f\n\n\n\nPackage:y\n";
         let all: Vec<Paragraph<'_>> = paragraphs(text).collect();
         assert_eq!(all.len(), 2);
@@ -94,7 +94,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b' '), Just(b':'), any::<u8>()], 0..200)) {
+        fn no_bytes_panic(text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b' '), Just(b':'), any::<u8>()], 0..200)) {
             for paragraph in paragraphs(&text) {
                 let _ = paragraph.field("Package");
             }

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs::File;
 use std::io::{BufReader, Read};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use globset::GlobSet;
+use loadgauge_host::fs;
 
-use super::super::globs::matches;
-use super::super::member::merge_usr;
-use super::super::stage::Staged;
-use super::super::unpack::{Place, UnpackCause, UnpackError, Unpacking, decoder};
+use crate::globs::matches;
+use crate::member::merge_usr;
+use crate::stage::Staged;
+use crate::unpack::{Place, UnpackCause, UnpackError, Unpacking, decoder};
 
-/// What of a package did not go into the extension.
+/// The result of unpacking a package.
 #[derive(Debug, Default)]
 pub struct Unpacked {
-    /// files and links outside /usr and /opt
+    /// files and links outside /usr and /opt, which were not unpacked
     pub dropped: Vec<Utf8PathBuf>,
 }
 
-/// Unpacks a Debian package into a stage. Maintainer scripts are not run, and what would lie
-/// outside /usr and /opt is left out and listed.
+/// Unpacks a Debian package into a stage.
 ///
-/// Format: deb(5). A package is untrusted here as any other archive is: names are checked, no
-/// device is made, and nothing is written through a link.
+/// Maintainer scripts are not run. Files outside /usr and /opt are skipped and returned. Packages are
+/// untrusted as all archives are: names are checked, device nodes are refused, and nothing is written
+/// through a link. Format: deb(5).
 ///
 /// # Errors
 /// See [`UnpackCause`].
@@ -32,7 +32,7 @@ pub fn unpack(
     exclude: &GlobSet,
 ) -> Result<Unpacked, UnpackError> {
     let fail = |cause: UnpackCause| cause.of(package, None);
-    let file = File::open(deb).map_err(|error| fail(UnpackCause::Read(error)))?;
+    let file = fs::open(deb).map_err(|error| fail(UnpackCause::Read(error.source)))?;
     let mut archive = ar::Archive::new(BufReader::with_capacity(1 << 20, file));
     let mut first = true;
     while let Some(entry) = archive.next_entry() {
@@ -50,7 +50,7 @@ pub fn unpack(
             return Unpacking::new(staged, package, &place).tar(reader).map(|dropped| Unpacked { dropped });
         }
     }
-    Err(fail(layout("there is no member `data.tar`".to_owned())))
+    Err(fail(layout("no member `data.tar`".to_owned())))
 }
 
 fn layout(why: String) -> UnpackCause {
@@ -60,13 +60,13 @@ fn layout(why: String) -> UnpackCause {
 fn check_version(name: &str, entry: &mut impl Read) -> Result<(), UnpackCause> {
     let mut version = String::new();
     if name != "debian-binary" {
-        return Err(layout(format!("its first member is `{name}`")));
+        return Err(layout(format!("the first member is `{name}`, expected `debian-binary`")));
     }
     entry.take(64).read_to_string(&mut version).map_err(UnpackCause::Read)?;
     if version.starts_with("2.") {
         return Ok(());
     }
-    Err(layout(format!("its format is `{}`, known is 2.0", version.trim())))
+    Err(layout(format!("unsupported format version `{}`, expected 2.0", version.trim())))
 }
 
 #[cfg(test)]
@@ -82,7 +82,7 @@ mod tests {
     /// Name, kind, target of a link, contents.
     type Member<'a> = (&'a [u8], EntryType, &'a [u8], &'a [u8]);
 
-    /// A tar whose names are written as they are, which the tar crate's builder would refuse.
+    /// A tar with any names, even those that the tar crate's builder refuses.
     fn tar(members: &[Member<'_>]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         for (name, kind, link, contents) in members {
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn every_compression_is_read_and_streams_may_be_concatenated() {
+    fn all_compressions_and_concatenated_streams_are_supported() {
         let data = tar(&[
             (b"./lib/x", EntryType::Regular, b"", b"hello"),
             (b"./etc/x", EntryType::Regular, b"", b"y"),
@@ -152,7 +152,7 @@ mod tests {
             ("absolute", tar(&[(b"/usr/bin/x", EntryType::Regular, b"", b"x")])),
             ("upwards", tar(&[(b"./usr/../../x", EntryType::Regular, b"", b"x")])),
             ("not UTF-8", tar(&[(b"./usr/\xfe", EntryType::Regular, b"", b"x")])),
-            ("link that climbs out", tar(&[(b"./usr/x", EntryType::Symlink, b"../../../etc", b"")])),
+            ("link out of the tree", tar(&[(b"./usr/x", EntryType::Symlink, b"../../../etc", b"")])),
             (
                 "through a link",
                 tar(&[
@@ -165,25 +165,25 @@ mod tests {
             ("device", tar(&[(b"./usr/x", EntryType::Char, b"", b"")])),
             ("pipe", tar(&[(b"./usr/x", EntryType::Fifo, b"", b"")])),
         ];
-        let told: Vec<String> = evil
+        let errors: Vec<String> = evil
             .iter()
             .map(|(what, data)| format!("{what}: {}", unpacked(&deb("", data)).expect_err(what)))
             .collect();
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(errors.join("\n"));
     }
 
     #[test]
-    fn a_broken_package_is_told_from_a_wrong_one() {
+    fn damaged_packages_and_other_files_have_different_errors() {
         let truncated = deb(".xz", &liblzma::encode_all(&tar(&[])[..], 1).expect("compressed")[..40]);
-        let told: Vec<String> = [&b"not a package"[..], &truncated, &deb(".lzma", b"")]
+        let errors: Vec<String> = [&b"not a package"[..], &truncated, &deb(".lzma", b"")]
             .into_iter()
-            .map(|bytes| unpacked(bytes).expect_err("broken"))
+            .map(|bytes| unpacked(bytes).expect_err("damaged"))
             .collect();
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(errors.join("\n"));
     }
 
     #[test]
-    fn excluded_paths_stay_out() {
+    fn excluded_paths_are_skipped() {
         let data = tar(&[
             (b"./usr/share/doc/x/copyright", EntryType::Regular, b"", b"x"),
             (b"./usr/bin/x", EntryType::Regular, b"", b"x"),

@@ -7,10 +7,10 @@ use memchr::memmem;
 use super::control::{Paragraph, paragraphs};
 use super::record::{Record, RecordError, is_installed};
 
-/// Packages by their names: those of a base, or those that an archive has.
+/// Packages by name: those of a base, or those of an archive.
 ///
-/// An archive has some seventy thousand. Only names are read at once, and a record when it is
-/// asked for.
+/// An archive has about 70,000 packages: only the names are parsed at first, and a record when it is
+/// looked up.
 #[derive(Debug, Default)]
 pub struct Index {
     text: Vec<u8>,
@@ -18,40 +18,40 @@ pub struct Index {
     providers: HashMap<String, Vec<Range<usize>>>,
 }
 
-/// A record of an index that cannot be used.
+/// A record of an index that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use what the index says of `{package}`")]
+#[error("cannot parse the index entry of `{package}`")]
 pub struct IndexError {
-    /// the package
+    /// name of the package
     pub package: String,
-    /// why not
+    /// what is wrong with the entry
     pub source: RecordError,
 }
 
 impl Index {
-    /// The packages of an archive's `Packages`, of every version in it.
+    /// The packages of an archive's `Packages`, in all their versions.
     pub fn of_archive(text: Vec<u8>) -> Self {
         Self::with(text, |_| true)
     }
 
-    /// The packages that dpkg's status file says are installed.
+    /// The installed packages of dpkg's status file.
     pub fn of_status(text: Vec<u8>) -> Self {
         Self::with(text, is_installed)
     }
 
-    fn with(text: Vec<u8>, wanted: impl Fn(Paragraph<'_>) -> bool) -> Self {
+    fn with(text: Vec<u8>, included: impl Fn(Paragraph<'_>) -> bool) -> Self {
         let mut by_name: HashMap<String, Vec<Range<usize>>> = HashMap::new();
         let mut providers: HashMap<String, Vec<Range<usize>>> = HashMap::new();
         let finder = memmem::Finder::new(b"\nProvides:");
-        for (range, bytes) in places(&text) {
+        for (range, bytes) in paragraph_ranges(&text) {
             let paragraph = Paragraph::new(bytes);
             let Some(name) = paragraph.field("Package") else { continue };
-            if !wanted(paragraph) {
+            if !included(paragraph) {
                 continue;
             }
             if finder.find(bytes).is_some() {
                 let field = paragraph.field("Provides").unwrap_or_default();
-                // What cannot be read is told when the record itself is asked for.
+                // An invalid field is an error when the record is looked up.
                 for one in super::relation::parse_relations(&field).unwrap_or_default() {
                     providers.entry(one.name).or_default().push(range.clone());
                 }
@@ -64,27 +64,27 @@ impl Index {
     /// All versions of a package.
     ///
     /// # Errors
-    /// One of them cannot be read.
+    /// A record cannot be parsed.
     pub fn named(&self, name: &str) -> Result<Vec<Record>, IndexError> {
         self.read(self.by_name.get(name))
     }
 
-    /// The packages that provide a name, apart from those that have it.
+    /// The packages whose `Provides` has a name.
     ///
     /// # Errors
-    /// One of them cannot be read.
+    /// A record cannot be parsed.
     pub fn providing(&self, name: &str) -> Result<Vec<Record>, IndexError> {
         self.read(self.providers.get(name))
     }
 
-    /// Where the file of a package of a version lies, relative to the archive.
-    pub(super) fn file_of(&self, name: &str, version: &str) -> Option<String> {
+    /// `Filename` of a version of a package: its path relative to the archive.
+    pub(super) fn file_name(&self, name: &str, version: &str) -> Option<String> {
         let mut paragraphs =
             self.by_name.get(name)?.iter().map(|range| Paragraph::new(&self.text[range.clone()]));
         paragraphs.find(|one| one.field("Version").as_deref() == Some(version))?.field("Filename")
     }
 
-    /// What the index has on a package of a version, as it stands there.
+    /// The paragraph of a record.
     pub(super) fn paragraph(&self, record: &Record) -> Option<&[u8]> {
         let ranges = self.by_name.get(&record.name)?;
         let same = |range: &&Range<usize>| {
@@ -94,11 +94,11 @@ impl Index {
         ranges.iter().find(same).map(|range| &self.text[range.clone()])
     }
 
-    /// Lets a package count as installed, in place of another version of it.
+    /// Adds a package as installed, in place of its other versions.
     pub(super) fn with_installed(self, paragraph: &[u8]) -> Self {
         let name = Paragraph::new(paragraph).field("Package");
         let mut text = Vec::new();
-        for (_, bytes) in places(&self.text) {
+        for (_, bytes) in paragraph_ranges(&self.text) {
             if Paragraph::new(bytes).field("Package") != name {
                 text.extend_from_slice(bytes);
                 text.push(b'\n');
@@ -110,7 +110,7 @@ impl Index {
         Self::of_status(text)
     }
 
-    /// Every name.
+    /// The names of all packages.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
     }
@@ -128,8 +128,8 @@ impl Index {
     }
 }
 
-/// Paragraphs with where they stand.
-fn places(text: &[u8]) -> impl Iterator<Item = (Range<usize>, &[u8])> {
+/// Paragraphs with their ranges in the text.
+fn paragraph_ranges(text: &[u8]) -> impl Iterator<Item = (Range<usize>, &[u8])> {
     let start = text.as_ptr() as usize;
     paragraphs(text).map(move |paragraph| {
         let bytes = paragraph.bytes();
@@ -146,7 +146,7 @@ mod tests {
         Package: a\nVersion: 2\nArchitecture: all\n\nPackage: v\nVersion: 1\nArchitecture: all\n";
 
     #[test]
-    fn packages_are_found_by_name_and_by_what_they_provide() {
+    fn packages_are_found_by_name_and_by_provides() {
         let index = Index::of_archive(TEXT.to_vec());
         let versions = |records: Vec<Record>| -> Vec<String> {
             records.iter().map(|record| format!("{} {}", record.name, record.version)).collect()
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_as_installed_takes_the_place_of_its_older_version() {
+    fn an_installed_package_replaces_its_older_version() {
         let archive = Index::of_archive(TEXT.to_vec());
         let status =
             b"Package: a\nStatus: install ok installed\nVersion: 1\nArchitecture: all\nProvides: v\n"
@@ -173,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_record_is_named_when_it_is_asked_for() {
+    fn an_invalid_record_is_named_when_it_is_looked_up() {
         let index = Index::of_archive(b"Package: a\nVersion: _\nArchitecture: all\n".to_vec());
-        let error = index.named("a").expect_err("broken");
-        assert_eq!(error.to_string(), "cannot use what the index says of `a`");
+        let error = index.named("a").expect_err("invalid");
+        assert_eq!(error.to_string(), "cannot parse the index entry of `a`");
     }
 }

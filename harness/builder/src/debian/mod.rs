@@ -1,34 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Debian packages: an archive, what goes with what, and what is in a package file.
+//! Debian packages as a source of an extension.
 //!
-//! - [`Version`], [`relation`], `control`, `record`: the formats
-//! - [`Index`]: the packages of a base and of an archive
-//! - [`resolve()`]: which packages must be added to a base
-//! - `archive` with `release`: the archive, its lists verified by its signature
+//! - [`Version`], [`relation`], `control`, `record`, `release`: the formats
+//! - [`Index`]: the packages of a base or of an archive
+//! - [`resolve()`] with `lookup` and `search`: the packages to be added to a base
+//! - [`Solution`] and [`UnmetDependency`]: its result
+//! - `archive`: an archive's indices, verified by its signature, and its package files
+//! - `library_packages`: the packages that contain a library
 //! - `deb`: package files
-//! - `source`: the `[[debian]]` of a recipe
+//! - `source`: the `[[debian]]` sections of a recipe
 mod archive;
-mod bringing;
 mod control;
 mod deb;
 mod index;
+mod library_packages;
+mod lookup;
 mod record;
-/// What packages say of each other.
+/// Relations between packages.
 pub mod relation;
 mod release;
 mod resolve;
+mod search;
 mod solution;
 mod source;
+mod unmet;
 mod version;
 
 pub use archive::{DebianArchiveError, Package};
 pub use deb::{Unpacked, unpack as unpack_package};
 pub use index::{Index, IndexError};
+pub use lookup::Universe;
 pub use record::{Record, RecordError};
-pub use resolve::{ResolveError, Universe, resolve};
-pub use solution::{Added, Amiss, Present, Reason, Solution, Unsatisfiable};
+pub use resolve::{ResolveError, resolve};
+pub use solution::{AddedPackage, InstalledDependency, Reason, Solution};
 pub use source::{DebianError, Groups};
+pub use unmet::{UnmetCause, UnmetDependency};
 pub use version::{Version, VersionError};
 
-pub(super) use bringing::bringing;
+pub(super) use library_packages::packages_of_library;
 pub(super) use source::{Resolved, list, resolve_recipe, stage};

@@ -3,62 +3,63 @@ use super::control::Paragraph;
 use super::relation::{Alternatives, Relation, RelationError, parse_alternatives, parse_relations};
 use super::version::{Version, VersionError};
 
-/// What an index or dpkg's status file says of a package, as far as it decides what goes with what.
+/// The fields of a binary package that the resolution needs, from a `Packages` index or from dpkg's
+/// status file.
 ///
-/// Sources: Debian policy 5.3 and 7 for the fields, the Debian repository format for `Filename`,
-/// `Size` and `SHA256`, which a status file does not have.
+/// Sources: Debian policy 5.3 and 7; for `Filename`, `Size` and `SHA256`, which a status file does not
+/// have, the Debian repository format.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// its name
+    /// `Package`
     pub name: String,
-    /// its version
+    /// `Version`
     pub version: Version,
     /// `amd64`, `arm64` or `all`
     pub architecture: String,
-    /// what must be there before and while it is used: `Pre-Depends` and `Depends`
+    /// `Pre-Depends` and `Depends`
     pub depends: Vec<Alternatives>,
-    /// what mostly belongs to it
+    /// `Recommends`
     pub recommends: Vec<Alternatives>,
-    /// what must not be there: `Conflicts` and `Breaks`
+    /// `Conflicts` and `Breaks`
     pub conflicts: Vec<Relation>,
-    /// what it also counts as, with the version where it says one
+    /// `Provides`: names with their versions, where they have one
     pub provides: Vec<(String, Option<Version>)>,
-    /// how much a distribution wants it: 1 `required`, 2 `important`, 3 `standard`, 4 `optional`, 5 else
+    /// `Priority`: 1 `required`, 2 `important`, 3 `standard`, 4 `optional`, 5 any other
     pub priority: u8,
-    /// the package file below the archive's URL
+    /// path of the package file, relative to the archive
     pub file_name: String,
     /// SHA-256 of the package file, in hex
     pub sha256: String,
-    /// bytes of the package file
+    /// size of the package file in bytes
     pub size: u64,
 }
 
-/// A record that cannot be used.
+/// A record that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// a field that every record has is not there
-    #[error("there is no `{0}`")]
+    /// a mandatory field is missing
+    #[error("missing field `{0}`")]
     Missing(&'static str),
-    /// its version cannot be read
+    /// its version is invalid
     #[error(transparent)]
     Version(#[from] VersionError),
-    /// a relation in it cannot be read
-    #[error("in `{field}`: {source}")]
+    /// a relation is invalid
+    #[error("invalid `{field}`: {source}")]
     Relation {
-        /// the field
+        /// name of the field
         field: &'static str,
-        /// why not
+        /// what is wrong
         source: RelationError,
     },
 }
 
 impl Record {
-    /// Reads a paragraph of a `Packages` index or of dpkg's status file.
+    /// Parses a paragraph of a `Packages` index or of dpkg's status file.
     ///
     /// # Errors
-    /// A field is missing or cannot be read.
+    /// A field is missing or invalid.
     pub fn read(paragraph: Paragraph<'_>) -> Result<Self, RecordError> {
-        let need = |name| paragraph.field(name).ok_or(RecordError::Missing(name));
+        let required = |name| paragraph.field(name).ok_or(RecordError::Missing(name));
         let optional = |name| paragraph.field(name).unwrap_or_default();
         let groups = |field: &'static str| {
             parse_alternatives(&optional(field)).map_err(|source| RecordError::Relation { field, source })
@@ -68,9 +69,9 @@ impl Record {
         };
         let provides = relations("Provides")?.into_iter();
         Ok(Self {
-            name: need("Package")?,
-            version: need("Version")?.parse()?,
-            architecture: need("Architecture")?,
+            name: required("Package")?,
+            version: required("Version")?.parse()?,
+            architecture: required("Architecture")?,
             depends: [groups("Pre-Depends")?, groups("Depends")?].concat(),
             recommends: groups("Recommends")?,
             conflicts: [relations("Conflicts")?, relations("Breaks")?].concat(),
@@ -82,7 +83,7 @@ impl Record {
         })
     }
 
-    /// Whether a relation means this package, by its name or by what it provides.
+    /// Whether this package satisfies a relation, by its name or by its `Provides`.
     pub fn satisfies(&self, relation: &Relation) -> bool {
         let by_name = self.name == relation.name && relation.admits(&self.version);
         by_name
@@ -93,7 +94,7 @@ impl Record {
     }
 }
 
-/// Whether dpkg's status file says of a package that it is there: `install ok installed`, or held.
+/// Whether a package of dpkg's status file is installed: `install ok installed`, or on hold.
 pub(super) fn is_installed(paragraph: Paragraph<'_>) -> bool {
     paragraph.field("Status").is_some_and(|status| status.ends_with(" ok installed"))
 }
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_read_and_satisfies_what_it_provides() {
+    fn a_record_is_parsed_and_satisfies_what_it_provides() {
         let text = b"Package: a\nVersion: 2\nArchitecture: amd64\nPre-Depends: b\nDepends: c | d\nBreaks: e (<< 1)\n\
                      Provides: v (= 3), w\nPriority: important\nFilename: pool/a\nSize: 7\nSHA256: ab\n";
         let record = Record::read(Paragraph::new(text)).expect("a record");
@@ -128,12 +129,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_broken_is_named() {
-        let error = |text: &[u8]| Record::read(Paragraph::new(text)).expect_err("broken").to_string();
-        assert_eq!(error(b"Package: a\n"), "there is no `Version`");
+    fn errors_name_the_field() {
+        let error = |text: &[u8]| Record::read(Paragraph::new(text)).expect_err("invalid").to_string();
+        assert_eq!(error(b"Package: a\n"), "missing field `Version`");
         assert_eq!(
             error(b"Package: a\nVersion: 1\nArchitecture: all\nDepends: (\n"),
-            "in `Depends`: `(` is not a relation between packages"
+            "invalid `Depends`: `(` is not a package relation, such as `libc6 (>= 2.38)`"
         );
     }
 

@@ -1,84 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::cmp::Ordering;
 use std::fmt;
 
 use super::version::{Version, VersionError};
+use crate::version_order::Comparison;
 
-/// What a package says of another one: `libc6 (>= 2.38)`.
+/// A relation to another package: `libc6 (>= 2.38)`.
 ///
-/// Source: Debian policy 7.1. Restrictions to architectures and build profiles, which binary
-/// packages do not have, are no part of it; an architecture behind a colon is read and dropped,
-/// since a base and an extension for it have one architecture.
+/// Source: Debian policy 7.1. Architecture restrictions and build profiles are refused, since binary
+/// packages have none. An architecture qualifier (`:any`) is ignored: a base and its extensions have
+/// one architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relation {
-    /// the other package, or what it provides
+    /// the name of a package, or of a virtual package
     pub name: String,
-    /// which versions of it are meant; all without
-    pub version: Option<(Operator, Version)>,
+    /// the versions that satisfy it; all where there is no bound
+    pub version: Option<(Comparison, Version)>,
 }
 
-/// How versions are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operator {
-    /// `<<`
-    Earlier,
-    /// `<=`
-    EarlierOrEqual,
-    /// `=`
-    Equal,
-    /// `>=`
-    LaterOrEqual,
-    /// `>>`
-    Later,
-}
-
-/// Relations of which one must hold: `mawk | awk`.
+/// Relations of which one must be satisfied: `mawk | awk`.
 pub type Alternatives = Vec<Relation>;
 
-/// Relations that cannot be read.
+/// A relation that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RelationError {
-    /// it does not look like a relation
-    #[error("`{0}` is not a relation between packages")]
-    Form(String),
-    /// the version in it cannot be read
+    /// the syntax is invalid
+    #[error("`{0}` is not a package relation, such as `libc6 (>= 2.38)`")]
+    Syntax(String),
+    /// its version is invalid
     #[error(transparent)]
     Version(#[from] VersionError),
 }
 
-impl Operator {
-    /// Whether a version fits.
-    pub fn admits(self, version: &Version, bound: &Version) -> bool {
-        let order = version.cmp(bound);
-        match self {
-            Self::Earlier => order == Ordering::Less,
-            Self::EarlierOrEqual => order != Ordering::Greater,
-            Self::Equal => order == Ordering::Equal,
-            Self::LaterOrEqual => order != Ordering::Less,
-            Self::Later => order == Ordering::Greater,
-        }
-    }
+fn parse_comparison(text: &str) -> Option<Comparison> {
+    Some(match text {
+        "<<" => Comparison::Less,
+        // `<` and `>` are obsolete and mean the same in dpkg.
+        "<=" | "<" => Comparison::LessOrEqual,
+        "=" => Comparison::Equal,
+        ">=" | ">" => Comparison::GreaterOrEqual,
+        ">>" => Comparison::Greater,
+        _ => return None,
+    })
+}
 
-    fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "<<" => Self::Earlier,
-            // The single ones are what they were before 1995, and dpkg still reads them.
-            "<=" | "<" => Self::EarlierOrEqual,
-            "=" => Self::Equal,
-            ">=" | ">" => Self::LaterOrEqual,
-            ">>" => Self::Later,
-            _ => return None,
-        })
+fn symbol(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Less => "<<",
+        Comparison::LessOrEqual => "<=",
+        Comparison::Equal => "=",
+        Comparison::GreaterOrEqual => ">=",
+        Comparison::Greater => ">>",
     }
 }
 
 impl Relation {
-    /// Whether a package of this name and version is meant.
+    /// Whether a version of the named package satisfies the relation.
     pub fn admits(&self, version: &Version) -> bool {
-        self.version.as_ref().is_none_or(|(operator, bound)| operator.admits(version, bound))
+        self.version.as_ref().is_none_or(|(comparison, bound)| comparison.admits(version.cmp(bound)))
     }
 
-    /// Whether something provided is meant: a version is asked for only where one is provided.
+    /// Whether a `Provides` of the name, with its version where it has one, satisfies the relation. An
+    /// unversioned `Provides` satisfies no relation with a version.
     pub fn admits_provided(&self, version: Option<&Version>) -> bool {
         match (&self.version, version) {
             (None, _) => true,
@@ -88,15 +70,15 @@ impl Relation {
     }
 
     fn parse(text: &str) -> Result<Self, RelationError> {
-        let fail = || RelationError::Form(text.trim().to_owned());
+        let fail = || RelationError::Syntax(text.trim().to_owned());
         let (name, rest) = match text.find(['(', '[', '<']) {
             Some(at) => text.split_at(at),
             None => (text, ""),
         };
         let name = name.trim();
         let name = name.split_once(':').map_or(name, |(name, _)| name);
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte);
-        if name.is_empty() || !name.bytes().all(plain) {
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte);
+        if name.is_empty() || !name.bytes().all(valid) {
             return Err(fail());
         }
         let rest = rest.trim();
@@ -105,38 +87,26 @@ impl Relation {
         }
         let inside = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).ok_or_else(fail)?.trim();
         let end = inside.find(|letter| !"<=>".contains(letter)).ok_or_else(fail)?;
-        let operator = Operator::parse(&inside[..end]).ok_or_else(fail)?;
-        Ok(Self { name: name.to_owned(), version: Some((operator, inside[end..].trim().parse()?)) })
+        let comparison = parse_comparison(&inside[..end]).ok_or_else(fail)?;
+        Ok(Self { name: name.to_owned(), version: Some((comparison, inside[end..].trim().parse()?)) })
     }
 }
 
-/// Reads a field such as `Depends`: groups of alternatives.
+/// Parses a field such as `Depends`: groups of alternatives.
 ///
 /// # Errors
-/// A part of it is no relation.
+/// A relation is invalid.
 pub fn parse_alternatives(field: &str) -> Result<Vec<Alternatives>, RelationError> {
     let groups = field.split(',').filter(|group| !group.trim().is_empty());
     groups.map(|group| group.split('|').map(Relation::parse).collect()).collect()
 }
 
-/// Reads a field such as `Conflicts`, which has no alternatives.
+/// Parses a field such as `Conflicts`, which has no alternatives.
 ///
 /// # Errors
-/// A part of it is no relation.
+/// A relation is invalid.
 pub fn parse_relations(field: &str) -> Result<Vec<Relation>, RelationError> {
     field.split(',').filter(|part| !part.trim().is_empty()).map(Relation::parse).collect()
-}
-
-impl fmt::Display for Operator {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Earlier => "<<",
-            Self::EarlierOrEqual => "<=",
-            Self::Equal => "=",
-            Self::LaterOrEqual => ">=",
-            Self::Later => ">>",
-        })
-    }
 }
 
 impl fmt::Display for Relation {
@@ -144,12 +114,12 @@ impl fmt::Display for Relation {
         formatter.write_str(&self.name)?;
         self.version
             .as_ref()
-            .map_or(Ok(()), |(operator, version)| write!(formatter, " ({operator} {version})"))
+            .map_or(Ok(()), |(comparison, version)| write!(formatter, " ({} {version})", symbol(*comparison)))
     }
 }
 
-/// Alternatives in the words of a control file.
-pub fn show(alternatives: &[Relation]) -> String {
+/// Formats alternatives as in a control file.
+pub fn format_alternatives(alternatives: &[Relation]) -> String {
     alternatives.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
 }
 
@@ -160,10 +130,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn relations_are_read() {
+    fn relations_are_parsed() {
         let groups = parse_alternatives("a, b (>= 1:2-3) | c:any (<<4),\n d(=5)").expect("relations");
-        let shown: Vec<String> = groups.iter().map(|group| show(group)).collect();
-        assert_eq!(shown, ["a", "b (>= 1:2-3) | c (<< 4)", "d (= 5)"]);
+        let formatted: Vec<String> = groups.iter().map(|group| format_alternatives(group)).collect();
+        assert_eq!(formatted, ["a", "b (>= 1:2-3) | c (<< 4)", "d (= 5)"]);
         assert_eq!(parse_relations(" \n").expect("nothing"), []);
         for text in ["(>= 1)", "a (1)", "a (>= 1", "a (>= )", "a b", "a (~ 1)", "a (>= _)", "a [i386"] {
             assert!(parse_relations(text).is_err(), "{text}");
@@ -171,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_hold() {
+    fn versions_are_compared_with_the_bound() {
         let one: Version = "1".parse().expect("a version");
         let admitted = |text: &str| parse_relations(text).expect("a relation")[0].admits(&one);
         assert!(admitted("a") && admitted("a (= 1)") && admitted("a (>= 1)") && admitted("a (<< 2)"));
@@ -184,12 +154,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_written_the_same(text in "[a-z]{1,3}( \\((<<|<=|=|>=|>>) [0-9]\\))?") {
+        fn formatting_is_the_inverse_of_parsing(text in "[a-z]{1,3}( \\((<<|<=|=|>=|>>) [0-9]\\))?") {
             prop_assert_eq!(parse_relations(&text).expect("a relation")[0].to_string(), text);
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in "[a-c(<=> )|,:0-9\\[~é]{0,30}") {
+        fn no_text_panics(text in "[a-c(<=> )|,:0-9\\[~é]{0,30}") {
             let _ = parse_alternatives(&text);
         }
     }

@@ -3,38 +3,39 @@ use std::collections::BTreeMap;
 
 use super::control::Paragraph;
 
-/// What the signed `Release` file of a suite says of its indices.
+/// The `Release` file of a suite, which lists its indices.
 ///
 /// Format: <https://wiki.debian.org/DebianRepository/Format>, "Release files".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Release {
-    /// what the suite is called: `stable`, and `trixie`
+    /// `Suite` and `Codename`: `stable`, `trixie`
     pub(super) names: Vec<String>,
-    /// whether indices lie under their digests too, where they stay while others take their names
+    /// `Acquire-By-Hash`: whether indices can be fetched by their digest, which stays valid while the
+    /// archive is updated
     pub(super) by_hash: bool,
-    /// by path, relative to the suite
+    /// the indices by their path relative to the suite
     pub(super) files: BTreeMap<String, Listed>,
 }
 
-/// A file that the `Release` file lists.
+/// An index in the `Release` file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
     /// SHA-256, in hex
     pub(super) sha256: String,
-    /// bytes
+    /// size in bytes
     pub(super) size: u64,
 }
 
 impl Release {
-    /// Reads the text, whose signature was verified. Lines that are no entries are passed over.
+    /// Parses the text, whose signature the caller has verified. Invalid entries are ignored.
     pub(super) fn parse(text: &str) -> Self {
         let paragraph = Paragraph::new(text.as_bytes());
         let names = ["Suite", "Codename"].iter().filter_map(|field| paragraph.field(field)).collect();
         let by_hash = paragraph.field("Acquire-By-Hash").is_some_and(|value| value == "yes");
         let list = paragraph.field("SHA256").unwrap_or_default();
         let files = list.lines().filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let (sha256, size, path) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
+            let mut fields = line.split_whitespace();
+            let (sha256, size, path) = (fields.next()?, fields.next()?.parse().ok()?, fields.next()?);
             Some((path.to_owned(), Listed { sha256: sha256.to_owned(), size }))
         });
         Self { names, by_hash, files: files.collect() }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ours against apt-get's, on archives that are made up.
+//! Compares the resolution with apt-get's, on generated archives.
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,11 +10,12 @@ use camino::Utf8Path;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 
+use super::super::index::Index;
 use super::*;
 
-/// A package of an archive that was made up.
+/// A generated package.
 #[derive(Debug, Clone)]
-struct Made {
+struct Generated {
     name: String,
     version: u32,
     depends: Vec<String>,
@@ -24,7 +25,7 @@ struct Made {
     recommends: Vec<String>,
 }
 
-impl Made {
+impl Generated {
     fn paragraph(&self, status: bool) -> String {
         let Self { name, version, .. } = self;
         let mut text = format!("Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: x\n");
@@ -52,22 +53,23 @@ impl Made {
     }
 }
 
-fn archive(packages: &[Made]) -> String {
+fn archive(packages: &[Generated]) -> String {
     packages.iter().map(|package| package.paragraph(false)).collect()
 }
 
-fn status(packages: &[Made]) -> String {
+fn status(packages: &[Generated]) -> String {
     packages.iter().map(|package| package.paragraph(true)).collect()
 }
 
-type Found = Result<BTreeMap<String, String>, String>;
+/// Versions of the added packages by name, or the error.
+type Outcome = Result<BTreeMap<String, String>, String>;
 
-fn ours(archive: &str, status: &str, names: &[&str], recommends: bool) -> Found {
+fn ours(archive: &str, status: &str, names: &[&str], recommends: bool) -> Outcome {
     search(archive, status, names, recommends).1
 }
 
-/// What was found, and whether it was what comes first.
-fn search(archive: &str, status: &str, names: &[&str], recommends: bool) -> (bool, Found) {
+/// The outcome, and whether it was found without backtracking.
+fn search(archive: &str, status: &str, names: &[&str], recommends: bool) -> (bool, Outcome) {
     let (archive, installed) = (Index::of_archive(archive.into()), Index::of_status(status.into()));
     let universe = Universe { installed: &installed, archive: &archive };
     let solution = match resolve(universe, names, recommends) {
@@ -76,10 +78,10 @@ fn search(archive: &str, status: &str, names: &[&str], recommends: bool) -> (boo
     };
     let pairs =
         solution.added.iter().map(|added| (added.record.name.clone(), added.record.version.to_string()));
-    (!solution.second_choice, Ok(pairs.collect()))
+    (!solution.backtracked, Ok(pairs.collect()))
 }
 
-/// apt-get in a directory of its own.
+/// apt-get with its own configuration and state.
 struct Apt(tempfile::TempDir);
 
 impl Apt {
@@ -113,7 +115,7 @@ impl Apt {
         command
     }
 
-    /// What it would install, or its words.
+    /// The packages that apt-get would install, or its output.
     fn simulate(&self, names: &[&str], recommends: bool) -> Result<BTreeMap<String, String>, String> {
         let recommend = if recommends { "--install-recommends" } else { "--no-install-recommends" };
         let mut command = self.command();
@@ -132,84 +134,105 @@ impl Apt {
         Ok(text.lines().filter_map(line).collect())
     }
 
-    /// Whether what is installed goes together.
-    fn is_whole(&self) -> bool {
+    /// Whether the dependencies of the installed packages are satisfied.
+    fn is_consistent(&self) -> bool {
         self.command().args(["check", "-q"]).output().expect("apt-get runs").status.success()
     }
 }
 
-fn made(name: &str, version: u32, depends: &[&str]) -> Made {
+fn package(name: &str, version: u32, depends: &[&str]) -> Generated {
     let none = Vec::new;
     let depends = depends.iter().map(|one| (*one).to_owned()).collect();
     let name = name.to_owned();
-    Made { name, version, depends, conflicts: none(), breaks: none(), provides: none(), recommends: none() }
+    Generated {
+        name,
+        version,
+        depends,
+        conflicts: none(),
+        breaks: none(),
+        provides: none(),
+        recommends: none(),
+    }
 }
 
 #[test]
-fn what_is_there_is_kept_and_the_rest_comes_with_a_reason() {
-    let packages =
-        [made("a", 1, &["b (>= 2)", "c | d"]), made("b", 2, &[]), made("c", 1, &[]), made("d", 1, &[])];
-    let status = status(&[made("d", 1, &[])]);
+fn installed_packages_are_kept_and_others_are_added_with_a_reason() {
+    let packages = [
+        package("a", 1, &["b (>= 2)", "c | d"]),
+        package("b", 2, &[]),
+        package("c", 1, &[]),
+        package("d", 1, &[]),
+    ];
+    let status = status(&[package("d", 1, &[])]);
     let (archive, installed) =
         (Index::of_archive(archive(&packages).into()), Index::of_status(status.into()));
     let solution =
         resolve(Universe { installed: &installed, archive: &archive }, &["a"], false).expect("solved");
-    let shown: Vec<String> =
+    let reasons: Vec<String> =
         solution.added.iter().map(|added| format!("{}: {}", added.record.name, added.reason)).collect();
-    assert_eq!(shown, ["a: the recipe asks for it", "b: a needs b (>= 2)"]);
-    assert_eq!(solution.present.len(), 1);
-    assert_eq!((solution.present[0].name.as_str(), solution.present[0].needed_by.as_str()), ("d", "a"));
+    assert_eq!(reasons, ["a: the recipe asks for it", "b: a needs b (>= 2)"]);
+    assert_eq!(solution.already_installed.len(), 1);
+    assert_eq!(
+        (solution.already_installed[0].name.as_str(), solution.already_installed[0].needed_by.as_str()),
+        ("d", "a")
+    );
 }
 
 #[test]
-fn what_cannot_be_had_is_told_with_the_way_to_it() {
+fn errors_name_the_chain_of_dependencies() {
     let packages = [
-        made("app", 1, &["middle"]),
-        made("middle", 3, &["lib (>= 2)"]),
-        made("lib", 1, &[]),
-        made("other", 1, &["nothing"]),
-        Made { conflicts: vec!["lib".to_owned()], ..made("eager", 1, &["lib"]) },
+        package("app", 1, &["middle"]),
+        package("middle", 3, &["lib (>= 2)"]),
+        package("lib", 1, &[]),
+        package("other", 1, &["nothing"]),
+        Generated { conflicts: vec!["lib".to_owned()], ..package("eager", 1, &["lib"]) },
     ];
     let archive = archive(&packages);
     let refuse = |name: &str| ours(&archive, "", &[name], false).expect_err("refused");
     assert_eq!(
         refuse("app"),
-        "app 1 needs middle; middle 3 needs lib (>= 2); `lib (>= 2)` is not to be had: there is lib 1 in the archive"
+        "app 1 needs middle; middle 3 needs lib (>= 2); no version satisfies `lib (>= 2)`: found lib 1 in the archive"
     );
     assert_eq!(refuse("other"), "other 1 needs nothing; the archive has no package `nothing`");
-    assert_eq!(refuse("eager"), "eager 1 needs lib; eager 1 does not go with lib 1: it declares `lib`");
-    let base = status(&[made("lib", 1, &[])]);
+    assert_eq!(
+        refuse("eager"),
+        "eager 1 needs lib; eager 1 is incompatible with lib 1: eager 1 declares `lib`"
+    );
+    let base = status(&[package("lib", 1, &[])]);
     let error = ours(&archive, &base, &["eager"], false).expect_err("refused");
-    assert_eq!(error, "eager 1 does not go with lib 1 of the base: it declares `lib`");
+    assert_eq!(error, "eager 1 is incompatible with lib 1 of the base: eager 1 declares `lib`");
 }
 
 #[test]
-fn a_part_of_the_base_is_covered_only_where_it_must_be() {
+fn packages_of_the_base_are_replaced_only_where_necessary() {
     let packages = [
-        made("app", 1, &["lib (>= 2)", "tool"]),
-        made("lib", 2, &[]),
-        made("tool", 2, &[]),
-        made("lib-dev", 2, &["lib (= 2)"]),
+        package("app", 1, &["lib (>= 2)", "tool"]),
+        package("lib", 2, &[]),
+        package("tool", 2, &[]),
+        package("lib-dev", 2, &["lib (= 2)"]),
     ];
-    let base = status(&[made("lib", 1, &[]), made("tool", 1, &[]), made("lib-dev", 1, &["lib (= 1)"])]);
+    let base =
+        status(&[package("lib", 1, &[]), package("tool", 1, &[]), package("lib-dev", 1, &["lib (= 1)"])]);
     let found = ours(&archive(&packages), &base, &["app"], false).expect("solved");
     assert_eq!(found.keys().collect::<Vec<_>>(), ["app", "lib", "lib-dev"]);
 }
 
 #[test]
-fn another_alternative_is_tried_where_the_first_leads_into_a_conflict() {
+fn another_alternative_is_tried_after_a_conflict() {
     let packages = [
-        made("app", 1, &["one | two"]),
-        Made { conflicts: vec!["kept".to_owned()], ..made("one", 1, &[]) },
-        made("two", 1, &[]),
-        made("kept", 1, &[]),
+        package("app", 1, &["one | two"]),
+        Generated { conflicts: vec!["kept".to_owned()], ..package("one", 1, &[]) },
+        package("two", 1, &[]),
+        package("kept", 1, &[]),
     ];
-    let found = ours(&archive(&packages), &status(&[made("kept", 1, &[])]), &["app"], false).expect("solved");
+    let found =
+        ours(&archive(&packages), &status(&[package("kept", 1, &[])]), &["app"], false).expect("solved");
     assert_eq!(found.keys().collect::<Vec<_>>(), ["app", "two"]);
 }
 
 const NAMES: [&str; 8] = ["pa", "pb", "pc", "pd", "pe", "pf", "pg", "ph"];
-/// Of the first of them, which alone provide others: between equals apt goes by its hash table.
+/// Priorities of the first names, which alone provide others: between packages of equal priority, apt
+/// follows the order of its hash table.
 const PRIORITIES: [&str; 5] = ["optional", "required", "extra", "standard", "important"];
 
 fn relation() -> impl Strategy<Value = String> {
@@ -225,7 +248,7 @@ fn group() -> impl Strategy<Value = String> {
     proptest::collection::vec(relation(), 1..3).prop_map(|group| group.join(" | "))
 }
 
-fn package(name: &'static str) -> impl Strategy<Value = Vec<Made>> {
+fn any_package(name: &'static str) -> impl Strategy<Value = Vec<Generated>> {
     let few = |chance: f64| {
         proptest::option::weighted(chance, relation()).prop_map(|one| one.into_iter().collect::<Vec<_>>())
     };
@@ -235,40 +258,48 @@ fn package(name: &'static str) -> impl Strategy<Value = Vec<Made>> {
     (version, proptest::collection::vec(group(), 0..3), few(0.15), few(0.15), provides, few(0.2)).prop_map(
         move |(version, depends, conflicts, breaks, provides, recommends)| {
             let provides = provides.into_iter().filter(|_| may_provide).map(str::to_owned).collect();
-            vec![Made { name: name.to_owned(), version, depends, conflicts, breaks, provides, recommends }]
+            vec![Generated {
+                name: name.to_owned(),
+                version,
+                depends,
+                conflicts,
+                breaks,
+                provides,
+                recommends,
+            }]
         },
     )
 }
 
-/// An archive, and what is asked for at first (which becomes the base) and then.
-fn world() -> impl Strategy<Value = (Vec<Made>, &'static str, &'static str, bool)> {
-    let all: Vec<_> = NAMES.into_iter().map(package).collect();
+/// An archive, the package that becomes the base, and the package that is added to it.
+fn any_archive() -> impl Strategy<Value = (Vec<Generated>, &'static str, &'static str, bool)> {
+    let all: Vec<_> = NAMES.into_iter().map(any_package).collect();
     let name = || proptest::sample::select(&NAMES[..]);
     (all, name(), name(), any::<bool>())
         .prop_map(|(packages, first, then, recommends)| (packages.concat(), first, then, recommends))
 }
 
-/// Where apt finds a solution, ours is the same; where apt finds none, ours is none, or one that
-/// apt finds whole. So it is too where we had to give a choice up for another: apt keeps what it had
-/// marked for the choice that it gave up, and we do not.
+/// Where apt finds a solution, ours is the same. Where apt finds none, we find none, or one that apt
+/// accepts as consistent; so it is where our search backtracked, since apt keeps the packages that it had
+/// marked for an abandoned choice, and we do not.
 ///
-/// Tells whether the answers had to be the same and were.
-fn compare(packages: &[Made], first: &str, then: &str, recommends: bool) -> Result<bool, TestCaseError> {
+/// Returns whether the outcomes had to be equal.
+fn compare(packages: &[Generated], first: &str, then: &str, recommends: bool) -> Result<bool, TestCaseError> {
     let archive = archive(packages);
     let Ok(base) = ours(&archive, "", &[first], false) else {
         let theirs = Apt::new(&archive, "").simulate(&[first], false);
         prop_assert!(theirs.is_err(), "ours: none\napt: {theirs:?}\n{archive}");
         return Ok(true);
     };
-    let installed: Vec<Made> =
+    let installed: Vec<Generated> =
         packages.iter().filter(|package| base.contains_key(&package.name)).cloned().collect();
     let status = status(&installed);
     let apt = Apt::new(&archive, &status);
-    prop_assert!(apt.is_whole(), "what was resolved against nothing does not go together:\n{status}");
-    let ((straight, mine), theirs) =
+    prop_assert!(apt.is_consistent(), "the resolved base is inconsistent:\n{status}");
+    let ((direct, mine), theirs) =
         (search(&archive, &status, &[then], recommends), apt.simulate(&[then], recommends));
     match (mine, theirs) {
-        (Ok(mine), Ok(theirs)) if straight => {
+        (Ok(mine), Ok(theirs)) if direct => {
             prop_assert_eq!(mine, theirs, "{}\n{}", archive, status);
             Ok(true)
         }
@@ -276,22 +307,22 @@ fn compare(packages: &[Made], first: &str, then: &str, recommends: bool) -> Resu
             Err(TestCaseError::fail(format!("ours: {mine}\napt: {theirs:?}\n{archive}\n{status}")))
         }
         (Ok(mine), _) => {
-            let all: Vec<Made> = packages
+            let all: Vec<Generated> = packages
                 .iter()
                 .filter(|package| mine.contains_key(&package.name) || base.contains_key(&package.name))
                 .cloned()
                 .collect();
-            prop_assert!(Apt::new(&archive, &super::tests::status(&all)).is_whole());
+            prop_assert!(Apt::new(&archive, &super::tests::status(&all)).is_consistent());
             Ok(false)
         }
         (Err(_), Err(_)) => Ok(true),
     }
 }
 
-/// The worlds are the same in every run, so that a run tells of a change and not of luck;
-/// `PROPTEST_RNG_SEED` and `PROPTEST_CASES` try others.
+/// The archives are the same in every run, so that the result depends on the code alone;
+/// `PROPTEST_RNG_SEED` and `PROPTEST_CASES` select others.
 #[test]
-fn apt_finds_the_same() {
+fn apt_finds_the_same_solutions() {
     let mut config = ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
         config.rng_seed = RngSeed::Fixed(3654);
@@ -301,12 +332,12 @@ fn apt_finds_the_same() {
     }
     let cases = config.cases;
     let same = Cell::new(0);
-    let result = TestRunner::new(config).run(&world(), |(packages, first, then, recommends)| {
+    let result = TestRunner::new(config).run(&any_archive(), |(packages, first, then, recommends)| {
         same.set(same.get() + u32::from(compare(&packages, first, then, recommends)?));
         Ok(())
     });
     if let Err(error) = result {
         panic!("{error}");
     }
-    assert!(same.get() >= cases * 8 / 10, "only {} of {cases} were to be the same", same.get());
+    assert!(same.get() >= cases * 8 / 10, "only {} of {cases} outcomes had to be equal", same.get());
 }

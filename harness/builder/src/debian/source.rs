@@ -1,78 +1,68 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
+//! The `[[debian]]` sections of a recipe: which packages they need, and their files.
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 
 use camino::Utf8PathBuf;
-use loadgauge_host::{Entry, Store, StoreError};
+use loadgauge_host::{Entry, FileError, Hint, Store, StoreError, digest, fs};
 use loadgauge_images::Base;
 use serde::{Deserialize, Serialize};
 
-use super::super::explain::{Explained, Explanation, Need};
-use super::super::globs;
-use super::super::recipe::{Recipe, RecipeError};
-use super::super::stage::Staged;
-use super::super::unpack::UnpackError;
 use super::archive::{Archive, DebianArchiveError, Package};
 use super::deb;
 use super::index::Index;
+use super::lookup::Universe;
 use super::record::Record;
-use super::resolve::{RECIPE, ResolveError, Universe, resolve};
+use super::resolve::{ResolveError, resolve};
+use super::search::RECIPE;
 use super::solution::{Reason, Solution};
-use loadgauge_host::digest;
+use crate::explain::{Explained, Explanation, Need};
+use crate::globs;
+use crate::recipe::{Recipe, RecipeError};
+use crate::stage::Staged;
+use crate::unpack::UnpackError;
 
-/// Rises when what is kept of a resolution changes, or others come out of the same.
+/// Version of the stored resolutions; to be increased when their format changes, or the result of the
+/// same resolution.
 const FORMAT: &str = "2";
+/// The file of a store entry.
+const PACKAGES: &str = "packages.json";
 
-/// What keeps Debian packages out of an extension.
+/// Debian packages that cannot be added to an extension.
 #[derive(Debug, thiserror::Error)]
 pub enum DebianError {
-    /// packages are wanted and there is nothing to resolve them against
-    #[error("`{recipe}` takes Debian packages, and the image has no package database to build against")]
+    /// the image has no dpkg database
+    #[error("cannot resolve the Debian packages of `{recipe}`: the image has no dpkg database")]
     NoBase {
-        /// the recipe
+        /// name of the recipe
         recipe: String,
     },
-    /// the recipe or one that it builds beyond is wrong
+    /// the recipe or one of its base extensions is invalid
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// the archive cannot be asked
+    /// the archive cannot be used
     #[error(transparent)]
     Archive(#[from] DebianArchiveError),
-    /// the packages that the base has cannot be read
-    #[error("cannot read the base's packages in `{path}`")]
-    Status {
-        /// dpkg's status file
-        path: Utf8PathBuf,
-        /// why not
-        source: std::io::Error,
-    },
-    /// they cannot be had, or do not go together
-    #[error("the packages cannot be added to the base: {0}")]
+    /// the packages cannot be resolved
+    #[error("cannot add the packages to the base: {0}")]
     Resolve(#[from] ResolveError),
-    /// one cannot be unpacked
+    /// a package cannot be unpacked
     #[error(transparent)]
-    Deb(#[from] UnpackError),
+    Unpack(#[from] UnpackError),
     /// the cache cannot be used
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// the list of packages cannot be kept
-    #[error("cannot keep the list of packages `{path}`")]
-    Keep {
-        /// which
-        path: Utf8PathBuf,
-        /// why not
-        source: std::io::Error,
-    },
+    /// a file cannot be read or written
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl DebianError {
-    /// Whether the host or its network lacks something, rather than the recipe being wrong.
+    /// Whether the cause is the host or its network, not the recipe.
     pub fn is_host(&self) -> bool {
         match self {
-            Self::NoBase { .. } | Self::Recipe(_) | Self::Deb(_) | Self::Resolve(_) => false,
-            Self::Archive(_) | Self::Store(_) | Self::Keep { .. } | Self::Status { .. } => true,
+            Self::NoBase { .. } | Self::Recipe(_) | Self::Unpack(_) | Self::Resolve(_) => false,
+            Self::Archive(_) | Self::Store(_) | Self::File(_) => true,
         }
     }
 }
@@ -81,33 +71,34 @@ impl Hint for DebianError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoBase { .. } => {
-                Some("build for a stand-in image, or take files and trees into the recipe instead".to_owned())
+                Some("build for a stand-in image, or use files and trees instead of packages".to_owned())
             }
             Self::Recipe(error) => error.hint(),
             Self::Archive(error) => error.hint(),
-            Self::Resolve(ResolveError::Unsatisfiable(error)) => error.hint(),
-            _ => None,
+            Self::Resolve(error) => error.hint(),
+            Self::File(error) => error.hint(),
+            Self::Unpack(_) | Self::Store(_) => None,
         }
     }
 }
 
-/// The packages of each `[[debian]]` of a recipe: those named and what they need beyond the base,
-/// the recipes of `beyond` and the sections before.
+/// The packages of each `[[debian]]` section of a recipe: the named ones and their dependencies, without
+/// those that are in the base, in a base extension or in an earlier section.
 pub type Groups = Vec<Vec<Package>>;
 
-/// What a recipe takes, and why.
+/// The packages of a recipe, and why it needs them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Resolved {
-    /// in the order of its sections
+    /// the packages by section
     pub(crate) groups: Groups,
-    /// of all of it
+    /// why they are needed
     pub(crate) explanation: Explanation,
 }
 
-/// Finds out which packages the last of some recipes takes, over those before it.
+/// Resolves the packages of the last recipe; those before it are its base extensions.
 ///
-/// What was found is kept in the store under the base and the names asked for, so that the same
-/// recipe gives the same extension until the cache is emptied, whatever the archive gets meanwhile.
+/// The result is stored under the base and the names of the packages: the same recipe gives the same
+/// extension until the cache is emptied, even if the archive is updated.
 ///
 /// # Errors
 /// See [`DebianError`].
@@ -121,30 +112,28 @@ pub(crate) fn resolve_recipe(
     let base = base.ok_or_else(|| DebianError::NoBase { recipe: recipe.name().to_owned() })?;
     let key = key(chain, base);
     let vacancy = match store.entry("packages", &key)? {
-        Entry::Ready(path) => {
-            let file = path.join("packages.json");
-            let keep = |source| DebianError::Keep { path: file.clone(), source };
-            let text = fs::read_to_string(&file).map_err(keep)?;
-            return serde_json::from_str(&text).map_err(|error| keep(error.into()));
+        Entry::Ready(directory) => {
+            let path = directory.join(PACKAGES);
+            return serde_json::from_slice(&fs::read(&path)?)
+                .map_err(|error| FileError::at("read", &path)(error.into()));
         }
         Entry::Vacant(vacancy) => vacancy,
     };
     let archive = Archive::open(base, store, progress)?;
-    progress("what the packages need beyond the base");
+    progress("resolving the Debian packages");
     let resolved = resolve_chain(chain, base, &Index::of_archive(archive.index()?))?;
-    let file = vacancy.directory().join("packages.json");
-    let keep = |source| DebianError::Keep { path: file.clone(), source };
-    let text = serde_json::to_string_pretty(&resolved).map_err(|error| keep(error.into()))?;
-    fs::write(&file, text).map_err(keep)?;
+    let path = vacancy.directory().join(PACKAGES);
+    let text = serde_json::to_string_pretty(&resolved)
+        .map_err(|error| FileError::at::<FileError>("write", &path)(error.into()))?;
+    fs::write(&path, text)?;
     vacancy.commit()?;
     Ok(resolved)
 }
 
-/// Resolves recipes one after another, each beyond those before; what the last one takes is the answer.
+/// Resolves base extensions and then the recipe, each on top of those before it; returns the packages of
+/// the last.
 fn resolve_chain(chain: &[&Recipe], base: &Base, archive: &Index) -> Result<Resolved, DebianError> {
-    let status = fs::read(&base.dpkg_status)
-        .map_err(|source| DebianError::Status { path: base.dpkg_status.clone(), source })?;
-    let mut installed = Index::of_status(status);
+    let mut installed = Index::of_status(fs::read(&base.dpkg_status)?);
     let mut resolved = Resolved::default();
     for member in chain {
         resolved = Resolved::default();
@@ -173,35 +162,35 @@ fn explain(solution: &Solution) -> Explanation {
     let taken = solution.added.iter().map(|added| Explained {
         package: format!("{} {}", added.record.name, added.record.version),
         needs: vec![need(&added.reason, &added.record.name)],
-        note: added.replaces.as_ref().map(|version| format!("covers the base's {version}")),
+        note: added.replaces.as_ref().map(|version| format!("replaces the base's {version}")),
     });
     let mut present: BTreeMap<String, Explained> = BTreeMap::new();
-    for one in &solution.present {
-        let package = format!("{} {}", one.name, one.version);
-        let explained = present.entry(one.name.clone()).or_insert_with(|| Explained {
+    for installed in &solution.already_installed {
+        let package = format!("{} {}", installed.name, installed.version);
+        let explained = present.entry(installed.name.clone()).or_insert_with(|| Explained {
             package,
             needs: Vec::new(),
             note: None,
         });
-        let by = (one.needed_by != RECIPE).then(|| one.needed_by.clone());
-        explained.needs.push(Need { by, how: one.name.clone() });
+        let by = (installed.needed_by != RECIPE).then(|| installed.needed_by.clone());
+        explained.needs.push(Need { by, how: installed.name.clone() });
     }
     Explanation { taken: taken.collect(), present: present.into_values().collect() }
 }
 
 fn need(reason: &Reason, name: &str) -> Need {
     match reason {
-        Reason::Asked => Need { by: None, how: name.to_owned() },
-        Reason::Needed { by, relation } => Need { by: Some(by.clone()), how: relation.clone() },
+        Reason::Requested => Need { by: None, how: name.to_owned() },
+        Reason::Dependency { by, relation } => Need { by: Some(by.clone()), how: relation.clone() },
         Reason::Recommended { by } => Need { by: Some(by.clone()), how: format!("{name} (recommended)") },
-        Reason::Outdated { by } => {
+        Reason::Upgrade { by } => {
             Need { by: Some(by.clone()), how: format!("a newer {name} than the base's") }
         }
     }
 }
 
-/// Unpacks the packages into a stage, fetching those that the store lacks, and says what they
-/// brought that an extension does not hold.
+/// Fetches the packages that are not in the store, and unpacks all of them into a stage; returns the
+/// files that were skipped because they are outside /usr and /opt.
 ///
 /// # Errors
 /// See [`DebianError`].
@@ -214,19 +203,19 @@ pub(crate) fn stage(
     progress: &dyn Fn(&str),
 ) -> Result<Vec<Utf8PathBuf>, DebianError> {
     let missing: Vec<Package> =
-        groups.iter().flatten().filter(|package| package.kept(store).is_none()).cloned().collect();
+        groups.iter().flatten().filter(|package| package.stored(store).is_none()).cloned().collect();
     if !missing.is_empty() {
         let base = base.ok_or_else(|| DebianError::NoBase { recipe: recipe.name().to_owned() })?;
         let megabytes = missing.iter().map(|package| package.size).sum::<u64>() / 1_000_000;
         let archive = Archive::open(base, store, progress)?;
-        progress(&format!("{} packages from the archive, {megabytes} MB", missing.len()));
+        progress(&format!("fetching {} packages, {megabytes} MB", missing.len()));
         archive.fetch(&missing, store)?;
     }
     let mut dropped = Vec::new();
     for (section, packages) in recipe.debian.iter().zip(groups) {
         let exclude = globs::compile(recipe, &section.exclude)?;
         for package in packages {
-            let file = package.kept(store).unwrap_or_default();
+            let file = package.stored(store).unwrap_or_default();
             progress(&format!("unpacking {} {}", package.name, package.version));
             dropped.extend(deb::unpack(staged, &file, &package.file_name(), &exclude)?.dropped);
         }
@@ -234,7 +223,7 @@ pub(crate) fn stage(
     Ok(dropped)
 }
 
-/// The list of packages that is written beside an extension.
+/// The packages with their versions and digests, one on a line.
 pub(crate) fn list(groups: &Groups) -> String {
     let mut packages: Vec<&Package> = groups.iter().flatten().collect();
     packages.sort_by(|left, right| left.name.cmp(&right.name));

@@ -1,34 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::cmp::Ordering;
-use std::fmt;
 use std::str::FromStr;
 
-/// A version in Debian's order: `[EPOCH:]UPSTREAM[-REVISION]`.
+use crate::version_order::{compare_integers, version_traits};
+
+/// A Debian version: `[EPOCH:]UPSTREAM[-REVISION]`.
 ///
-/// Source: deb-version(7) and Debian policy 5.6.12. Two texts can be equal as versions, such as
-/// `1.0` and `1.00`; what [`Eq`] says is what dpkg says.
+/// Source: deb-version(7) and Debian policy 5.6.12. Different texts can be equal versions, such as `1.0`
+/// and `1.00`; [`Eq`] and [`Ord`] are those of dpkg.
 #[derive(Debug, Clone)]
 pub struct Version {
     text: String,
     epoch: u32,
-    /// where the upstream part begins and ends in the text
+    /// start and end of the upstream part in the text
     upstream: (usize, usize),
-    /// where the revision begins; the end of the text where there is none
+    /// start of the revision in the text; its end where there is no revision
     revision: usize,
 }
 
 /// A text that is not a version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a Debian version: {cause}")]
+#[error("`{text}` is not a Debian version: {reason}")]
 pub struct VersionError {
     /// the text
     pub text: String,
-    /// what is wrong with it
-    pub cause: &'static str,
+    /// why it is not
+    pub reason: &'static str,
 }
 
 impl Version {
-    /// As it was written.
+    /// The version as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -46,14 +47,14 @@ impl FromStr for Version {
     type Err = VersionError;
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
-        let fail = |cause| VersionError { text: text.to_owned(), cause };
+        let fail = |reason| VersionError { text: text.to_owned(), reason };
         let (epoch, start) = match text.split_once(':') {
             None => (0, 0),
             Some((epoch, _)) => {
                 let digits = !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit());
-                // dpkg keeps it in an int.
+                // dpkg stores the epoch in an int.
                 let number = epoch.parse::<i32>().ok().filter(|_| digits);
-                let number = number.ok_or_else(|| fail("its epoch is not a number"))?;
+                let number = number.ok_or_else(|| fail("the epoch is not a number"))?;
                 (number.unsigned_abs(), epoch.len() + 1)
             }
         };
@@ -67,12 +68,12 @@ impl FromStr for Version {
         }
         let upstream = &text.as_bytes()[start..end];
         if !upstream[0].is_ascii_digit() {
-            return Err(fail("it does not begin with a digit"));
+            return Err(fail("it does not start with a digit"));
         }
-        let plain =
+        let valid =
             |extra: &'static [u8]| move |byte: &u8| byte.is_ascii_alphanumeric() || extra.contains(byte);
-        if !upstream.iter().all(plain(b".-+~:")) || !text.as_bytes()[revision..].iter().all(plain(b".+~")) {
-            return Err(fail("it has a character that no version has"));
+        if !upstream.iter().all(valid(b".-+~:")) || !text.as_bytes()[revision..].iter().all(valid(b".+~")) {
+            return Err(fail("it contains an invalid character"));
         }
         Ok(Self { text: text.to_owned(), epoch, upstream: (start, end), revision })
     }
@@ -87,42 +88,25 @@ impl Ord for Version {
     }
 }
 
-impl PartialOrd for Version {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
+version_traits!(Version);
 
-impl PartialEq for Version {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Version {}
-
-impl fmt::Display for Version {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.text)
-    }
-}
-
-/// Compares parts: in turns what is not digits, by [`weight`], and a number.
+/// Compares upstream parts or revisions: in turn the longest prefix without digits, by [`weight`], and a
+/// number.
 fn compare_part(mut left: &[u8], mut right: &[u8]) -> Ordering {
     while !left.is_empty() || !right.is_empty() {
-        let (words, other_words) = (
+        let (prefix, other_prefix) = (
             split(&mut left, |byte| !byte.is_ascii_digit()),
             split(&mut right, |byte| !byte.is_ascii_digit()),
         );
-        let length = words.len().max(other_words.len());
+        let length = prefix.len().max(other_prefix.len());
         let order = (0..length)
-            .map(|at| weight(words.get(at)).cmp(&weight(other_words.get(at))))
+            .map(|at| weight(prefix.get(at)).cmp(&weight(other_prefix.get(at))))
             .find(|order| order.is_ne());
         if let Some(order) = order {
             return order;
         }
         let order =
-            compare_number(split(&mut left, u8::is_ascii_digit), split(&mut right, u8::is_ascii_digit));
+            compare_integers(split(&mut left, u8::is_ascii_digit), split(&mut right, u8::is_ascii_digit));
         if order.is_ne() {
             return order;
         }
@@ -130,15 +114,15 @@ fn compare_part(mut left: &[u8], mut right: &[u8]) -> Ordering {
     Ordering::Equal
 }
 
-/// Takes the first bytes that fit.
-fn split<'a>(text: &mut &'a [u8], fits: impl Fn(&u8) -> bool) -> &'a [u8] {
-    let end = text.iter().position(|byte| !fits(byte)).unwrap_or(text.len());
+/// Removes the longest prefix of bytes that match, and returns it.
+fn split<'a>(text: &mut &'a [u8], matches: impl Fn(&u8) -> bool) -> &'a [u8] {
+    let end = text.iter().position(|byte| !matches(byte)).unwrap_or(text.len());
     let (first, rest) = text.split_at(end);
     *text = rest;
     first
 }
 
-/// `~` sorts before the end, the end before letters, letters before everything else.
+/// The rank of a byte: `~` sorts before the end, the end before letters, letters before all others.
 fn weight(byte: Option<&u8>) -> i32 {
     match byte {
         Some(b'~') => -1,
@@ -146,13 +130,6 @@ fn weight(byte: Option<&u8>) -> i32 {
         Some(byte) if byte.is_ascii_alphabetic() => i32::from(*byte),
         Some(byte) => i32::from(*byte) + 256,
     }
-}
-
-/// Numbers of any length.
-fn compare_number(left: &[u8], right: &[u8]) -> Ordering {
-    let strip = |digits: &'_ [u8]| digits.iter().position(|byte| *byte != b'0').unwrap_or(digits.len());
-    let (left, right) = (&left[strip(left)..], &right[strip(right)..]);
-    left.len().cmp(&right.len()).then_with(|| left.cmp(right))
 }
 
 #[cfg(test)]
@@ -191,19 +168,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_version_is_refused() {
+    fn invalid_versions_are_refused() {
         for text in ["", "a", "1_2", "-1", "1-", "x:1", ":1", "1:", "99999999999:1", "1 2", "1/2"] {
             assert!(text.parse::<Version>().is_err(), "{text}");
         }
     }
 
-    /// dpkg's own judgement.
-    fn dpkg_says(left: &str, relation: &str, right: &str) -> bool {
+    /// The answer of `dpkg --compare-versions`.
+    fn dpkg_compares(left: &str, relation: &str, right: &str) -> bool {
         let output = Command::new("dpkg")
             .args(["--compare-versions", left, relation, right])
             .output()
             .expect("dpkg runs");
-        // It warns of what is no version and goes on.
+        // dpkg accepts an invalid version with a warning.
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         output.status.success()
     }
@@ -220,12 +197,12 @@ mod tests {
         #[test]
         fn dpkg_orders_them_the_same(left in any_version(), right in any_version()) {
             let order = version(&left).cmp(&version(&right));
-            prop_assert_eq!(order == Ordering::Less, dpkg_says(&left, "lt", &right));
-            prop_assert_eq!(order == Ordering::Equal, dpkg_says(&left, "eq", &right));
+            prop_assert_eq!(order == Ordering::Less, dpkg_compares(&left, "lt", &right));
+            prop_assert_eq!(order == Ordering::Equal, dpkg_compares(&left, "eq", &right));
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in ".{0,12}", other in "[0-9:~.a-z-]{0,12}") {
+        fn no_text_panics(text in ".{0,12}", other in "[0-9:~.a-z-]{0,12}") {
             let both = (text.parse::<Version>(), other.parse::<Version>());
             if let (Ok(left), Ok(right)) = both {
                 prop_assert_eq!(left.cmp(&right), right.cmp(&left).reverse());

@@ -1,26 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The libraries of a base, read out of its squashfs once and kept.
-use loadgauge_host::Hint;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+//! The libraries of a base, read from its squashfs once and stored.
+use std::collections::BTreeSet;
+use std::io::Read as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::{CommandError, CommandExt as _, Entry, MissingTool, Store, StoreError, Tool};
+use loadgauge_host::{
+    CommandError, CommandExt as _, Entry, FileError, Hint, MissingTool, Store, StoreError, Tool, digest, fs,
+};
 use loadgauge_images::Architecture;
 
 use super::libraries::Libraries;
 use super::object::{MAGIC, Object};
 use crate::member::merge_usr;
-use loadgauge_host::digest;
 
-/// Rises when more or something else is read from a base.
-const FORMAT: &str = "1";
-/// The file of an entry.
+/// Version of the stored index; to be increased when its contents change.
+const FORMAT: &str = "2";
+/// The file of a store entry.
 const INDEX: &str = "libraries.json";
-/// What is read of a base: where libraries lie, and what the loader's cache is made from.
-const PLACES: [&str; 7] = ["usr/lib", "usr/lib32", "usr/lib64", "usr/libexec", "lib", "lib64", "etc"];
-/// What says which directories the loader's cache is made from (ldconfig(8)).
+/// Directories with libraries.
+const LIBRARY_DIRECTORIES: [&str; 6] = ["usr/lib", "usr/lib32", "usr/lib64", "usr/libexec", "lib", "lib64"];
+/// The directory with the configuration of ldconfig(8).
+const CONFIGURATION_DIRECTORY: &str = "etc";
+/// The directories that are in `ld.so.cache`, one on a line.
 const CONFIGURATION: &str = "etc/ld.so.conf";
+/// Further files of that form: `include /etc/ld.so.conf.d/*.conf` in every distribution.
+const INCLUDED: &str = "etc/ld.so.conf.d";
 
 /// A base whose libraries cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -28,47 +32,35 @@ pub enum IndexError {
     /// the host has no unsquashfs
     #[error(transparent)]
     Missing(#[from] MissingTool),
-    /// unsquashfs said no
+    /// unsquashfs failed
     #[error("cannot read the libraries in `{path}`")]
     Command {
         /// the squashfs
         path: Utf8PathBuf,
-        /// its own words
+        /// the failure of unsquashfs
         source: CommandError,
     },
-    /// a file operation failed
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// what was to be done
-        action: &'static str,
-        /// to what
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
+    /// a file cannot be read or written
+    #[error(transparent)]
+    File(#[from] FileError),
     /// the cache cannot be used
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl IndexError {
-    fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> Self + use<> {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
-    }
 }
 
 impl Hint for IndexError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(error) => error.hint(),
-            _ => None,
+            Self::File(error) => error.hint(),
+            Self::Command { .. } | Self::Store(_) => None,
         }
     }
 }
 
-/// The libraries of a base: a directory that is its root, or the squashfs of one. `key` changes
-/// whenever the base does; what is found is kept under it.
+/// Reads the libraries of a base: a root directory, or the squashfs of one.
+///
+/// The result is stored under `key`, which must change whenever the base does.
 ///
 /// # Errors
 /// See [`IndexError`].
@@ -82,81 +74,80 @@ pub fn of_base(
     let vacancy = match store.entry("libraries", &key)? {
         Entry::Ready(directory) => {
             let path = directory.join(INDEX);
-            let text = fs::read(&path).map_err(IndexError::io("read", &path))?;
-            return serde_json::from_slice(&text)
-                .map_err(|error| IndexError::io("read", &path)(error.into()));
+            return serde_json::from_slice(&fs::read(&path)?)
+                .map_err(|error| FileError::at("read", &path)(error.into()));
         }
         Entry::Vacant(vacancy) => vacancy,
     };
-    let scratch = vacancy.directory().join("root");
-    let found = if root.is_dir() {
+    let libraries = if root.is_dir() {
         of_root(root, architecture)?
     } else {
-        unpack(root, &scratch)?;
-        let found = of_root(&scratch, architecture)?;
-        fs::remove_dir_all(&scratch).map_err(IndexError::io("remove", &scratch))?;
-        found
+        let unpacked = vacancy.directory().join("root");
+        unpack(root, &unpacked)?;
+        let libraries = of_root(&unpacked, architecture)?;
+        fs::remove_dir_all(&unpacked)?;
+        libraries
     };
     let path = vacancy.directory().join(INDEX);
-    let text = serde_json::to_vec(&found).map_err(|error| IndexError::io("write", &path)(error.into()))?;
-    fs::write(&path, text).map_err(IndexError::io("write", &path))?;
+    let text = serde_json::to_vec(&libraries)
+        .map_err(|error| FileError::at::<FileError>("write", &path)(error.into()))?;
+    fs::write(&path, text)?;
     vacancy.commit()?;
-    Ok(found)
+    Ok(libraries)
 }
 
 fn unpack(squashfs: &Utf8Path, target: &Utf8Path) -> Result<(), IndexError> {
     let mut command = Tool::find("unsquashfs")?.command();
     command.args(["-no-progress", "-no-xattrs", "-quiet", "-dest"]).arg(target);
-    command.arg(squashfs).args(PLACES);
+    command.arg(squashfs).args(LIBRARY_DIRECTORIES).arg(CONFIGURATION_DIRECTORY);
     command.run().map_err(|source| IndexError::Command { path: squashfs.to_owned(), source })?;
     Ok(())
 }
 
-/// The libraries of a root, where its loader looks, and what its cache is made from.
-fn of_root(root: &Utf8Path, architecture: Architecture) -> Result<Libraries, IndexError> {
-    let mut found = Libraries::default();
+/// The libraries and the search path of a root.
+fn of_root(root: &Utf8Path, architecture: Architecture) -> Result<Libraries, FileError> {
+    let mut libraries = Libraries::default();
     let mut links = Vec::new();
-    for place in PLACES.iter().filter(|place| **place != "etc") {
-        // On a system where /lib is a link, the walk ends at it.
-        for entry in walkdir::WalkDir::new(root.join(place)).sort_by_file_name() {
+    for directory in LIBRARY_DIRECTORIES {
+        // Where /lib is a link to usr/lib, the walk does not follow it.
+        for entry in walkdir::WalkDir::new(root.join(directory)).sort_by_file_name() {
             let Ok(entry) = entry else { continue };
             let Some(path) = Utf8Path::from_path(entry.path()) else { continue };
             let relative = path.strip_prefix(root).unwrap_or(path);
             if entry.path_is_symlink() {
-                let target = path.read_link_utf8().map_err(IndexError::io("read", path))?;
+                let target =
+                    path.read_link_utf8().map_err(FileError::at::<FileError>("read the link", path))?;
                 links.push((relative.to_owned(), target));
             } else if entry.file_type().is_file()
-                && let Some(object) = read(path, architecture)?
+                && let Some(object) = read_object(path, architecture)?
             {
-                found.add(&merge_usr(relative), &object);
+                libraries.add(&merge_usr(relative), &object);
             }
         }
     }
-    found.add_links(&links);
-    found.find_directories();
-    found.cached = cached(root);
-    Ok(found)
+    libraries.add_links(&links);
+    libraries.set_search_directories();
+    libraries.cache_directories = cache_directories(root);
+    Ok(libraries)
 }
 
-/// What a file needs and offers; nothing of one that is no ELF file, or a broken one: what the base has
-/// is as it is.
-fn read(path: &Utf8Path, architecture: Architecture) -> Result<Option<Object>, IndexError> {
+/// Reads an ELF file; `None` where it is another file or a damaged one, since a base is not ours to fix.
+fn read_object(path: &Utf8Path, architecture: Architecture) -> Result<Option<Object>, FileError> {
+    let failed = FileError::at::<FileError>;
     let mut data = Vec::new();
-    let mut file = File::open(path).map_err(IndexError::io("open", path))?;
-    file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut data).map_err(IndexError::io("read", path))?;
+    let mut file = fs::open(path)?;
+    file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut data).map_err(failed("read", path))?;
     if data != MAGIC {
         return Ok(None);
     }
-    file.read_to_end(&mut data).map_err(IndexError::io("read", path))?;
+    file.read_to_end(&mut data).map_err(failed("read", path))?;
     Ok(Object::read(&data, architecture).ok().flatten())
 }
 
-/// The directories that `ld.so.conf` and what it includes name. A glob it includes by is one of a
-/// directory's files, as `/etc/ld.so.conf.d/*.conf` everywhere is.
-fn cached(root: &Utf8Path) -> std::collections::BTreeSet<Utf8PathBuf> {
+/// The directories in `ld.so.conf` and in the files that it includes.
+fn cache_directories(root: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
     let mut texts = vec![fs::read_to_string(root.join(CONFIGURATION)).unwrap_or_default()];
-    let includes = root.join("etc/ld.so.conf.d");
-    for entry in includes.read_dir_utf8().into_iter().flatten().flatten() {
+    for entry in root.join(INCLUDED).read_dir_utf8().into_iter().flatten().flatten() {
         if entry.path().extension() == Some("conf") {
             texts.push(fs::read_to_string(entry.path()).unwrap_or_default());
         }
@@ -168,9 +159,11 @@ fn cached(root: &Utf8Path) -> std::collections::BTreeSet<Utf8PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
-    /// A root with the host's libc, a library that only the cache has, and a link to a directory.
+    /// A root with the host's libc, a library that is only in the loader's cache, and a link to a directory.
     fn root(directory: &Utf8Path) -> Utf8PathBuf {
         let root = directory.join("root");
         for place in ["usr/lib64", "usr/lib/only", "etc/ld.so.conf.d"] {
@@ -204,16 +197,18 @@ mod tests {
         fs::remove_file(&squashfs).expect("removed");
         assert_eq!(of_base(&squashfs, "squashfs", host, &store).expect("kept"), of_squashfs);
         assert!(
-            of_squashfs.get("usr/lib64".into(), "libc.so.6").is_some_and(|found| !found.versions.is_empty())
+            of_squashfs
+                .in_directory("usr/lib64".into(), "libc.so.6")
+                .is_some_and(|found| !found.versions.is_empty())
         );
-        assert!(of_squashfs.get("usr/lib/too".into(), "libhere.so.1").is_some());
+        assert!(of_squashfs.in_directory("usr/lib/too".into(), "libhere.so.1").is_some());
         assert!(of_squashfs.in_cache("libhere.so.1").is_some());
-        assert!(of_squashfs.in_cache("libc.so.6").is_none(), "the loader looks there itself");
-        assert!(of_squashfs.places("script.so").is_empty());
+        assert!(of_squashfs.in_cache("libc.so.6").is_none(), "the loader searches its directory by default");
+        assert!(of_squashfs.paths_of("script.so").is_empty());
     }
 
     #[test]
-    fn what_is_no_squashfs_is_told() {
+    fn a_file_that_is_not_a_squashfs_is_refused() {
         let scratch = tempfile::tempdir().expect("a directory");
         let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
         let file = directory.join("base.squashfs");

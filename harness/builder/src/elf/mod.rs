@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether the programs of an extension find the libraries they are linked with: the net under the
-//! resolution of packages, which knows only what packages say of themselves.
+//! Whether the dynamic loader resolves the libraries that the programs of an extension need.
 //!
-//! - [`Object`]: what one ELF file needs and offers
-//! - [`Libraries`]: the shared libraries of a tree, and where its loader looks
-//! - [`index`]: those of a base, read once
-//! - [`closure`]: what is missing
-/// What is missing.
-pub mod closure;
+//! Packages declare their dependencies, and the resolution relies on that; this checks the result.
+//!
+//! - [`Object`]: the dependencies and symbol versions of one ELF file
+//! - [`Libraries`]: the shared libraries of a tree, and the search path of its loader
+//! - [`index`]: the libraries of a base, read once and stored
+//! - [`unresolved()`]: libraries that the loader does not find
 /// The libraries of a base.
 pub mod index;
 mod libraries;
 mod object;
+mod unresolved;
 
-pub use closure::{Lack, Missing, missing};
 pub use index::IndexError;
 pub use libraries::{Libraries, Library};
 pub(super) use object::MAGIC;
 pub use object::{Dlopen, Object, ObjectError};
+pub use unresolved::{UnresolvedLibrary, UnresolvedReason, unresolved};

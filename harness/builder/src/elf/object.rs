@@ -2,57 +2,57 @@
 use std::collections::BTreeMap;
 
 use loadgauge_images::Architecture;
+use object::Endianness;
 use object::elf::{
     DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC, FileHeader64,
     VER_FLG_BASE, VER_FLG_WEAK,
 };
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, SectionHeader as _, SectionTable};
-use object::{Endianness, ReadRef};
 use serde::Deserialize;
 
-/// What one ELF file needs of others, and what it offers them.
+/// The dynamic dependencies of an ELF file, and the symbol versions that it defines.
 ///
 /// Source: elf(5), and the GNU extensions for symbol versions in the Linux Standard Base, chapter
 /// "Symbol Versioning".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Object {
-    /// the name that it is linked by, for a library
+    /// `DT_SONAME` of a library
     pub soname: Option<String>,
-    /// names of the libraries it is linked with
+    /// `DT_NEEDED`: names of the libraries that it needs
     pub needed: Vec<String>,
-    /// directories to look in at first, as written: with `$ORIGIN`
+    /// `DT_RPATH` and `DT_RUNPATH`: directories that are searched first, with `$ORIGIN` as written
     pub run_path: Vec<String>,
-    /// by library, the versions of symbols that it must offer
+    /// symbol versions that it needs, by library
     pub versions_needed: BTreeMap<String, Vec<String>>,
-    /// versions of symbols that it offers itself
+    /// symbol versions that it defines
     pub versions: Vec<String>,
-    /// the program that the kernel starts it by, for a program: its loader
+    /// `PT_INTERP` of a program: the path of its dynamic loader
     pub interpreter: Option<String>,
-    /// libraries that it loads while it runs, where it says so
+    /// libraries that it loads with dlopen(3), as far as it declares them
     pub dlopens: Vec<Dlopen>,
 }
 
-/// Libraries that a file loads while it runs, any of which will do.
+/// Alternative libraries that a file loads with dlopen(3).
 ///
 /// Source: the "ELF Dlopen Metadata" specification of the UAPI group, section `.note.dlopen`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Dlopen {
-    /// names of the libraries, the best first
+    /// names of the libraries, the preferred one first
     pub soname: Vec<String>,
-    /// how much it matters: `required`, `recommended` or `suggested`
+    /// `required`, `recommended` or `suggested`
     #[serde(default)]
     pub priority: String,
-    /// what does not work without
+    /// identifier of the feature that needs one of them
     #[serde(default)]
     pub feature: String,
-    /// the same in a sentence
+    /// description of the feature
     #[serde(default)]
     pub description: String,
 }
 
-/// An ELF file that cannot be read.
+/// An ELF file that is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("it is not a sound ELF file: {0}")]
+#[error("invalid ELF file: {0}")]
 pub struct ObjectError(String);
 
 impl From<object::Error> for ObjectError {
@@ -61,21 +61,23 @@ impl From<object::Error> for ObjectError {
     }
 }
 
-/// What every ELF file begins with.
+/// The first bytes of every ELF file.
 pub(crate) const MAGIC: &[u8] = b"\x7fELF";
-/// `e_ident`: the class of the file, 2 for 64 bits.
+/// `EI_CLASS`: the index of the file's class in `e_ident`.
 const CLASS: usize = 4;
-/// The note that says what a file loads while it runs: its owner, and its type.
+/// `ELFCLASS64`.
+const CLASS_64: u8 = 2;
+/// Owner and type of the note in `.note.dlopen`.
 const DLOPEN: (&[u8], u32) = (b"FDO", 0x407c_0c0a);
 
 impl Object {
-    /// Reads a program or shared library for an architecture; nothing of a file that is neither, such
-    /// as a kernel module, or that is for another one.
+    /// Reads a program or shared library of an architecture; `None` for a file of another kind, such as
+    /// a kernel module, or of another architecture.
     ///
     /// # Errors
-    /// It begins as an ELF file and goes on as none.
+    /// The file starts as an ELF file and is damaged.
     pub fn read(data: &[u8], architecture: Architecture) -> Result<Option<Self>, ObjectError> {
-        if !data.starts_with(MAGIC) || data.get(CLASS) != Some(&2) {
+        if !data.starts_with(MAGIC) || data.get(CLASS) != Some(&CLASS_64) {
             return Ok(None);
         }
         let header = FileHeader64::<Endianness>::parse(data)?;
@@ -87,11 +89,11 @@ impl Object {
         if header.e_machine(endian) != machine || ![ET_EXEC, ET_DYN].contains(&header.e_type(endian)) {
             return Ok(None);
         }
-        let sections = header.sections(endian, data)?;
         let mut object = Self::default();
-        object.read_dynamic(&sections, endian, data)?;
-        object.read_versions(&sections, endian, data)?;
-        object.read_notes(&sections, endian, data)?;
+        let sections = Sections { table: header.sections(endian, data)?, endian, data };
+        sections.read_dynamic(&mut object)?;
+        sections.read_versions(&mut object)?;
+        sections.read_notes(&mut object)?;
         for segment in header.program_headers(endian, data)? {
             if let Some(path) = segment.interpreter(endian, data)? {
                 object.interpreter = Some(text(path));
@@ -99,36 +101,36 @@ impl Object {
         }
         Ok(Some(object))
     }
+}
 
-    fn read_notes<'data, R: ReadRef<'data>>(
-        &mut self,
-        sections: &SectionTable<'data, FileHeader64<Endianness>, R>,
-        endian: Endianness,
-        data: R,
-    ) -> Result<(), ObjectError> {
-        for section in sections.iter() {
-            let Some(mut notes) = section.notes(endian, data)? else { continue };
+/// The sections of an ELF file.
+struct Sections<'data> {
+    table: SectionTable<'data, FileHeader64<Endianness>, &'data [u8]>,
+    endian: Endianness,
+    data: &'data [u8],
+}
+
+impl Sections<'_> {
+    fn read_notes(&self, object: &mut Object) -> Result<(), ObjectError> {
+        for section in self.table.iter() {
+            let Some(mut notes) = section.notes(self.endian, self.data)? else { continue };
             while let Some(note) = notes.next()? {
-                if (note.name(), note.n_type(endian).0) != DLOPEN {
+                if (note.name(), note.n_type(self.endian).0) != DLOPEN {
                     continue;
                 }
                 let text = note.desc().split(|byte| *byte == 0).next().unwrap_or_default();
                 let dlopens: Vec<Dlopen> = serde_json::from_slice(text)
-                    .map_err(|error| ObjectError(format!("its note of what it loads: {error}")))?;
-                self.dlopens.extend(dlopens);
+                    .map_err(|error| ObjectError(format!("invalid `.note.dlopen`: {error}")))?;
+                object.dlopens.extend(dlopens);
             }
         }
         Ok(())
     }
 
-    fn read_dynamic<'data, R: ReadRef<'data>>(
-        &mut self,
-        sections: &SectionTable<'data, FileHeader64<Endianness>, R>,
-        endian: Endianness,
-        data: R,
-    ) -> Result<(), ObjectError> {
-        let Some((entries, link)) = sections.dynamic(endian, data)? else { return Ok(()) };
-        let strings = sections.strings(endian, data, link)?;
+    fn read_dynamic(&self, object: &mut Object) -> Result<(), ObjectError> {
+        let endian = self.endian;
+        let Some((entries, link)) = self.table.dynamic(endian, self.data)? else { return Ok(()) };
+        let strings = self.table.strings(endian, self.data, link)?;
         for entry in entries {
             let tag = entry.tag(endian);
             if ![DT_NEEDED, DT_SONAME, DT_RPATH, DT_RUNPATH].contains(&tag) {
@@ -136,41 +138,39 @@ impl Object {
             }
             let value = text(entry.string(endian, strings)?);
             match tag {
-                DT_NEEDED => self.needed.push(value),
-                DT_SONAME => self.soname = Some(value),
+                DT_NEEDED => object.needed.push(value),
+                DT_SONAME => object.soname = Some(value),
                 _ => {
-                    self.run_path.extend(value.split(':').filter(|part| !part.is_empty()).map(str::to_owned));
+                    object
+                        .run_path
+                        .extend(value.split(':').filter(|part| !part.is_empty()).map(str::to_owned));
                 }
             }
         }
         Ok(())
     }
 
-    fn read_versions<'data, R: ReadRef<'data>>(
-        &mut self,
-        sections: &SectionTable<'data, FileHeader64<Endianness>, R>,
-        endian: Endianness,
-        data: R,
-    ) -> Result<(), ObjectError> {
-        if let Some((mut libraries, link)) = sections.gnu_verneed(endian, data)? {
-            let strings = sections.strings(endian, data, link)?;
+    fn read_versions(&self, object: &mut Object) -> Result<(), ObjectError> {
+        let endian = self.endian;
+        if let Some((mut libraries, link)) = self.table.gnu_verneed(endian, self.data)? {
+            let strings = self.table.strings(endian, self.data, link)?;
             while let Some((library, mut versions)) = libraries.next()? {
-                let names = self.versions_needed.entry(text(library.file(endian, strings)?)).or_default();
+                let names = object.versions_needed.entry(text(library.file(endian, strings)?)).or_default();
                 while let Some(version) = versions.next()? {
-                    // A weak need is one that the loader passes over.
+                    // The loader does not fail on a missing weak version.
                     if !version.vna_flags.get(endian).contains(VER_FLG_WEAK) {
                         names.push(text(version.name(endian, strings)?));
                     }
                 }
             }
         }
-        if let Some((mut definitions, link)) = sections.gnu_verdef(endian, data)? {
-            let strings = sections.strings(endian, data, link)?;
+        if let Some((mut definitions, link)) = self.table.gnu_verdef(endian, self.data)? {
+            let strings = self.table.strings(endian, self.data, link)?;
             while let Some((definition, mut names)) = definitions.next()? {
-                // The first name is the version's own, further ones are of those it follows.
+                // The first name is the version's own, the others are its predecessors.
                 let name = names.next()?;
                 if let Some(name) = name.filter(|_| !definition.vd_flags.get(endian).contains(VER_FLG_BASE)) {
-                    self.versions.push(text(name.name(endian, strings)?));
+                    object.versions.push(text(name.name(endian, strings)?));
                 }
             }
         }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn readelf_sees_the_same() {
+    fn readelf_reports_the_same() {
         let library = std::fs::canonicalize("/lib64/ld-linux-x86-64.so.2")
             .or_else(|_| std::fs::canonicalize("/lib/ld-linux-aarch64.so.1"))
             .expect("a loader");
@@ -209,14 +209,14 @@ mod tests {
             let object = Object::read(&data, host()).expect("sound").expect("of this architecture");
             let output =
                 Command::new("readelf").args(["--wide", "--dynamic", "--version-info"]).arg(&path).output();
-            let said = String::from_utf8(output.expect("readelf runs").stdout).expect("UTF-8");
-            let needed: Vec<&str> = said
+            let output = String::from_utf8(output.expect("readelf runs").stdout).expect("UTF-8");
+            let needed: Vec<&str> = output
                 .lines()
                 .filter(|line| line.contains("(NEEDED)"))
                 .filter_map(|line| line.split(['[', ']']).nth(1))
                 .collect();
             assert_eq!(object.needed, needed, "{path:?}");
-            let section = |name: &str| said.split(name).nth(1).unwrap_or_default().to_owned();
+            let section = |name: &str| output.split(name).nth(1).unwrap_or_default().to_owned();
             let defined = section("Version definition section");
             let defined = defined.split("Version needs section").next().unwrap_or_default().to_owned();
             let names = defined
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_loads_while_it_runs_is_read_where_it_says_so() {
+    fn dlopen_metadata_is_read() {
         let json = r#"[{"feature":"bpf","description":"Firewalls","priority":"suggested","soname":["libbpf.so.1","libbpf.so.0"]}]"#;
         let object = Object::read(&noted(json), host()).expect("sound").expect("of this architecture");
         let expected = Dlopen {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_another_system_says_nothing() {
+    fn files_of_another_kind_or_architecture_are_ignored() {
         assert_eq!(Object::read(b"#!/bin/sh\n", host()), Ok(None));
         let other = if host() == Architecture::Amd64 { Architecture::Arm64 } else { Architecture::Amd64 };
         assert_eq!(Object::read(&own(), other), Ok(None));
@@ -275,7 +275,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn broken_files_do_not_make_it_panic(at in 0_usize..100_000, byte: u8, length in 0_usize..100_000) {
+        fn damaged_files_do_not_panic(at in 0_usize..100_000, byte: u8, length in 0_usize..100_000) {
             let mut data = own();
             data.truncate(length.max(64));
             let at = at % data.len();

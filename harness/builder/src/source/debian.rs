@@ -33,7 +33,7 @@ impl Source for DebianPackages {
     fn stage(&self, staged: &mut Staged, context: &Context<'_>) -> Result<Contents, SourceError> {
         let Context { recipe, target, store, progress, .. } = context;
         let dropped = debian::stage(staged, recipe, &self.resolved.groups, target.base, store, progress)?;
-        let files: Vec<_> = self.packages().filter_map(|package| package.kept(store)).collect();
+        let files: Vec<_> = self.packages().filter_map(|package| package.stored(store)).collect();
         let mut contents = Contents { dropped, ..Contents::default() };
         if !files.is_empty() {
             contents.database.push(("var/lib/dpkg/status".to_owned(), dpkg_status(&files)?.into_bytes()));
@@ -87,6 +87,6 @@ impl Source for DebianPackages {
 
     fn providers(&self, library: &str, context: &Context<'_>) -> Vec<String> {
         let (base, store) = (context.target.base, context.store);
-        debian::bringing(library, context.recipe, base, store, context.progress)
+        debian::packages_of_library(library, context.recipe, base, store, context.progress)
     }
 }

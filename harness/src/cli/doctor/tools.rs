@@ -98,6 +98,7 @@ fn version(output: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::finding::State;
     use super::*;
 
     #[test]
@@ -124,6 +125,6 @@ mod tests {
         let program = optional("no-such-program", "a-package", "test this", &[]);
         let advice = finding(&program).advice.expect("advice");
         assert_eq!(advice, "needed to test this; install it: sudo apt-get install a-package");
-        assert_eq!(finding(&required("no-such-program", "p")).state, super::super::finding::State::Missing);
+        assert_eq!(finding(&required("no-such-program", "p")).state, State::Missing);
     }
 }

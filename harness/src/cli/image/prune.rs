@@ -14,7 +14,7 @@ const KINDS: [(&str, &str); 3] =
 /// Arguments of `loadgauge image prune`.
 #[derive(Debug, Args)]
 pub(crate) struct ImagePruneArguments {
-    /// Size up to which data is kept, such as `20GiB`
+    /// Amount of data to keep, such as `20GiB`
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
     keep: u64,
     /// Keep data that was used within this time, such as `30d`
