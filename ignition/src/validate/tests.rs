@@ -70,7 +70,7 @@ fn sources_and_digests() {
     );
     assert_eq!(
         file(r#"{"source": "data:,", "compression": "xz"}"#),
-        [format!("{at}.compression`: `xz` is no compression that Ignition undoes")]
+        [format!("{at}.compression`: Ignition does not support the compression `xz`")]
     );
     let hash = |hash: &str| file(&format!(r#"{{"source": "data:,", "verification": {{"hash": "{hash}"}}}}"#));
     let at = format!("{at}.verification.hash`");
