@@ -24,19 +24,19 @@ const MAXIMUM_SIZE: u64 = 8 << 30;
 pub(crate) fn stage(
     staged: &mut Staged,
     recipe: &Recipe,
-    source: &ImageSection,
+    section: &ImageSection,
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<StagedImage, ImageError> {
     let origin = Origin {
-        source: source.source.as_ref(),
-        url: source.url.as_ref(),
-        sha256: source.sha256.as_ref(),
+        source: section.source.as_ref(),
+        url: section.url.as_ref(),
+        sha256: section.sha256.as_ref(),
         limit: MAXIMUM_SIZE,
     };
     let (path, name) = origin.locate::<ImageError>(recipe, store, progress)?;
     progress(&format!("extracting {name}"));
-    let exclude = globs::compile(recipe, &source.exclude)?;
+    let exclude = globs::compile(recipe, &section.exclude)?;
     let scratch = staged.scratch("image")?;
     // Nobody else runs its set-id programs meanwhile.
     fs::set_permissions(&scratch, Permissions::from_mode(0o700))?;
@@ -52,7 +52,7 @@ pub(crate) fn stage(
     fs::remove_dir_all(&scratch)?;
     if is_empty {
         let message = format!("`{name}` adds nothing to the extension");
-        return Err(recipe.error(source.at(recipe), message, "an extension contains /usr and /opt").into());
+        return Err(recipe.error(section.at(recipe), message, "an extension contains /usr and /opt").into());
     }
     Ok(found)
 }
