@@ -300,10 +300,10 @@ fn ignition_accepts_the_printed_config() {
     let oracle = std::env::var_os("LOADGAUGE_IGNITION_VALIDATE").unwrap_or("ignition-validate".into());
     let user = User::new();
     let image = user.image();
-    for (scenario, telling) in [("hello", "hello-squashfs"), ("two-machines --machine client", "/etc/hosts")]
+    for (scenario, expected) in [("hello", "hello-squashfs"), ("two-machines --machine client", "/etc/hosts")]
     {
         let config = user.print(&format!("ignition --image {image} {scenario}"));
-        assert!(config.contains(telling), "{config}");
+        assert!(config.contains(expected), "{config}");
         let judge = || Command::new(&oracle);
         let verdict = judge().arg("-").write_stdin(config.clone()).output().expect(
             "ignition-validate runs: `ignition/tests/fetch-oracle.sh DIRECTORY` gets it, LOADGAUGE_IGNITION_VALIDATE names it",

@@ -108,8 +108,8 @@ async fn start_machine(
     let program = own_program()?;
     let place = Place { directory: &records, relay: &program, supervisor };
     let decision = decisions.first().cloned().unwrap_or_else(|| Decision::cold("nothing was decided"));
-    let (machine, started) = match starter.start(plan, &decision, place).await {
-        Ok(started) => started,
+    let (machine, how) = match starter.start(plan, &decision, place).await {
+        Ok(machine) => machine,
         Err(BeginError::Start(error)) => return Err(Failure::of(Exit::Host, &error)),
         Err(BeginError::Fault(fault)) => return Err(fault_failure(&fault)),
     };
@@ -118,7 +118,7 @@ async fn start_machine(
     let how_to_leave = if on_terminal { "; leave with `exit`, or with Enter ~ ." } else { "" };
     output::message(&format!(
         "{}, ready in {:.1} s, systemd reports `{}`{how_to_leave}",
-        started.words(),
+        how.words(),
         ready.since.as_secs_f64(),
         ready.state
     ));

@@ -29,6 +29,7 @@ mod machine_choice;
 mod output;
 mod parent;
 mod plan;
+mod plan_inputs;
 mod relay;
 mod report;
 mod run;
