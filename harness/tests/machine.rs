@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge::machine::{
-    Acceleration, Accelerator, DiskSpec, Fault, Firmware, FirmwareChoice, Machine, MachinePlan, MachineSpec,
-    StartError, StopMethod, Supervisor, Then, boot_disk,
+    Acceleration, Accelerator, BootAction, DiskSpec, Fault, Firmware, FirmwareChoice, Machine, MachinePlan,
+    MachineSpec, StartError, StopMethod, Supervisor, boot_disk,
 };
 use loadgauge_ignition::Config;
 use loadgauge_images::Image;
@@ -28,9 +28,9 @@ impl Bench {
         Self { _directory: directory, root, supervisor: Supervisor::new().expect("a supervisor") }
     }
 
-    async fn boot(&self, name: &str, text: &str, then: Then) -> Machine {
+    async fn boot(&self, name: &str, text: &str, action: BootAction) -> Machine {
         let disk = self.root.join(format!("{name}.img"));
-        boot_disk(&disk, text, then).expect("a disk");
+        boot_disk(&disk, text, action).expect("a disk");
         self.start(plan(name, &disk)).await.expect("started")
     }
 
@@ -82,12 +82,12 @@ fn alive(pid: u32) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_console_is_seen_and_kept_from_its_first_byte_and_a_stop_leaves_nothing() {
     let bench = Bench::new();
-    let machine = bench.boot("hello", "one\r\ntwo\r\n", Then::Halt).await;
+    let machine = bench.boot("hello", "one\r\ntwo\r\n", BootAction::Idle).await;
     line(&machine, "two").await;
     let (layout, pid) = (machine.layout().clone(), machine.pid());
     assert!(alive(pid) && layout.overlay().exists());
     let stopped = machine.stop().await;
-    assert_eq!((stopped.rung, stopped.status.as_str()), (StopMethod::Asked, "exit status: 0"));
+    assert_eq!((stopped.method, stopped.status.as_str()), (StopMethod::Quit, "exit status: 0"));
     assert!(!alive(pid) && !layout.runtime().exists());
     let console = std::fs::read_to_string(layout.console_log()).expect("kept");
     assert!(console.ends_with("one\r\ntwo\r\n"), "{console:?}");
@@ -100,7 +100,7 @@ async fn the_console_is_seen_and_kept_from_its_first_byte_and_a_stop_leaves_noth
 async fn a_panic_is_told_with_its_line() {
     let bench = Bench::new();
     let text = "[ 0.1] loading\n[ 0.2] Kernel panic - not syncing: test\n[ 0.3] Call Trace:\n";
-    let machine = bench.boot("panic", text, Then::Halt).await;
+    let machine = bench.boot("panic", text, BootAction::Idle).await;
     let begun = Instant::now();
     // Whoever waits for readiness learns of it, and does not wait for the limit.
     let fault = machine.ready(None, SOON).await.expect_err("it panicked");
@@ -114,7 +114,7 @@ async fn a_panic_is_told_with_its_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_that_resets_the_guest_is_told_as_well() {
     let bench = Bench::new();
-    let machine = bench.boot("reset", "Kernel panic - not syncing: again\n", Then::Reset).await;
+    let machine = bench.boot("reset", "Kernel panic - not syncing: again\n", BootAction::Reset).await;
     assert!(matches!(fault(&machine).await, Fault::Panic { .. }));
     machine.stop().await;
 }
@@ -122,15 +122,15 @@ async fn a_panic_that_resets_the_guest_is_told_as_well() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_powers_off_is_told() {
     let bench = Bench::new();
-    let machine = bench.boot("off", "bye\n", Then::PowerOff).await;
+    let machine = bench.boot("off", "bye\n", BootAction::PowerOff).await;
     assert_eq!(fault(&machine).await, Fault::PoweredOff);
-    assert_eq!(machine.stop().await.rung, StopMethod::Asked);
+    assert_eq!(machine.stop().await.method, StopMethod::Quit);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_qemu_that_is_killed_is_told() {
     let bench = Bench::new();
-    let machine = bench.boot("killed", "hello\n", Then::Halt).await;
+    let machine = bench.boot("killed", "hello\n", BootAction::Idle).await;
     line(&machine, "hello").await;
     let pid = rustix::process::Pid::from_raw(machine.pid().cast_signed()).expect("a process");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
@@ -142,7 +142,7 @@ async fn a_qemu_that_is_killed_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_says_nothing_is_not_waited_for_beyond_the_limit() {
     let bench = Bench::new();
-    let machine = bench.boot("silent", "still here\n", Then::Halt).await;
+    let machine = bench.boot("silent", "still here\n", BootAction::Idle).await;
     line(&machine, "still here").await;
     let fault = machine.ready(None, Duration::from_millis(100)).await.expect_err("never ready");
     assert!(fault.console().contains(&"still here".to_owned()), "{fault:?}");
@@ -152,8 +152,10 @@ async fn a_guest_that_says_nothing_is_not_waited_for_beyond_the_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_side_by_side_share_nothing_and_all_are_stopped() {
     let bench = Bench::new();
-    let (one, two) =
-        tokio::join!(bench.boot("one", "one\n", Then::Halt), bench.boot("two", "two\n", Then::Halt));
+    let (one, two) = tokio::join!(
+        bench.boot("one", "one\n", BootAction::Idle),
+        bench.boot("two", "two\n", BootAction::Idle)
+    );
     assert_ne!(one.ssh_address(), two.ssh_address());
     assert_ne!(one.key().public_key(), two.key().public_key());
     for machine in [&one, &two] {
@@ -184,7 +186,7 @@ async fn an_image_that_is_missing_is_named_and_nothing_is_left() {
 #[ignore = "it never ends: another test starts and kills it"]
 async fn hold_a_machine() {
     let bench = Bench::new();
-    let machine = bench.boot("held", "hello\n", Then::Halt).await;
+    let machine = bench.boot("held", "hello\n", BootAction::Idle).await;
     println!("\nheld {} {}", machine.pid(), machine.layout().runtime().parent().expect("a parent"));
     std::future::pending::<()>().await;
 }
@@ -227,7 +229,7 @@ async fn uefi_comes_up_and_its_console_is_seen() {
     let bench = Bench::new();
     let disk = bench.root.join("uefi.img");
     // A boot sector is nothing to UEFI: it says so, and goes on to its shell.
-    boot_disk(&disk, "BIOS\n", Then::Halt).expect("a disk");
+    boot_disk(&disk, "BIOS\n", BootAction::Idle).expect("a disk");
     let mut plan = plan("uefi", &disk);
     plan.spec.memory_mib = 256;
     plan.firmware = Firmware::find(Some(FirmwareChoice::Uefi), &plan.image).expect("ovmf is installed");
@@ -240,7 +242,7 @@ async fn uefi_comes_up_and_its_console_is_seen() {
 async fn a_tpm_lives_and_dies_with_its_machine() {
     let bench = Bench::new();
     let disk = bench.root.join("tpm.img");
-    boot_disk(&disk, "hello\n", Then::Halt).expect("a disk");
+    boot_disk(&disk, "hello\n", BootAction::Idle).expect("a disk");
     let mut plan = plan("tpm", &disk);
     plan.spec.tpm = true;
     plan.spec.disks = vec![DiskSpec { size_mib: 64, serial: "data".into() }];

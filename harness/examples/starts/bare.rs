@@ -34,7 +34,7 @@ pub(crate) fn boot(
     relay: &Utf8Path,
 ) -> Result<f64> {
     let layout = Layout::new(directory.join("kept"), directory.join("run"), relay);
-    fs::create_dir_all(layout.kept())?;
+    fs::create_dir_all(layout.records())?;
     fs::create_dir_all(layout.runtime())?;
     let config = complete_config(&plan.config, &key.public_key().to_openssh()?)?.to_json();
     fs::write(layout.ignition(), config)?;
@@ -53,7 +53,7 @@ pub(crate) fn boot(
     let begun = Instant::now();
     let _bare = Bare(command.spawn()?);
     let mut monitor = monitor.accept()?.0;
-    record(monitor.try_clone()?, layout.kept().join("monitor.log"));
+    record(monitor.try_clone()?, layout.records().join("monitor.log"));
     record(console.accept()?.0, layout.console_log());
     let events = events.accept()?.0;
     record(journal.accept()?.0, layout.journal_log());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs::{self, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,12 +9,13 @@ use sha2::{Sha256, Sha512};
 
 use super::store::{Entry, Store};
 use crate::digest::{Inputs, of_file};
+use crate::fs;
 
 /// A file that was changed less than this ago may change again within the same tick of the clock that
-/// its times are taken from, and show nothing of it.
+/// its timestamps are taken from, so that the change would not show.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// What a digest is computed by.
+/// A digest algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// SHA-256
@@ -40,10 +41,10 @@ impl Algorithm {
     }
 }
 
-/// The digest of a file, in hex. It is kept in the store under where the file lies and what its inode
-/// says, its size and its times among it, so that a large file is read once for all commands.
+/// Computes the digest of a file, in hex, or reads it from the store.
 ///
-/// A store that cannot be written costs the time of reading the file again, and nothing else.
+/// The key is the file's path and inode, with its size and timestamps, so that all commands together read
+/// a large file once. If the store cannot be written, the file is read again each time.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -53,7 +54,7 @@ pub fn kept_digest(path: &Utf8Path, algorithm: Algorithm, store: &Store) -> io::
 
 fn kept_at(now: SystemTime, path: &Utf8Path, algorithm: Algorithm, store: &Store) -> io::Result<String> {
     let real = path.canonicalize_utf8()?;
-    let metadata = fs::metadata(&real)?;
+    let metadata = real.metadata()?;
     if !is_settled(&metadata, now) {
         return algorithm.digest(&real);
     }
@@ -68,18 +69,18 @@ fn kept_at(now: SystemTime, path: &Utf8Path, algorithm: Algorithm, store: &Store
             let digest = algorithm.digest(&real)?;
             let written = fs::write(file(vacancy.directory()), &digest).map(|()| vacancy.commit());
             if !matches!(written, Ok(Ok(_))) {
-                tracing::debug!(%path, "its digest cannot be kept");
+                tracing::debug!(%path, "cannot store the digest");
             }
             Ok(digest)
         }
         Err(error) => {
-            tracing::debug!(%path, %error, "its digest cannot be kept");
+            tracing::debug!(%path, %error, "cannot store the digest");
             algorithm.digest(&real)
         }
     }
 }
 
-/// Whether a file was last changed long enough ago that another change would show in its times.
+/// Whether a file was last changed long enough ago for another change to show in its timestamps.
 fn is_settled(metadata: &Metadata, now: SystemTime) -> bool {
     let changed = u64::try_from(metadata.ctime()).ok().map(Duration::from_secs);
     changed.and_then(|changed| now.duration_since(UNIX_EPOCH + changed).ok()).is_some_and(|age| age > SETTLED)
@@ -98,7 +99,7 @@ fn key(real: &Utf8PathBuf, metadata: &Metadata, algorithm: Algorithm) -> String 
     inputs.finish()
 }
 
-/// Whether a text is a digest, and not what a full disk left of one.
+/// Whether a text is a complete digest: a full disk truncates files.
 fn is_whole(text: &str) -> bool {
     matches!(text.len(), 64 | 128) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -111,12 +112,12 @@ mod tests {
 
     use super::*;
 
-    /// Long after whatever the test writes.
+    /// Long after the test's last write.
     fn later() -> SystemTime {
         SystemTime::now() + Duration::from_mins(1)
     }
 
-    /// Puts another text in place of whatever is kept.
+    /// Replaces every stored digest.
     fn forge(store: &Store, text: &str) {
         let entries = store.root().join("digest").read_dir_utf8().expect("listed").flatten();
         for entry in entries.filter(|entry| entry.path().is_dir()) {
@@ -138,12 +139,12 @@ mod tests {
         assert_eq!(kept(Algorithm::Sha512), hex::encode(Sha512::digest("one")));
         let forged = "0".repeat(64);
         forge(&store, &forged);
-        assert_eq!(kept(Algorithm::Sha256), forged, "it was read again");
+        assert_eq!(kept(Algorithm::Sha256), forged, "read from the store");
         forge(&store, "half a dig");
         assert_eq!(kept(Algorithm::Sha256), one);
         forge(&store, &forged);
-        // Of the same size, and with the time of modification that it had.
-        let modified = fs::metadata(&file).and_then(|metadata| metadata.modified()).expect("a time");
+        // The same size and modification time as before.
+        let modified = file.metadata().and_then(|metadata| metadata.modified()).expect("a time");
         std::thread::sleep(Duration::from_millis(20));
         fs::write(&file, "two").expect("written");
         File::options().write(true).open(&file).and_then(|file| file.set_modified(modified)).expect("set");
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_a_file_that_was_just_written_nor_where_nothing_can_be() {
+    fn a_file_that_was_just_written_is_not_stored_and_an_unwritable_store_does_not_matter() {
         let scratch = tempfile::tempdir().expect("a directory");
         let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
         let (store, file) = (Store::at(directory.join("store")), directory.join("file"));

@@ -36,5 +36,5 @@ pub use kept_digest::{Algorithm, kept_digest};
 pub use problem::Problem;
 pub use prune::{Bounds, StoredEntry};
 pub use quote::quote;
-pub use store::{Entry, Store, StoreError, Vacancy};
+pub use store::{Entry, EntryInUse, Store, StoreError, TryEntry, Vacancy};
 pub use tool::{MissingTool, Tool};

@@ -13,7 +13,7 @@ use super::machine_choice::MachineChoice;
 use super::runtime::{self, listen_for_interrupts, own_program};
 use super::start::StartArguments;
 use super::{Exit, Failure, output};
-use crate::guest::{Exit as GuestExit, Left, shell};
+use crate::guest::{Exit as GuestExit, SessionEnd, shell};
 use crate::machine::{
     BeginError, Decision, Fault, Machine, MachinePlan, MachineStarter, Place, Supervisor, USER,
 };
@@ -153,11 +153,10 @@ async fn connect(
         (fault, _) => fault,
     };
     match (fault, left) {
-        (Some(Fault::PoweredOff), _) | (None, Ok(Left::Ended(GuestExit::Status(0)) | Left::Disconnected)) => {
-            Ok(Exit::Passed)
-        }
+        (Some(Fault::PoweredOff), _)
+        | (None, Ok(SessionEnd::Ended(GuestExit::Status(0)) | SessionEnd::Disconnected)) => Ok(Exit::Passed),
         (Some(fault), _) => Err(fault_failure(&fault)),
-        (None, Ok(Left::Ended(_))) => Ok(Exit::Failed),
+        (None, Ok(SessionEnd::Ended(_))) => Ok(Exit::Failed),
         (None, Err(error)) => Err(Failure::of(Exit::Failed, &error)),
     }
 }

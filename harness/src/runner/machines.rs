@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use loadgauge_host::Hint as _;
+use loadgauge_host::error::on_one_line;
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
@@ -13,7 +14,7 @@ use tokio::sync::OnceCell;
 use super::liveness::{broke_off, trouble_of, with_liveness_checks};
 use super::{MachineProvider, Question, RetainedMachines, SshAccess, StartFailure, TestMachine, Up};
 use crate::check::{Finding, Outcome, Sweep, judge_within, sweep};
-use crate::guest::{Command, Guest, GuestError, Phase, words};
+use crate::guest::{Command, Guest, GuestError, Phase};
 use crate::machine::{
     BeginError, Decision, Fault, Machine, MachinePlan, MachineStarter, PeerNetwork, Place, Started,
     Supervisor, USER,
@@ -247,7 +248,7 @@ impl TestMachine for RunningMachine {
 }
 
 fn trouble(error: &(dyn Error + 'static), hint: Option<String>) -> StartFailure {
-    StartFailure::Other { message: words(error), hint }
+    StartFailure::Other { message: on_one_line(error), hint }
 }
 
 fn broken(trouble: &StartFailure) -> Finding {

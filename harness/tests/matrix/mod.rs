@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge::machine::{
-    Acceleration, Accelerator, Fault, Firmware, Machine, MachinePlan, MachineSpec, Supervisor, Then,
+    Acceleration, Accelerator, BootAction, Fault, Firmware, Machine, MachinePlan, MachineSpec, Supervisor,
     boot_disk,
 };
 use loadgauge_ignition::Config;
@@ -24,7 +24,7 @@ const TELL: &str = "FAULT ";
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) text: &'static str,
-    pub(crate) then: Then,
+    pub(crate) action: BootAction,
     pub(crate) inject: Inject,
 }
 
@@ -58,13 +58,13 @@ impl Bench {
         Self { _directory: directory, root, supervisor: Supervisor::new().expect("a supervisor") }
     }
 
-    pub(crate) async fn boot(&self, name: &str, text: &str, then: Then) -> Machine {
-        self.start(name, text, then, false).await
+    pub(crate) async fn boot(&self, name: &str, text: &str, action: BootAction) -> Machine {
+        self.start(name, text, action, false).await
     }
 
-    async fn start(&self, name: &str, text: &str, then: Then, tpm: bool) -> Machine {
+    async fn start(&self, name: &str, text: &str, action: BootAction, tpm: bool) -> Machine {
         let disk = self.root.join(format!("{name}.img"));
-        boot_disk(&disk, text, then).expect("a disk");
+        boot_disk(&disk, text, action).expect("a disk");
         let mut plan = plan(name, &disk);
         plan.spec.tpm = tpm;
         let kept = self.root.join(name);
@@ -98,7 +98,7 @@ fn plan(name: &str, disk: &Utf8Path) -> MachinePlan {
 #[expect(clippy::print_stdout, reason = "what is seen with --nocapture is the table of the matrix")]
 pub(crate) async fn check(case: Case, limit: Duration, expected: impl Fn(&Fault) -> bool) {
     let bench = Bench::new();
-    let bystander = bench.boot("bystander", "hello\n", Then::Halt).await;
+    let bystander = bench.boot("bystander", "hello\n", BootAction::Idle).await;
     text(&bystander, "hello").await;
     let (fault, after) = match case.inject {
         Inject::Internal | Inject::SmallDisk => {
@@ -107,7 +107,7 @@ pub(crate) async fn check(case: Case, limit: Duration, expected: impl Fn(&Fault)
         }
         _ => {
             let tpm = case.inject == Inject::TpmKilled;
-            let machine = bench.start("victim", case.text, case.then, tpm).await;
+            let machine = bench.start("victim", case.text, case.action, tpm).await;
             if let Some(line) = case.text.lines().next() {
                 text(&machine, line).await;
             }
@@ -195,11 +195,11 @@ fn inside(case: &str) -> (Fault, Duration) {
 
 /// The part of [`inside`] that runs in the process of its own.
 #[expect(clippy::print_stdout, reason = "by which the process tells the one that started it")]
-pub(crate) fn run_inside(name: &'static str, then: Then) {
+pub(crate) fn run_inside(name: &'static str, action: BootAction) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let (fault, after) = runtime.block_on(async {
         let bench = Bench::new();
-        let machine = bench.boot(name, "filling\n", then).await;
+        let machine = bench.boot(name, "filling\n", action).await;
         let begun = Instant::now();
         let fault = tokio::time::timeout(START, machine.fault()).await.expect("a fault");
         let after = begun.elapsed();
