@@ -246,7 +246,7 @@ fn a_file_that_contradicts_the_disk_is_a_warning_and_the_disk_wins() {
     assert_eq!(plan["image"]["version"], "4593.2.5");
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(
-        message.contains("`version.txt` says 3654.0.0, and os-release on the disk 4593.2.5"),
+        message.contains("`version.txt` names the version 3654.0.0, but os-release on the disk 4593.2.5"),
         "{message}"
     );
 }
