@@ -30,12 +30,12 @@ pub(super) struct PlanArguments {
 pub(super) fn run(arguments: &PlanArguments) -> Result<Exit, Failure> {
     let (context, scenarios) = Context::with_scenarios(&arguments.selection, &arguments.image)?;
     let acceleration = runtime::start()?.block_on(context.prove(arguments.machine.accel))?;
-    let plan = context.plan(scenarios, &acceleration, arguments.machine.firmware)?;
     let starter = arguments.start.starter(&context.store, &context.image, &acceleration);
-    let decisions = arguments.start.decide(&starter, &plan, 1);
+    let choose = |machines: &[(&MachinePlan, bool)]| arguments.start.choose(&starter, machines, 1);
+    let plan = context.plan(scenarios, &acceleration, arguments.machine.firmware, &choose)?;
     let program = runtime::own_program()?;
     let command = |machine: &MachinePlan| qemu_arguments(machine, &future_layout(machine, &program));
-    arguments.format.print(&plan.view(&command, &decisions), || plan.text(&decisions))?;
+    arguments.format.print(&plan.view(&command), || plan.text())?;
     Ok(Exit::Passed)
 }
 

@@ -11,6 +11,7 @@ use super::schedule::ScheduleArguments;
 use super::selection::Selection;
 use super::start::StartArguments;
 use super::{Exit, Failure, detached, runtime};
+use crate::machine::MachinePlan;
 use crate::runner::KeepPolicy;
 
 /// Arguments of `loadgauge run`.
@@ -49,12 +50,15 @@ pub(super) fn run_here(arguments: &RunArguments, parent: Option<&Parent>) -> Res
     let (context, scenarios) = Context::with_scenarios(&arguments.selection, &arguments.image)?;
     let runtime = runtime::start()?;
     let acceleration = runtime.block_on(context.prove(arguments.machine.accel))?;
-    let plan = context.plan(scenarios, &acceleration, arguments.machine.firmware)?;
     let options = RunOptions {
         output: arguments.output.as_deref(),
         start: &arguments.start,
         schedule: &arguments.schedule,
         verify_warm: arguments.verify_warm,
     };
-    execute(runtime, &context, plan, &options, parent)
+    let starter = options.start.starter(&context.store, &context.image, &acceleration);
+    let times = options.schedule.repeat.get();
+    let choose = |machines: &[(&MachinePlan, bool)]| options.start.choose(&starter, machines, times);
+    let plan = context.plan(scenarios, &acceleration, arguments.machine.firmware, &choose)?;
+    execute(runtime, &context, plan, starter, &options, parent)
 }

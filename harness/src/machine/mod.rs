@@ -74,5 +74,5 @@ pub use snapshot::snapshots::{SnapshotEntry, Snapshots};
 pub use spec::{DiskSpec, LONGEST_SERIAL, MachineSpec, Network};
 pub use start_error::StartError;
 pub use start_method::{ColdReason, Start, StartChoice, StartMethod, WarmReason};
-pub use starter::{BeginError, Decision, MachineStarter, Place, Started};
+pub use starter::{BeginError, MachineStarter, Place, Started};
 pub use supervisor::{Supervisor, SupervisorError};
