@@ -112,7 +112,7 @@ fn a_seed_orders_them_always_in_the_same_way_and_is_told() {
     let files = ["./a.toml", "./b.toml", "./c.toml"];
     let ran = |seed: &str| user.run(&[&["--jobs", "1", "--seed", seed], &files[..]].concat());
     let one = ran("1");
-    assert!(words(&one.output).contains("shuffled by --seed 1"), "{}", words(&one.output));
+    assert!(words(&one.output).contains("shuffled with --seed 1"), "{}", words(&one.output));
     assert_eq!(one.started(), ran("1").started());
     let others: Vec<Ran> = (2..6).map(|seed| ran(&seed.to_string())).collect();
     assert!(others.iter().any(|other| other.started() != one.started()));

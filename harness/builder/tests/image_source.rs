@@ -42,7 +42,7 @@ fn recipe(place: &Place, name: &str, text: &str) -> Recipe {
 
 fn first(place: &Place, format: Format) -> Built {
     let mut first = recipe(place, "first", FIRST);
-    first.pack.erofs = Some(loadgauge_builder::pack::ErofsCompression::None);
+    first.pack.erofs_compression = Some(loadgauge_builder::pack::ErofsCompression::None);
     place.build(&first, format).unwrap_or_else(|error| panic!("{format}: {error} {:?}", error.source()))
 }
 
@@ -98,7 +98,7 @@ fn for_whom_an_image_is_can_be_read_from_every_format() {
 fn a_disk_image_with_a_squashfs_inside_is_taken_apart_too() {
     let place = Place::new();
     let mut first = recipe(&place, "first", FIRST);
-    first.pack.ddi = Some(loadgauge_builder::pack::Inner::Squashfs);
+    first.pack.ddi_filesystem = Some(loadgauge_builder::pack::DdiFilesystem::Squashfs);
     let image = place.build(&first, Format::Ddi).expect("built").extension.path;
     let built = again(&place, &image, Format::Directory).expect("built");
     assert_eq!(fs::read_to_string(built.extension.path.join("usr/bin/probe")).expect("there"), "set-id");
@@ -211,13 +211,13 @@ fn damaged_and_foreign_images_are_refused_with_their_names() {
         fs::File::options().write(true).open(&copy).expect("opened").set_len(length).expect("cut");
         again(&place, &copy, Format::Directory).expect_err("refused").to_string()
     };
-    assert!(cut(Format::Squashfs, 300).contains("cannot take `cut.raw` apart"));
-    assert!(cut(Format::Erofs, 2048).contains("cannot take `cut.raw` apart"));
-    assert!(cut(Format::Ext4, 4096).contains("cannot take `cut.raw` apart"));
-    assert!(cut(Format::Ddi, 600 << 10).contains("`cut.raw` is no image of an extension"));
+    assert!(cut(Format::Squashfs, 300).contains("cannot extract `cut.raw`"));
+    assert!(cut(Format::Erofs, 2048).contains("cannot extract `cut.raw`"));
+    assert!(cut(Format::Ext4, 4096).contains("cannot extract `cut.raw`"));
+    assert!(cut(Format::Ddi, 600 << 10).contains("`cut.raw` is not an image of an extension"));
     fs::write(place.path("other.raw"), "a text").expect("written");
     let error = again(&place, "other.raw".into(), Format::Directory).expect_err("refused");
-    assert!(error.to_string().contains("`other.raw` is no image of an extension"), "{error}");
+    assert!(error.to_string().contains("`other.raw` is not an image of an extension"), "{error}");
 }
 
 #[test]

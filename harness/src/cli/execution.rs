@@ -10,7 +10,6 @@ use super::context::Context;
 use super::parent::{self, Parent};
 use super::runtime::{listen_for_interrupts, own_program};
 use super::schedule::ScheduleArguments;
-use super::start::StartArguments;
 use super::{Exit, Failure, compare_warm_cold};
 use crate::machine::{MachineStarter, Supervisor};
 use crate::report::{EVENTS, TerminalOptions, consume, standard};
@@ -24,8 +23,6 @@ use crate::scenario::Plan;
 pub(super) struct RunOptions<'a> {
     /// directory for the files of the run; a new one where absent
     pub(super) output: Option<&'a Utf8Path>,
-    /// cold or warm starts
-    pub(super) start: &'a StartArguments,
     /// order, repetitions and retries
     pub(super) schedule: &'a ScheduleArguments,
     /// whether scenarios that start warm run cold too, to compare the outcomes

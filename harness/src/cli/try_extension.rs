@@ -85,7 +85,7 @@ fn attempt(arguments: &TryArguments) -> Result<Exit, Failure> {
     }
     let schedule = ScheduleArguments::once();
     let output = arguments.output.as_deref();
-    let options = RunOptions { output, start: &start, schedule: &schedule, verify_warm: false };
+    let options = RunOptions { output, schedule: &schedule, verify_warm: false };
     execute(runtime, &context, plan, starter, &options, None)
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FlakyPolicy, RunHeader, ScenarioId};
 use crate::check::{Finding, Outcome};
-use crate::machine::{Fault, Started};
+use crate::machine::{Fault, StartReport};
 
 /// Version of the JSON-lines format of events. It is raised when a field is removed or changes its
 /// meaning; fields may be added within a version.
@@ -102,7 +102,7 @@ pub enum EventKind {
         duration_ms: u64,
         /// cold or warm start; absent after a reboot
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        start: Option<Started>,
+        start: Option<StartReport>,
     },
     /// a step ended
     StepFinished {

@@ -10,7 +10,6 @@ use loadgauge_host::error::on_one_line;
 use tokio::time::sleep;
 
 use super::StartFailure;
-use super::running_machine::start_failure;
 use crate::guest::GuestError;
 use crate::machine::Machine;
 
@@ -64,7 +63,7 @@ pub(super) async fn check_lost_connection(machine: &Machine, factor: f64, reason
 /// harness.
 pub(super) async fn failure_of(machine: &Machine, error: &GuestError) -> StartFailure {
     match error {
-        GuestError::Key { .. } | GuestError::TooMuch { .. } => start_failure(error),
+        GuestError::Key { .. } | GuestError::TooMuch { .. } => StartFailure::of(error),
         _ => {
             machine.report_ssh(on_one_line(error)).await;
             StartFailure::Fault(machine.fault().await)

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::error::Error;
 use std::time::Duration;
 
 use camino::Utf8Path;
+use loadgauge_host::Hint;
+use loadgauge_host::error::on_one_line;
 
 use super::ScenarioId;
 use crate::check::Finding;
-use crate::machine::{Fault, Started};
+use crate::machine::{Fault, StartReport};
 
 /// Starts the machines of a run. The runner knows machines through this trait alone, so that its tests
 /// replace QEMU and SSH by scripted machines.
@@ -96,7 +99,7 @@ pub struct GuestReady {
     /// time since power-on, the reset of a reboot, or the order to restore the machine
     pub since: Duration,
     /// cold or warm start; absent after a reboot
-    pub started: Option<Started>,
+    pub started: Option<StartReport>,
 }
 
 /// A machine cannot be used any further.
@@ -114,6 +117,11 @@ pub enum StartFailure {
 }
 
 impl StartFailure {
+    /// The failure that an error leads to.
+    pub fn of(error: &(impl Error + Hint)) -> Self {
+        Self::Other { message: on_one_line(error), hint: error.hint() }
+    }
+
     /// A failure without a hint.
     pub fn plain(message: impl Into<String>) -> Self {
         Self::Other { message: message.into(), hint: None }

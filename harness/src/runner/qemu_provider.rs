@@ -5,9 +5,8 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::future::try_join_all;
 
-use super::{GuestOperation, running_machine::start_failure};
-use super::{MachineProvider, RetainedMachines, RunningMachine, ScenarioId, StartFailure};
-use crate::machine::{BeginError, MachineStarter, PeerNetwork, Place, Supervisor};
+use super::{GuestOperation, MachineProvider, RetainedMachines, RunningMachine, ScenarioId, StartFailure};
+use crate::machine::{MachineContext, MachineStarter, PeerNetwork, StarterError, Supervisor};
 use crate::scenario::{Plan, PlannedMachine};
 
 /// The provider of real runs: QEMU machines whose guests are reached over SSH.
@@ -47,11 +46,11 @@ impl QemuProvider {
     ) -> Result<RunningMachine, StartFailure> {
         let PlannedMachine { plan, start, .. } = planned;
         let (facts, factor) = (plan.image.facts.clone(), plan.acceleration.factor);
-        let place = Place { directory, relay: &self.relay_program, supervisor: &self.supervisor };
-        let started = self.starter.start(plan.clone(), start, place).await;
+        let context = MachineContext { directory, relay: &self.relay_program, supervisor: &self.supervisor };
+        let started = self.starter.start(plan.clone(), start, context).await;
         let (mut machine, started) = started.map_err(|error| match error {
-            BeginError::Start(error) => start_failure(&error),
-            BeginError::Fault(fault) => fault.into(),
+            StarterError::Start(error) => StartFailure::of(&error),
+            StarterError::Fault(fault) => fault.into(),
         })?;
         machine.join(network, &self.supervisor);
         Ok(RunningMachine::new(machine, started, self.retained.clone(), facts, factor))

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::error::Error;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use loadgauge_host::Hint;
-use loadgauge_host::error::on_one_line;
 use loadgauge_images::Facts;
 use tokio::sync::OnceCell;
 
@@ -12,7 +9,7 @@ use super::liveness::{check_lost_connection, failure_of, with_liveness_checks};
 use super::{GuestOperation, GuestReady, RetainedMachines, SshAccess, StartFailure, TestMachine};
 use crate::check::{Finding, Outcome, Sweep, check_within, sweep};
 use crate::guest::{Command, Guest, GuestError, Phase};
-use crate::machine::{Fault, Machine, Started, USER};
+use crate::machine::{Fault, Machine, StartReport, USER};
 
 /// How many lines of the console are shown when a scenario takes too long.
 const TAIL: usize = 20;
@@ -27,7 +24,7 @@ const REBOOT: &str = "sudo systemctl reboot";
 #[derive(Debug)]
 pub struct RunningMachine {
     machine: Machine,
-    started: Started,
+    started: StartReport,
     retained: Option<Arc<RetainedMachines>>,
     facts: Facts,
     factor: f64,
@@ -40,7 +37,7 @@ impl RunningMachine {
     /// A machine that was started, without a connection yet. `factor` is that of its acceleration.
     pub(super) fn new(
         machine: Machine,
-        started: Started,
+        started: StartReport,
         retained: Option<Arc<RetainedMachines>>,
         facts: Facts,
         factor: f64,
@@ -159,13 +156,8 @@ impl TestMachine for RunningMachine {
         if let Some(guest) = self.guest.get() {
             guest.close().await;
         }
-        retained.add(name, self.machine).map_err(|error| start_failure(&error))
+        retained.add(name, self.machine).map_err(|error| StartFailure::of(&error))
     }
-}
-
-/// The failure that an error leads to.
-pub(super) fn start_failure(error: &(impl Error + Hint)) -> StartFailure {
-    StartFailure::Other { message: on_one_line(error), hint: error.hint() }
 }
 
 fn broken(failure: &StartFailure) -> Finding {

@@ -137,7 +137,7 @@ impl Planner<'_> {
             acceleration: self.acceleration.clone(),
             config,
             served: composed.served,
-            station: address,
+            peer_address: address,
         };
         // Replaced when all machines of the plan are known.
         let start = StartMethod::cold("not chosen");

@@ -155,7 +155,7 @@ impl PlannedMachine {
         MachineView {
             name: &self.name,
             spec: &self.plan.spec,
-            address: self.plan.station.map(PeerAddress::address),
+            address: self.plan.peer_address.map(PeerAddress::address),
             start: (&self.start).into(),
             command: command(&self.plan),
             ignition: serde_json::from_str(&self.plan.config.to_json()).unwrap_or(Value::Null),
@@ -238,7 +238,7 @@ impl PlannedMachine {
         let processors = spec.processors(self.plan.acceleration.accelerator);
         let size = format!("{} MiB, {processors} processors", spec.memory_mib);
         write!(formatter, "  machine    {}", with_machine_name(&self.name, &size))?;
-        if let Some(address) = self.plan.station {
+        if let Some(address) = self.plan.peer_address {
             write!(formatter, ", {}", address.address())?;
         }
         if self.plan.firmware != Firmware::Bios {
