@@ -246,7 +246,7 @@ fn a_file_that_contradicts_the_disk_is_a_warning_and_the_disk_wins() {
     assert_eq!(plan["image"]["version"], "4593.2.5");
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(
-        message.contains("`version.txt` says 3654.0.0, and os-release on the disk 4593.2.5"),
+        message.contains("`version.txt` names the version 3654.0.0, but os-release on the disk 4593.2.5"),
         "{message}"
     );
 }
@@ -300,10 +300,10 @@ fn ignition_accepts_the_printed_config() {
     let oracle = std::env::var_os("LOADGAUGE_IGNITION_VALIDATE").unwrap_or("ignition-validate".into());
     let user = User::new();
     let image = user.image();
-    for (scenario, telling) in [("hello", "hello-squashfs"), ("two-machines --machine client", "/etc/hosts")]
+    for (scenario, expected) in [("hello", "hello-squashfs"), ("two-machines --machine client", "/etc/hosts")]
     {
         let config = user.print(&format!("ignition --image {image} {scenario}"));
-        assert!(config.contains(telling), "{config}");
+        assert!(config.contains(expected), "{config}");
         let judge = || Command::new(&oracle);
         let verdict = judge().arg("-").write_stdin(config.clone()).output().expect(
             "ignition-validate runs: `ignition/tests/fetch-oracle.sh DIRECTORY` gets it, LOADGAUGE_IGNITION_VALIDATE names it",

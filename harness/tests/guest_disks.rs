@@ -177,7 +177,9 @@ fn check_verity(image: &InspectedImage, usr: &Utf8Path) {
     let before = inspect(&layer);
     let (other_file, other_hash) = (image.scratch.join("other_verity.txt"), "f".repeat(64));
     fs::write(&other_file, &other_hash).expect("written");
-    let warning = format!("`other_verity.txt` says {other_hash}, and the disk verifies /usr by {root_hash}");
+    let warning = format!(
+        "`other_verity.txt` has the root hash {other_hash}, but the disk verifies /usr with {root_hash}"
+    );
     assert_eq!(inspect(&layer)["warnings"], serde_json::json!([warning]));
     fs::remove_file(other_file).expect("removed");
     let place = image.partition("USR-A")["offset"].as_u64().expect("a number") + byte;
@@ -185,12 +187,12 @@ fn check_verity(image: &InspectedImage, usr: &Utf8Path) {
     let after = loadgauge(&["image", "inspect", "--verify", layer.as_str()]);
     let message = String::from_utf8_lossy(&after.stderr);
     assert_eq!(after.status.code(), Some(1), "{message}");
-    assert!(message.contains(&format!("block {block} of /usr: it is not what its hash says")), "{message}");
+    assert!(message.contains(&format!("block {block} of /usr: it does not match its hash")), "{message}");
     run("qemu-io", &["-f", "raw", "-c", &format!("write -q -P 0xa5 {byte} 1"), usr.as_str()]);
     assert!(!host("veritysetup", &[&verify[..], &[root_hash]].concat()).status.success());
 
     // Everything but the digest is read from the backing file.
-    assert_eq!(before["builds_on"], serde_json::json!([image.disk]));
+    assert_eq!(before["backing_files"], serde_json::json!([image.disk]));
     for fact in ["os_release", "era", "systemd", "partitions", "hash_tree", "esp", "extensions"] {
         assert_eq!(before[fact], image.description[fact], "{fact}");
     }

@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::runner::{Budget, Capacity, FlakyPolicy, KeepPolicy, Order, Run, Timings};
 
-/// The options that say in which order scenarios run, how often, and what becomes of their machines.
+/// The options for the order of scenarios, their repetitions and their machines.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ScheduleArguments {
     /// Maximum number of scenarios to run at a time; memory may allow fewer [default: as many as the

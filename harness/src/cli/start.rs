@@ -22,7 +22,7 @@ pub(super) struct SnapshotsSize {
     snapshots_size: u64,
 }
 
-/// The options that say how machines start.
+/// The options for cold and warm starts.
 #[derive(Debug, Clone, Args)]
 pub(super) struct StartArguments {
     /// Whether machines boot (cold) or are restored from a snapshot of a booted machine (warm)

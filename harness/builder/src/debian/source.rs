@@ -95,7 +95,7 @@ pub(crate) struct Resolved {
     pub(crate) explanation: Explanation,
 }
 
-/// Resolves the packages of the last recipe; those before it are its base extensions.
+/// Resolves the packages of the last recipe of a chain; the others are its base extensions.
 ///
 /// The result is stored under the base and the names of the packages: the same recipe gives the same
 /// extension until the cache is emptied, even if the archive is updated.

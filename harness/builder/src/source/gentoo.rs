@@ -3,7 +3,7 @@ use super::error::SourceError;
 use super::traits::{Contents, Context, RequestedPackage, Source};
 use crate::describe::{Component, Ecosystem, Input};
 use crate::explain::Explanation;
-use crate::gentoo::{self, Chosen, Selection};
+use crate::gentoo::{self, SelectedPackage, Selection};
 use crate::stage::Staged;
 
 /// The `[[gentoo]]` sections of a recipe.
@@ -32,7 +32,7 @@ impl Source for GentooPackages {
     fn components(&self, context: &Context<'_>) -> Vec<Component> {
         let architecture = context.target.architecture.debian_name();
         // SPDX has other names for licences than Gentoo, so that none is given.
-        let component = |package: &Chosen| Component {
+        let component = |package: &SelectedPackage| Component {
             name: package.name.clone(),
             version: package.version.clone(),
             ecosystem: Ecosystem::Gentoo,
@@ -74,6 +74,6 @@ impl Source for GentooPackages {
     }
 
     fn providers(&self, library: &str, context: &Context<'_>) -> Vec<String> {
-        gentoo::bringing(library, context.recipe, context.target, context.store, context.progress)
+        gentoo::packages_of_library(library, context.recipe, context.target, context.store, context.progress)
     }
 }

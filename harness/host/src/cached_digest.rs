@@ -48,11 +48,11 @@ impl Algorithm {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn kept_digest(path: &Utf8Path, algorithm: Algorithm, store: &Store) -> io::Result<String> {
-    kept_at(SystemTime::now(), path, algorithm, store)
+pub fn cached_digest(path: &Utf8Path, algorithm: Algorithm, store: &Store) -> io::Result<String> {
+    cached_at(SystemTime::now(), path, algorithm, store)
 }
 
-fn kept_at(now: SystemTime, path: &Utf8Path, algorithm: Algorithm, store: &Store) -> io::Result<String> {
+fn cached_at(now: SystemTime, path: &Utf8Path, algorithm: Algorithm, store: &Store) -> io::Result<String> {
     let real = path.canonicalize_utf8()?;
     let metadata = real.metadata()?;
     if !is_settled(&metadata, now) {
@@ -62,8 +62,8 @@ fn kept_at(now: SystemTime, path: &Utf8Path, algorithm: Algorithm, store: &Store
     let file = |entry: &Utf8Path| entry.join(algorithm.name());
     match entry {
         Ok(Entry::Ready(entry)) => {
-            let kept = fs::read_to_string(file(&entry)).unwrap_or_default();
-            if is_whole(&kept) { Ok(kept) } else { algorithm.digest(&real) }
+            let cached = fs::read_to_string(file(&entry)).unwrap_or_default();
+            if is_complete(&cached) { Ok(cached) } else { algorithm.digest(&real) }
         }
         Ok(Entry::Vacant(vacancy)) => {
             let digest = algorithm.digest(&real)?;
@@ -100,7 +100,7 @@ fn key(real: &Utf8PathBuf, metadata: &Metadata, algorithm: Algorithm) -> String 
 }
 
 /// Whether a text is a complete digest: a full disk truncates files.
-fn is_whole(text: &str) -> bool {
+fn is_complete(text: &str) -> bool {
     matches!(text.len(), 64 | 128) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
@@ -128,27 +128,27 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_kept_until_the_file_changes() {
+    fn a_digest_is_stored_until_the_file_changes() {
         let scratch = tempfile::tempdir().expect("a directory");
         let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
         let (store, file) = (Store::at(directory.join("store")), directory.join("file"));
-        let kept = |algorithm| kept_at(later(), &file, algorithm, &store).expect("read");
+        let digest = |algorithm| cached_at(later(), &file, algorithm, &store).expect("read");
         fs::write(&file, "one").expect("written");
         let one = hex::encode(Sha256::digest("one"));
-        assert_eq!(kept(Algorithm::Sha256), one);
-        assert_eq!(kept(Algorithm::Sha512), hex::encode(Sha512::digest("one")));
+        assert_eq!(digest(Algorithm::Sha256), one);
+        assert_eq!(digest(Algorithm::Sha512), hex::encode(Sha512::digest("one")));
         let forged = "0".repeat(64);
         forge(&store, &forged);
-        assert_eq!(kept(Algorithm::Sha256), forged, "read from the store");
+        assert_eq!(digest(Algorithm::Sha256), forged, "read from the store");
         forge(&store, "half a dig");
-        assert_eq!(kept(Algorithm::Sha256), one);
+        assert_eq!(digest(Algorithm::Sha256), one);
         forge(&store, &forged);
         // The same size and modification time as before.
         let modified = file.metadata().and_then(|metadata| metadata.modified()).expect("a time");
         std::thread::sleep(Duration::from_millis(20));
         fs::write(&file, "two").expect("written");
         File::options().write(true).open(&file).and_then(|file| file.set_modified(modified)).expect("set");
-        assert_eq!(kept(Algorithm::Sha256), hex::encode(Sha256::digest("two")));
+        assert_eq!(digest(Algorithm::Sha256), hex::encode(Sha256::digest("two")));
     }
 
     #[test]
@@ -158,10 +158,10 @@ mod tests {
         let (store, file) = (Store::at(directory.join("store")), directory.join("file"));
         fs::write(&file, "one").expect("written");
         let one = hex::encode(Sha256::digest("one"));
-        assert_eq!(kept_digest(&file, Algorithm::Sha256, &store).expect("read"), one);
+        assert_eq!(cached_digest(&file, Algorithm::Sha256, &store).expect("read"), one);
         assert!(!store.root().exists());
         let nowhere = Store::at(file.join("store"));
-        assert_eq!(kept_at(later(), &file, Algorithm::Sha256, &nowhere).expect("read"), one);
-        assert!(kept_digest(&directory.join("gone"), Algorithm::Sha256, &store).is_err());
+        assert_eq!(cached_at(later(), &file, Algorithm::Sha256, &nowhere).expect("read"), one);
+        assert!(cached_digest(&directory.join("gone"), Algorithm::Sha256, &store).is_err());
     }
 }
