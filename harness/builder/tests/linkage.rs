@@ -118,7 +118,10 @@ fn an_unknown_base_is_a_warning_unless_there_are_no_programs() {
     let bench = Bench::new();
     let alone = bench.recipe("alone", "", &["/usr/bin/app"], "");
     let built = bench.build_on(&alone, None).expect("built");
-    assert!(built.warnings.iter().any(|warning| warning.contains("libraries of its programs were not checked")), "{built:?}");
+    assert!(
+        built.warnings.iter().any(|warning| warning.contains("libraries of its programs were not checked")),
+        "{built:?}"
+    );
     let script = bench.recipe("script", "", &["/usr/share/app.c"], "");
     assert_eq!(bench.build_on(&script, None).expect("built").warnings, [""; 0]);
 }
