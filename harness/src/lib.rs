@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! loadgauge builds system extensions, puts them on a Flatcar image through Ignition, boots it
-//! under QEMU, and says over SSH whether the load fits.
+//! loadgauge builds system extensions, embeds them in a Flatcar image through Ignition, boots the image
+//! under QEMU, and checks over SSH that they work.
 //!
-//! One folder per stage, in the order in which data passes:
+//! One folder per stage, in the order of the data:
 //!
 //! - [`scenario`]: the file format, selection, and the plan
 //! - [`machine`]: QEMU, from command line to a running machine

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The command as a user meets it: exit status, messages, and what is printed. No guest is booted.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::process::Output;
 
 use assert_cmd::Command;
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::environment;
 use loadgauge_images::OsRelease;
 use serde_json::{Value, json};
 
@@ -16,8 +18,7 @@ mod disk;
 /// The disk in the directory of a release.
 const DISK: &str = "flatcar_production_image.bin";
 
-/// A user with a home, a cache and a working directory of their own, and nothing in the environment
-/// of who runs the tests.
+/// A user with a home, a cache and a working directory, and an empty environment.
 struct User {
     _directory: tempfile::TempDir,
     root: Utf8PathBuf,
@@ -36,20 +37,20 @@ impl User {
     fn loadgauge(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loadgauge"));
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        command.env("HOME", &self.root).env("LOADGAUGE_CACHE", self.root.join("cache"));
+        command.env("HOME", &self.root).env(environment::CACHE, self.root.join("cache"));
         command.current_dir(self.root.join("work")).args(arguments.split(' '));
         command
     }
 
-    /// What a command printed on standard output; it has to pass.
+    /// The standard output of a command that passes.
     fn print(&self, arguments: &str) -> String {
         let output = self.loadgauge(arguments).output().expect("it runs");
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    /// The status and the message of a command that fails. It prints nothing a program could take for
-    /// an answer, and leaves nothing behind where it was started.
+    /// The status and the standard error of a command that fails, prints no data and leaves no file in
+    /// its working directory.
     fn fail(&self, command: &mut Command) -> String {
         let Output { status, stdout, stderr } = command.output().expect("it runs");
         assert_eq!(String::from_utf8_lossy(&stdout), "");
@@ -59,7 +60,7 @@ impl User {
         format!("{}\n{}", status.code().expect("it exits"), text.replace(self.root.as_str(), "HOME"))
     }
 
-    /// The directory of a release with a small disk, which is never booted.
+    /// The directory of a release with a small disk that cannot boot.
     fn image(&self) -> Utf8PathBuf {
         let directory = self.root.join("image");
         fs::create_dir(&directory).expect("made");
@@ -68,12 +69,12 @@ impl User {
     }
 }
 
-/// A scenario that comes with the tests.
+/// A scenario file of the tests.
 fn scenario(name: &str) -> Utf8PathBuf {
     Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(name)
 }
 
-/// The host's programs without QEMU's.
+/// A directory of the host's programs without those of QEMU.
 fn programs_without_qemu(user: &User) -> Utf8PathBuf {
     let directory = user.root.join("bin");
     fs::create_dir(&directory).expect("made");
@@ -97,7 +98,7 @@ fn without_qemu_it_says_how_to_get_it() {
 }
 
 #[test]
-fn a_broken_scenario_file_is_told_with_its_line() {
+fn a_broken_scenario_file_is_reported_with_its_line() {
     let user = User::new();
     let file = scenario("broken.toml");
     let message = user.fail(user.loadgauge("run").arg(&file));
@@ -105,7 +106,7 @@ fn a_broken_scenario_file_is_told_with_its_line() {
 }
 
 #[test]
-fn what_selects_nothing_is_told_with_what_there_is() {
+fn a_pattern_that_selects_nothing_is_reported_with_similar_names() {
     let user = User::new();
     insta::assert_snapshot!("near_a_name", user.fail(&mut user.loadgauge("run helo")));
     insta::assert_snapshot!("near_a_tag", user.fail(&mut user.loadgauge("list tag:dokcer")));
@@ -113,7 +114,7 @@ fn what_selects_nothing_is_told_with_what_there_is() {
 }
 
 #[test]
-fn a_bad_regular_expression_is_a_mistake_in_usage() {
+fn a_wrong_regular_expression_is_a_usage_error() {
     let user = User::new();
     insta::assert_snapshot!(user.fail(&mut user.loadgauge("run docker-(")));
 }
@@ -125,12 +126,13 @@ fn without_an_image_it_says_how_to_get_one() {
 }
 
 #[test]
-fn a_release_that_was_not_made_is_told_with_what_to_do() {
+fn a_release_without_an_image_is_reported_with_a_hint() {
     let user = User::new();
     for release in ["alpha-3654", "9999.0.0"] {
         let message = user.fail(&mut user.loadgauge(&format!("image inspect {release}")));
-        let expected =
-            format!("3\nerror: no image of release {release} was made here\nhint: make a stand-in");
+        let expected = format!(
+            "3\nerror: no image of release `{release}` was built on this host\nhint: build a stand-in"
+        );
         assert!(message.starts_with(&expected), "{message}");
     }
 }
@@ -143,13 +145,36 @@ fn a_run_without_events_cannot_be_reported() {
 }
 
 #[test]
-fn the_relay_says_nothing_to_the_guest() {
+fn the_readme_lists_every_environment_variable() {
+    let readme = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(readme).expect("the README");
+    let section = readme.split("## Environment variables\n").nth(1).expect("the section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let mut listed: Vec<&str> = rows.collect();
+    let mut all = environment::ALL.to_vec();
+    listed.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(listed, all);
+}
+
+#[test]
+fn the_help_lists_every_exit_status() {
+    let user = User::new();
+    let help = user.print("--help");
+    let (_, table) = help.split_once("Exit status:\n").expect("the table");
+    let statuses: Vec<&str> = table.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(statuses, ["0", "1", "2", "3", "4", "70", "130"]);
+}
+
+#[test]
+fn the_relay_prints_nothing_to_the_guest() {
     let user = User::new();
     assert_eq!(user.fail(user.loadgauge("relay").arg(user.root.join("nobody"))), "70\n");
 }
 
 #[test]
-fn the_list_is_for_people_and_programs() {
+fn the_list_is_the_same_as_text_and_as_json() {
     let user = User::new();
     let text = user.print("list");
     let lines: Value = serde_json::from_str(&user.print("list --format json")).expect("JSON");
@@ -168,7 +193,7 @@ fn the_list_is_for_people_and_programs() {
 }
 
 #[test]
-fn a_plan_tells_the_machine_and_starts_none() {
+fn a_plan_describes_machines_and_starts_none() {
     let user = User::new();
     let image = user.image();
     let before = fs::read(image.join(DISK)).expect("the disk");
@@ -187,30 +212,30 @@ fn a_plan_tells_the_machine_and_starts_none() {
     let text = user.print(&format!("plan --accel tcg --image {image} hello"));
     assert!(text.contains("an image of the tests") && text.contains("hello-squashfs"), "{text}");
     let left = fs::read_dir(user.root.join("work")).expect("it is there").count();
-    assert_eq!(left, 0, "a plan leaves nothing where it was started");
-    assert!(fs::read(image.join(DISK)).expect("the disk") == before, "a plan changes no disk");
+    assert_eq!(left, 0, "a plan writes no file");
+    assert!(fs::read(image.join(DISK)).expect("the disk") == before, "a plan does not change the disk");
 }
 
 #[test]
-fn an_image_is_told_of_by_its_disk() {
+fn an_image_is_described_from_its_disk() {
     let user = User::new();
     let image = user.image();
     let page = user.print(&format!("image inspect {image}"));
-    insta::assert_snapshot!(without_chance(&page, &user));
+    insta::assert_snapshot!(without_random_values(&page, &user));
     let known: Value =
         serde_json::from_str(&user.print(&format!("image inspect --format json {}", image.join(DISK))))
             .expect("JSON");
     assert_eq!(known["disk"], image.join(DISK).as_str());
     assert_eq!((&known["era"], &known["systemd"]), (&json!("sysext"), &json!(257)));
     assert_eq!(known["partitions"].as_array().map(Vec::len), Some(3));
-    // There is no hash tree that /usr could be verified by.
+    // /usr has no dm-verity hash tree.
     let output = user.loadgauge(&format!("image inspect --verify {image}")).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("there is no hash tree"));
 }
 
 #[test]
-fn what_contradicts_a_disk_is_a_warning_and_its_own_word_counts() {
+fn a_file_that_contradicts_the_disk_is_a_warning_and_the_disk_wins() {
     let user = User::new();
     let image = user.image();
     fs::write(image.join("version.txt"), "FLATCAR_VERSION=3654.0.0\n").expect("written");
@@ -219,39 +244,42 @@ fn what_contradicts_a_disk_is_a_warning_and_its_own_word_counts() {
     assert_eq!(output.status.code(), Some(0));
     let plan: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(plan["image"]["version"], "4593.2.5");
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(words.contains("`version.txt` says 3654.0.0, and os-release on the disk 4593.2.5"), "{words}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        message.contains("`version.txt` names the version 3654.0.0, but os-release on the disk 4593.2.5"),
+        "{message}"
+    );
 }
 
 #[test]
-fn what_is_kept_of_images_is_counted_and_pruned() {
+fn cached_data_of_images_is_listed_and_pruned() {
     let user = User::new();
     let image = user.image();
     let disk = image.join(DISK);
     let packed =
         std::process::Command::new("bzip2").args(["-1", disk.as_str()]).status().expect("bzip2 runs");
     assert!(packed.success());
-    let says = |line: &str| {
+    let message = |line: &str| {
         let output = user.loadgauge(line).output().expect("it runs");
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), b"".as_slice()), "{output:?}");
         String::from_utf8(output.stderr).expect("UTF-8")
     };
-    assert_eq!(says("image prune"), "removed nothing\n");
+    assert_eq!(message("image prune"), "removed nothing\n");
     user.print(&format!("image inspect {image}"));
-    let listed = says("image list");
-    assert!(listed.contains("kept of images besides: 1 unpacked disk ("), "{listed}");
-    let kept = says("image prune --unused-for 1h");
+    let listed = message("image list");
+    assert!(listed.contains("cached data of other images: 1 unpacked disk ("), "{listed}");
+    let kept = message("image prune --unused-for 1h");
     assert!(kept.starts_with("removed nothing\nkept 1 unpacked disk ("), "{kept}");
-    assert!(says("image prune --keep 1TiB").starts_with("removed nothing\n"));
-    let removed = says("image prune");
+    assert!(message("image prune --keep 1TiB").starts_with("removed nothing\n"));
+    let removed = message("image prune");
     assert!(removed.starts_with("removed 1 unpacked disk (") && !removed.contains("kept"), "{removed}");
     let left = user.root.join("cache/unpacked").read_dir_utf8().expect("listed").count();
     assert_eq!(left, 0);
     user.print(&format!("image inspect {image}"));
 }
 
-/// A page without what another disk of the same kind has otherwise.
-fn without_chance(page: &str, user: &User) -> String {
+/// A page with the random values of the disk replaced.
+fn without_random_values(page: &str, user: &User) -> String {
     let is_hexadecimal = |word: &str| word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     let line = |line: &str| {
         line.split(' ')
@@ -268,14 +296,14 @@ fn without_chance(page: &str, user: &User) -> String {
 }
 
 #[test]
-fn ignition_takes_the_config_that_is_printed() {
+fn ignition_accepts_the_printed_config() {
     let oracle = std::env::var_os("LOADGAUGE_IGNITION_VALIDATE").unwrap_or("ignition-validate".into());
     let user = User::new();
     let image = user.image();
-    for (scenario, telling) in [("hello", "hello-squashfs"), ("two-machines --machine client", "/etc/hosts")]
+    for (scenario, expected) in [("hello", "hello-squashfs"), ("two-machines --machine client", "/etc/hosts")]
     {
         let config = user.print(&format!("ignition --image {image} {scenario}"));
-        assert!(config.contains(telling), "{config}");
+        assert!(config.contains(expected), "{config}");
         let judge = || Command::new(&oracle);
         let verdict = judge().arg("-").write_stdin(config.clone()).output().expect(
             "ignition-validate runs: `ignition/tests/fetch-oracle.sh DIRECTORY` gets it, LOADGAUGE_IGNITION_VALIDATE names it",
@@ -288,7 +316,7 @@ fn ignition_takes_the_config_that_is_printed() {
 }
 
 #[test]
-fn who_asks_for_a_config_says_of_which_machine() {
+fn a_machine_of_several_must_be_chosen() {
     let user = User::new();
     let image = user.image();
     let fail =
@@ -302,7 +330,7 @@ fn who_asks_for_a_config_says_of_which_machine() {
 fn an_extension_is_built_in_each_format_with_the_same_bytes() {
     let user = User::new();
     let image = user.image();
-    // Where a file system's image says what it is, after the formats' own documents.
+    // The magic numbers of the formats, with their offsets.
     let magics: [(&str, usize, &[u8]); 5] = [
         ("squashfs", 0, b"hsqs"),
         ("erofs", 1024, &[0xe2, 0xe1, 0xf5, 0xe0]),
@@ -322,12 +350,12 @@ fn an_extension_is_built_in_each_format_with_the_same_bytes() {
         assert_eq!(&bytes[offset..offset + magic.len()], magic, "{format}");
     }
     let release = build("directory").join("usr/lib/extension-release.d/extension-release.hello");
-    let release = fs::read_to_string(release).expect("the file that says what it is made for");
+    let release = fs::read_to_string(release).expect("the extension-release file");
     let release = OsRelease::parse(&release).expect("fields");
     assert_eq!((release.get("ID"), release.get("SYSEXT_LEVEL")), (Some("flatcar"), Some("1.0")));
 }
 
-/// Writes a recipe with a tree of names that sort differently by locale, and links that lead upwards.
+/// Writes a recipe and a tree with names whose order depends on the locale, and with links to `..`.
 fn write_tree(user: &User, is_reversed: bool) {
     let tree = user.root.join("work/tree/usr/share/probe");
     let numbers = (0..60).map(|number| format!("{number}"));
@@ -351,7 +379,7 @@ fn write_tree(user: &User, is_reversed: bool) {
         .expect("written");
 }
 
-/// The digests of everything that a user builds from that recipe, in every format.
+/// The digests of the extension of that recipe in every format.
 fn build_tree(user: &User, image: &Utf8Path, prefix: &[&str], environment: &[(&str, &str)]) -> String {
     let mut sums = String::new();
     for format in ["directory", "squashfs", "erofs", "ext4", "btrfs", "ddi"] {
@@ -359,18 +387,18 @@ fn build_tree(user: &User, image: &Utf8Path, prefix: &[&str], environment: &[(&s
         let mut command = Command::new(prefix[0]);
         command.args(&prefix[1..]).arg(env!("CARGO_BIN_EXE_loadgauge")).args(line.split(' '));
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        command.env("HOME", &user.root).env("LOADGAUGE_CACHE", user.root.join("cache"));
+        command.env("HOME", &user.root).env(environment::CACHE, user.root.join("cache"));
         command.current_dir(user.root.join("work")).envs(environment.iter().copied());
         let output = command.output().expect("it runs");
         assert!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
-        // SHA256SUMS has the image, where it is one file, and all that is written about it.
+        // SHA256SUMS lists the image, where it is one file, and its description.
         sums += &fs::read_to_string(user.root.join("work").join(format).join("SHA256SUMS")).expect("sums");
     }
     sums
 }
 
 #[test]
-fn neither_who_builds_nor_where_nor_the_order_of_files_changes_a_byte() {
+fn builds_do_not_depend_on_user_place_or_order_of_files() {
     let (one, other) = (User::new(), User::new());
     let image = one.image();
     write_tree(&one, false);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the command says of a host, and of hosts that lack something.
+//! `loadgauge doctor` on this host, and on hosts that lack something.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 use std::process::Output;
 
 use assert_cmd::Command;
+use loadgauge_host::environment;
 use serde_json::Value;
 
 fn doctor(cache: &std::path::Path) -> Command {
@@ -10,13 +12,13 @@ fn doctor(cache: &std::path::Path) -> Command {
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command
         .env("HOME", cache)
-        .env("LOADGAUGE_CACHE", cache.join("cache"))
+        .env(environment::CACHE, cache.join("cache"))
         .args(["doctor", "--format", "json"]);
     command
 }
 
-/// Its findings by name, and its exit status.
-fn said(output: &Output) -> (Value, Option<i32>) {
+/// The report and the exit status.
+fn parse(output: &Output) -> (Value, Option<i32>) {
     let text = String::from_utf8_lossy(&output.stdout);
     let report = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     (report, output.status.code())
@@ -30,27 +32,27 @@ fn finding<'a>(report: &'a Value, name: &str) -> &'a Value {
 #[test]
 fn a_host_that_runs_the_tests_has_what_machines_need() {
     let scratch = tempfile::tempdir().expect("a directory");
-    let (report, status) = said(&doctor(scratch.path()).output().expect("it runs"));
+    let (report, status) = parse(&doctor(scratch.path()).output().expect("it runs"));
     assert_eq!((status, &report["ok"]), (Some(0), &Value::Bool(true)), "{report}");
     let version = finding(&report, "qemu-system-x86_64")["found"].as_str().expect("a version");
     assert!(version.starts_with(|first: char| first.is_ascii_digit()), "{version}");
     assert!(report["acceleration"]["factor"].as_f64().is_some_and(|factor| factor >= 1.0), "{report}");
-    let memory = finding(&report, "memory")["found"].as_str().expect("words");
+    let memory = finding(&report, "memory")["found"].as_str().expect("text");
     assert!(memory.contains("machines of the default size"), "{memory}");
     let text = doctor(scratch.path()).args(["--format", "text"]).output();
     assert!(text.is_ok_and(|text| text.status.code() == Some(2)), "the option may be given once");
 }
 
 #[test]
-fn a_host_without_qemu_is_told_how_to_get_it() {
+fn a_host_without_qemu_gets_advice() {
     let scratch = tempfile::tempdir().expect("a directory");
-    // Shells and what they call, and nothing else.
+    // A shell and the program that it calls.
     let bin = scratch.path().join("bin");
     std::fs::create_dir(&bin).expect("made");
     for program in ["sh", "rm"] {
         std::os::unix::fs::symlink(format!("/bin/{program}"), bin.join(program)).expect("linked");
     }
-    let (report, status) = said(&doctor(scratch.path()).env("PATH", &bin).output().expect("it runs"));
+    let (report, status) = parse(&doctor(scratch.path()).env("PATH", &bin).output().expect("it runs"));
     assert_eq!((status, &report["ok"]), (Some(3), &Value::Bool(false)), "{report}");
     let qemu = finding(&report, "qemu-system-x86_64");
     assert_eq!(qemu["state"], "missing");
@@ -60,10 +62,10 @@ fn a_host_without_qemu_is_told_how_to_get_it() {
 }
 
 #[test]
-fn a_cache_that_cannot_be_written_is_told() {
+fn a_read_only_cache_is_reported() {
     let scratch = tempfile::tempdir().expect("a directory");
-    let output = doctor(scratch.path()).env("LOADGAUGE_CACHE", "/proc/nowhere").output().expect("it runs");
-    let (report, status) = said(&output);
+    let output = doctor(scratch.path()).env(environment::CACHE, "/proc/nowhere").output().expect("it runs");
+    let (report, status) = parse(&output);
     assert_eq!(status, Some(3));
     let cache = finding(&report, "cache");
     assert_eq!(cache["state"], "missing");
@@ -71,12 +73,12 @@ fn a_cache_that_cannot_be_written_is_told() {
 }
 
 #[test]
-fn the_table_is_for_people() {
+fn the_findings_are_printed_as_a_table() {
     let scratch = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgauge"));
-    command.env("LOADGAUGE_CACHE", scratch.path()).arg("doctor");
+    command.env(environment::CACHE, scratch.path()).arg("doctor");
     let output = command.output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.starts_with("ok       qemu-system-x86_64"), "{text}");
-    assert!(text.ends_with("\nMachines can be run on this host.\n"), "{text}");
+    assert!(text.ends_with("\nMachines can run on this host.\n"), "{text}");
 }

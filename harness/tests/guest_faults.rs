@@ -11,7 +11,7 @@ use camino::Utf8PathBuf;
 use guest_run::{Finished, GuestRun, processes_with};
 use injection::Injection;
 use loadgauge::check::Outcome;
-use loadgauge::machine::Fault;
+use loadgauge::machine::{Fault, ProcessState};
 use loadgauge::runner::EventKind;
 
 /// How long a boot may take on a slow host before a test gives it up.
@@ -123,7 +123,7 @@ const SUFFERINGS: [Suffering; 4] = [
     Suffering { name: "qemu-killed", injection: Injection::Signal("KILL"), outcome: Outcome::Broken, within: 10,
         told: |fault| matches!(fault, Fault::Exited { status, .. } if status.contains("signal: 9")) },
     Suffering { name: "qemu-stopped", injection: Injection::Signal("STOP"), outcome: Outcome::Broken, within: 15,
-        told: |fault| matches!(fault, Fault::Hung { state, .. } if state == "is stopped") },
+        told: |fault| matches!(fault, Fault::Hung { state: ProcessState::Stopped, .. }) },
     Suffering { name: "guest-paused", injection: Injection::Monitor(r#"{"execute":"stop"}"#),
         outcome: Outcome::Broken, within: 10,
         told: |fault| matches!(fault, Fault::Stopped { reason } if reason == "paused") },
@@ -213,8 +213,8 @@ fn a_full_disk_is_told(scenario: &dyn Fn(&str, u32) -> String) {
 const SILENCE: Duration = Duration::from_secs(40);
 /// Guests that are up and cannot be asked, and words of why.
 const CUT_OFF: [(&str, [&str; 2]); 3] = [
-    ("no-ssh", ["the guest says that it is up", "no unit of its sshd is active"]),
-    ("ssh-dies", ["nothing listens on the guest's port 22", "no unit of its sshd is active"]),
+    ("no-ssh", ["the guest says that it is up", "no unit of sshd is active"]),
+    ("ssh-dies", ["nothing listens on the guest's port 22", "no unit of sshd is active"]),
     ("network-gone", ["a command is not answered", "no link of its network is up"]),
 ];
 

@@ -19,7 +19,7 @@ fn stop(name: &str) -> Output {
 #[test]
 fn the_machine_of_a_failed_scenario_outlives_the_run_until_it_is_stopped() {
     let run = GuestRun::of(&["wrong.toml", "--keep", "on-failure"]).finish();
-    run.assert(1, &["its machine is kept as `wrong", "loadgauge stop wrong", "verdict: failed"]);
+    run.assert(1, &["machine left running as `wrong", "loadgauge stop wrong", "verdict: failed"]);
     let kept = run.events().into_iter().find_map(|event| match event.kind {
         EventKind::MachineKept { name, ssh, .. } => Some((name, ssh)),
         _ => None,
@@ -68,7 +68,7 @@ fn a_shell_in_a_guest_has_a_terminal_and_leaves_nothing() {
             break;
         }
         said.push_str(&String::from_utf8_lossy(&buffer[..count]));
-        if !asked && said.contains("up in ") {
+        if !asked && said.contains("ready in ") {
             // In two words, so that the answer is not found in the echo of the question.
             input.write_all(b"hello; tty; echo over\"\"out; exit\r").expect("it takes input");
             asked = true;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is written for systemd-sysupdate, read by it: in the root of a stand-in with the extension that
-//! brings it, which needs no boot.
+//! systemd-sysupdate installs what `build` publishes. It runs in the root of a stand-in image, with an
+//! extension that contains it; nothing is booted.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 use std::fs;
 use std::process::Command;
 
@@ -10,47 +11,50 @@ use loadgauge_images::signature::SigningKey;
 
 const SQUASHFS: &str = "flatcar_production_image_sysext.squashfs";
 
-/// Runs systemd-sysupdate in the root $1 with the arguments that follow, as root of a namespace of its
-/// own and without a network.
+/// The script that runs systemd-sysupdate with further arguments in the root `$1`.
 const IN_ROOT: &str = "\
 root=$1; shift
 mount -t proc proc \"$root/proc\"
 mount --rbind /dev \"$root/dev\"
 exec chroot \"$root\" /usr/lib/systemd/systemd-sysupdate --component=tool --no-pager \"$@\"";
 
-struct Bench(tempfile::TempDir);
+/// A root file system with systemd-sysupdate.
+struct Root(tempfile::TempDir);
 
-impl Bench {
-    /// A root with systemd-sysupdate and gpg, and a version of an extension at `/srv`.
+impl Root {
+    /// A root with systemd-sysupdate and gpg, and with version 1.2 of an extension in `/srv`.
     fn new() -> Self {
-        let bench = Self(tempfile::tempdir().expect("a directory"));
-        let updater = bench.build(
+        let root = Self(tempfile::tempdir().expect("a directory"));
+        let updater = root.build(
             "updater",
             "[[debian]]\npackages = [\"systemd-container\", \"gpg\"]\nexclude = [\"/usr/share/{doc,man}/**\"]\n",
             &["--format", "directory"],
         );
-        let squashfs = newest_image().join(SQUASHFS);
-        let mut command = Tool::find("unsquashfs").expect("on the host").command();
-        command.args(["-quiet", "-no-progress", "-no-xattrs", "-dest"]).args([bench.root(), squashfs]);
+        let squashfs = standin_image().join(SQUASHFS);
+        let mut command = Tool::find("unsquashfs").expect("installed").command();
+        command.args(["-quiet", "-no-progress", "-no-xattrs", "-dest"]).args([root.directory(), squashfs]);
         command.run().unwrap_or_else(|error| panic!("{error}"));
-        let mut command = Tool::find("cp").expect("on the host").command();
-        command.args(["--archive", "--force"]).arg(updater.join("usr")).arg(bench.root());
+        let mut command = Tool::find("cp").expect("installed").command();
+        command.args(["--archive", "--force"]).arg(updater.join("usr")).arg(root.directory());
         command.run().unwrap_or_else(|error| panic!("{error}"));
         for directory in ["etc/sysupdate.tool.d", "etc/extensions", "proc", "dev", "srv"] {
-            fs::create_dir_all(bench.root().join(directory)).expect("made");
+            fs::create_dir_all(root.directory().join(directory)).expect("made");
         }
-        bench.publish("1.2");
-        // systemd reads `*.conf` up to version 256 and `*.transfer` from then on, and both for now.
-        fs::rename(bench.root().join("srv/tool.conf"), bench.root().join("etc/sysupdate.tool.d/tool.conf"))
-            .expect("moved");
-        bench
+        root.publish("1.2");
+        // systemd reads `*.conf` up to version 256 and `*.transfer` later; newer versions still read both.
+        fs::rename(
+            root.directory().join("srv/tool.conf"),
+            root.directory().join("etc/sysupdate.tool.d/tool.conf"),
+        )
+        .expect("moved");
+        root
     }
 
     fn path(&self, name: &str) -> Utf8PathBuf {
         Utf8Path::from_path(self.0.path()).expect("UTF-8").join(name)
     }
 
-    fn root(&self) -> Utf8PathBuf {
+    fn directory(&self) -> Utf8PathBuf {
         self.path("root")
     }
 
@@ -68,12 +72,12 @@ impl Bench {
             "version = \"{version}\"\n[[file]]\npath = \"/usr/share/tool\"\ncontents = \"{version}\"\n\
              [publish]\nurl = \"file:///srv\"\n"
         );
-        self.build("tool", &text, &["--output", self.root().join("srv").as_str()]);
+        self.build("tool", &text, &["--output", self.directory().join("srv").as_str()]);
     }
 
-    /// Whether it ended well, and all it said.
+    /// Whether systemd-sysupdate succeeded, and its output. It runs without a network in its own namespaces.
     fn sysupdate(&self, arguments: &[&str]) -> (bool, String) {
-        let mut command = Tool::find("unshare").expect("on the host").command();
+        let mut command = Tool::find("unshare").expect("installed").command();
         command.args([
             "--map-root-user",
             "--user",
@@ -86,20 +90,20 @@ impl Bench {
             IN_ROOT,
             "sh",
         ]);
-        let output = command.arg(self.root()).args(arguments).output().expect("unshare runs");
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        (output.status.success(), said)
+        let output = command.arg(self.directory()).args(arguments).output().expect("unshare runs");
+        let output_text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.success(), output_text)
     }
 
     fn sign(&self, key: &SigningKey) {
-        let sums = self.root().join("srv/SHA256SUMS");
+        let sums = self.directory().join("srv/SHA256SUMS");
         let signature = key.sign_detached(&fs::read(&sums).expect("read")).expect("signed");
-        fs::write(self.root().join("srv/SHA256SUMS.gpg"), signature).expect("written");
+        fs::write(self.directory().join("srv/SHA256SUMS.gpg"), signature).expect("written");
     }
 }
 
-/// The stand-in that was made last.
-fn newest_image() -> Utf8PathBuf {
+/// The directory of a stand-in of the sysext era.
+fn standin_image() -> Utf8PathBuf {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgauge"));
     let output = command.args(["image", "list"]).run().unwrap_or_else(|error| panic!("{error}"));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -108,37 +112,37 @@ fn newest_image() -> Utf8PathBuf {
 }
 
 #[test]
-fn systemd_sysupdate_finds_verifies_and_installs_what_is_published() {
-    let bench = Bench::new();
-    let (ended_well, said) = bench.sysupdate(&["--verify=no", "list"]);
-    assert!(ended_well && said.contains("1.2") && said.contains("candidate"), "{said}");
-    // The transfer file asks for a signature.
-    let (ended_well, said) = bench.sysupdate(&["list"]);
-    assert!(!ended_well && said.contains("cannot verify"), "{said}");
+fn systemd_sysupdate_verifies_and_installs_published_extensions() {
+    let root = Root::new();
+    let (success, output) = root.sysupdate(&["--verify=no", "list"]);
+    assert!(success && output.contains("1.2") && output.contains("candidate"), "{output}");
+    // The transfer file requires a signature.
+    let (success, output) = root.sysupdate(&["list"]);
+    assert!(!success && output.contains("cannot verify"), "{output}");
 
     let key = SigningKey::generate("Test <test@example.org>").expect("a key");
-    let armoured = bench.path("key.asc");
+    let armoured = root.path("key.asc");
     fs::write(&armoured, key.public_key().expect("written")).expect("written");
-    let mut gpg = Tool::find("gpg").expect("on the host").command();
-    gpg.arg("--homedir").arg(bench.0.path()).args(["--batch", "--yes", "--output"]);
-    gpg.arg(bench.root().join("etc/systemd/import-pubring.gpg")).arg("--dearmor").arg(&armoured);
+    let mut gpg = Tool::find("gpg").expect("installed").command();
+    gpg.arg("--homedir").arg(root.0.path()).args(["--batch", "--yes", "--output"]);
+    gpg.arg(root.directory().join("etc/systemd/import-pubring.gpg")).arg("--dearmor").arg(&armoured);
     gpg.run().unwrap_or_else(|error| panic!("{error}"));
-    bench.sign(&key);
-    let (ended_well, said) = bench.sysupdate(&["update"]);
-    assert!(ended_well, "{said}");
-    let link = bench.root().join("etc/extensions/tool.raw");
+    root.sign(&key);
+    let (success, output) = root.sysupdate(&["update"]);
+    assert!(success, "{output}");
+    let link = root.directory().join("etc/extensions/tool.raw");
     let target = link.read_link_utf8().expect("linked");
     assert_eq!(target, "../../opt/extensions/tool/tool-1.2-x86-64.raw");
-    let published = fs::read(bench.root().join("srv/tool-1.2-x86-64.raw")).expect("read");
-    let installed = bench.root().join("opt/extensions/tool/tool-1.2-x86-64.raw");
+    let published = fs::read(root.directory().join("srv/tool-1.2-x86-64.raw")).expect("read");
+    let installed = root.directory().join("opt/extensions/tool/tool-1.2-x86-64.raw");
     assert_eq!(fs::read(installed).expect("installed"), published);
 
-    // A newer one is preferred; one that a stranger signed is not taken.
-    bench.publish("1.10");
-    bench.sign(&SigningKey::generate("Stranger <stranger@example.org>").expect("a key"));
-    let (ended_well, said) = bench.sysupdate(&["update"]);
-    assert!(!ended_well, "{said}");
-    bench.sign(&key);
-    let (ended_well, said) = bench.sysupdate(&["check-new"]);
-    assert!(ended_well && said.contains("1.10"), "{said}");
+    // A newer version is refused with an unknown key, and offered with the right one.
+    root.publish("1.10");
+    root.sign(&SigningKey::generate("Stranger <stranger@example.org>").expect("a key"));
+    let (success, output) = root.sysupdate(&["update"]);
+    assert!(!success, "{output}");
+    root.sign(&key);
+    let (success, output) = root.sysupdate(&["check-new"]);
+    assert!(success && output.contains("1.10"), "{output}");
 }

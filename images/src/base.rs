@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::{fs, io};
+use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, fs};
 use serde::{Deserialize, Serialize};
 
 use crate::{Architecture, OsRelease};
@@ -9,15 +10,15 @@ use crate::{Architecture, OsRelease};
 /// The /usr of an image plus its package database, which an extension is built against.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
-    /// SHA-256 over everything that the base was made from, in hex
+    /// SHA-256 over the inputs of the base, in hex
     pub digest: String,
     /// `/usr/lib/os-release` of the image
     pub os_release: OsRelease,
-    /// what it runs on
+    /// the architecture
     pub architecture: Architecture,
-    /// dpkg's status file: the packages that the image has
+    /// dpkg's status file, with the packages of the image
     pub dpkg_status: Utf8PathBuf,
-    /// where further packages of the same distribution come from
+    /// the archive with further packages of the same distribution
     pub archive: Archive,
 }
 
@@ -30,7 +31,7 @@ pub struct Archive {
     pub suite: String,
     /// `main`
     pub components: Vec<String>,
-    /// the keyring that its Release file must be signed by
+    /// the keyring with the keys that sign its Release file
     pub keyring: Utf8PathBuf,
 }
 
@@ -38,59 +39,45 @@ pub struct Archive {
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
     /// a file operation failed
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// what was to be done
-        action: &'static str,
-        /// to what
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
-    /// the description is not what this version of the harness writes
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// the description has another format
     #[error("`{path}` does not describe a base")]
     Format {
         /// the file
         path: Utf8PathBuf,
-        /// where and why
+        /// the place and the reason
         source: serde_json::Error,
     },
 }
 
-/// The file in a base's directory that describes it.
+/// The file with the description of a base, in its directory.
 const DESCRIPTION: &str = "base.json";
 
 impl Base {
     /// Reads the description in a directory; its paths are made absolute.
     ///
     /// # Errors
-    /// `base.json` is absent or in another format.
+    /// `base.json` does not exist or has another format.
     pub fn open(directory: &Utf8Path) -> Result<Self, BaseError> {
         let path = directory.join(DESCRIPTION);
-        let fail = |action| {
-            let path = path.clone();
-            move |source| BaseError::Io { action, path, source }
-        };
-        let text = fs::read(&path).map_err(fail("read"))?;
-        let mut base: Self = serde_json::from_slice(&text)
-            .map_err(|source| BaseError::Format { path: path.clone(), source })?;
-        let directory = camino::absolute_utf8(directory).map_err(fail("find"))?;
+        let text = fs::read(&path)?;
+        let mut base: Self =
+            serde_json::from_slice(&text).map_err(|source| BaseError::Format { path, source })?;
+        let directory =
+            camino::absolute_utf8(directory).map_err(FileError::at::<BaseError>("resolve", directory))?;
         base.dpkg_status = directory.join(base.dpkg_status);
         Ok(base)
     }
 
-    /// Writes the description into a directory that the base's relative paths start from.
+    /// Writes the description into a directory, which the base's relative paths are relative to.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, directory: &Utf8Path) -> Result<(), BaseError> {
         let path = directory.join(DESCRIPTION);
         let text = serde_json::to_vec_pretty(self).map_err(io::Error::from);
-        text.and_then(|text| fs::write(&path, text)).map_err(|source| BaseError::Io {
-            action: "write",
-            path,
-            source,
-        })
+        Ok(fs::write(&path, text.map_err(FileError::at::<BaseError>("write", &path))?)?)
     }
 }
 

@@ -93,7 +93,7 @@ fn a_disk_alone_is_an_image() {
     assert_eq!(bench.open().expect("opened again").facts.systemd, 999);
     let file = OpenOptions::new().write(true).open(&bench.disk).expect("opened");
     file.write_all_at(b"x", (13 << 20) + 5).expect("written");
-    let found = bench.inspect().found;
+    let found = bench.inspect().inspection;
     assert_ne!(found.digest, image.digest, "a digest is of what the disk is now");
     assert_eq!(found.usr_b_is_empty, Some(false));
     assert!(verify_usr(&bench.disk).expect_err("no tree").to_string().contains("no hash tree"));
@@ -102,17 +102,17 @@ fn a_disk_alone_is_an_image() {
 #[test]
 fn what_lies_beside_is_compared_with_the_disk_and_adds_what_the_disk_does_not_tell() {
     let bench = Bench::new();
-    assert_eq!(bench.inspect().found.warnings, [] as [&str; 0]);
-    assert_eq!((bench.inspect().found.docker, bench.inspect().found.containerd), (None, None));
+    assert_eq!(bench.inspect().inspection.warnings, [] as [&str; 0]);
+    assert_eq!((bench.inspect().inspection.docker, bench.inspect().inspection.containerd), (None, None));
     bench.write("version.txt", "FLATCAR_VERSION=4593.2.0\n");
     bench.write("rootfs-included-sysexts/docker-flatcar_packages.txt", "app-containers/docker-28.0.4::c\n");
     bench.write("flatcar_production_image_packages.txt", "app-containers/containerd-2.1.5::c\n");
-    let found = bench.inspect().found;
+    let found = bench.inspect().inspection;
     assert_eq!(found.warnings, [] as [&str; 0]);
     assert_eq!((found.docker.as_deref(), found.containerd.as_deref()), (Some("28.0.4"), Some("2.1.5")));
     bench.write("version.txt", "FLATCAR_VERSION=3654.0.0\n");
     let warning = "`version.txt` says 3654.0.0, and os-release on the disk 4593.2.0";
-    assert_eq!(bench.inspect().found.warnings, [warning]);
+    assert_eq!(bench.inspect().inspection.warnings, [warning]);
     assert_eq!(bench.open().expect("a warning only").facts.era, Era::Sysext);
 }
 
@@ -148,7 +148,7 @@ fn a_packed_disk_is_unpacked_once_and_its_release_stays_where_it_is() {
     assert!(told.borrow().iter().any(|text| text.contains("100 %")), "{told:?}");
     assert_eq!(image.directory(), bench.release);
     assert!(image.disk.starts_with(bench.store.root()), "{}", image.disk);
-    assert_eq!(bench.inspect().found.warnings.len(), 1, "version.txt lies beside the packed disk");
+    assert_eq!(bench.inspect().inspection.warnings.len(), 1, "version.txt lies beside the packed disk");
     told.borrow_mut().clear();
     assert_eq!(open().expect("opened"), image);
     assert!(told.borrow().is_empty(), "{told:?}");
@@ -162,20 +162,20 @@ fn a_layer_is_read_through_and_has_a_digest_of_all_that_it_shows() {
         ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", bench.disk.as_str(), layer.as_str(), "20M"];
     disk::run("qemu-img", &options);
     let open = || Inspected::open(&layer, &bench.store, &|_| ()).expect("opened");
-    let (below, first) = (bench.inspect().found, open());
-    assert_eq!(first.builds_on, [bench.disk.as_path()]);
-    assert_eq!(first.found.facts(), below.facts());
-    assert_eq!((first.found.format, first.found.size), (DiskFormat::Qcow2, 20 << 20));
-    assert_ne!(first.found.digest, below.digest);
+    let (below, first) = (bench.inspect().inspection, open());
+    assert_eq!(first.backing_files, [bench.disk.as_path()]);
+    assert_eq!(first.inspection.facts(), below.facts());
+    assert_eq!((first.inspection.format, first.inspection.size), (DiskFormat::Qcow2, 20 << 20));
+    assert_ne!(first.inspection.digest, below.digest);
     // What is changed below shows through, and is another disk then.
     let file = OpenOptions::new().write(true).open(&bench.disk).expect("opened");
     file.write_all_at(b"x", (13 << 20) + 5).expect("written");
     let second = open();
-    assert_ne!(second.found.digest, first.found.digest);
-    assert_eq!(second.found.usr_b_is_empty, Some(false));
+    assert_ne!(second.inspection.digest, first.inspection.digest);
+    assert_eq!(second.inspection.usr_b_is_empty, Some(false));
     // A layer hides what it has itself.
     disk::run("qemu-io", &["-c", "write -q -z 13M 1M", layer.as_str()]);
-    assert_eq!(open().found.usr_b_is_empty, Some(true));
+    assert_eq!(open().inspection.usr_b_is_empty, Some(true));
 }
 
 #[test]

@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_builder::Format;
-use loadgauge_builder::pack::verity::{BLOCK, Parameters, hash_tree};
 use loadgauge_builder::pack::{Identity, Packing, pack};
 use loadgauge_builder::stage::Staged;
 use loadgauge_host::{CommandExt as _, Tool};
 use loadgauge_images::Architecture;
+use loadgauge_images::verity::{BLOCK, Parameters, hash_area};
 
 const TURNS: usize = 3;
 const GIBIBYTE: u64 = 1 << 30;
@@ -91,7 +91,7 @@ fn verity(scratch: &Utf8Path) -> Result<()> {
     file.sync_all()?;
     let parameters = Parameters { salt: [7; 32], uuid: uuid::Uuid::from_u128(7) };
     let ours = || -> Result<()> {
-        let tree = hash_tree(&File::open(&data)?, 0, GIBIBYTE / BLOCK as u64, &parameters)?;
+        let tree = hash_area(&File::open(&data)?, 0, GIBIBYTE / BLOCK as u64, &parameters)?;
         Ok(fs::write(&hashes, tree.area)?)
     };
     let theirs = || -> Result<()> {

@@ -96,7 +96,7 @@ pub use debian::{DebianArchiveError, Package};
 pub use explain::{Explained, Explanation, Need};
 pub use extension::{Extension, Format};
 pub use fetch::FetchError;
-pub use image::{ImageError, PartitionError, UnpackImageError, releases};
+pub use image::{ImageError, releases};
 pub use mangle::MangleError;
 pub use member::NameError;
 pub use recipe::{Recipe, RecipeError};

@@ -211,13 +211,13 @@ fn damaged_and_foreign_images_are_refused_with_their_names() {
         fs::File::options().write(true).open(&copy).expect("opened").set_len(length).expect("cut");
         again(&place, &copy, Format::Directory).expect_err("refused").to_string()
     };
-    assert!(cut(Format::Squashfs, 300).contains("cannot take `cut.raw` apart"));
-    assert!(cut(Format::Erofs, 2048).contains("cannot take `cut.raw` apart"));
-    assert!(cut(Format::Ext4, 4096).contains("cannot take `cut.raw` apart"));
-    assert!(cut(Format::Ddi, 600 << 10).contains("`cut.raw` is no image of an extension"));
+    assert!(cut(Format::Squashfs, 300).contains("cannot extract `cut.raw`"));
+    assert!(cut(Format::Erofs, 2048).contains("cannot extract `cut.raw`"));
+    assert!(cut(Format::Ext4, 4096).contains("cannot extract `cut.raw`"));
+    assert!(cut(Format::Ddi, 600 << 10).contains("`cut.raw` is not an image of an extension"));
     fs::write(place.path("other.raw"), "a text").expect("written");
     let error = again(&place, "other.raw".into(), Format::Directory).expect_err("refused");
-    assert!(error.to_string().contains("`other.raw` is no image of an extension"), "{error}");
+    assert!(error.to_string().contains("`other.raw` is not an image of an extension"), "{error}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every environment variable that changes what loadgauge does.
+//! Every environment variable that changes the behaviour of loadgauge. The README lists them too.
 
-/// The directory of scenarios in place of the embedded catalogue.
+/// The directory of scenarios and recipes that replaces the embedded catalogue.
 pub const SCENARIOS: &str = "LOADGAUGE_SCENARIOS";
-/// The image for commands that are given none.
+/// The image for commands without an image argument.
 pub const IMAGE: &str = "LOADGAUGE_IMAGE";
 /// The accelerator: `auto`, `kvm` or `tcg`.
 pub const ACCEL: &str = "LOADGAUGE_ACCEL";
@@ -11,23 +11,23 @@ pub const ACCEL: &str = "LOADGAUGE_ACCEL";
 pub const FIRMWARE: &str = "LOADGAUGE_FIRMWARE";
 /// How machines start: `auto`, `warm` or `cold`.
 pub const START: &str = "LOADGAUGE_START";
-/// The limit of all snapshots together.
+/// The maximum size of all snapshots together.
 pub const SNAPSHOTS_SIZE: &str = "LOADGAUGE_SNAPSHOTS_SIZE";
 /// The directory of the store.
 pub const CACHE: &str = "LOADGAUGE_CACHE";
-/// The Debian mirror that packages come from.
+/// The Debian mirror for stand-in images.
 pub const DEBIAN_MIRROR: &str = "LOADGAUGE_DEBIAN_MIRROR";
 /// The filter of log messages on standard error.
 pub const LOG: &str = "LOADGAUGE_LOG";
-/// The time that every file of an extension gets, in seconds since 1970.
+/// The time of every file in an extension, in seconds since 1970.
 pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// Switches colours off.
 pub const NO_COLOR: &str = "NO_COLOR";
 /// The kind of terminal; `dumb` switches the progress display off.
 pub const TERM: &str = "TERM";
-/// Set by GitHub Actions: annotations are printed.
+/// Set by GitHub Actions; annotations are printed then.
 pub const GITHUB_ACTIONS: &str = "GITHUB_ACTIONS";
-/// Set by GitHub Actions: the file of the job's summary.
+/// Set by GitHub Actions: the file that the summary is appended to.
 pub const GITHUB_STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
 /// All of them.

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use camino::Utf8PathBuf;
+
 use super::super::Entry;
 use super::*;
 
@@ -12,10 +14,10 @@ fn store() -> (tempfile::TempDir, Store) {
 
 /// Makes an entry of at least 64 KiB that was used some hours ago.
 fn make(store: &Store, key: &str, hours: u64) {
-    let Ok(Entry::Vacant(vacancy)) = store.entry("thing", key) else { panic!("{key} is there") };
+    let Ok(Entry::Vacant(vacancy)) = store.entry("thing", key) else { panic!("{key} exists") };
     fs::write(vacancy.directory().join("file"), vec![1; 64 << 10]).expect("written");
     vacancy.commit().expect("committed");
-    let lock = lock_of(&store.root().join("thing"), key);
+    let lock = lock_path(&store.root().join("thing"), key);
     let used = SystemTime::now() - Duration::from_hours(hours);
     File::options().append(true).open(lock).and_then(|lock| lock.set_modified(used)).expect("set");
 }
@@ -26,19 +28,19 @@ fn removed(store: &Store, bounds: Bounds) -> Vec<String> {
 }
 
 fn left(store: &Store) -> Vec<String> {
-    store.kept(&["thing"]).expect("listed").into_iter().map(|entry| entry.key).collect()
+    store.list(&["thing"]).expect("listed").into_iter().map(|entry| entry.key).collect()
 }
 
 #[test]
-fn what_was_used_longest_ago_goes_first_and_only_as_much_as_must() {
+fn the_least_recently_used_entries_go_first_and_no_more_than_necessary() {
     let (_directory, store) = store();
     for (key, hours) in [("old", 30), ("older", 40), ("oldest", 50)] {
         make(&store, key, hours);
     }
-    // To be found is to be used.
+    // Looking an entry up counts as use.
     assert!(matches!(store.entry("thing", "oldest"), Ok(Entry::Ready(_))));
     assert_eq!(left(&store), ["oldest", "old", "older"]);
-    let one = store.kept(&["thing"]).expect("listed")[0].size;
+    let one = store.list(&["thing"]).expect("listed")[0].size;
     assert!(one >= 64 << 10);
     assert_eq!(removed(&store, Bounds { size: 2 * one, age: Duration::ZERO }), ["older"]);
     let day = Duration::from_hours(24);
@@ -49,32 +51,32 @@ fn what_was_used_longest_ago_goes_first_and_only_as_much_as_must() {
 }
 
 #[test]
-fn what_is_in_use_or_being_made_stays_and_what_was_half_made_goes() {
+fn entries_in_use_or_being_made_stay_and_incomplete_ones_go() {
     let (_directory, store) = store();
     for key in ["used", "other"] {
         make(&store, key, 1);
     }
     assert!(matches!(store.entry_to_use("thing", "used"), Ok(Entry::Ready(_))));
-    let Ok(Entry::Vacant(making)) = store.entry("thing", "making") else { panic!("it is there") };
-    let place = store.root().join("thing");
-    fs::create_dir(place.join(".gone.making-removed")).expect("made");
+    let Ok(Entry::Vacant(making)) = store.entry("thing", "making") else { panic!("it exists") };
+    let parent = store.root().join("thing");
+    fs::create_dir(parent.join(".gone.making-removed")).expect("made");
     assert_eq!(removed(&store, ALL), ["other"]);
-    assert!(making.directory().is_dir() && !place.join(".gone.making-removed").exists());
+    assert!(making.directory().is_dir() && !parent.join(".gone.making-removed").exists());
     making.commit().expect("committed");
     assert_eq!(removed(&store, ALL), ["making"]);
     assert_eq!(left(&store), ["used"]);
 }
 
 #[test]
-fn nobody_finds_half_an_entry_while_others_prune() {
+fn no_incomplete_entry_appears_while_others_prune() {
     let (_directory, store) = store();
     let use_it = || {
         for _ in 0..300 {
             match store.entry("thing", "shared").expect("the store can be written") {
                 Entry::Ready(_) => {}
                 Entry::Vacant(vacancy) => {
-                    fs::write(vacancy.directory().join("file"), "whole").expect("written");
-                    vacancy.commit().expect("nobody else makes it");
+                    fs::write(vacancy.directory().join("file"), "complete").expect("written");
+                    vacancy.commit().expect("no other thread makes it");
                 }
             }
         }

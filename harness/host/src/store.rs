@@ -1,144 +1,151 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs::{self, File};
+use std::fs::{File, Metadata, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use etcetera::BaseStrategy as _;
 
-use crate::{Hint, environment};
+use crate::{FileError, Hint, environment, fs};
 
-/// Locks on entries that this process uses until it ends.
-static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+/// Entries that this process uses until it exits.
+static IN_USE: Mutex<Vec<EntryInUse>> = Mutex::new(Vec::new());
 
-/// Things that were made once and are kept, each in a directory of its own under the digest of
-/// what it was made from.
+/// A cache of artefacts, each in a directory named after the digest of its inputs.
 ///
-/// An entry appears under its name only when it is whole: it is made in a temporary directory
-/// beside and renamed. A lock per entry lets two processes that want the same thing make it once.
+/// An entry appears under its name only when it is complete: it is made in a temporary directory next to
+/// it and renamed. Each entry has a lock file, which the kernel unlocks when a process dies. A process
+/// locks it exclusively to make or remove the entry, so that concurrent processes make each entry once,
+/// and shared to keep the entry from being removed. The lock file's modification time is the time at
+/// which the entry was last used.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: Utf8PathBuf,
 }
 
-/// What a store has under a key.
+/// The result of [`Store::entry`].
 #[derive(Debug)]
 pub enum Entry {
-    /// a whole entry
+    /// the directory of a complete entry
     Ready(Utf8PathBuf),
-    /// nothing yet; the caller has the lock and makes it
+    /// no entry; the caller holds the lock and makes it
     Vacant(Vacancy),
 }
 
-/// The right to make an entry, and the directory to make it in.
+/// The result of [`Store::try_entry`].
+#[derive(Debug)]
+pub enum TryEntry<T> {
+    /// a complete entry, and what `read` returned for it
+    Ready(EntryInUse, T),
+    /// no usable entry; the caller holds the lock and makes it
+    Vacant(Vacancy),
+    /// another process or task makes or removes the entry
+    Busy,
+}
+
+/// A complete entry that no process removes as long as this value exists.
+#[derive(Debug)]
+pub struct EntryInUse {
+    path: Utf8PathBuf,
+    _lock: File,
+}
+
+/// The right to make an entry, and an empty directory to make it in.
 ///
-/// Dropped without [`Vacancy::commit`], it takes everything along.
+/// Dropped without [`Vacancy::commit`], it removes the directory.
 #[derive(Debug)]
 pub struct Vacancy {
     scratch: tempfile::TempDir,
     directory: Utf8PathBuf,
     target: Utf8PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// The store cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// a file operation failed
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// what was to be done
-        action: &'static str,
-        /// to what
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
-    /// neither `LOADGAUGE_CACHE`, `XDG_CACHE_HOME` nor `HOME` says where
-    #[error("no place for the cache: neither LOADGAUGE_CACHE nor HOME is set to a path in UTF-8")]
-    NoPlace,
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// neither `LOADGAUGE_CACHE`, `XDG_CACHE_HOME` nor `HOME` is usable
+    #[error("cannot choose a cache directory: neither LOADGAUGE_CACHE nor HOME is a path in UTF-8")]
+    NoDirectory,
 }
 
 impl Hint for StoreError {
     fn hint(&self) -> Option<String> {
-        Some(format!("set {} to a writable directory", environment::CACHE))
+        let of_file = if let Self::File(error) = self { error.hint() } else { None };
+        of_file.or_else(|| Some(format!("set {} to a writable directory", environment::CACHE)))
     }
 }
 
 impl Store {
-    /// The store at `LOADGAUGE_CACHE`, or `loadgauge` in the user's cache directory.
+    /// Opens the store at `LOADGAUGE_CACHE`, or `loadgauge` in the user's cache directory.
     ///
     /// # Errors
     /// There is no home directory either.
     pub fn of_user() -> Result<Self, StoreError> {
         if let Some(path) = std::env::var_os(environment::CACHE).filter(|value| !value.is_empty()) {
-            let path = Utf8PathBuf::from_path_buf(path.into()).map_err(|_| StoreError::NoPlace)?;
+            let path = Utf8PathBuf::from_path_buf(path.into()).map_err(|_| StoreError::NoDirectory)?;
             return Ok(Self::at(path));
         }
-        let base = etcetera::choose_base_strategy().map_err(|_| StoreError::NoPlace)?;
+        let base = etcetera::choose_base_strategy().map_err(|_| StoreError::NoDirectory)?;
         let path = base.cache_dir().join("loadgauge");
-        Ok(Self::at(Utf8PathBuf::from_path_buf(path).map_err(|_| StoreError::NoPlace)?))
+        Ok(Self::at(Utf8PathBuf::from_path_buf(path).map_err(|_| StoreError::NoDirectory)?))
     }
 
-    /// A store at a given directory, which is made when first needed.
+    /// Uses a directory as the store. It is created when first needed.
     pub fn at(root: impl Into<Utf8PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// Where it lies.
+    /// The store's directory.
     pub fn root(&self) -> &Utf8Path {
         &self.root
     }
 
-    /// Looks an entry up, and waits where another process is making it.
+    /// Looks an entry up, and waits while another process makes it.
     ///
     /// `kind` is a plain word (`image`, `sysext`), `key` a digest in hex.
     ///
     /// # Errors
     /// The store cannot be written.
     pub fn entry(&self, kind: &str, key: &str) -> Result<Entry, StoreError> {
-        let place = self.root.join(kind);
-        let target = place.join(key);
+        let parent = self.root.join(kind);
+        let target = parent.join(key);
         if target.is_dir() {
-            note_use(&lock_of(&place, key));
+            note_use(&lock_path(&parent, key));
             return Ok(Entry::Ready(target));
         }
-        create_directory(&place)?;
-        let lock = lock(&lock_of(&place, key), File::lock)?;
+        fs::create_dir_all(&parent)?;
+        let lock = wait_for_lock(&lock_path(&parent, key), File::lock)?;
         if target.is_dir() {
             return Ok(Entry::Ready(target));
         }
-        // Whoever held the lock before is gone: what it left half-made is nobody's.
-        let prefix = half_made(key);
-        sweep(&place, &prefix);
-        let scratch = tempfile::Builder::new().prefix(&prefix).tempdir_in(&place).map_err(|source| {
-            StoreError::Io { action: "create a directory in", path: place.clone(), source }
-        })?;
-        let directory =
-            Utf8PathBuf::from_path_buf(scratch.path().to_owned()).map_err(|_| StoreError::NoPlace)?;
-        Ok(Entry::Vacant(Vacancy { scratch, directory, target, _lock: lock }))
+        Ok(Entry::Vacant(Vacancy::new(&parent, key, lock)?))
     }
 
-    /// As [`Store::entry`]; and a whole entry is not removed, by whomever, until this process ends.
+    /// As [`Store::entry`], and no process removes a complete entry until this process exits.
     ///
     /// # Errors
     /// The store cannot be written.
     pub fn entry_to_use(&self, kind: &str, key: &str) -> Result<Entry, StoreError> {
-        let place = self.root.join(kind);
-        let target = place.join(key);
+        let parent = self.root.join(kind);
+        let target = parent.join(key);
         loop {
             if target.is_dir() {
-                match lock(&lock_of(&place, key), File::lock_shared) {
-                    Ok(held) if target.is_dir() => {
-                        note_use(&lock_of(&place, key));
-                        HELD.lock().unwrap_or_else(PoisonError::into_inner).push(held);
+                match wait_for_lock(&lock_path(&parent, key), File::lock_shared) {
+                    Ok(lock) if target.is_dir() => {
+                        note_use(&lock_path(&parent, key));
+                        let in_use = EntryInUse { path: target.clone(), _lock: lock };
+                        IN_USE.lock().unwrap_or_else(PoisonError::into_inner).push(in_use);
                         return Ok(Entry::Ready(target));
                     }
-                    // It was removed in between.
+                    // Another process removed it in between.
                     Ok(_) => {}
-                    // Nobody removes anything from a store that cannot be written.
+                    // No process can remove anything from a store that cannot be written.
                     Err(_) if target.is_dir() => return Ok(Entry::Ready(target)),
                     Err(error) => return Err(error),
                 }
@@ -148,80 +155,195 @@ impl Store {
             }
         }
     }
+
+    /// Looks an entry up without waiting, and keeps it from being removed as long as the result exists.
+    ///
+    /// An entry for which `read` returns nothing is unusable: it is removed, and the caller makes it anew.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub fn try_entry<T>(
+        &self,
+        kind: &str,
+        key: &str,
+        read: impl Fn(&Utf8Path) -> Option<T>,
+    ) -> Result<TryEntry<T>, StoreError> {
+        let parent = self.root.join(kind);
+        let target = parent.join(key);
+        fs::create_dir_all(&parent)?;
+        let Some(lock) = try_lock(&parent, key, File::try_lock_shared)? else { return Ok(TryEntry::Busy) };
+        if let Some(content) = read(&target) {
+            note_use(&lock_path(&parent, key));
+            return Ok(TryEntry::Ready(EntryInUse { path: target, _lock: lock }, content));
+        }
+        drop(lock);
+        let Some(lock) = try_lock(&parent, key, File::try_lock)? else { return Ok(TryEntry::Busy) };
+        if read(&target).is_some() {
+            // Another process made it in between.
+            return Ok(TryEntry::Busy);
+        }
+        remove_directory(&parent, key)?;
+        Ok(TryEntry::Vacant(Vacancy::new(&parent, key, lock)?))
+    }
+
+    /// Whether an entry is being used, made or removed.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn is_in_use(&self, kind: &str, key: &str) -> Result<bool, StoreError> {
+        Ok(try_lock(&self.root.join(kind), key, File::try_lock)?.is_none())
+    }
+
+    /// Removes an entry in one step, unless it is in use. Returns whether it removed one.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn discard(&self, kind: &str, key: &str) -> Result<bool, StoreError> {
+        let parent = self.root.join(kind);
+        let Some(_lock) = try_lock(&parent, key, File::try_lock)? else { return Ok(false) };
+        if !remove_directory(&parent, key)? {
+            return Ok(false);
+        }
+        fs::remove_file(lock_path(&parent, key))?;
+        Ok(true)
+    }
 }
 
-/// The file that whoever makes or removes an entry has locked alone, and whoever needs it to stay
-/// together with others. When it was written last is when the entry was used last.
-pub(super) fn lock_of(place: &Utf8Path, key: &str) -> Utf8PathBuf {
-    place.join(format!(".{key}.lock"))
+impl EntryInUse {
+    /// The entry's directory.
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
 }
 
-/// What the names of directories begin with in which an entry is made or removed.
-pub(super) fn half_made(key: &str) -> String {
-    format!(".{key}.making-")
+impl Vacancy {
+    /// Makes the temporary directory of an entry whose lock the caller holds.
+    fn new(parent: &Utf8Path, key: &str, lock: File) -> Result<Self, StoreError> {
+        let prefix = incomplete_prefix(key);
+        // The previous holder of the lock is gone, and so is the owner of what it left incomplete.
+        remove_incomplete(parent, &prefix);
+        let scratch = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempdir_in(parent)
+            .map_err(FileError::at::<FileError>("create a directory in", parent))?;
+        let directory =
+            Utf8PathBuf::from_path_buf(scratch.path().to_owned()).map_err(|_| StoreError::NoDirectory)?;
+        Ok(Self { scratch, directory, target: parent.join(key), lock })
+    }
+
+    /// The directory to make the entry in; empty at first.
+    pub fn directory(&self) -> &Utf8Path {
+        &self.directory
+    }
+
+    /// Puts the complete entry under its name, readable for every user, and returns its directory.
+    ///
+    /// # Errors
+    /// The directory cannot be renamed.
+    pub fn commit(self) -> Result<Utf8PathBuf, StoreError> {
+        // Temporary directories are private.
+        fs::set_permissions(&self.directory, PermissionsExt::from_mode(0o755))?;
+        fs::rename(self.scratch.keep(), &self.target)?;
+        Ok(self.target)
+    }
+
+    /// Puts the complete entry under its name, readable for its owner only, and keeps it in use.
+    ///
+    /// # Errors
+    /// The directory cannot be renamed.
+    pub fn commit_in_use(self) -> Result<EntryInUse, StoreError> {
+        fs::rename(self.scratch.keep(), &self.target)?;
+        // The lock file may be that of an earlier entry.
+        let _ = self.lock.set_modified(SystemTime::now());
+        // This is not atomic: if another process removes the entry in between, its next use fails.
+        self.lock.lock_shared().map_err(FileError::at::<FileError>("lock", &self.target))?;
+        Ok(EntryInUse { path: self.target, _lock: self.lock })
+    }
 }
 
-/// Whether a lock is on the file that has this name now. Who removes an entry removes its lock.
-pub(super) fn is_current(lock: &File, path: &Utf8Path) -> bool {
-    let same =
-        |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
+/// The lock file of an entry.
+pub(super) fn lock_path(parent: &Utf8Path, key: &str) -> Utf8PathBuf {
+    parent.join(format!(".{key}.lock"))
+}
+
+/// The prefix of temporary directories in which an entry is made or removed.
+pub(super) fn incomplete_prefix(key: &str) -> String {
+    format!(".{key}{INCOMPLETE}")
+}
+
+/// Follows the key in the names of temporary directories.
+pub(super) const INCOMPLETE: &str = ".making-";
+
+/// Whether the open lock file is the one that has this name now: discarding an entry removes its lock
+/// file.
+fn is_current(lock: &File, path: &Utf8Path) -> bool {
+    let same = |one: &Metadata, other: &Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
     lock.metadata().is_ok_and(|ours| fs::metadata(path).is_ok_and(|now| same(&ours, &now)))
 }
 
-fn lock(path: &Utf8Path, take: impl Fn(&File) -> io::Result<()>) -> Result<File, StoreError> {
-    let fail = |action| move |source| StoreError::Io { action, path: path.to_owned(), source };
+/// Locks an entry, waiting for other processes.
+fn wait_for_lock(path: &Utf8Path, acquire: impl Fn(&File) -> io::Result<()>) -> Result<File, StoreError> {
     loop {
-        let lock = File::create(path).map_err(fail("create"))?;
-        take(&lock).map_err(fail("lock"))?;
+        let lock = fs::create(path)?;
+        acquire(&lock).map_err(FileError::at::<FileError>("lock", path))?;
         if is_current(&lock, path) {
             return Ok(lock);
         }
     }
 }
 
-/// Only the order of use is lost where this fails.
+/// Locks an entry, or returns nothing if another process has locked it.
+pub(super) fn try_lock(
+    parent: &Utf8Path,
+    key: &str,
+    acquire: impl Fn(&File) -> Result<(), TryLockError>,
+) -> Result<Option<File>, StoreError> {
+    let path = lock_path(parent, key);
+    // Truncating would change the modification time, at which the entry was last used.
+    let lock = File::options()
+        .append(true)
+        .create(true)
+        .open(&path)
+        .map_err(FileError::at::<FileError>("open", &path))?;
+    match acquire(&lock) {
+        Ok(()) => Ok(is_current(&lock, &path).then_some(lock)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(FileError::at("lock", &path)(error)),
+    }
+}
+
+/// Sets the time at which an entry was last used. A failure affects only the order of removal.
 fn note_use(lock: &Utf8Path) {
     let touched =
         File::options().append(true).open(lock).and_then(|file| file.set_modified(SystemTime::now()));
     if let Err(error) = touched {
-        tracing::debug!(path = %lock, %error, "the use of an entry cannot be noted");
+        tracing::debug!(path = %lock, %error, "cannot record the use of an entry");
     }
 }
 
-impl Vacancy {
-    /// Where to make the entry; empty at first.
-    pub fn directory(&self) -> &Utf8Path {
-        &self.directory
+/// Removes the directory of an entry whose lock the caller holds, in one step for other processes.
+fn remove_directory(parent: &Utf8Path, key: &str) -> Result<bool, StoreError> {
+    let aside = parent.join(format!("{}removed", incomplete_prefix(key)));
+    if aside.exists() {
+        // A process was killed while it removed an earlier entry.
+        fs::remove_dir_all(&aside)?;
     }
-
-    /// Puts the finished entry under its name and says where it lies now.
-    ///
-    /// # Errors
-    /// The directory cannot be renamed.
-    pub fn commit(self) -> Result<Utf8PathBuf, StoreError> {
-        let fail = |source| StoreError::Io { action: "put in place", path: self.target.clone(), source };
-        // tempdirs are private; an entry is for whoever may read the cache.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&self.directory, mode).map_err(fail)?;
-        fs::rename(self.scratch.keep(), &self.target).map_err(fail)?;
-        Ok(self.target)
+    match fs::rename(parent.join(key), &aside) {
+        Ok(()) => {
+            fs::remove_dir_all(&aside)?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn create_directory(path: &Utf8Path) -> Result<(), StoreError> {
-    fs::create_dir_all(path).map_err(|source| StoreError::Io {
-        action: "create",
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// Removes what an earlier, killed process was making.
-pub(super) fn sweep(shelf: &Utf8Path, prefix: &str) {
-    let Ok(entries) = shelf.read_dir_utf8() else { return };
+/// Removes the temporary directories that killed processes left.
+pub(super) fn remove_incomplete(parent: &Utf8Path, prefix: &str) {
+    let Ok(entries) = parent.read_dir_utf8() else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().starts_with(prefix)) {
         if let Err(error) = fs::remove_dir_all(entry.path()) {
-            tracing::warn!(path = %entry.path(), %error, "cannot remove what was left half-made");
+            tracing::warn!(path = %entry.path(), %error, "cannot remove an incomplete entry");
         }
     }
 }
@@ -237,15 +359,60 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_there_whole_or_not_at_all() {
+    fn an_incomplete_entry_never_appears() {
         let (_directory, store) = store();
         let Ok(Entry::Vacant(vacancy)) = store.entry("thing", "1") else { panic!("not vacant") };
-        fs::write(vacancy.directory().join("file"), "half").expect("written");
+        fs::write(vacancy.directory().join("file"), "incomplete").expect("written");
         drop(vacancy);
-        let Ok(Entry::Vacant(vacancy)) = store.entry("thing", "1") else { panic!("half an entry stayed") };
-        fs::write(vacancy.directory().join("file"), "whole").expect("written");
+        let Ok(Entry::Vacant(vacancy)) = store.entry("thing", "1") else {
+            panic!("an incomplete entry appeared")
+        };
+        fs::write(vacancy.directory().join("file"), "complete").expect("written");
         let path = vacancy.commit().expect("committed");
-        assert_eq!(fs::read_to_string(path.join("file")).expect("read"), "whole");
+        assert_eq!(fs::read_to_string(path.join("file")).expect("read"), "complete");
         assert!(matches!(store.entry("thing", "1"), Ok(Entry::Ready(ready)) if ready == path));
+    }
+
+    /// An entry is usable if it has a file of its own.
+    fn read(directory: &Utf8Path) -> Option<String> {
+        fs::read_to_string(directory.join("file")).ok()
+    }
+
+    fn vacancy(store: &Store, key: &str) -> Vacancy {
+        match store.try_entry("thing", key, read).expect("the store can be written") {
+            TryEntry::Vacant(vacancy) => vacancy,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_caller_makes_an_entry_and_the_others_share_it() {
+        let (_directory, store) = store();
+        let first = vacancy(&store, "1");
+        assert!(matches!(store.try_entry("thing", "1", read), Ok(TryEntry::Busy)), "it is being made");
+        drop(vacancy(&store, "2"));
+        fs::write(first.directory().join("file"), "complete").expect("written");
+        let in_use = first.commit_in_use().expect("committed");
+        let Ok(TryEntry::Ready(also, content)) = store.try_entry("thing", "1", read) else {
+            panic!("not shared")
+        };
+        assert_eq!((also.path(), content.as_str()), (in_use.path(), "complete"));
+        drop(in_use);
+        assert!(store.is_in_use("thing", "1").expect("known"));
+        assert!(!store.discard("thing", "1").expect("the store can be written"));
+        drop(also);
+        assert!(!store.is_in_use("thing", "1").expect("known"));
+        assert!(store.discard("thing", "1").expect("the store can be written"));
+        assert!(!store.discard("thing", "1").expect("the store can be written"), "it is gone");
+    }
+
+    #[test]
+    fn an_unusable_entry_is_made_anew() {
+        let (_directory, store) = store();
+        let path = vacancy(&store, "1").commit().expect("committed");
+        fs::write(path.join("other"), "x").expect("written");
+        let vacancy = vacancy(&store, "1");
+        assert!(!path.exists(), "it was removed");
+        assert_eq!(vacancy.directory().read_dir_utf8().expect("listed").count(), 0);
     }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 use loadgauge_host::Hint as _;
+use loadgauge_host::error::on_one_line;
 use std::time::Instant;
 
-use crate::guest::{Command, Guest, GuestError, Output, Transcript, words};
+use crate::guest::{Command, Guest, GuestError, Output, Transcript};
 
 use super::{Finding, Judgement, Outcome};
 
@@ -72,7 +73,7 @@ pub(super) fn conclude(claim: &str, result: Result<Judgement, Halt>, commands: V
             Finding {
                 outcome: Outcome::Broken,
                 expected: claim.to_owned(),
-                found: format!("{}{phase}", words(&*error)),
+                found: format!("{}{phase}", on_one_line(&*error)),
                 hint: error.hint(),
                 commands,
             }

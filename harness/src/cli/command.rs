@@ -43,7 +43,7 @@ pub(super) enum Command {
     List(ListArguments),
     /// Build an extension from a recipe
     Build(BuildArguments),
-    /// Print the Ignition config that the guest of a scenario gets
+    /// Print the Ignition config of the guest of a scenario
     Ignition(IgnitionArguments),
     /// Build, list, inspect, verify and prune images
     Image {

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8Path;
-use loadgauge_host::{Algorithm, Store, kept_digest};
+use loadgauge_host::{Algorithm, Store, cached_digest};
 use loadgauge_ignition::delivery::INLINE_LIMIT;
 use loadgauge_images::{Architecture, Image};
 
 use super::catalogue_choice::CatalogueChoice;
-use super::image_choice::ImageOption;
-use super::selection::Selection;
 use super::{Failure, built_images, output};
 use crate::machine::{AccelChoice, Acceleration, FirmwareChoice, ORIGIN, prove};
 use crate::scenario::{Catalogue, Plan, Planner, Scenario, builder};
@@ -27,16 +25,6 @@ impl Context {
         Ok(Self { store, catalogue, image })
     }
 
-    /// Reads the selected scenarios, then opens the context: an error in a scenario file is reported
-    /// on hosts without an image too.
-    pub(super) fn with_scenarios(
-        selection: &Selection,
-        image: &ImageOption,
-    ) -> Result<(Self, Vec<Scenario>), Failure> {
-        let scenarios = selection.scenarios(&Store::of_user()?)?;
-        Ok((Self::open(&selection.catalogue, image.image.as_deref())?, scenarios))
-    }
-
     /// Finds the accelerator that works on this host for the image.
     pub(super) async fn prove(&self, choice: AccelChoice) -> Result<Acceleration, Failure> {
         let proven = prove(choice, &self.store).await?;
@@ -55,7 +43,7 @@ impl Context {
             image: &self.image,
             acceleration,
             build: &build,
-            digest: &|path| kept_digest(path, Algorithm::Sha512, &self.store),
+            digest: &|path| cached_digest(path, Algorithm::Sha512, &self.store),
             origin: ORIGIN,
             firmware,
             inline_limit: INLINE_LIMIT,

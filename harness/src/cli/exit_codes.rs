@@ -11,7 +11,7 @@ use loadgauge_images::signature::SignatureError;
 use loadgauge_standin::StandinError;
 
 use super::{Exit, Failure};
-use crate::machine::{AccelerationError, EmulatorError, FileError as MachineFileError, SupervisorError};
+use crate::machine::{AccelerationError, EmulatorError, SupervisorError};
 use crate::report::ReportError;
 use crate::report::json_lines::ReadError;
 use crate::runner::{DirectoryError, RegistryError, RetainError};
@@ -48,7 +48,7 @@ macro_rules! exit_codes {
 exit_codes! {
     Usage: ReadError, RegistryError, RecipeError;
     Host: AccelerationError, CommandError, DirectoryError, EmulatorError, FileError, ImageError,
-        MachineFileError, MissingTool, ReleaseDirectoryError, RetainError, SignatureError, SigningError, StandinError, StoreError,
+        MissingTool, ReleaseDirectoryError, RetainError, SignatureError, SigningError, StandinError, StoreError,
         SupervisorError;
     Internal: ReportError;
 }

@@ -33,7 +33,6 @@ impl Failure {
     }
 
     /// A failure of the operating system or of the harness itself, for `map_err`.
-    #[expect(clippy::needless_pass_by_value, reason = "`map_err` passes the error itself")]
     pub(super) fn internal(error: impl Error) -> Self {
         Self::new(Exit::Internal, on_lines(&error))
     }

@@ -14,9 +14,7 @@ pub(super) struct FormatChoice {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OutputFormat {
-    /// Tables and sentences
     Text,
-    /// JSON
     Json,
 }
 

@@ -4,7 +4,7 @@ use loadgauge_host::environment;
 
 use crate::machine::{AccelChoice, FirmwareChoice};
 
-/// The options that say how QEMU executes machines.
+/// The options for the accelerator and the firmware.
 #[derive(Debug, Args)]
 pub(super) struct MachineChoice {
     /// Accelerator of QEMU

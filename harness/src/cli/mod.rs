@@ -30,6 +30,7 @@ mod one_of;
 mod output;
 mod parent;
 mod plan;
+mod plan_inputs;
 mod relay;
 mod report;
 mod run;

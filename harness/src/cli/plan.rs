@@ -2,12 +2,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
-use super::context::Context;
 use super::format_choice::FormatChoice;
-use super::image_choice::ImageOption;
-use super::machine_choice::MachineChoice;
-use super::selection::Selection;
-use super::start::StartArguments;
+use super::plan_inputs::PlanInputs;
 use super::{Exit, Failure, runtime};
 use crate::machine::{Layout, MachinePlan, arguments as qemu_arguments};
 
@@ -15,24 +11,17 @@ use crate::machine::{Layout, MachinePlan, arguments as qemu_arguments};
 #[derive(Debug, Args)]
 pub(super) struct PlanArguments {
     #[command(flatten)]
-    selection: Selection,
-    #[command(flatten)]
-    image: ImageOption,
-    #[command(flatten)]
-    machine: MachineChoice,
-    #[command(flatten)]
-    start: StartArguments,
+    inputs: PlanInputs,
     #[command(flatten)]
     format: FormatChoice,
 }
 
 /// Prints what `loadgauge run` would do.
 pub(super) fn run(arguments: &PlanArguments) -> Result<Exit, Failure> {
-    let (context, scenarios) = Context::with_scenarios(&arguments.selection, &arguments.image)?;
-    let acceleration = runtime::start()?.block_on(context.prove(arguments.machine.accel))?;
-    let plan = context.plan(scenarios, &acceleration, arguments.machine.firmware)?;
-    let starter = arguments.start.starter(&context.store, &context.image, &acceleration);
-    let decisions = arguments.start.decide(&starter, &plan, 1);
+    let (context, plan) = arguments.inputs.plan(&runtime::start()?)?;
+    let start = &arguments.inputs.start;
+    let starter = start.starter(&context.store, &plan.image, &plan.acceleration);
+    let decisions = start.decide(&starter, &plan, 1);
     let program = runtime::own_program()?;
     let command = |machine: &MachinePlan| qemu_arguments(machine, &future_layout(machine, &program));
     arguments.format.print(&plan.view(&command, &decisions), || plan.text(&decisions))?;

@@ -30,6 +30,8 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<Exit, Failure> {
     if let Some(failure) = Failure::merge(errors.into_iter().map(Failure::from)) {
         return Err(failure);
     }
-    let lines: String = paths.iter().map(|path| format!("{path}\n")).collect();
-    output::print(&lines).map(|()| Exit::Passed)
+    for path in paths {
+        output::print(&format!("{path}\n"))?;
+    }
+    Ok(Exit::Passed)
 }

@@ -2,14 +2,10 @@
 use camino::Utf8PathBuf;
 use clap::Args;
 
-use super::context::Context;
 use super::execution::{RunOptions, execute};
-use super::image_choice::ImageOption;
-use super::machine_choice::MachineChoice;
 use super::parent::Parent;
+use super::plan_inputs::PlanInputs;
 use super::schedule::ScheduleArguments;
-use super::selection::Selection;
-use super::start::StartArguments;
 use super::{Exit, Failure, detached, runtime};
 use crate::runner::KeepPolicy;
 
@@ -17,13 +13,7 @@ use crate::runner::KeepPolicy;
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
     #[command(flatten)]
-    selection: Selection,
-    #[command(flatten)]
-    image: ImageOption,
-    #[command(flatten)]
-    machine: MachineChoice,
-    #[command(flatten)]
-    start: StartArguments,
+    inputs: PlanInputs,
     /// Run every scenario that starts warm a second time with a cold start, and fail if the outcomes
     /// differ
     #[arg(long)]
@@ -46,13 +36,11 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
 /// Runs scenarios in this process. With a parent, it returns when the last machine that was left
 /// running has ended.
 pub(super) fn run_here(arguments: &RunArguments, parent: Option<&Parent>) -> Result<Exit, Failure> {
-    let (context, scenarios) = Context::with_scenarios(&arguments.selection, &arguments.image)?;
     let runtime = runtime::start()?;
-    let acceleration = runtime.block_on(context.prove(arguments.machine.accel))?;
-    let plan = context.plan(scenarios, &acceleration, arguments.machine.firmware)?;
+    let (context, plan) = arguments.inputs.plan(&runtime)?;
     let options = RunOptions {
         output: arguments.output.as_deref(),
-        start: &arguments.start,
+        start: &arguments.inputs.start,
         schedule: &arguments.schedule,
         verify_warm: arguments.verify_warm,
     };

@@ -5,11 +5,11 @@ use clap::Args;
 
 use crate::runner::{Budget, Capacity, FlakyPolicy, KeepPolicy, Order, Run, Timings};
 
-/// The options that say in which order scenarios run, how often, and what becomes of their machines.
+/// The options for the order of scenarios, their repetitions and their machines.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ScheduleArguments {
-    /// Most scenarios to run at a time; memory may allow fewer [default: as many as the host has
-    /// processors and memory for]
+    /// Maximum number of scenarios to run at a time; memory may allow fewer [default: as many as the
+    /// processors and the memory of the host allow]
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// Shuffle the scenarios; the same number gives the same order [default: the slowest scenarios of
@@ -29,7 +29,7 @@ pub(super) struct ScheduleArguments {
     /// How a flaky scenario affects the exit status
     #[arg(long, value_enum, default_value_t = FlakyPolicy::Pass)]
     flaky: FlakyPolicy,
-    /// Which machines to leave running after their scenario; `loadgauge stop` ends them
+    /// Which machines to leave running after the run; `loadgauge stop` stops them
     #[arg(long, value_enum, default_value_t = KeepPolicy::Never)]
     pub(super) keep: KeepPolicy,
 }

@@ -20,7 +20,7 @@ pub(super) enum SnapshotCommand {
     },
     /// Remove snapshots that are not in use, the least recently used first
     Prune {
-        /// Size up to which snapshots are kept, such as `4GiB`
+        /// Total size of the snapshots to keep, such as `4GiB`
         #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
         keep: u64,
     },

@@ -11,7 +11,7 @@ use crate::scenario::{Plan, Planned};
 /// The option that limits what snapshots take on the disk.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SnapshotsSize {
-    /// Limit of all snapshots in the cache together; the least recently used are removed
+    /// Maximum size of all snapshots in the cache; the least recently used are removed first
     #[arg(
         long,
         value_name = "SIZE",
@@ -22,10 +22,10 @@ pub(super) struct SnapshotsSize {
     snapshots_size: u64,
 }
 
-/// The options that say how machines start.
+/// The options for cold and warm starts.
 #[derive(Debug, Clone, Args)]
 pub(super) struct StartArguments {
-    /// How machines start
+    /// Whether machines boot (cold) or are restored from a snapshot of a booted machine (warm)
     #[arg(long, value_enum, default_value_t = StartChoice::Auto, env = environment::START)]
     pub(super) start: StartChoice,
     #[command(flatten)]

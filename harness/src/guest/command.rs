@@ -6,29 +6,29 @@ use std::time::Duration;
 use loadgauge_host::quote;
 use serde::{Deserialize, Serialize};
 
-/// A command to be run by the guest's shell.
+/// A command for the guest's shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// as the guest's shell gets it
+    /// the command line
     pub line: String,
-    /// given to it as standard input
+    /// standard input
     pub input: Vec<u8>,
-    /// after which it counts as stuck
+    /// the limit of its run time
     pub timeout: Duration,
 }
 
 impl Command {
-    /// A command without input that may take 60 s.
+    /// A command without input and with a time-out of 60 s.
     pub fn new(line: impl Into<String>) -> Self {
         Self { line: line.into(), input: Vec::new(), timeout: Duration::from_mins(1) }
     }
 
-    /// A shell script run by root: Flatcar's `core` may use sudo without a password.
+    /// A shell script for root: Flatcar's `core` may use sudo without a password.
     pub fn as_root(script: &str) -> Self {
         Self::new(format!("sudo -n -- sh -c {}", quote(script)))
     }
 
-    /// The same command with something on its standard input.
+    /// The same command with standard input.
     #[must_use]
     pub fn with_input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
@@ -47,14 +47,14 @@ impl Command {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Exit {
-    /// with this status
+    /// the exit status
     Status(i32),
-    /// by this signal, without `SIG` (RFC 4254, 6.10)
+    /// the signal, without `SIG` (RFC 4254, 6.10)
     Signal(String),
 }
 
 impl Exit {
-    /// Whether it ended with status 0.
+    /// Whether the status is 0.
     pub fn success(&self) -> bool {
         *self == Self::Status(0)
     }
@@ -69,26 +69,26 @@ impl fmt::Display for Exit {
     }
 }
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// how it ended
     pub exit: Exit,
-    /// its standard output
+    /// standard output
     pub stdout: Vec<u8>,
-    /// its standard error
+    /// standard error
     pub stderr: Vec<u8>,
-    /// from sending the command to its end
+    /// the time from sending the command to its end
     pub duration: Duration,
 }
 
 impl Output {
-    /// Standard output as text; bytes that are none are replaced.
+    /// Standard output as text. Invalid UTF-8 is replaced.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.stdout)
     }
 
-    /// Standard error as text; bytes that are none are replaced.
+    /// Standard error as text. Invalid UTF-8 is replaced.
     pub fn error_text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.stderr)
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_for_root_is_one_word() {
+    fn a_script_for_root_is_one_argument() {
         let command = Command::as_root("echo \"it's\" > /run/x");
         assert_eq!(command.line, r#"sudo -n -- sh -c 'echo "it'\''s" > /run/x'"#);
     }
@@ -109,14 +109,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
-        /// The shell itself is the oracle.
+        /// The shell is the oracle.
         #[test]
-        fn a_shell_reads_a_quoted_word_as_it_was(word in "[^\\x00]{0,40}") {
+        fn a_shell_unquotes_to_the_original(text in "[^\\x00]{0,40}") {
             let output = std::process::Command::new("sh")
-                .args(["-c", &format!("printf %s {}", quote(&word))])
+                .args(["-c", &format!("printf %s {}", quote(&text))])
                 .output()
                 .expect("sh runs");
-            prop_assert_eq!(output.stdout, word.as_bytes());
+            prop_assert_eq!(output.stdout, text.as_bytes());
         }
     }
 }

@@ -4,24 +4,25 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use loadgauge_host::error::on_one_line;
 use tokio::sync::oneshot;
 
-use super::session::{Session, Target, closed};
-use super::wire::Patience;
-use super::{Command, GuestError, Output, Transcript, words};
+use super::command::{Command, Output};
+use super::error::{GuestError, closed};
+use super::nonblocking::Deadline;
+use super::session::{Session, Target};
 
-/// How long a connection that the harness itself cut may take to be made again.
-const AGAIN: Duration = Duration::from_secs(20);
+/// The limit for reconnecting after the harness aborted a connection.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(20);
 
 /// The system inside a machine, reached over SSH.
 ///
-/// One worker thread with one session stands behind it and serves one command at a time, in the
-/// order of the calls. A command that overruns its time-out is given up by shutting the socket
-/// down; the next command gets a new connection. A connection that the *guest* ended stays ended,
-/// with an error for every command, until [`Guest::reconnect`]: a guest that went away by itself
-/// is news. Dropping a `Guest` ends its thread and its connection.
+/// A worker thread with one session runs the commands one at a time, in the order of the calls. If a command
+/// exceeds its time-out, the worker shuts the socket down, and reconnects for the next command. If the
+/// *guest* closes the connection, every command fails until [`Guest::reconnect`], so that a guest that goes
+/// away is noticed. Dropping a `Guest` ends the thread and the connection.
 pub struct Guest {
     address: SocketAddr,
     factor: f64,
@@ -29,14 +30,14 @@ pub struct Guest {
     shared: Arc<Shared>,
 }
 
+/// What the handle and its worker share.
 #[derive(Default)]
 struct Shared {
     /// shut down to wake the worker
     socket: Mutex<Option<TcpStream>>,
     host_key: Mutex<Option<String>>,
-    /// why the connection broke off, since it was made last
+    /// why the guest closed the connection, since the last time that it was established
     lost: Mutex<Option<String>>,
-    transcripts: Mutex<Vec<Transcript>>,
 }
 
 enum Job {
@@ -46,11 +47,11 @@ enum Job {
 }
 
 impl Guest {
-    /// Connects to a forwarded SSH port and logs in. While the port refuses or the handshake is
-    /// not answered it is tried again, for `limit` at most.
+    /// Connects to a forwarded SSH port and logs in. Refused connections and handshakes without an answer
+    /// are retried until `limit`.
     ///
     /// # Errors
-    /// The last real error, by phase.
+    /// The error of the last attempt.
     pub async fn connect(
         address: SocketAddr,
         user: &str,
@@ -60,10 +61,10 @@ impl Guest {
         Self::connect_to(address, user, key, None, limit).await
     }
 
-    /// The same, to a guest whose host key is known already; see [`Guest::host_key`].
+    /// As [`Guest::connect`], to a guest with a known host key; see [`Guest::host_key`].
     ///
     /// # Errors
-    /// As [`Guest::connect`], and another host key.
+    /// As [`Guest::connect`], or the host key differs.
     pub async fn connect_to(
         address: SocketAddr,
         user: &str,
@@ -75,8 +76,8 @@ impl Guest {
         let shared = Arc::new(Shared::default());
         *locked(&shared.host_key) = host_key.map(str::to_owned);
         let target = Target { address, user: user.to_owned(), key: key.clone() };
-        let worker =
-            Worker { target, shared: Arc::clone(&shared), link: Link::Gone("it was never opened".into()) };
+        let state = ConnectionState::Closed("it was never opened".into());
+        let worker = Worker { target, shared: Arc::clone(&shared), state };
         thread::Builder::new()
             .name(format!("ssh-{}", address.port()))
             .spawn(move || worker.work(&inbox))
@@ -86,83 +87,69 @@ impl Guest {
         Ok(guest)
     }
 
-    /// The same guest with every command's time-out multiplied: time-outs are given for hardware
-    /// acceleration, and a translated guest is slower by a measured factor.
+    /// The same guest with a factor for the time-outs of commands, which are given for KVM.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
         self.factor = factor.max(1.0);
         self
     }
 
-    /// Of the guest's SSH port, on the host.
+    /// The host's address of the guest's SSH port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// SHA-256 of the guest's host key, as OpenSSH writes it.
+    /// The fingerprint of the guest's host key (SHA-256, in OpenSSH's format).
     pub fn host_key(&self) -> Option<String> {
         locked(&self.shared.host_key).clone()
     }
 
-    /// Runs a command to its end. A status other than 0 is no error.
+    /// Runs a command to its end. An exit status other than 0 is not an error.
     ///
     /// # Errors
-    /// The guest could not be asked, or the command did not end within its time-out.
+    /// The guest does not run the command, or the command does not end within its time-out.
     pub async fn run(&self, command: Command) -> Result<Output, GuestError> {
         let command = Command { timeout: command.timeout.mul_f64(self.factor), ..command };
-        let started = Instant::now();
         let (reply, answer) = oneshot::channel();
         let sent = self.jobs.send(Job::Run { command: command.clone(), reply });
         let result = match sent {
-            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.gone())),
-            Err(_) => Err(self.gone()),
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.worker_gone())),
+            Err(_) => Err(self.worker_gone()),
         };
         tracing::debug!(
             command = %command.line,
-            result = %match &result { Ok(output) => output.exit.to_string(), Err(error) => words(error) },
+            result = %match &result { Ok(output) => output.exit.to_string(), Err(error) => on_one_line(error) },
             "guest"
         );
-        let transcript = Transcript::of(&command, &result, started.elapsed());
-        locked(&self.shared.transcripts).push(transcript);
         result
     }
 
-    /// Makes a new connection, as is needed after a reboot. The guest must have the host key that
-    /// it had on the first one.
+    /// Establishes a new connection, for example after a reboot. The guest must have the same host key as
+    /// before.
     ///
     /// # Errors
-    /// As [`Guest::connect`], and another host key.
+    /// As [`Guest::connect`], or the host key differs.
     pub async fn reconnect(&self, limit: Duration) -> Result<(), GuestError> {
         let (reply, answer) = oneshot::channel();
-        self.jobs.send(Job::Open { limit, reply }).map_err(|_| self.gone())?;
-        answer.await.unwrap_or_else(|_| Err(self.gone()))
+        self.jobs.send(Job::Open { limit, reply }).map_err(|_| self.worker_gone())?;
+        answer.await.unwrap_or_else(|_| Err(self.worker_gone()))
     }
 
-    /// Ends the connection and returns when it is ended.
+    /// Closes the connection and waits until it is closed.
     pub async fn close(&self) {
         let (reply, answer) = oneshot::channel();
         if self.jobs.send(Job::Close { reply }).is_ok() && answer.await.is_err() {
-            tracing::debug!(address = %self.address, "the worker of this guest is gone");
+            tracing::debug!(address = %self.address, "the worker of this guest has ended");
         }
     }
 
-    /// Why the connection is no more, if it broke off under a command.
+    /// Why the guest closed the connection during a command, if it did.
     pub fn lost(&self) -> Option<String> {
         locked(&self.shared.lost).clone()
     }
 
-    /// Every command so far with its output, in order.
-    pub fn transcripts(&self) -> Vec<Transcript> {
-        locked(&self.shared.transcripts).clone()
-    }
-
-    /// Every command since the last call of this, with its output, in order.
-    pub fn take_transcripts(&self) -> Vec<Transcript> {
-        std::mem::take(&mut *locked(&self.shared.transcripts))
-    }
-
-    fn gone(&self) -> GuestError {
-        closed(self.address, "its worker is gone")
+    fn worker_gone(&self) -> GuestError {
+        closed(self.address, "its worker has ended")
     }
 }
 
@@ -174,7 +161,7 @@ impl fmt::Debug for Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        // The inbox closes with `jobs`; this ends the wait of a worker that is amid a command.
+        // Dropping `jobs` ends an idle worker; this ends one that waits for a command.
         if let Some(socket) = locked(&self.shared.socket).take()
             && let Err(error) = socket.shutdown(Shutdown::Both)
         {
@@ -183,19 +170,18 @@ impl Drop for Guest {
     }
 }
 
-/// What the worker has in hand.
-enum Link {
-    Up(Session),
-    /// cut by the harness, to end a command; made again when next needed
-    Cut,
-    /// not there, and why
-    Gone(String),
+enum ConnectionState {
+    Connected(Session),
+    /// aborted by the harness to end a command; the next command reconnects
+    Aborted,
+    /// closed, with the reason
+    Closed(String),
 }
 
 struct Worker {
     target: Target,
     shared: Arc<Shared>,
-    link: Link,
+    state: ConnectionState,
 }
 
 impl Worker {
@@ -203,61 +189,62 @@ impl Worker {
         while let Ok(job) = inbox.recv() {
             match job {
                 Job::Open { limit, reply } => {
-                    self.link = Link::Gone("it could not be made again".into());
-                    let result = self.open(Patience::new(limit, &|| reply.is_closed()));
-                    discard(reply.send(result));
+                    self.state = ConnectionState::Closed("it could not be established again".into());
+                    let result = self.open(Deadline::new(limit, &|| reply.is_closed()));
+                    ignore(reply.send(result));
                 }
                 Job::Run { command, reply } => {
                     let result = self.run(&command, &|| reply.is_closed());
-                    discard(reply.send(result));
+                    ignore(reply.send(result));
                 }
                 Job::Close { reply } => {
-                    self.link = Link::Gone("the harness closed it".into());
-                    discard(reply.send(()));
+                    self.state = ConnectionState::Closed("the harness closed it".into());
+                    ignore(reply.send(()));
                 }
             }
         }
     }
 
-    fn open(&mut self, patience: Patience<'_>) -> Result<(), GuestError> {
+    fn open(&mut self, deadline: Deadline<'_>) -> Result<(), GuestError> {
         let known = locked(&self.shared.host_key).clone();
-        let session = Session::open(&self.target, known.as_deref(), patience)?;
+        let session = Session::open(&self.target, known.as_deref(), deadline)?;
         *locked(&self.shared.host_key) = Some(session.host_key().to_owned());
         *locked(&self.shared.socket) = session.socket();
         *locked(&self.shared.lost) = None;
-        self.link = Link::Up(session);
+        self.state = ConnectionState::Connected(session);
         Ok(())
     }
 
-    fn run(&mut self, command: &Command, abandoned: &dyn Fn() -> bool) -> Result<Output, GuestError> {
-        if abandoned() {
-            return Err(closed(self.target.address, "whoever asked no longer waits for the answer"));
+    fn run(&mut self, command: &Command, cancelled: &dyn Fn() -> bool) -> Result<Output, GuestError> {
+        let address = self.target.address;
+        if cancelled() {
+            return Err(closed(address, "the command was cancelled"));
         }
-        if matches!(self.link, Link::Cut) {
-            self.open(Patience::new(AGAIN, abandoned))?;
+        if matches!(self.state, ConnectionState::Aborted) {
+            self.open(Deadline::new(RECONNECT_LIMIT, cancelled))?;
         }
-        let session = match &self.link {
-            Link::Up(session) => session,
-            Link::Cut => return Err(closed(self.target.address, "it was cut")),
-            Link::Gone(reason) => return Err(closed(self.target.address, reason)),
+        let session = match &self.state {
+            ConnectionState::Connected(session) => session,
+            ConnectionState::Aborted => return Err(closed(address, "it was aborted")),
+            ConnectionState::Closed(reason) => return Err(closed(address, reason)),
         };
-        let result = session.run(command, Patience::new(command.timeout, abandoned));
+        let result = session.run(command, Deadline::new(command.timeout, cancelled));
         match &result {
             Ok(_) => {}
             Err(error @ GuestError::Lost { .. }) => {
-                *locked(&self.shared.lost) = Some(words(error));
-                self.link = Link::Gone(words(error));
+                *locked(&self.shared.lost) = Some(on_one_line(error));
+                self.state = ConnectionState::Closed(on_one_line(error));
             }
-            Err(_) => self.link = Link::Cut,
+            Err(_) => self.state = ConnectionState::Aborted,
         }
         result
     }
 }
 
-/// An answer that nobody waits for any more is thrown away.
-fn discard<T>(_sent: Result<(), T>) {}
+/// Ignores that the receiver of a reply is gone.
+fn ignore<T>(_sent: Result<(), T>) {}
 
-/// Nothing is done under these locks that could panic half-way.
+/// No code panics under these locks.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The steps that a command passes through; an error says in which one it arose.
+use loadgauge_host::Hint;
+
+/// The phases of a command on the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// the TCP connection
     Connect,
-    /// banners, key exchange and the host's key
+    /// identification strings, key exchange and the host key
     Handshake,
     /// the user's key
     Authenticate,
-    /// a channel for one command
+    /// opening a channel
     Open,
-    /// handing over the command line
+    /// sending the command line
     Execute,
-    /// standard input and both outputs
+    /// standard input, output and error
     Transfer,
     /// exit status or signal
     Status,
@@ -39,115 +39,114 @@ impl fmt::Display for Phase {
     }
 }
 
-/// What a command had printed when it was given up.
+/// The output of a command that did not end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Partial {
-    /// its standard output so far
+    /// standard output
     pub stdout: Vec<u8>,
-    /// its standard error so far
+    /// standard error
     pub stderr: Vec<u8>,
 }
 
-/// The guest could not be asked. Not a statement about the guest's health: what a command says
-/// with its exit status is an [`super::Output`].
+/// The guest did not run a command to its end. A command that ended has an exit status, whatever it is.
 #[derive(Debug, thiserror::Error)]
 pub enum GuestError {
     /// no TCP connection
-    #[error("cannot connect to `{address}` ({attempts} tries)")]
+    #[error("cannot connect to `{address}` ({attempts} attempts)")]
     Connect {
-        /// of the guest's SSH port, on the host
+        /// the host's address of the guest's SSH port
         address: SocketAddr,
-        /// how often it was tried
+        /// the number of attempts
         attempts: u32,
-        /// of the last try
+        /// the error of the last attempt
         source: io::Error,
     },
-    /// the other side does not speak SSH, or not with us
-    #[error("no SSH handshake with `{address}` ({attempts} tries)")]
+    /// no SSH handshake
+    #[error("cannot complete the SSH handshake with `{address}` ({attempts} attempts)")]
     Handshake {
-        /// of the guest's SSH port, on the host
+        /// the host's address of the guest's SSH port
         address: SocketAddr,
-        /// how often it was tried
+        /// the number of attempts
         attempts: u32,
-        /// of the last try
+        /// the error of the last attempt
         source: io::Error,
     },
-    /// the host key is another one than on the first connection
-    #[error("`{address}` has the host key `{found}`, and had `{expected}` before")]
+    /// the host key differs from that of the first connection
+    #[error("host key of `{address}` changed: expected `{expected}`, found `{found}`")]
     HostKey {
-        /// of the guest's SSH port, on the host
+        /// the host's address of the guest's SSH port
         address: SocketAddr,
-        /// of the first connection
+        /// the fingerprint on the first connection
         expected: String,
-        /// of this one
+        /// the fingerprint on this connection
         found: String,
     },
-    /// the user's key was not accepted
-    #[error("`{address}` does not let `{user}` in")]
+    /// the guest refuses the user's key
+    #[error("`{address}` refuses the key of `{user}`")]
     Authenticate {
-        /// of the guest's SSH port, on the host
+        /// the host's address of the guest's SSH port
         address: SocketAddr,
-        /// who was to log in
+        /// the user
         user: String,
-        /// in the words of the SSH library
+        /// the error of the SSH library
         source: io::Error,
     },
-    /// an established connection broke off while a command was being run
-    #[error("the connection to `{address}` failed in phase {phase} of `{command}`")]
+    /// the connection failed during a command
+    #[error("connection to `{address}` failed during `{command}` (phase {phase})")]
     Lost {
-        /// of the guest's SSH port, on the host
+        /// the host's address of the guest's SSH port
         address: SocketAddr,
-        /// open, execute, transfer or status
+        /// `Open`, `Execute`, `Transfer` or `Status`
         phase: Phase,
         /// the command line
         command: String,
-        /// what it had printed
+        /// the output so far
         partial: Partial,
-        /// in the words of the SSH library or of the kernel
+        /// the error of the SSH library or of the operating system
         source: io::Error,
     },
-    /// a command or a step of the connection took too long
+    /// a command or a phase of the connection exceeded its limit
     #[error("{what} at `{address}` did not end within {}", seconds(*after))]
     TimedOut {
-        /// of the guest's SSH port, on the host
+        /// the host's address of the guest's SSH port
         address: SocketAddr,
-        /// where it was stuck
+        /// the phase at the time-out
         phase: Phase,
         /// the command in backticks, or the phase
         what: String,
-        /// how long it was waited for
+        /// the limit
         after: Duration,
-        /// what the command had printed
+        /// the output so far
         partial: Partial,
     },
-    /// a command printed more than a harness should keep in memory
-    #[error("`{command}` printed more than {limit} bytes")]
+    /// the output of a command exceeds the limit
+    #[error("output of `{command}` exceeds {limit} bytes")]
     TooMuch {
         /// the command line
         command: String,
-        /// in bytes, of both streams together
+        /// the limit of both streams together, in bytes
         limit: usize,
-        /// the beginning
+        /// the beginning of the output
         partial: Partial,
     },
-    /// there is no connection any more
-    #[error("the connection to `{address}` is closed: {reason}")]
+    /// the connection is closed
+    #[error("connection to `{address}` is closed: {reason}")]
     Closed {
-        /// of the guest's SSH port, on the host
+        /// the host's address of the guest's SSH port
         address: SocketAddr,
-        /// since when or by whom
+        /// why it is closed
         reason: String,
     },
-    /// the key pair cannot be handed to the SSH library
+    /// the key cannot be encoded for the SSH library
     #[error("cannot encode the private key")]
     Key {
-        /// why not
+        /// the error of the encoder
         source: ssh_key::Error,
     },
 }
 
 impl GuestError {
-    /// The phase it arose in, where it arose in one.
+    /// The phase of the error, if it has one.
     pub fn phase(&self) -> Option<Phase> {
         match self {
             Self::Connect { .. } => Some(Phase::Connect),
@@ -159,7 +158,7 @@ impl GuestError {
         }
     }
 
-    /// What the command had printed before it was given up.
+    /// The output of the command before the error.
     pub fn partial(&self) -> Option<&Partial> {
         match self {
             Self::Lost { partial, .. } | Self::TimedOut { partial, .. } | Self::TooMuch { partial, .. } => {
@@ -173,52 +172,47 @@ impl GuestError {
 impl Hint for GuestError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Connect { .. } => "the machine's console says how far the guest has come",
+            Self::Connect { .. } => "see in console.log how far the guest has booted",
             Self::Handshake { .. } => {
-                "the port is open on the host, but the guest's sshd does not answer: see the console, \
-                 and `systemctl status sshd.socket` in the journal"
+                "the guest's sshd does not answer: see console.log, and the lines of sshd.socket in \
+                 journal.jsonl"
             }
-            Self::HostKey { .. } => "the guest made itself new host keys: was /etc/ssh lost in the reboot?",
+            Self::HostKey { .. } => {
+                "the guest generated new host keys: check whether /etc/ssh survives the reboot"
+            }
             Self::Authenticate { .. } => {
-                "the key comes with the Ignition config: see the user's `.ssh/authorized_keys.d/ignition` \
-                 and sshd's lines in the journal"
+                "Ignition installs the key: check the user's `.ssh/authorized_keys.d/ignition` and sshd's lines \
+                 in journal.jsonl"
             }
-            Self::Lost { .. } => {
-                "the guest or its sshd went away: console.log and journal.jsonl say what became of it"
-            }
+            Self::Lost { .. } => "the guest or its sshd stopped: see console.log and journal.jsonl",
             Self::TimedOut { phase: Phase::Transfer, .. } => {
-                "give the step a longer `timeout` if the command needs it"
+                "increase the `timeout` of the step if the command needs it"
             }
-            Self::TooMuch { .. } => "redirect what is not needed, or look at it with `tail`",
+            Self::TooMuch { .. } => "redirect the output, or filter it with `tail`",
             Self::TimedOut { .. } | Self::Closed { .. } | Self::Key { .. } => return None,
         };
         Some(hint.to_owned())
     }
 }
 
-/// An error and its causes in one line.
-pub fn words(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+/// The error of a closed connection.
+pub(super) fn closed(address: SocketAddr, reason: &str) -> GuestError {
+    GuestError::Closed { address, reason: reason.to_owned() }
 }
 
-/// A duration as a person would say it: `1.5 s`.
+/// A duration in seconds with one decimal: `1.5 s`.
 fn seconds(duration: Duration) -> String {
     format!("{} s", (duration.as_secs_f64() * 10.0).round() / 10.0)
 }
 
 #[cfg(test)]
 mod tests {
+    use loadgauge_host::error::on_one_line;
+
     use super::*;
 
     #[test]
-    fn an_error_says_where_what_and_why() {
+    fn an_error_names_phase_command_and_cause() {
         let error = GuestError::Lost {
             address: SocketAddr::from(([127, 0, 0, 1], 2222)),
             phase: Phase::Transfer,
@@ -227,8 +221,8 @@ mod tests {
             source: io::Error::other("socket disconnect"),
         };
         assert_eq!(
-            words(&error),
-            "the connection to `127.0.0.1:2222` failed in phase transfer of `docker info`: socket disconnect"
+            on_one_line(&error),
+            "connection to `127.0.0.1:2222` failed during `docker info` (phase transfer): socket disconnect"
         );
         assert_eq!(error.phase(), Some(Phase::Transfer));
         assert!(error.hint().is_some());

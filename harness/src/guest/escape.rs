@@ -1,46 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Finds `~.` at the beginning of a line in what a person types, as ssh(1) does: the way out of a
-/// guest that no longer answers. `~~` there is one `~` for the guest.
+/// Finds the escape sequence `~.` at the beginning of a typed line, as ssh(1) does: it disconnects from a
+/// guest that does not answer. `~~` there sends one `~`.
 #[derive(Debug, Default)]
-pub(super) struct Escape {
-    place: Place,
+pub(super) struct EscapeFilter {
+    position: Position,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Place {
+enum Position {
     #[default]
     LineStart,
     Tilde,
     Within,
 }
 
-/// What was typed.
+/// The meaning of typed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Said {
-    /// something for the guest
-    Words,
-    /// the wish to leave
-    Leave,
+pub(super) enum Typed {
+    /// input for the guest
+    Input,
+    /// the escape sequence
+    Disconnect,
 }
 
-impl Escape {
-    /// Hands on what is for the guest.
-    pub(super) fn filter(&mut self, typed: &[u8], guest: &mut Vec<u8>) -> Said {
+impl EscapeFilter {
+    /// Appends the input for the guest to `guest`.
+    pub(super) fn filter(&mut self, typed: &[u8], guest: &mut Vec<u8>) -> Typed {
         for &byte in typed {
-            match (self.place, byte) {
-                (Place::Tilde, b'.') => return Said::Leave,
-                (Place::LineStart, b'~') => {
-                    self.place = Place::Tilde;
+            match (self.position, byte) {
+                (Position::Tilde, b'.') => return Typed::Disconnect,
+                (Position::LineStart, b'~') => {
+                    self.position = Position::Tilde;
                     continue;
                 }
-                (Place::Tilde, b'~') | (Place::Within | Place::LineStart, _) => {}
-                (Place::Tilde, _) => guest.push(b'~'),
+                (Position::Tilde, b'~') | (Position::Within | Position::LineStart, _) => {}
+                (Position::Tilde, _) => guest.push(b'~'),
             }
             guest.push(byte);
-            self.place = if matches!(byte, b'\r' | b'\n') { Place::LineStart } else { Place::Within };
+            self.position =
+                if matches!(byte, b'\r' | b'\n') { Position::LineStart } else { Position::Within };
         }
-        Said::Words
+        Typed::Input
     }
 }
 
@@ -50,31 +51,31 @@ mod tests {
 
     use super::*;
 
-    fn typed(pieces: &[&str]) -> (String, Said) {
-        let (mut escape, mut guest, mut said) = (Escape::default(), Vec::new(), Said::Words);
+    fn typed(pieces: &[&str]) -> (String, Typed) {
+        let (mut escape, mut guest, mut meaning) = (EscapeFilter::default(), Vec::new(), Typed::Input);
         for piece in pieces {
-            said = escape.filter(piece.as_bytes(), &mut guest);
+            meaning = escape.filter(piece.as_bytes(), &mut guest);
         }
-        (String::from_utf8(guest).expect("UTF-8"), said)
+        (String::from_utf8(guest).expect("UTF-8"), meaning)
     }
 
     #[test]
-    fn a_tilde_and_a_dot_at_the_beginning_of_a_line_leave() {
-        assert_eq!(typed(&["ls\r", "~", "."]), ("ls\r".to_owned(), Said::Leave));
-        assert_eq!(typed(&["~."]), (String::new(), Said::Leave));
+    fn a_tilde_and_a_dot_at_the_beginning_of_a_line_disconnect() {
+        assert_eq!(typed(&["ls\r", "~", "."]), ("ls\r".to_owned(), Typed::Disconnect));
+        assert_eq!(typed(&["~."]), (String::new(), Typed::Disconnect));
     }
 
     #[test]
-    fn elsewhere_they_are_what_they_are() {
-        assert_eq!(typed(&["ls ~.ssh\r"]), ("ls ~.ssh\r".to_owned(), Said::Words));
-        assert_eq!(typed(&["~/bin\r"]), ("~/bin\r".to_owned(), Said::Words));
-        assert_eq!(typed(&["~~."]), ("~.".to_owned(), Said::Words));
+    fn elsewhere_they_are_input() {
+        assert_eq!(typed(&["ls ~.ssh\r"]), ("ls ~.ssh\r".to_owned(), Typed::Input));
+        assert_eq!(typed(&["~/bin\r"]), ("~/bin\r".to_owned(), Typed::Input));
+        assert_eq!(typed(&["~~."]), ("~.".to_owned(), Typed::Input));
     }
 
     proptest! {
         #[test]
-        fn without_a_tilde_nothing_is_changed(text in "[^~]*") {
-            prop_assert_eq!(typed(&[&text]), (text.clone(), Said::Words));
+        fn input_without_a_tilde_is_unchanged(text in "[^~]*") {
+            prop_assert_eq!(typed(&[&text]), (text.clone(), Typed::Input));
         }
     }
 }

@@ -7,64 +7,64 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::wire::{Patience, Stop, Wire};
-use super::{Command, Exit, GuestError, Output, Partial, Phase};
+use super::command::{Command, Exit, Output};
+use super::error::{GuestError, Partial, Phase, closed};
+use super::nonblocking::{Deadline, NonBlockingSsh, WaitError};
 
-/// How much a command may print before it is given up, in bytes of both streams together.
+/// The limit of a command's output, in bytes of both streams together.
 const MOST: usize = 64 * 1024 * 1024;
-/// How long the first try of a connection may take; each further one may take twice as long.
-/// QEMU accepts connections to a forwarded port long before the guest has a network, and a
-/// connection that was accepted too early never gets an answer.
-const FIRST_TRY: Duration = Duration::from_secs(5);
-/// Pauses between tries grow to this.
+/// The limit of the first attempt to connect, which is doubled for each further one. QEMU accepts connections
+/// to a forwarded port before the guest has a network, and those never get an answer.
+const FIRST_ATTEMPT: Duration = Duration::from_secs(5);
+/// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Whom to reach, as whom.
+/// The server, and the user to log in as.
 pub(super) struct Target {
     pub(super) address: SocketAddr,
     pub(super) user: String,
-    /// the private key as OpenSSH writes it; never leaves memory
+    /// the private key; never written to a disk
     pub(super) key: ssh_key::private::PrivateKey,
 }
 
-/// An SSH connection with a logged-in user, on which commands are run one after the other.
+/// An SSH connection with a logged-in user, for one command at a time.
 pub(super) struct Session {
     address: SocketAddr,
-    wire: Wire,
+    ssh: NonBlockingSsh,
     host_key: String,
 }
 
 impl Session {
-    /// Connects and logs in. Tries again while the port refuses or the handshake is not answered;
-    /// what the guest's sshd says about the key is final.
+    /// Connects and logs in. Refused connections and handshakes without an answer are retried; the guest's
+    /// answer to the key is final.
     pub(super) fn open(
         target: &Target,
         host_key: Option<&str>,
-        patience: Patience<'_>,
+        deadline: Deadline<'_>,
     ) -> Result<Self, GuestError> {
         let mut attempts = 0;
         let mut pause = Duration::from_millis(50);
         let mut last = None;
         loop {
             attempts += 1;
-            let cap = FIRST_TRY.saturating_mul(1 << (attempts - 1).min(4));
-            let error = match Self::attempt(target, host_key, patience.at_most(cap), attempts) {
+            let cap = FIRST_ATTEMPT.saturating_mul(1 << (attempts - 1).min(4));
+            let error = match Self::attempt(target, host_key, deadline.at_most(cap), attempts) {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };
             let early = matches!(error.phase(), Some(Phase::Connect | Phase::Handshake))
                 && !matches!(error, GuestError::HostKey { .. });
-            // A busy guest may need longer than the first tries are given, in any phase.
+            // A busy guest may exceed the limit of the first attempts in any phase.
             let again = early || matches!(error, GuestError::TimedOut { .. });
-            if !again || (patience.abandoned)() {
+            if !again || (deadline.cancelled)() {
                 return Err(error);
             }
-            // A try that the limit cut short knows less than the one before it.
+            // A time-out says less than the error of the attempt before it.
             last = match (error, last) {
                 (GuestError::TimedOut { .. }, Some(before)) => Some(before),
                 (error, _) => Some(error),
             };
-            if patience.left() <= pause {
+            if deadline.left() <= pause {
                 return Err(last.unwrap_or_else(|| closed(target.address, "it was never opened")));
             }
             thread::sleep(pause);
@@ -75,7 +75,7 @@ impl Session {
     fn attempt(
         target: &Target,
         host_key: Option<&str>,
-        patience: Patience<'_>,
+        deadline: Deadline<'_>,
         attempts: u32,
     ) -> Result<Self, GuestError> {
         let address = target.address;
@@ -88,136 +88,136 @@ impl Session {
             partial: Partial::default(),
         };
         let refused = |source| GuestError::Connect { address, attempts, source };
-        // A duration of zero is an error of its own to `connect_timeout`.
-        let limit = patience.left().max(Duration::from_millis(1));
+        // `connect_timeout` rejects a duration of zero.
+        let limit = deadline.left().max(Duration::from_millis(1));
         let socket = match TcpStream::connect_timeout(&address, limit) {
             Ok(socket) => socket,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(late(Phase::Connect)),
             Err(error) => return Err(refused(error)),
         };
-        let mut wire = Wire::new(socket).map_err(refused)?;
-        let mut ssh = wire.ssh.clone();
-        wire.until(patience, || ssh.handshake()).map_err(|stop| match stop {
-            Stop::Late => late(Phase::Handshake),
-            Stop::Abandoned => abandoned(address),
-            Stop::Failed(source) => GuestError::Handshake { address, attempts, source },
+        let ssh = NonBlockingSsh::new(socket).map_err(refused)?;
+        let mut library = ssh.library.clone();
+        ssh.until(deadline, || library.handshake()).map_err(|error| match error {
+            WaitError::TimedOut => late(Phase::Handshake),
+            WaitError::Cancelled => cancelled(address),
+            WaitError::Failed(source) => GuestError::Handshake { address, attempts, source },
         })?;
-        let found = fingerprint(&wire);
+        let found = fingerprint(&ssh);
         if let Some(expected) = host_key
             && expected != found
         {
             return Err(GuestError::HostKey { address, expected: expected.to_owned(), found });
         }
-        log_in(&mut wire, target, patience, &late)?;
-        Ok(Self { address, wire, host_key: found })
+        log_in(&ssh, target, deadline, &late)?;
+        Ok(Self { address, ssh, host_key: found })
     }
 
-    /// SHA-256 of the host's key, written as OpenSSH writes it.
+    /// The fingerprint of the host key (SHA-256, in OpenSSH's format).
     pub(super) fn host_key(&self) -> &str {
         &self.host_key
     }
 
-    /// The connection itself.
-    pub(super) fn wire(&self) -> &Wire {
-        &self.wire
+    /// The connection.
+    pub(super) fn ssh(&self) -> &NonBlockingSsh {
+        &self.ssh
     }
 
-    /// A second handle to the socket, to shut it down from another thread.
+    /// Another handle to the socket, to shut it down from another thread.
     pub(super) fn socket(&self) -> Option<TcpStream> {
-        self.wire.socket().try_clone().ok()
+        self.ssh.socket().try_clone().ok()
     }
 
-    /// Runs one command to its end. After an error the session must not be used again.
-    pub(super) fn run(&self, command: &Command, patience: Patience<'_>) -> Result<Output, GuestError> {
+    /// Runs a command to its end. After an error, the session must not be used again.
+    pub(super) fn run(&self, command: &Command, deadline: Deadline<'_>) -> Result<Output, GuestError> {
         let started = Instant::now();
         let mut partial = Partial::default();
         let mut phase = Phase::Open;
-        match self.converse(command, patience, &mut phase, &mut partial) {
+        match self.execute(command, deadline, &mut phase, &mut partial) {
             Ok(exit) => {
                 let Partial { stdout, stderr } = partial;
                 Ok(Output { exit, stdout, stderr, duration: started.elapsed() })
             }
-            Err(stop) => Err(self.failure(stop, phase, command, partial)),
+            Err(error) => Err(self.failure(error, phase, command, partial)),
         }
     }
 
-    fn converse(
+    fn execute(
         &self,
         command: &Command,
-        patience: Patience<'_>,
+        deadline: Deadline<'_>,
         phase: &mut Phase,
         partial: &mut Partial,
-    ) -> Result<Exit, Stop> {
-        let wire = &self.wire;
-        let mut channel = wire.until(patience, || wire.ssh.channel_session())?;
+    ) -> Result<Exit, WaitError> {
+        let ssh = &self.ssh;
+        let mut channel = ssh.until(deadline, || ssh.library.channel_session())?;
         *phase = Phase::Execute;
-        wire.until(patience, || channel.exec(&command.line))?;
+        ssh.until(deadline, || channel.exec(&command.line))?;
         *phase = Phase::Transfer;
-        self.pump(&mut channel, &command.input, patience, partial)?;
+        self.transfer(&mut channel, &command.input, deadline, partial)?;
         *phase = Phase::Status;
-        wire.until(patience, || channel.close())?;
-        wire.until(patience, || channel.wait_close())?;
-        // A command killed by a signal has the exit status 0 with this library.
+        ssh.until(deadline, || channel.close())?;
+        ssh.until(deadline, || channel.wait_close())?;
+        // The library reports status 0 for a command that a signal killed.
         match channel.exit_signal().map_err(io::Error::from)?.exit_signal {
             Some(signal) => Ok(Exit::Signal(signal)),
             None => Ok(Exit::Status(channel.exit_status().map_err(io::Error::from)?)),
         }
     }
 
-    /// Gives the input and takes both outputs in turns: a channel stalls as soon as one stream's
-    /// window is full and nobody reads it.
-    fn pump(
+    /// Sends the input and receives both outputs in turns: a channel stalls when the window of an unread
+    /// stream is full.
+    fn transfer(
         &self,
         channel: &mut ssh2::Channel,
         input: &[u8],
-        patience: Patience<'_>,
+        deadline: Deadline<'_>,
         partial: &mut Partial,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         let mut buffer = vec![0; 64 * 1024];
-        let mut given = Some(0);
+        let mut unsent = Some(0);
         while !channel.eof() {
             let mut moved = false;
-            if let Some(offset) = given {
-                given = match give(channel, &input[offset..])? {
-                    Some(Given::Bytes(count)) => {
+            if let Some(offset) = unsent {
+                unsent = match send(channel, &input[offset..])? {
+                    Some(Sent::Bytes(count)) => {
                         moved = true;
                         Some(offset + count)
                     }
-                    Some(Given::Everything) => None,
+                    Some(Sent::Eof) => None,
                     None => Some(offset),
                 };
             }
-            moved |= take(channel.stream(0), &mut buffer, &mut partial.stdout)?;
-            moved |= take(channel.stderr(), &mut buffer, &mut partial.stderr)?;
+            moved |= receive(channel.stream(0), &mut buffer, &mut partial.stdout)?;
+            moved |= receive(channel.stderr(), &mut buffer, &mut partial.stderr)?;
             if partial.stdout.len() + partial.stderr.len() > MOST {
-                return Err(Stop::Failed(io::Error::from(io::ErrorKind::FileTooLarge)));
+                return Err(WaitError::Failed(io::Error::from(io::ErrorKind::FileTooLarge)));
             }
-            // The deadline also holds for a command that never stops printing.
-            if moved && !patience.left().is_zero() {
+            // The deadline also applies to a command that never stops printing.
+            if moved && !deadline.left().is_zero() {
                 continue;
             }
             if !channel.eof() {
-                self.wire.wait(patience)?;
+                self.ssh.wait(deadline)?;
             }
         }
         Ok(())
     }
 
-    fn failure(&self, stop: Stop, phase: Phase, command: &Command, partial: Partial) -> GuestError {
+    fn failure(&self, error: WaitError, phase: Phase, command: &Command, partial: Partial) -> GuestError {
         let address = self.address;
-        match stop {
-            Stop::Late => GuestError::TimedOut {
+        match error {
+            WaitError::TimedOut => GuestError::TimedOut {
                 address,
                 phase,
                 what: format!("`{}`", command.line),
                 after: command.timeout,
                 partial,
             },
-            Stop::Abandoned => abandoned(address),
-            Stop::Failed(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            WaitError::Cancelled => cancelled(address),
+            WaitError::Failed(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                 GuestError::TooMuch { command: command.line.clone(), limit: MOST, partial }
             }
-            Stop::Failed(source) => {
+            WaitError::Failed(source) => {
                 GuestError::Lost { address, phase, command: command.line.clone(), partial, source }
             }
         }
@@ -225,49 +225,51 @@ impl Session {
 }
 
 fn log_in(
-    wire: &mut Wire,
+    ssh: &NonBlockingSsh,
     target: &Target,
-    patience: Patience<'_>,
+    deadline: Deadline<'_>,
     late: &dyn Fn(Phase) -> GuestError,
 ) -> Result<(), GuestError> {
     let address = target.address;
     let key = target.key.to_openssh(ssh_key::LineEnding::LF).map_err(|source| GuestError::Key { source })?;
-    let ssh = wire.ssh.clone();
-    wire.until(patience, || ssh.userauth_pubkey_memory(&target.user, None, &key, None)).map_err(|stop| {
-        match stop {
-            Stop::Late => late(Phase::Authenticate),
-            Stop::Abandoned => abandoned(address),
-            Stop::Failed(source) => GuestError::Authenticate { address, user: target.user.clone(), source },
+    let library = &ssh.library;
+    ssh.until(deadline, || library.userauth_pubkey_memory(&target.user, None, &key, None)).map_err(|error| {
+        match error {
+            WaitError::TimedOut => late(Phase::Authenticate),
+            WaitError::Cancelled => cancelled(address),
+            WaitError::Failed(source) => {
+                GuestError::Authenticate { address, user: target.user.clone(), source }
+            }
         }
     })
 }
 
-/// What of the input was taken.
-enum Given {
+/// What was sent of the input.
+enum Sent {
     Bytes(usize),
-    /// all of it, and the end of it was told
-    Everything,
+    /// the end of the input
+    Eof,
 }
 
-/// Gives a piece of the input, or says that it is at its end. Nothing, where the guest takes
-/// nothing at the moment; then the same piece must be given again.
-fn give(channel: &mut ssh2::Channel, input: &[u8]) -> Result<Option<Given>, Stop> {
+/// Sends a part of the input, or its end. Returns nothing if the guest accepts nothing at the moment; the
+/// same input must then be sent again.
+fn send(channel: &mut ssh2::Channel, input: &[u8]) -> Result<Option<Sent>, WaitError> {
     let result = if input.is_empty() {
-        channel.send_eof().map(|()| Given::Everything).map_err(io::Error::from)
+        channel.send_eof().map(|()| Sent::Eof).map_err(io::Error::from)
     } else {
-        channel.write(input).map(Given::Bytes)
+        channel.write(input).map(Sent::Bytes)
     };
     match result {
-        // Room for no byte at all: the window is closed until the command reads.
-        Ok(Given::Bytes(0)) => Ok(None),
-        Ok(given) => Ok(Some(given)),
+        // The window is closed until the command reads.
+        Ok(Sent::Bytes(0)) => Ok(None),
+        Ok(sent) => Ok(Some(sent)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(Stop::Failed(error)),
+        Err(error) => Err(WaitError::Failed(error)),
     }
 }
 
-/// Takes what a stream has at the moment, and says whether that was anything.
-fn take(mut stream: ssh2::Stream, buffer: &mut [u8], into: &mut Vec<u8>) -> Result<bool, Stop> {
+/// Receives what is available of a stream. Returns whether there was anything.
+fn receive(mut stream: ssh2::Stream, buffer: &mut [u8], into: &mut Vec<u8>) -> Result<bool, WaitError> {
     match stream.read(buffer) {
         Ok(0) => Ok(false),
         Ok(count) => {
@@ -275,22 +277,18 @@ fn take(mut stream: ssh2::Stream, buffer: &mut [u8], into: &mut Vec<u8>) -> Resu
             Ok(true)
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(Stop::Failed(error)),
+        Err(error) => Err(WaitError::Failed(error)),
     }
 }
 
-fn fingerprint(wire: &Wire) -> String {
-    match wire.ssh.host_key_hash(ssh2::HashType::Sha256) {
+fn fingerprint(ssh: &NonBlockingSsh) -> String {
+    match ssh.library.host_key_hash(ssh2::HashType::Sha256) {
         Some(hash) => format!("SHA256:{}", STANDARD_NO_PAD.encode(hash)),
         None => "none".to_owned(),
     }
 }
 
-pub(super) fn closed(address: SocketAddr, reason: &str) -> GuestError {
-    GuestError::Closed { address, reason: reason.to_owned() }
-}
-
-/// Seen by nobody: whoever asked is gone.
-fn abandoned(address: SocketAddr) -> GuestError {
-    closed(address, "whoever asked no longer waits for the answer")
+/// The error of a cancelled command, whose caller is gone.
+fn cancelled(address: SocketAddr) -> GuestError {
+    closed(address, "the command was cancelled")
 }

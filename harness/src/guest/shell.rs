@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A person in a guest: this process's terminal tied to a shell of it.
+//! An interactive shell in a guest, on this process's terminal.
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
@@ -8,34 +8,35 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 
-use super::escape::{Escape, Said};
+use super::command::Exit;
+use super::error::{GuestError, Partial, Phase};
+use super::escape::{EscapeFilter, Typed};
+use super::nonblocking::{Deadline, NonBlockingSsh, WaitError};
 use super::session::{Session, Target};
-use super::wire::{Patience, Stop, Wire};
-use super::{Exit, GuestError, Partial, Phase};
+use loadgauge_host::environment;
 
-/// How long a wait sleeps before it looks at the size of the window, and whether it shall end.
+/// How long a wait sleeps before it checks the size of the window and `ended`.
 const SLICE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-/// How long each request to open the shell may take.
+/// The limit of each request to open the shell.
 const OPENING: Duration = Duration::from_mins(5);
 
-/// How a person left.
+/// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Left {
+pub enum SessionEnd {
     /// the shell or the command ended
     Ended(Exit),
-    /// with `~.`, or since this process was told to end
+    /// by `~.`, or by `ended`
     Disconnected,
 }
 
-/// Logs in and ties standard input and output to a shell of the guest, or to a command, until it
-/// ends. Where standard input is a terminal the guest gets one of the same kind and size, and
-/// `~.` at the beginning of a line leaves, whatever the guest does.
+/// Logs in and connects standard input and output to a shell of the guest, or to a command, until it ends. If
+/// standard input is a terminal, the guest gets a terminal of the same kind and size, and `~.` at the beginning
+/// of a line disconnects.
 ///
-/// It blocks, and is to be called where that does no harm. `ended` is asked ten times a second
-/// whether it shall give up.
+/// This function blocks. It calls `ended` ten times a second, and disconnects when that returns true.
 ///
 /// # Errors
-/// The guest cannot be reached, or the connection is lost.
+/// The guest cannot be reached, or the connection fails.
 pub fn shell(
     address: SocketAddr,
     user: &str,
@@ -43,12 +44,12 @@ pub fn shell(
     command: Option<&str>,
     limit: Duration,
     ended: &dyn Fn() -> bool,
-) -> Result<Left, GuestError> {
+) -> Result<SessionEnd, GuestError> {
     let target = Target { address, user: user.to_owned(), key: key.clone() };
-    let session = Session::open(&target, None, Patience::new(limit, ended))?;
+    let session = Session::open(&target, None, Deadline::new(limit, ended))?;
     let mut phase = Phase::Open;
-    let left = converse(session.wire(), command, ended, &mut phase);
-    left.map_err(|source| GuestError::Lost {
+    let result = run(session.ssh(), command, ended, &mut phase);
+    result.map_err(|source| GuestError::Lost {
         address,
         phase,
         command: command.unwrap_or("a shell").to_owned(),
@@ -57,81 +58,81 @@ pub fn shell(
     })
 }
 
-fn converse(
-    wire: &Wire,
+fn run(
+    ssh: &NonBlockingSsh,
     command: Option<&str>,
     ended: &dyn Fn() -> bool,
     phase: &mut Phase,
-) -> io::Result<Left> {
-    let patience = || Patience::new(OPENING, ended);
-    let mut channel = wire.until(patience(), || wire.ssh.channel_session()).map_err(words)?;
+) -> io::Result<SessionEnd> {
+    let deadline = || Deadline::new(OPENING, ended);
+    let mut channel = ssh.until(deadline(), || ssh.library.channel_session()).map_err(io_error)?;
     *phase = Phase::Execute;
-    // A command gets no terminal, so that its output comes as it was written.
+    // A command gets no terminal, which would change its output.
     let on_terminal = command.is_none() && isatty(io::stdin());
     let mut size = on_terminal.then(window).flatten();
     if on_terminal {
-        let kind = std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned());
+        let kind = environment::value(environment::TERM).unwrap_or_else(|| "dumb".to_owned());
         let dimensions = size.map(|(columns, rows)| (columns, rows, 0, 0));
-        wire.until(patience(), || channel.request_pty(&kind, None, dimensions)).map_err(words)?;
+        ssh.until(deadline(), || channel.request_pty(&kind, None, dimensions)).map_err(io_error)?;
     }
     match command {
-        Some(command) => wire.until(patience(), || channel.exec(command)).map_err(words)?,
-        None => wire.until(patience(), || channel.shell()).map_err(words)?,
+        Some(command) => ssh.until(deadline(), || channel.exec(command)).map_err(io_error)?,
+        None => ssh.until(deadline(), || channel.shell()).map_err(io_error)?,
     }
     *phase = Phase::Transfer;
-    let _raw = if on_terminal { Raw::set()? } else { None };
+    let _raw = if on_terminal { RawMode::set()? } else { None };
     let mut input = Input::new(on_terminal);
     loop {
         if ended() {
-            return Ok(Left::Disconnected);
+            return Ok(SessionEnd::Disconnected);
         }
         if size.is_some() && window() != size {
             size = window();
             if let Some((columns, rows)) = size {
                 let resize = || channel.request_pty_size(columns, rows, None, None);
-                wire.until(patience(), resize).map_err(words)?;
+                ssh.until(deadline(), resize).map_err(io_error)?;
             }
         }
-        let moved = show(&mut channel)?;
+        let received = print_output(&mut channel)?;
         if channel.eof() {
             break;
         }
-        input.give(&mut channel)?;
-        // What waits to be given goes as soon as the guest takes it; nothing else is read meanwhile.
+        input.send(&mut channel)?;
+        // No further input is read until the guest accepts the pending one.
         let wants = input.wants_more();
-        let ready = wait(wire, wants, moved)?;
-        if wants && ready && input.read()? == Said::Leave {
-            return Ok(Left::Disconnected);
+        let ready = wait(ssh, wants, received)?;
+        if wants && ready && input.read()? == Typed::Disconnect {
+            return Ok(SessionEnd::Disconnected);
         }
     }
     *phase = Phase::Status;
-    wire.until(patience(), || channel.close()).map_err(words)?;
-    wire.until(patience(), || channel.wait_close()).map_err(words)?;
-    // A command killed by a signal has the exit status 0 with this library.
+    ssh.until(deadline(), || channel.close()).map_err(io_error)?;
+    ssh.until(deadline(), || channel.wait_close()).map_err(io_error)?;
+    // The library reports status 0 for a command that a signal killed.
     match channel.exit_signal()?.exit_signal {
-        Some(signal) => Ok(Left::Ended(Exit::Signal(signal))),
-        None => Ok(Left::Ended(Exit::Status(channel.exit_status()?))),
+        Some(signal) => Ok(SessionEnd::Ended(Exit::Signal(signal))),
+        None => Ok(SessionEnd::Ended(Exit::Status(channel.exit_status()?))),
     }
 }
 
-/// Waits for the guest or, where it is wanted, for the person, and says whether the latter has
-/// something to say. After something was shown there may be more, and it does not wait.
-fn wait(wire: &Wire, wants_input: bool, moved: bool) -> io::Result<bool> {
+/// Waits for output of the guest or, if wanted, for input. Returns whether there is input. It does not wait
+/// after output was received, because there may be more.
+fn wait(ssh: &NonBlockingSsh, wants_input: bool, received: bool) -> io::Result<bool> {
     let stdin = io::stdin();
-    let mut places = vec![PollFd::new(wire.socket(), PollFlags::IN)];
+    let mut descriptors = vec![PollFd::new(ssh.socket(), PollFlags::IN)];
     if wants_input {
-        places.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
+        descriptors.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
     }
-    let slice = if moved { Timespec { tv_sec: 0, tv_nsec: 0 } } else { SLICE };
-    match poll(&mut places, Some(&slice)) {
+    let slice = if received { Timespec { tv_sec: 0, tv_nsec: 0 } } else { SLICE };
+    match poll(&mut descriptors, Some(&slice)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok(places.get(1).is_some_and(|place| !place.revents().is_empty()))
+    Ok(descriptors.get(1).is_some_and(|stdin| !stdin.revents().is_empty()))
 }
 
-/// Shows what the guest has said, and tells whether that was anything.
-fn show(channel: &mut ssh2::Channel) -> io::Result<bool> {
+/// Prints the available output of the guest. Returns whether there was any.
+fn print_output(channel: &mut ssh2::Channel) -> io::Result<bool> {
     let out = copy(&mut channel.stream(0), &mut io::stdout())?;
     let err = copy(&mut channel.stderr(), &mut io::stderr())?;
     Ok(out || err)
@@ -151,27 +152,28 @@ fn copy(from: &mut ssh2::Stream, to: &mut dyn io::Write) -> io::Result<bool> {
     }
 }
 
-/// What the person says, on its way to the guest.
+/// Input on its way to the guest.
 struct Input {
     pending: Vec<u8>,
-    escape: Option<Escape>,
-    /// standard input is at its end, which the guest is to be told
+    escape: Option<EscapeFilter>,
+    /// standard input has ended
     closed: bool,
-    told: bool,
+    /// the end was sent to the guest
+    eof_sent: bool,
 }
 
 impl Input {
     fn new(on_terminal: bool) -> Self {
-        let escape = on_terminal.then(Escape::default);
-        Self { pending: Vec::new(), escape, closed: false, told: false }
+        let escape = on_terminal.then(EscapeFilter::default);
+        Self { pending: Vec::new(), escape, closed: false, eof_sent: false }
     }
 
     fn wants_more(&self) -> bool {
         self.pending.is_empty() && !self.closed
     }
 
-    /// Reads what is there; the caller knows that there is something.
-    fn read(&mut self) -> io::Result<Said> {
+    /// Reads the available input; the caller has checked that there is some.
+    fn read(&mut self) -> io::Result<Typed> {
         let mut buffer = [0; 4096];
         let count = rustix::io::read(io::stdin(), &mut buffer)?;
         self.closed = count == 0;
@@ -180,11 +182,11 @@ impl Input {
             return Ok(escape.filter(typed, &mut self.pending));
         }
         self.pending.extend_from_slice(typed);
-        Ok(Said::Words)
+        Ok(Typed::Input)
     }
 
-    /// Gives what the guest takes at the moment.
-    fn give(&mut self, channel: &mut ssh2::Channel) -> io::Result<()> {
+    /// Sends what the guest accepts at the moment.
+    fn send(&mut self, channel: &mut ssh2::Channel) -> io::Result<()> {
         while !self.pending.is_empty() {
             match channel.write(&self.pending) {
                 Ok(0) => return Ok(()),
@@ -193,9 +195,9 @@ impl Input {
                 Err(error) => return Err(error),
             }
         }
-        if self.closed && !self.told {
+        if self.closed && !self.eof_sent {
             match channel.send_eof().map_err(io::Error::from) {
-                Ok(()) => self.told = true,
+                Ok(()) => self.eof_sent = true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
@@ -204,12 +206,12 @@ impl Input {
     }
 }
 
-/// The terminal hands on every byte as it is typed while this lives.
-struct Raw {
+/// Keeps the terminal in raw mode until it is dropped.
+struct RawMode {
     before: Termios,
 }
 
-impl Raw {
+impl RawMode {
     fn set() -> io::Result<Option<Self>> {
         let before = tcgetattr(io::stdin())?;
         let mut raw = before.clone();
@@ -219,24 +221,24 @@ impl Raw {
     }
 }
 
-impl Drop for Raw {
+impl Drop for RawMode {
     fn drop(&mut self) {
         if let Err(error) = tcsetattr(io::stdin(), OptionalActions::Now, &self.before) {
-            tracing::debug!(%error, "the terminal is gone");
+            tracing::debug!(%error, "cannot reset the terminal");
         }
     }
 }
 
-/// The terminal's columns and rows.
+/// The columns and rows of the terminal.
 fn window() -> Option<(u32, u32)> {
     let Winsize { ws_col, ws_row, .. } = tcgetwinsize(io::stdin()).ok()?;
     (ws_col > 0 && ws_row > 0).then(|| (u32::from(ws_col), u32::from(ws_row)))
 }
 
-fn words(stop: Stop) -> io::Error {
-    match stop {
-        Stop::Late => io::Error::from(io::ErrorKind::TimedOut),
-        Stop::Abandoned => io::Error::from(io::ErrorKind::Interrupted),
-        Stop::Failed(error) => error,
+fn io_error(error: WaitError) -> io::Error {
+    match error {
+        WaitError::TimedOut => io::Error::from(io::ErrorKind::TimedOut),
+        WaitError::Cancelled => io::Error::from(io::ErrorKind::Interrupted),
+        WaitError::Failed(error) => error,
     }
 }

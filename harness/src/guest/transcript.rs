@@ -3,13 +3,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, GuestError, Output, words};
+use super::command::{Command, Output};
+use super::error::GuestError;
+use loadgauge_host::error::on_one_line;
 
-/// How much of each stream a transcript keeps, in bytes. Transcripts travel in events and stand in
-/// reports; whoever needs more has the command's own output.
-const KEPT: usize = 64 * 1024;
+/// The longest stream that a transcript keeps whole, in bytes: transcripts are part of events and reports.
+const LIMIT: usize = 64 * 1024;
 
-/// A command that was run on the guest, and its own words.
+/// The record of a command that ran on the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transcript {
     /// the command line
@@ -20,14 +21,13 @@ pub struct Transcript {
     pub stdout: String,
     /// standard error, as text
     pub stderr: String,
-    /// milliseconds
+    /// the run time in milliseconds
     pub duration_ms: u64,
 }
 
 impl Transcript {
-    /// The record of a command and what came of it; of one that did not end, what it had printed
-    /// up to then. Of a long stream the beginning and the end are kept, with a line between them
-    /// that says how much was left out.
+    /// Records a command and its result, or the output so far of a command that did not end. The middle of a
+    /// long stream is replaced by a line with the number of bytes left out.
     pub fn of(command: &Command, result: &Result<Output, GuestError>, duration: Duration) -> Self {
         let (exit, stdout, stderr) = match result {
             Ok(output) => (output.exit.to_string(), &output.stdout[..], &output.stderr[..]),
@@ -35,7 +35,7 @@ impl Transcript {
                 let partial = error.partial();
                 let streams =
                     partial.map_or((&[][..], &[][..]), |partial| (&partial.stdout[..], &partial.stderr[..]));
-                (words(error), streams.0, streams.1)
+                (on_one_line(error), streams.0, streams.1)
             }
         };
         Self {
@@ -48,16 +48,16 @@ impl Transcript {
     }
 }
 
-/// A stream as text, without its middle where it is long.
+/// A stream as text, without the middle of a long one.
 fn shorten(bytes: &[u8]) -> String {
-    if bytes.len() <= KEPT {
+    if bytes.len() <= LIMIT {
         return String::from_utf8_lossy(bytes).into_owned();
     }
-    let (head, tail) = (&bytes[..KEPT / 2], &bytes[bytes.len() - KEPT / 2..]);
+    let (head, tail) = (&bytes[..LIMIT / 2], &bytes[bytes.len() - LIMIT / 2..]);
     format!(
         "{}\n[{} bytes left out]\n{}",
         String::from_utf8_lossy(head),
-        bytes.len() - KEPT,
+        bytes.len() - LIMIT,
         String::from_utf8_lossy(tail)
     )
 }
@@ -65,12 +65,12 @@ fn shorten(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest::Exit;
+    use crate::guest::command::Exit;
 
     #[test]
-    fn a_long_stream_loses_its_middle_and_says_so() {
-        let mut stdout = vec![b'a'; KEPT];
-        stdout.extend(vec![b'z'; KEPT]);
+    fn a_long_stream_loses_its_middle() {
+        let mut stdout = vec![b'a'; LIMIT];
+        stdout.extend(vec![b'z'; LIMIT]);
         let output = Output {
             exit: Exit::Signal("KILL".into()),
             stdout,

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWriteExt as _};
 
-/// Writes what the guest sends of its journal to a file, as it comes: each line is an object as
-/// `journalctl -o json` prints it, and the last one may be cut off where the guest died.
+/// Writes the guest's journal to a file as it arrives. Each line is an object in the format of
+/// `journalctl -o json`; the last one may be incomplete if the guest died.
 pub(crate) async fn record(mut stream: impl AsyncRead + Unpin, mut file: tokio::fs::File) {
     if let Err(error) = tokio::io::copy(&mut stream, &mut file).await {
-        tracing::warn!(%error, "the guest's journal broke off");
+        tracing::warn!(%error, "cannot copy the guest's journal");
     }
-    // A file of tokio's buffers: without this the last piece is lost.
-    if let Err(error) = tokio::io::AsyncWriteExt::flush(&mut file).await {
-        tracing::warn!(%error, "the end of the guest's journal cannot be written");
+    // tokio's files have a buffer, which is lost unless it is flushed.
+    if let Err(error) = file.flush().await {
+        tracing::warn!(%error, "cannot write the end of the guest's journal");
     }
 }

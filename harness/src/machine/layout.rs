@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// Where the files of one machine lie: those that are kept, and those that go with it.
+/// The paths of one machine's files: records, which stay, and runtime files, which are removed with it.
 ///
-/// Nothing here touches a disk, so that a command line can be shown for a machine that never starts.
+/// No method accesses the disk, so that `plan` can show the command line of a machine that never starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    kept: Utf8PathBuf,
+    records: Utf8PathBuf,
     runtime: Utf8PathBuf,
     relay: Utf8PathBuf,
     state: Option<Utf8PathBuf>,
 }
 
-/// The longest path that a unix socket can have: `sun_path` with its NUL is 108 bytes (unix(7)).
+/// The longest path of a Unix socket: `sun_path` with its NUL is 108 bytes (unix(7)).
 pub(crate) const LONGEST_SOCKET: usize = 107;
 
 impl Layout {
-    /// A machine whose records are kept in one directory, whose sockets and disk live in another, which
-    /// must have a short path, and whose guest reaches the harness through a program.
+    /// A machine with a directory for records, one for sockets and disks, whose path must be short, and a
+    /// relay program for the guest's connections to the harness.
     pub fn new(
-        kept: impl Into<Utf8PathBuf>,
+        records: impl Into<Utf8PathBuf>,
         runtime: impl Into<Utf8PathBuf>,
         relay: impl Into<Utf8PathBuf>,
     ) -> Self {
-        Self { kept: kept.into(), runtime: runtime.into(), relay: relay.into(), state: None }
+        Self { records: records.into(), runtime: runtime.into(), relay: relay.into(), state: None }
     }
 
-    /// The same machine with its disks, variables and TPM somewhere else, where they outlive it.
+    /// The same machine with its disks, firmware variables and TPM state in a directory that outlives it.
     #[must_use]
     pub(crate) fn with_state(self, directory: impl Into<Utf8PathBuf>) -> Self {
         Self { state: Some(directory.into()), ..self }
@@ -36,102 +36,102 @@ impl Layout {
         self.state.as_deref().unwrap_or(&self.runtime)
     }
 
-    /// Where the records are kept.
-    pub fn kept(&self) -> &Utf8Path {
-        &self.kept
+    /// The directory of the records.
+    pub fn records(&self) -> &Utf8Path {
+        &self.records
     }
 
-    /// What is removed when the machine ends.
+    /// The directory that is removed with the machine.
     pub fn runtime(&self) -> &Utf8Path {
         &self.runtime
     }
 
-    /// The program that is run as `PROGRAM relay SOCKET` for each of the guest's connections.
+    /// The program that QEMU runs as `PROGRAM relay SOCKET` for each of the guest's connections.
     pub fn relay(&self) -> &Utf8Path {
         &self.relay
     }
 
-    /// Kept: every byte of the console.
+    /// Record: the output on the console.
     pub fn console_log(&self) -> Utf8PathBuf {
-        self.kept.join("console.log")
+        self.records.join("console.log")
     }
 
-    /// Kept: the guest's journal, as `journalctl -o json` prints it.
+    /// Record: the journal, in the format of `journalctl -o json`.
     pub fn journal_log(&self) -> Utf8PathBuf {
-        self.kept.join("journal.jsonl")
+        self.records.join("journal.jsonl")
     }
 
-    /// Kept: the Ignition config that the guest gets.
+    /// Record: the guest's Ignition config.
     pub fn ignition(&self) -> Utf8PathBuf {
-        self.kept.join("config.ign")
+        self.records.join("config.ign")
     }
 
-    /// Kept: QEMU's command line, as one would type it.
+    /// Record: QEMU's command line, quoted for a shell.
     pub fn command_line(&self) -> Utf8PathBuf {
-        self.kept.join("qemu.txt")
+        self.records.join("qemu.txt")
     }
 
-    /// Kept: what QEMU itself printed.
+    /// Record: QEMU's log.
     pub fn qemu_log(&self) -> Utf8PathBuf {
-        self.kept.join("qemu.log")
+        self.records.join("qemu.log")
     }
 
-    /// The disk that the guest writes to.
+    /// The overlay that the guest writes to.
     pub fn overlay(&self) -> Utf8PathBuf {
         self.state().join("disk.qcow2")
     }
 
-    /// An empty disk of the machine, counted from 0.
+    /// An additional disk, counted from 0.
     pub fn extra_disk(&self, number: usize) -> Utf8PathBuf {
         self.state().join(format!("disk{number}.qcow2"))
     }
 
-    /// The machine's own copy of its firmware's variables.
+    /// The machine's own copy of its firmware variables.
     pub fn firmware_variables(&self) -> Utf8PathBuf {
         self.state().join("variables")
     }
 
-    /// The directory with the state of its TPM.
+    /// The directory of the TPM's state.
     pub fn tpm_state(&self) -> Utf8PathBuf {
         self.state().join("tpm-state")
     }
 
-    /// QEMU connects to the TPM through this socket.
+    /// The socket through which QEMU reaches the TPM.
     pub fn tpm_socket(&self) -> Utf8PathBuf {
         self.runtime.join("tpm")
     }
 
-    /// Kept: what the TPM itself printed.
+    /// Record: the log of the TPM.
     pub fn tpm_log(&self) -> Utf8PathBuf {
-        self.kept.join("tpm.log")
+        self.records.join("tpm.log")
     }
 
-    /// QEMU connects its monitor to this socket.
+    /// The socket for QMP.
     pub fn qmp_socket(&self) -> Utf8PathBuf {
         self.runtime.join("qmp")
     }
 
-    /// QEMU connects the guest's first serial port to this socket.
+    /// The socket of the guest's first serial port.
     pub fn console_socket(&self) -> Utf8PathBuf {
         self.runtime.join("console")
     }
 
-    /// QEMU connects the guest's port for events to this socket.
+    /// The socket of the guest's event port.
     pub fn events_socket(&self) -> Utf8PathBuf {
         self.runtime.join("events")
     }
 
-    /// QEMU connects the guest's port for the journal to this socket.
+    /// The socket of the guest's journal port.
     pub fn journal_socket(&self) -> Utf8PathBuf {
         self.runtime.join("journal")
     }
 
-    /// QEMU connects the guest's interface to the other machines of its scenario to this socket.
-    pub fn segment_socket(&self) -> Utf8PathBuf {
-        self.runtime.join("segment")
+    /// The socket of the guest's network interface to its peers.
+    pub fn peers_socket(&self) -> Utf8PathBuf {
+        self.runtime.join("peers")
     }
 
-    /// The relay connects to this socket for each connection that the guest opens to the harness.
+    /// The socket that the relay connects to, once for each of the guest's connections to the harness.
     pub fn http_socket(&self) -> Utf8PathBuf {
         self.runtime.join("http")
     }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Lines of text from streams of bytes that somebody else writes.
+//! Splits untrusted streams of bytes into lines of text.
 use std::io;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 
-/// What a line is cut at, in bytes: a guest that writes no line ends shall not fill the memory.
+/// The length at which a line is cut, in bytes: a guest that writes no newlines must not fill the memory.
 const LONGEST: usize = 4096;
 
-/// Reads the next line of a stream, without its end; what is no UTF-8 is replaced. Of a line longer than
-/// `longest` bytes only the beginning is kept. There is none at the end of the stream.
+/// Reads the next line of a stream, without its newline, or nothing at the end of the stream. Invalid UTF-8
+/// is replaced, and a line is cut after `longest` bytes.
 ///
-/// (The codec of `tokio-util` ends its stream at the first line that is too long or no UTF-8.)
+/// (The codec of `tokio-util` ends its stream at the first line that is too long or not UTF-8.)
 pub(crate) async fn next_line(
     stream: &mut (impl AsyncBufRead + Unpin),
     longest: usize,
@@ -37,8 +37,8 @@ pub(crate) async fn next_line(
 
 /// Splits a terminal's output into lines of plain text.
 ///
-/// Escape sequences (ECMA-48) and control characters go; a carriage return ends a line as a line feed
-/// does, because what a program overwrites on a terminal was said all the same.
+/// Escape sequences (ECMA-48) and control characters are removed. A carriage return ends a line like a line
+/// feed, so that overwritten text is not lost.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     current: Vec<u8>,
@@ -66,7 +66,7 @@ const ESCAPE: u8 = 0x1b;
 const BELL: u8 = 0x07;
 
 impl Lines {
-    /// Takes bytes and gives the lines that they complete.
+    /// Adds bytes and returns the lines that they complete.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         for &byte in bytes {
@@ -75,15 +75,15 @@ impl Lines {
         lines
     }
 
-    /// What has come of the line that is not complete: a prompt, as a rule.
+    /// The incomplete last line, usually a prompt.
     pub(crate) fn partial(&self) -> String {
         String::from_utf8_lossy(&self.current).into_owned()
     }
 
     fn take(&mut self, byte: u8, lines: &mut Vec<String>) {
         self.state = match (self.state, byte) {
-            // A new line ends whatever sequence was begun: a guest that dies within one must not take
-            // the rest of the console along.
+            // A newline ends an escape sequence: one that a dying guest left incomplete must not hide the
+            // rest of the console.
             (_, b'\n' | b'\r') => {
                 self.end(byte, lines);
                 State::Text
@@ -119,7 +119,7 @@ impl Lines {
     }
 
     fn end(&mut self, byte: u8, lines: &mut Vec<String>) {
-        // CR LF is one end, and so is CR CR LF, which a terminal makes of it.
+        // CR LF is one line end, and so is CR CR LF, which a terminal makes of it.
         let second = self.returned && self.current.is_empty();
         if !second && (byte == b'\n' || !self.current.is_empty()) {
             self.flush(lines);
@@ -146,9 +146,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_is_too_long_or_no_text_does_not_hide_the_next() {
+    async fn a_line_that_is_too_long_or_not_utf8_does_not_hide_the_next() {
         let bytes = [b"abc\xff\n".as_slice(), &[b'x'; 9000], b"\n\nlast"].concat();
-        // Small pieces, as they come from a socket.
+        // Small pieces, as from a socket.
         let mut stream = tokio::io::BufReader::with_capacity(100, bytes.as_slice());
         let mut lines = Vec::new();
         while let Some(line) = next_line(&mut stream, 1000).await.expect("read") {
@@ -158,26 +158,26 @@ mod tests {
     }
 
     #[test]
-    fn what_systemd_prints_becomes_plain() {
+    fn output_of_systemd_becomes_plain_text() {
         let bytes = b"[\x1b[0;32m  OK  \x1b[0m] Started \x1b[0;1;39mssh.service\x1b[0m.\r\n\x1b[2J\x1b(B\x1b]0;title\x07# ";
         assert_eq!(lines(bytes), (vec!["[  OK  ] Started ssh.service.".to_owned()], "# ".to_owned()));
     }
 
     #[test]
-    fn a_carriage_return_ends_a_line_and_a_line_feed_after_it_does_not_end_another() {
+    fn a_carriage_return_and_a_line_feed_end_one_line() {
         let (complete, partial) = lines(b"one\r\r\ntwo\r\n\nfour\rfive");
         assert_eq!(complete, ["one", "two", "", "four"]);
         assert_eq!(partial, "five");
     }
 
     #[test]
-    fn an_unfinished_sequence_hides_no_later_line() {
+    fn an_incomplete_sequence_hides_no_later_line() {
         assert_eq!(lines(b"\x1b]0;never ended\nKernel panic\n").0, ["", "Kernel panic"]);
     }
 
     proptest! {
         #[test]
-        fn any_bytes_in_any_pieces_give_the_same_plain_lines(
+        fn any_division_of_any_bytes_gives_the_same_plain_lines(
             bytes in proptest::collection::vec(any::<u8>(), 0..6000),
             cut in 0_usize..6000,
         ) {

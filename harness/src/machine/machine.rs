@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::io::Cursor;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,39 +16,38 @@ use tokio_util::sync::DropGuard;
 
 use super::console::Console;
 use super::events::{self, Answer, Ready};
+use super::health::fault::Fault;
+use super::health::symptom::Symptom;
+use super::health::{guest_status, monitor, poll, ssh_probe};
 use super::journal;
 use super::layout::Layout;
+use super::network::http_server;
+use super::network::peer_network::PeerNetwork;
 use super::plan::MachinePlan;
-use super::process_owner::{self, Stopped};
-use super::start::{Prepared, StartError, prepare};
+use super::process_owner::{self, ProcessParts, Stopped};
+use super::qemu::memory::MemoryMode;
+use super::qemu::qmp::Qmp;
+use super::start::{PreparedMachine, prepare};
+use super::start_error::StartError;
 use super::start_mode::StartMode;
 use super::supervisor::Supervisor;
-use crate::machine::health::fault::Fault;
-use crate::machine::health::guest_status;
-use crate::machine::health::monitor;
-use crate::machine::health::monitor::Symptom;
-use crate::machine::health::poll;
-use crate::machine::health::ssh_probe;
-use crate::machine::network::http_server;
-use crate::machine::network::peer_network::PeerNetwork;
-use crate::machine::qemu::memory::Memory;
-use crate::machine::qemu::qmp::Qmp;
 
-/// How many lines of the console are shown when what was waited for did not come.
+/// How many lines of the console a time-out shows.
 const TAIL: usize = 20;
-/// Which part of the time that a guest has to be up it may spend without a word: the firmware's, the
-/// boot loader's or the kernel's first comes after a few seconds.
+/// The share of the boot's limit that the console may stay silent: firmware, boot loader or kernel print
+/// something within seconds.
 const SILENT_SHARE: u32 = 6;
-/// How many symptoms may wait to be read; the tasks that see them can wait as well.
+/// How many symptoms are queued; the tasks that report them can wait.
 const SYMPTOMS: usize = 16;
-/// How long a guest may take to say how it is, before it is taken to have nothing to say.
+/// The time for a guest to report its status.
 const REPLY: Duration = Duration::from_secs(5);
-/// How long no link of a guest is up before it is cut off: one that is set up anew is down for a moment.
+/// How long no link of a guest is up before it counts as cut off: a link that is reconfigured is down for a
+/// moment.
 const CUT: Duration = Duration::from_secs(3);
 
-/// A machine that runs.
+/// A running machine.
 ///
-/// Dropped, it is stopped all the same; the [`Supervisor`] waits for the end of it.
+/// Dropping it stops it; the [`Supervisor`] waits for its end.
 #[derive(Debug)]
 pub struct Machine {
     name: String,
@@ -60,31 +60,31 @@ pub struct Machine {
     symptoms: mpsc::Sender<Symptom>,
     ready: watch::Receiver<Option<Ready>>,
     ready_in: watch::Sender<Option<Ready>>,
-    port: tokio::sync::Mutex<Port>,
-    /// of the next question to the guest
-    question: AtomicU64,
+    port: tokio::sync::Mutex<EventPort>,
+    /// the number of the next status request
+    next_request: AtomicU64,
     host_key: Option<String>,
     fault: watch::Receiver<Option<Fault>>,
     stopped: watch::Receiver<Option<Stopped>>,
-    /// its interface to the other machines of its scenario, until it is connected to theirs
-    segment: Option<UnixStream>,
+    /// its interface to its peers, until it is connected
+    peers: Option<UnixStream>,
     token: DropGuard,
 }
 
-/// The port for events: what the guest is ordered, and what it answers.
+/// The event port, for requests to the guest and its answers.
 #[derive(Debug)]
-struct Port {
-    orders: OwnedWriteHalf,
+struct EventPort {
+    requests: OwnedWriteHalf,
     answers: mpsc::UnboundedReceiver<Answer>,
 }
 
 impl Machine {
-    /// Starts a machine from power-on. What is to be kept of it is written to `directory`; its guest
-    /// reaches the harness through `relay_program`, which is run as `PROGRAM relay SOCKET` and must then
-    /// call [`super::relay`].
+    /// Boots a machine. Its records are written to `directory`. For each of the guest's connections to the
+    /// harness, QEMU runs `relay_program` as `PROGRAM relay SOCKET`, which must call
+    /// [`relay`](crate::machine::relay).
     ///
     /// # Errors
-    /// A file cannot be made, or QEMU is missing or does not start. Nothing is left behind.
+    /// A file cannot be created, or QEMU is missing or does not start. Nothing is left behind.
     pub async fn start(
         plan: MachinePlan,
         directory: Utf8PathBuf,
@@ -92,39 +92,42 @@ impl Machine {
         supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
         let layout = supervisor.layout(&directory, &relay_program);
-        let key = fresh_key()?;
+        let key = generate_key()?;
         let public_key = key.public_key().to_openssh()?;
-        let beginning = StartMode::PowerOn { public_key: &public_key, memory: Memory::Own };
-        Self::begin(plan, layout, key, &beginning, supervisor).await
+        let mode = StartMode::PowerOn { public_key: &public_key, memory: MemoryMode::Anonymous };
+        Self::start_from(plan, layout, key, &mode, supervisor).await
     }
 
-    pub(crate) async fn begin(
+    /// Boots or restores a machine.
+    pub(crate) async fn start_from(
         plan: MachinePlan,
         layout: Layout,
         key: PrivateKey,
-        beginning: &StartMode<'_>,
+        mode: &StartMode<'_>,
         supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
-        let records = beginning.records()?;
-        // `Supervisor::stop_all` waits for this as it does for a machine that runs.
+        let records = mode.records()?;
+        // `Supervisor::stop_all` waits for machines that are being started as well.
         let _starting = supervisor.tasks().token();
         let token = supervisor.token();
         let prepared = tokio::select! {
-            prepared = prepare(&plan, &layout, beginning) => prepared?,
+            prepared = prepare(&plan, &layout, mode) => prepared?,
             () = token.cancelled() => return Err(StartError::Cancelled),
         };
         Self::run(plan, layout, key, prepared, records, supervisor).await
     }
 
+    /// Starts the tasks of a prepared machine, and resumes its guest. The records are those of the snapshot
+    /// that it was restored from.
     async fn run(
         plan: MachinePlan,
         layout: Layout,
         key: PrivateKey,
-        prepared: Prepared,
-        (console_before, journal_before): (Vec<u8>, Vec<u8>),
+        prepared: PreparedMachine,
+        (console_record, journal_record): (Vec<u8>, Vec<u8>),
         supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
-        let Prepared { child, tpm, directory, qmp, qmp_events, port, segment, .. } = prepared;
+        let PreparedMachine { child, tpm, directory, qmp, qmp_events, port, peers, .. } = prepared;
         let token = supervisor.token();
         let console = Console::default();
         let (symptoms_in, symptoms) = mpsc::channel(SYMPTOMS);
@@ -133,20 +136,19 @@ impl Machine {
         let (started_in, started) = watch::channel(Instant::now());
         let (stopped_in, stopped) = watch::channel(None);
         let (answers_in, answers) = mpsc::unbounded_channel();
-        let (events, orders) = prepared.events.into_split();
+        let (events, requests) = prepared.events.into_split();
 
         let tasks = supervisor.tasks();
         let watching = console.clone();
         let console_symptoms = symptoms_in.clone();
         let readers = vec![
             tasks.spawn(async move {
-                // As if it had been watched all the time.
-                let console = std::io::Cursor::new(console_before).chain(prepared.console);
+                let console = Cursor::new(console_record).chain(prepared.console);
                 watching.watch(console, prepared.console_file, console_symptoms).await;
             }),
             tasks.spawn(events::watch(events, started, ready_in.clone(), answers_in)),
             tasks.spawn(journal::record(
-                std::io::Cursor::new(journal_before).chain(prepared.journal),
+                Cursor::new(journal_record).chain(prepared.journal),
                 prepared.journal_file,
             )),
         ];
@@ -164,23 +166,23 @@ impl Machine {
             tokio::select! { () = diagnosis => {} () = end => {} }
         });
         let pid = child.id().unwrap_or_default();
-        let registry = supervisor.registry();
-        let entered = registry.enter(pid, "qemu", &plan.name);
-        let entered_tpm =
-            tpm.as_ref().map(|tpm| registry.enter(tpm.id().unwrap_or_default(), "swtpm", &plan.name));
-        let patient = poll::Patient { qmp: qmp.clone(), pid, architecture: plan.image.facts.architecture };
-        tasks.spawn(poll::feel(patient, symptoms_in.clone(), token.clone()));
-        let kept = process_owner::ProcessParts {
+        let children = supervisor.registry();
+        let registration = children.register(pid, "qemu", &plan.name);
+        let tpm_registration =
+            tpm.as_ref().map(|tpm| children.register(tpm.id().unwrap_or_default(), "swtpm", &plan.name));
+        let target = poll::Target { qmp: qmp.clone(), pid, architecture: plan.image.facts.architecture };
+        tasks.spawn(poll::watch(target, symptoms_in.clone(), token.clone()));
+        let parts = ProcessParts {
             child,
             tpm,
-            entered,
-            entered_tpm,
+            registration,
+            tpm_registration,
             directory,
             layout: layout.clone(),
             readers,
             supervisor: supervisor.clone(),
         };
-        tasks.spawn(process_owner::keep(kept, qmp.clone(), token.clone(), symptoms_in.clone(), stopped_in));
+        tasks.spawn(process_owner::own(parts, qmp.clone(), token.clone(), symptoms_in.clone(), stopped_in));
 
         let machine = Self {
             name: plan.name,
@@ -193,12 +195,12 @@ impl Machine {
             symptoms: symptoms_in,
             ready,
             ready_in,
-            port: Port { orders, answers }.into(),
-            question: AtomicU64::new(1),
+            port: EventPort { requests, answers }.into(),
+            next_request: AtomicU64::new(1),
             host_key: None,
             fault,
             stopped,
-            segment,
+            peers,
             token: token.drop_guard(),
         };
         started_in.send_replace(Instant::now());
@@ -207,11 +209,11 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Connects the machine to those on a network, where its plan has a place on one. What its guest sent
-    /// before waits in the socket.
-    pub fn join(&mut self, segment: &PeerNetwork, supervisor: &Supervisor) {
-        if let Some(stream) = self.segment.take() {
-            supervisor.tasks().spawn(segment.connect(stream));
+    /// Connects the machine to the network of its peers, if its plan has an address there. Frames that its
+    /// guest sent earlier wait in the socket.
+    pub fn join(&mut self, network: &PeerNetwork, supervisor: &Supervisor) {
+        if let Some(stream) = self.peers.take() {
+            supervisor.tasks().spawn(network.connect(stream));
         }
     }
 
@@ -220,42 +222,42 @@ impl Machine {
         &self.name
     }
 
-    /// The key with which [`super::USER`] may log in to this machine and to no other. It is held in
-    /// memory only.
+    /// The key that logs in to this machine only, as [`USER`](crate::machine::USER). It is never written to
+    /// a disk.
     pub fn key(&self) -> &PrivateKey {
         &self.key
     }
 
-    /// SHA-256 of the key that the guest must show, as OpenSSH writes it, where the harness gave it one.
+    /// The fingerprint (SHA-256, in OpenSSH's format) of the guest's host key, if the harness generated it.
     pub fn host_key(&self) -> Option<&str> {
         self.host_key.as_deref()
     }
 
-    /// Where the host reaches the guest's port 22. QEMU accepts connections from power-on on; the guest
-    /// answers them when it is ready.
+    /// The host's address of the guest's port 22. QEMU accepts connections from power-on; the guest answers
+    /// when it is ready.
     pub fn ssh_address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where its records are kept.
+    /// The directory of its records.
     pub fn directory(&self) -> &Utf8Path {
-        self.layout.kept()
+        self.layout.records()
     }
 
-    /// All its files.
+    /// The paths of its files.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// The process id of its QEMU.
+    /// The process ID of its QEMU.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Waits until the guest says that it is up, in a boot that is not `after`.
+    /// Waits until the guest reports that it is up, in another boot than `after`.
     ///
     /// # Errors
-    /// The machine cannot go on, which is told at once, or `limit` has passed.
+    /// A fault ends the wait at once; otherwise it ends after `limit`.
     pub async fn ready(&self, after: Option<&str>, limit: Duration) -> Result<Ready, Fault> {
         let mut ready = self.ready.clone();
         let wanted = async {
@@ -263,7 +265,7 @@ impl Machine {
                 |ready: &Option<Ready>| ready.as_ref().is_some_and(|ready| after != Some(&ready.boot_id));
             match ready.wait_for(another).await.map(|ready| ready.clone()) {
                 Ok(Some(ready)) => ready,
-                // The port is closed: QEMU has ended, and the fault that says so is on its way.
+                // The port is closed: QEMU has exited, and the fault follows.
                 _ => std::future::pending().await,
             }
         };
@@ -281,31 +283,31 @@ impl Machine {
         }
     }
 
-    /// Orders the guest something and gives its answer.
+    /// Sends the guest a request and waits for its answer.
     ///
     /// # Errors
-    /// The machine cannot go on, or there is no answer within `limit`.
-    pub(crate) async fn order(&self, order: &str, limit: Duration) -> Result<Answer, Fault> {
-        self.order_for(order, |_| true, limit).await
+    /// The machine has a fault, or there is no answer within `limit`.
+    pub(crate) async fn request(&self, request: &str, limit: Duration) -> Result<Answer, Fault> {
+        self.request_matching(request, |_| true, limit).await
     }
 
-    /// The same, for whoever knows the answer that is meant for this order.
-    async fn order_for(
+    /// As [`Machine::request`], but skips answers to earlier requests.
+    async fn request_matching(
         &self,
-        order: &str,
-        meant: impl Fn(&Answer) -> bool,
+        request: &str,
+        matches: impl Fn(&Answer) -> bool,
         limit: Duration,
     ) -> Result<Answer, Fault> {
         let answer = async {
             let mut port = self.port.lock().await;
-            // Where the port is closed QEMU has ended, and the fault that says so is on its way.
-            if port.orders.write_all(format!("{order}\n").as_bytes()).await.is_err() {
+            // If the port is closed, QEMU has exited, and the fault follows.
+            if port.requests.write_all(format!("{request}\n").as_bytes()).await.is_err() {
                 return std::future::pending().await;
             }
             loop {
                 match port.answers.recv().await {
-                    Some(answer) if meant(&answer) => return answer,
-                    Some(late) => tracing::debug!(?late, "the guest answers too late"),
+                    Some(answer) if matches(&answer) => return answer,
+                    Some(late) => tracing::debug!(?late, "late answer of the guest"),
                     None => return std::future::pending().await,
                 }
             }
@@ -315,45 +317,45 @@ impl Machine {
             fault = self.fault() => Err(fault),
             answer = answer => Ok(answer),
             () = sleep(limit) => Err(Fault::TimedOut {
-                what: "the guest's answer to an order".to_owned(),
+                what: "the guest's answer to a request".to_owned(),
                 seconds: limit.as_secs(),
                 console: self.console_tail(TAIL),
             }),
         }
     }
 
-    /// What the guest sees where it is told to look, name by name; nothing where it does not say so
-    /// within `limit`.
-    async fn seen(&self, order: &str, limit: Duration) -> Option<Vec<(String, String)>> {
-        let asked = self.question.fetch_add(1, Ordering::Relaxed);
-        let meant = |answer: &Answer| matches!(answer, Answer::Seen { number, .. } if *number == asked);
-        match self.order_for(&format!("{order} {asked}"), meant, limit).await {
-            Ok(Answer::Seen { states, .. }) => Some(states),
+    /// Asks the guest for the states of its links or units, by name. Returns nothing if the guest does not
+    /// answer within `limit`.
+    async fn status(&self, request: &str, limit: Duration) -> Option<Vec<(String, String)>> {
+        let number = self.next_request.fetch_add(1, Ordering::Relaxed);
+        let matches = |answer: &Answer| matches!(answer, Answer::Status { number: of, .. } if *of == number);
+        match self.request_matching(&format!("{request} {number}"), matches, limit).await {
+            Ok(Answer::Status { states, .. }) => Some(states),
             _ => None,
         }
     }
 
-    /// Declares the guest ready, as the machine of its own that a copy has become.
-    pub(crate) fn declare(&mut self, ready: Ready, host_key: String) {
+    /// Marks a restored guest as ready.
+    pub(crate) fn set_ready(&mut self, ready: Ready, host_key: String) {
         self.host_key = Some(host_key);
         self.ready_in.send_replace(Some(ready));
     }
 
-    /// QEMU's monitor.
+    /// The QMP connection.
     pub(crate) fn qmp(&self) -> &Qmp {
         &self.qmp
     }
 
-    /// Resolves when the machine is gone.
+    /// Resolves when the machine has stopped.
     pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut stopped = self.stopped.clone();
         async move {
-            // An error is the end of whoever keeps it.
+            // An error means that the task that owns the process has ended.
             let _ = stopped.wait_for(Option::is_some).await;
         }
     }
 
-    /// Resolves when the console has had nothing after this long, and never if it has.
+    /// Resolves after `limit` if the console is still empty, and never otherwise.
     async fn stays_silent(&self, limit: Duration) {
         sleep(limit).await;
         if !self.console.is_silent() {
@@ -361,8 +363,7 @@ impl Machine {
         }
     }
 
-    /// Resolves when the machine cannot go on, and not before: for use beside whatever waits for an
-    /// answer of the guest.
+    /// Resolves when the machine has a fault. For use beside everything that waits for the guest.
     pub async fn fault(&self) -> Fault {
         let mut fault = self.fault.clone();
         match fault.wait_for(Option::is_some).await.map(|fault| fault.clone()) {
@@ -371,11 +372,11 @@ impl Machine {
         }
     }
 
-    /// Looks whether the guest still speaks SSH, for as long as `limit`. If not, that is a [`Fault`] from
-    /// then on, unless the machine shows a better cause at the same time.
+    /// Probes, for `limit` at most, whether the guest's sshd answers. If not, the machine has a [`Fault`]
+    /// from then on: that of SSH, unless another symptom explains it.
     ///
-    /// For a guest that is up and was asked something which it has not answered, or no longer can. One
-    /// that says that its network leads nowhere is not waited for.
+    /// For a guest that is up and does not answer a command. If the guest reports that its network is
+    /// down, the probe ends early.
     pub async fn look_for_ssh(&self, context: &str, limit: Duration) -> bool {
         let what = tokio::select! {
             biased;
@@ -385,32 +386,32 @@ impl Machine {
             },
             why = self.cut_off(limit) => format!("{context}, and {why}"),
         };
-        self.tell_ssh(what).await;
+        self.report_symptom(what).await;
         false
     }
 
-    /// Makes a [`Fault`] of what went wrong with the guest's SSH.
+    /// Reports a failure of SSH as a [`Fault`].
     pub async fn report_ssh(&self, what: String) {
         let what = self.with_units(what).await;
-        self.tell_ssh(what).await;
+        self.report_symptom(what).await;
     }
 
-    async fn tell_ssh(&self, what: String) {
-        // Nobody reads any more where there is a fault already.
+    async fn report_symptom(&self, what: String) {
+        // The channel is closed once there is a fault.
         let _ = self.symptoms.send(Symptom::Ssh { what }).await;
     }
 
-    /// With what the guest says of its units, where it does.
+    /// Appends the states of the units that SSH needs, if the guest reports them.
     async fn with_units(&self, what: String) -> String {
-        match self.seen("units", REPLY).await {
+        match self.status("units", REPLY).await {
             Some(units) => format!("{what}; {}", guest_status::of_units(&units)),
             None => what,
         }
     }
 
-    /// Resolves, within `limit`, when the guest says that no link of it is up and was not a moment ago.
+    /// Resolves when the guest reports twice that no link is up.
     async fn cut_off(&self, limit: Duration) -> String {
-        let cut_off = async || Some(guest_status::cut_off(&self.seen("links", limit).await?)).flatten();
+        let cut_off = async || Some(guest_status::cut_off(&self.status("links", limit).await?)).flatten();
         if cut_off().await.is_some() {
             sleep(CUT).await;
             if let Some(why) = cut_off().await {
@@ -425,32 +426,21 @@ impl Machine {
         self.console.tail(lines)
     }
 
-    /// Lets the guest power itself off for as long as `limit`, then stops it.
-    pub async fn power_off(self, limit: Duration) -> Stopped {
-        if self.qmp.execute("system_powerdown", None).await.is_ok() {
-            let mut stopped = self.stopped.clone();
-            tokio::select! {
-                _ = stopped.wait_for(Option::is_some) => {}
-                () = sleep(limit) => tracing::warn!(machine = %self.name, "the guest does not power off"),
-            }
-        }
-        self.stop().await
-    }
-
-    /// Stops the machine where it stands, and waits until its process, sockets and disk are gone.
+    /// Stops the machine without shutting the guest down, and waits until its process, sockets and disks
+    /// are gone.
     pub async fn stop(self) -> Stopped {
         let Self { mut stopped, token, .. } = self;
         token.disarm().cancel();
         match stopped.wait_for(Option::is_some).await.map(|stopped| stopped.clone()) {
             Ok(Some(stopped)) => stopped,
-            // Only a runtime that is shut down takes the task along; it has killed the process then.
+            // The runtime was shut down, which killed the process.
             _ => Stopped::unknown(),
         }
     }
 }
 
-/// A key for a machine. Comments of keys end up in the guest: this one says where it comes from.
-pub(crate) fn fresh_key() -> Result<PrivateKey, ssh_key::Error> {
+/// Generates an SSH key for a machine. Its comment marks it in the guest's files.
+pub(crate) fn generate_key() -> Result<PrivateKey, ssh_key::Error> {
     let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
     key.set_comment("loadgauge");
     Ok(key)

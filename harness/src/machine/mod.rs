@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! QEMU: acceleration, command line, process, QMP, console, journal, network.
+//! Virtual machines: QEMU, its guests' channels to the harness, snapshots and faults.
 //!
-//! [`prove`] says which accelerator works on this host. [`Machine::start`] makes a running machine of a
-//! [`MachinePlan`]; [`arguments`] is the part of it that can be shown without one. A [`Supervisor`]
-//! keeps all machines of a run and ends them. Whatever makes a machine unable to go on is one
-//! [`Fault`], and is told by [`Machine::fault`] as soon as it is seen.
+//! [`prove`] finds the accelerator that works on this host. [`Machine::start`] boots a [`MachinePlan`], a
+//! [`MachineStarter`] boots it or restores it from a snapshot, and [`arguments`] shows the command line
+//! without doing either. A [`Supervisor`] owns all machines of a run and stops them. A machine that cannot
+//! continue has one [`Fault`], which [`Machine::fault`] returns as soon as it is found.
+//!
+//! - `qemu`: the program, its command line, its processes, QMP
+//! - `snapshot`: snapshots of booted machines
+//! - `health`: symptoms and faults
+//! - `network`: connections to the harness and to other machines
+//! - `spec`, `plan`, `layout`: a machine's settings, what they are resolved to, and its paths
+//! - `start_method`, `start_mode`, `start`, `starter`: from a plan to a running machine
+//! - `machine`, `process_owner`, `supervisor`: running machines
+//! - `console`, `journal`, `events`, `lines`, `guest_config`: the guest's channels
+//! - `runtime_directory`, `sockets`, `stale_directory`: files of running machines
 mod console;
-mod directory;
 mod events;
+mod guest_config;
 mod health;
 mod journal;
 mod layout;
-mod leftovers;
 mod lines;
 #[expect(clippy::module_inception, reason = "the folder is named after its one noun")]
 mod machine;
@@ -19,18 +28,22 @@ mod network;
 mod plan;
 mod process_owner;
 mod qemu;
+mod runtime_directory;
 mod snapshot;
+mod sockets;
 mod spec;
+mod stale_directory;
 mod start;
+mod start_error;
+mod start_method;
 mod start_mode;
 mod starter;
 mod supervisor;
 #[cfg(test)]
 mod testing;
-mod units;
 
-pub use directory::FileError;
 pub use events::Ready;
+pub use guest_config::{EVENTS_PORT, JOURNAL_PORT, USER, complete_config, harness_config};
 pub use health::fault::Fault;
 pub use layout::Layout;
 pub use machine::Machine;
@@ -39,16 +52,18 @@ pub use network::peer_network::PeerNetwork;
 pub use network::relay::relay;
 pub use plan::MachinePlan;
 pub use process_owner::Stopped;
-pub use qemu::acceleration::{AccelChoice, Acceleration, AccelerationError, Accelerator, open_device, prove};
+pub use qemu::acceleration::{AccelChoice, Acceleration, AccelerationError, open_device, prove};
+pub use qemu::accelerator::Accelerator;
 pub use qemu::accelerator_probe::{Measurement, Probe};
 pub use qemu::arguments::{ORIGIN, arguments};
 pub use qemu::capabilities::{QemuCapabilitiesError, SnapshotMode};
 pub use qemu::children::ChildRecord;
 pub use qemu::emulator::{Emulator, EmulatorError};
-pub use qemu::firmware::{Firmware, FirmwareChoice, FirmwareError, Flash};
-pub use qemu::micro_boot::{MAX_TEXT, Then, boot_disk};
+pub use qemu::firmware::{Firmware, FirmwareChoice, FirmwareError};
+pub use qemu::flash::Flash;
+pub use qemu::micro_boot::{BootAction, MAX_TEXT, boot_disk};
 pub use qemu::overlay::OverlayError;
-pub use qemu::process::StopMethod;
+pub use qemu::process::{ProcessState, StopMethod};
 pub use qemu::qmp::QmpError;
 pub use qemu::tpm::TpmError;
 pub use snapshot::builder::SnapshotError;
@@ -57,7 +72,7 @@ pub use snapshot::migration::MigrateError;
 pub use snapshot::snapshot::Snapshot;
 pub use snapshot::snapshots::{SnapshotEntry, Snapshots};
 pub use spec::{DiskSpec, LONGEST_SERIAL, MachineSpec, Network};
-pub use start::{StartError, complete_config};
-pub use starter::{BeginError, Decision, MachineStarter, Place, Start, StartChoice, Started};
+pub use start_error::StartError;
+pub use start_method::{ColdReason, Start, StartChoice, StartMethod, StartReport, WarmReason};
+pub use starter::{Decision, MachineContext, MachineStarter, StarterError};
 pub use supervisor::{Supervisor, SupervisorError};
-pub use units::{EVENTS_PORT, JOURNAL_PORT, USER, harness_config};

@@ -2,35 +2,35 @@
 use loadgauge_ignition::{Config, delivery::Served};
 use loadgauge_images::{Architecture, Image};
 
+use super::network::peer_address::PeerAddress;
+use super::qemu::acceleration::Acceleration;
+use super::qemu::firmware::Firmware;
 use super::spec::MachineSpec;
-use crate::machine::network::peer_address::PeerAddress;
-use crate::machine::qemu::acceleration::Acceleration;
-use crate::machine::qemu::firmware::Firmware;
 
 /// A machine with everything resolved, ready to start.
 #[derive(Debug, Clone)]
 pub struct MachinePlan {
-    /// the scenario's name, with the machine's own behind it where there are several
+    /// the scenario's name, followed by the machine's if there are several
     pub name: String,
-    /// what was asked for
+    /// the author's settings
     pub spec: MachineSpec,
-    /// what is booted
+    /// the image to boot
     pub image: Image,
-    /// how
+    /// the accelerator
     pub acceleration: Acceleration,
-    /// what it executes first
+    /// the firmware
     pub firmware: Firmware,
-    /// the author's Ignition config with the extensions; the machine adds the units that report
-    /// to the harness, and the key of the session, when it starts
+    /// the author's Ignition config with the extensions; the harness's units and SSH key are added when
+    /// the machine starts
     pub config: Config,
-    /// what the guest fetches from the harness
+    /// the files that the guest fetches from the harness
     pub served: Vec<Served>,
-    /// its place on the network where it meets the other machines of its scenario, if there are any
-    pub station: Option<PeerAddress>,
+    /// its address on the network of the scenario's machines, if there are several
+    pub peer_address: Option<PeerAddress>,
 }
 
 impl MachinePlan {
-    /// What the guest is made for.
+    /// The guest's architecture.
     pub fn architecture(&self) -> Architecture {
         self.image.facts.architecture
     }

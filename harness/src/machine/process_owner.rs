@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Owns the process of a machine to its end.
+//! Owns the processes of a machine, from their start to their exit.
 use std::io;
 use std::process::ExitStatus;
 
@@ -9,118 +9,117 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::machine::directory::RuntimeDirectory;
-use crate::machine::health::monitor::Symptom;
-use crate::machine::health::poll;
-use crate::machine::layout::Layout;
-use crate::machine::qemu::children::Entered;
-use crate::machine::qemu::process::{self, PATIENCE, StopMethod};
-use crate::machine::qemu::qmp::Qmp;
-use crate::machine::start::words;
-use crate::machine::supervisor::Supervisor;
+use super::health::symptom::Symptom;
+use super::layout::Layout;
+use super::qemu::children::Registration;
+use super::qemu::process::{self, GRACE, ProcessState, StopMethod, describe_exit, log_tail};
+use super::qemu::qmp::Qmp;
+use super::runtime_directory::RuntimeDirectory;
+use super::supervisor::Supervisor;
 
-/// How a machine ended.
+/// How a machine's QEMU exited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopped {
-    /// QEMU's exit status or signal
+    /// exit status or signal
     pub status: String,
-    /// what it took
-    pub rung: StopMethod,
+    /// what made it exit
+    pub method: StopMethod,
 }
 
 impl Stopped {
     pub(crate) fn unknown() -> Self {
-        Self { status: "unknown status".into(), rung: StopMethod::Killed }
+        Self { status: "unknown status".into(), method: StopMethod::Killed }
     }
 }
 
-/// What a machine's process lives on.
+/// The processes of a machine and what is released after their exit.
 #[derive(Debug)]
 pub(crate) struct ProcessParts {
     pub(crate) child: Child,
     pub(crate) tpm: Option<Child>,
-    /// their lines in the registry
-    pub(crate) entered: Entered,
-    pub(crate) entered_tpm: Option<Entered>,
+    pub(crate) registration: Registration,
+    pub(crate) tpm_registration: Option<Registration>,
     pub(crate) directory: RuntimeDirectory,
     pub(crate) layout: Layout,
-    /// who writes down what the guest says, to the last of it
+    /// the tasks that record the guest's output
     pub(crate) readers: Vec<JoinHandle<()>>,
-    /// so that the directory of all machines outlives this one's
+    /// keeps the parent directory of `directory`
     pub(crate) supervisor: Supervisor,
 }
 
-/// Waits for the end of QEMU, or for the word to end it, and removes what lived with it.
-pub(crate) async fn keep(
-    kept: ProcessParts,
+/// Waits until QEMU exits, or stops it when the token is cancelled, and releases the machine's resources.
+pub(crate) async fn own(
+    parts: ProcessParts,
     qmp: Qmp,
     token: CancellationToken,
     symptoms: mpsc::Sender<Symptom>,
     stopped: watch::Sender<Option<Stopped>>,
 ) {
-    let ProcessParts { mut child, mut tpm, entered, entered_tpm, directory, layout, readers, supervisor } =
-        kept;
-    let mut tpm_lives = tpm.is_some();
+    let ProcessParts {
+        mut child,
+        mut tpm,
+        registration,
+        tpm_registration,
+        directory,
+        layout,
+        readers,
+        supervisor,
+    } = parts;
     let ended = loop {
         tokio::select! {
             status = child.wait() => {
-                let status = in_words(status);
-                let symptom = Symptom::Exited { status: status.clone(), words: words(&layout.qemu_log()) };
-                // Nobody reads any more when the machine is being stopped at the same time.
+                let status = describe_exit(status);
+                let symptom = Symptom::Exited { status: status.clone(), log: log_tail(&layout.qemu_log()) };
+                // The channel is closed if the machine is being stopped at the same time.
                 let _ = symptoms.try_send(symptom);
-                break Stopped { status, rung: StopMethod::Asked };
+                break Stopped { status, method: StopMethod::Quit };
             }
-            status = ended(tpm.as_mut()), if tpm_lives => {
-                let symptom = Symptom::Tpm { status: in_words(status), words: words(&layout.tpm_log()) };
-                let _ = symptoms.try_send(symptom);
-                tpm_lives = false;
+            status = wait_if_any(tpm.as_mut()) => {
+                let log = log_tail(&layout.tpm_log());
+                let _ = symptoms.try_send(Symptom::Tpm { status: describe_exit(status), log });
+                tpm = None;
             }
-            () = token.cancelled() => break end(&mut child, &qmp).await,
+            () = token.cancelled() => break stop(&mut child, &qmp).await,
         }
     };
-    drop(entered);
-    // QEMU's end is the end of their streams: they have only to write what they have read.
+    drop(registration);
+    // The streams end with QEMU: the tasks only have to write what they have read.
     for reader in readers {
-        if timeout(PATIENCE, reader).await.is_err() {
-            tracing::warn!("the end of the guest's console or journal may be missing from its file");
+        if timeout(GRACE, reader).await.is_err() {
+            tracing::warn!("the record of the guest's console or journal may be incomplete");
         }
     }
     if let Some(tpm) = &mut tpm {
-        // It ends by itself when QEMU is gone.
-        if let Err(error) = process::end(tpm, PATIENCE).await {
+        // swtpm exits by itself after QEMU.
+        if let Err(error) = process::end(tpm, GRACE).await {
             tracing::error!(%error, "cannot wait for the TPM");
         }
     }
-    drop(entered_tpm);
+    drop(tpm_registration);
     drop(directory);
     stopped.send_replace(Some(ended));
     drop(supervisor);
 }
 
-/// Waits for the end of a process that there may be.
-async fn ended(child: Option<&mut Child>) -> io::Result<ExitStatus> {
+/// Waits until a process exits; without one, forever.
+async fn wait_if_any(child: Option<&mut Child>) -> io::Result<ExitStatus> {
     match child {
         Some(child) => child.wait().await,
         None => std::future::pending().await,
     }
 }
 
-fn in_words(status: io::Result<ExitStatus>) -> String {
-    status.map_or_else(|error| error.to_string(), |status| status.to_string())
-}
-
-/// Asks QEMU to quit, and ends it otherwise if it does not. One that is stopped hears nothing, and takes
-/// no signal but the last.
-async fn end(child: &mut Child, qmp: &Qmp) -> Stopped {
-    let ended = if child.id().is_some_and(poll::is_stopped) {
+/// Asks QEMU to quit, and kills it if it does not. A process that is stopped reacts to SIGKILL only.
+async fn stop(child: &mut Child, qmp: &Qmp) -> Stopped {
+    let ended = if child.id().map(ProcessState::of) == Some(ProcessState::Stopped) {
         process::kill(child).await
     } else {
-        // The answer may be lost with the connection: only the end of the process counts.
-        let _ = timeout(PATIENCE, qmp.execute("quit", None)).await;
-        process::end(child, PATIENCE).await
+        // The answer may be lost with the connection: only the exit of the process counts.
+        let _ = timeout(GRACE, qmp.execute("quit", None)).await;
+        process::end(child, GRACE).await
     };
     match ended {
-        Ok((status, rung)) => Stopped { status: status.to_string(), rung },
+        Ok((status, method)) => Stopped { status: status.to_string(), method },
         Err(error) => {
             tracing::error!(%error, "cannot wait for QEMU");
             Stopped::unknown()

@@ -1,52 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 use serde::{Deserialize, Serialize};
 
-use crate::machine::qemu::acceleration::Accelerator;
-use crate::machine::qemu::firmware::FirmwareChoice;
+use super::qemu::accelerator::Accelerator;
+use super::qemu::firmware::FirmwareChoice;
 
-/// What the author of a scenario asks of a machine.
+/// The settings of a machine in a scenario file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineSpec {
     /// memory in MiB
     pub memory_mib: u32,
-    /// virtual processors; see [`MachineSpec::processors`] where nothing is asked for
+    /// virtual processors; [`MachineSpec::processors`] has the default
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<u32>,
-    /// whom the guest reaches
+    /// what the guest can reach
     pub network: Network,
-    /// what it executes first; what its architecture starts with where nothing is asked for
+    /// the firmware; [`FirmwareChoice::of`] has the default
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firmware: Option<FirmwareChoice>,
-    /// disks beside the one that it boots from, empty
+    /// additional, empty disks
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<DiskSpec>,
     /// whether it has a TPM 2.0
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tpm: bool,
-    /// arguments added to the kernel command line
+    /// additional kernel arguments
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernel_arguments: Vec<String>,
 }
 
-/// An empty disk.
+/// An additional, empty disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskSpec {
-    /// its size in MiB
+    /// size in MiB
     pub size_mib: u32,
-    /// its serial number, by which the guest finds it: `/dev/disk/by-id/virtio-SERIAL`
+    /// serial number; the guest finds the disk at `/dev/disk/by-id/virtio-SERIAL`
     pub serial: String,
 }
 
-/// The longest serial number that a virtio disk has (`VIRTIO_BLK_ID_BYTES`).
+/// The length limit of a virtio disk's serial number (`VIRTIO_BLK_ID_BYTES`).
 pub const LONGEST_SERIAL: usize = 20;
 
-/// Whom the guest reaches.
+/// What the guest can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
-    /// the harness and nothing else
+    /// the harness only
     Hermetic,
-    /// whatever the host reaches
+    /// everything that the host can reach
     Internet,
 }
 
@@ -65,8 +65,8 @@ impl Default for MachineSpec {
 }
 
 impl MachineSpec {
-    /// How many processors the guest has: what was asked for, else two under KVM and one under TCG,
-    /// where each takes a whole processor of the host and machines side by side use them better.
+    /// The number of virtual processors. The default is 2 under KVM and 1 under TCG, where each uses a whole
+    /// processor of the host and concurrent machines use them better.
     pub fn processors(&self, accelerator: Accelerator) -> u32 {
         self.cpus.unwrap_or(match accelerator {
             Accelerator::Kvm => 2,

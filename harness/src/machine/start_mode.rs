@@ -1,54 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8Path;
+use loadgauge_host::fs;
 use loadgauge_images::image::DiskFormat;
 
-use super::directory::at;
+use super::guest_config::complete_config;
 use super::layout::Layout;
 use super::plan::MachinePlan;
-use super::start::StartError;
-use super::start::complete_config;
-use crate::machine::qemu::capabilities::SnapshotMode;
-use crate::machine::qemu::memory::{Backing, Memory};
-use crate::machine::qemu::overlay;
-use crate::machine::snapshot::snapshots::Held;
+use super::qemu::capabilities::SnapshotMode;
+use super::qemu::memory::{MemoryBacking, MemoryMode};
+use super::qemu::overlay;
+use super::snapshot::snapshots::SnapshotInUse;
+use super::start_error::StartError;
 
-/// How a machine comes to run.
+/// What a machine starts from.
 #[derive(Debug)]
 pub(crate) enum StartMode<'a> {
-    /// it is powered on, and lets the owner of a key in
+    /// power-on
     PowerOn {
-        /// as a line of `authorized_keys`
+        /// the key that may log in, as a line of `authorized_keys`
         public_key: &'a str,
-        /// where its memory lies
-        memory: Memory,
+        /// the machine's memory
+        memory: MemoryMode,
     },
-    /// it goes on from a snapshot
-    Restore(&'a Held),
+    /// a snapshot
+    Restore(&'a SnapshotInUse),
 }
 
 impl StartMode<'_> {
-    pub(crate) fn memory(&self) -> Memory {
+    pub(crate) fn memory(&self) -> MemoryMode {
         match self {
             Self::PowerOn { memory, .. } => memory.clone(),
-            Self::Restore(Held { snapshot, files, .. }) => Memory::Restored(Backing {
-                machine: snapshot.machine.clone(),
+            Self::Restore(SnapshotInUse { snapshot, files, .. }) => MemoryMode::Restored(MemoryBacking {
+                machine_type: snapshot.machine_type.clone(),
                 file: (snapshot.mode == SnapshotMode::Shared).then(|| files.memory()),
             }),
         }
     }
 
-    /// The config that the guest gets, or got before it was saved.
+    /// The guest's Ignition config; of a snapshot, the one that it was booted with.
     pub(crate) fn config(&self, plan: &MachinePlan) -> Result<String, StartError> {
         match self {
             Self::PowerOn { public_key, .. } => Ok(complete_config(&plan.config, public_key)?.to_json()),
-            Self::Restore(Held { files, .. }) => {
-                Ok(std::fs::read_to_string(files.config()).map_err(at("read", files.config()))?)
-            }
+            Self::Restore(SnapshotInUse { files, .. }) => Ok(fs::read_to_string(files.config())?),
         }
     }
 
-    /// Makes the disks that the guest writes to and the variables of its firmware: new ones, or those of
-    /// the machine that was saved.
+    /// Creates the disks and firmware variables: new ones, or copies of the snapshot's.
     pub(crate) fn make_disks(&self, plan: &MachinePlan, layout: &Layout) -> Result<(), StartError> {
         let extra = 0..plan.spec.disks.len();
         match self {
@@ -59,7 +56,7 @@ impl StartMode<'_> {
                 }
                 plan.firmware.prepare(layout)?;
             }
-            Self::Restore(Held { files, .. }) => {
+            Self::Restore(SnapshotInUse { files, .. }) => {
                 let saved = files.machine();
                 let over =
                     |saved: &Utf8Path, own: &Utf8Path| overlay::create_over(saved, DiskFormat::Qcow2, own);
@@ -69,20 +66,19 @@ impl StartMode<'_> {
                 }
                 let variables = saved.firmware_variables();
                 if variables.exists() {
-                    std::fs::copy(&variables, layout.firmware_variables()).map_err(at("copy", &variables))?;
+                    fs::copy(&variables, layout.firmware_variables())?;
                 }
             }
         }
         Ok(())
     }
 
-    /// What the guest said before it was saved, on its console and of its journal.
+    /// The output on the console and the journal up to the snapshot; empty at power-on.
     pub(crate) fn records(&self) -> Result<(Vec<u8>, Vec<u8>), StartError> {
         match self {
             Self::PowerOn { .. } => Ok((Vec::new(), Vec::new())),
-            Self::Restore(Held { files, .. }) => {
-                let read = |path: camino::Utf8PathBuf| std::fs::read(&path).map_err(at("read", path));
-                Ok((read(files.console())?, read(files.journal())?))
+            Self::Restore(SnapshotInUse { files, .. }) => {
+                Ok((fs::read(files.console())?, fs::read(files.journal())?))
             }
         }
     }

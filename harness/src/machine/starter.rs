@@ -1,407 +1,349 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Starts machines cold or warm, and makes the snapshots that warm ones need.
+//! Starts machines cold or warm, and makes the snapshots for warm starts.
 use std::collections::HashMap;
-use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use loadgauge_host::Store;
+use loadgauge_host::error::on_one_line;
+use loadgauge_host::{Store, fs};
 use loadgauge_images::Architecture;
-use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
+use super::health::fault::Fault;
 use super::machine::Machine;
 use super::plan::MachinePlan;
-use super::start::StartError;
+use super::qemu::acceleration::Acceleration;
+use super::qemu::capabilities::{QemuCapabilities, SnapshotMode};
+use super::qemu::emulator::Emulator;
+use super::snapshot::builder::{SnapshotBuilder, SnapshotError};
+use super::snapshot::key::{SnapshotHost, SnapshotKey, host_processor};
+use super::snapshot::snapshots::{SnapshotInUse, SnapshotLookup, Snapshots};
+use super::start_error::StartError;
+use super::start_method::{ColdReason, Start, StartChoice, StartMethod, StartReport, WarmReason};
 use super::supervisor::Supervisor;
-use crate::machine::health::fault::Fault;
-use crate::machine::qemu::acceleration::Acceleration;
-use crate::machine::qemu::capabilities::{QemuCapabilities, SnapshotMode};
-use crate::machine::qemu::emulator::Emulator;
-use crate::machine::snapshot::builder::{SnapshotBuilder, SnapshotError};
-use crate::machine::snapshot::key::{Host, SnapshotKey, host_processor};
-use crate::machine::snapshot::snapshots::{Held, Snapshots, Taken};
 
-/// How often is asked whether a snapshot that another run or scenario makes is there.
+/// The interval at which a snapshot is looked for that another run or scenario makes.
 const PAUSE: Duration = Duration::from_millis(50);
-/// For a guest to do as it was ordered, under KVM.
+/// The time for a guest to answer a request over its event port, under KVM.
 const ANSWER: Duration = Duration::from_secs(5);
 /// Bytes of the host's disk that a snapshot must leave free.
 const RESERVE: u64 = 1 << 30;
-
-/// How a machine came to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Start {
-    /// it was powered on
-    Cold,
-    /// it was restored from a snapshot of a booted machine
-    Warm,
-}
-
-/// What the user asks for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum StartChoice {
-    /// warm where it saves a boot: several scenarios have the same machine, or its snapshot is there
-    #[default]
-    Auto,
-    /// warm wherever it can be, also for one scenario
-    Warm,
-    /// cold, every machine
-    Cold,
-}
 
 /// How a machine is to start, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// cold or warm
     pub start: Start,
-    /// why, in words
+    /// why, as a text
     pub reason: String,
-    key: Option<SnapshotKey>,
+    method: StartMethod,
 }
 
 impl Decision {
-    /// The digest of its machine's key, where there is one.
-    pub fn snapshot(&self) -> Option<&str> {
-        self.key.as_ref().map(SnapshotKey::digest)
-    }
-
-    /// A cold start, whatever the host could do.
+    /// A cold start for a reason of the caller's.
     pub fn cold(reason: &str) -> Self {
-        Self { start: Start::Cold, reason: reason.to_owned(), key: None }
+        StartMethod::cold(reason).into()
     }
 }
 
-/// How a machine did start, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Started {
-    /// cold or warm
-    pub start: Start,
-    /// why, in words
-    pub reason: String,
-    /// milliseconds that it took to boot the machine that the snapshot was made of, and to make it,
-    /// where it was made for this machine
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot_ms: Option<u64>,
+impl From<StartMethod> for Decision {
+    fn from(method: StartMethod) -> Self {
+        Self { start: method.start(), reason: method.reason(), method }
+    }
+}
+
+impl Deref for Decision {
+    type Target = StartMethod;
+
+    fn deref(&self) -> &StartMethod {
+        &self.method
+    }
 }
 
 /// A machine cannot be started.
-#[derive(Debug)]
-pub enum BeginError {
-    /// the host is in the way
-    Start(StartError),
-    /// the guest that was to be saved did not come up
-    Fault(Fault),
+#[derive(Debug, thiserror::Error)]
+pub enum StarterError {
+    /// the host prevents it
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// the guest of the snapshot's machine did not come up
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
 
-/// Knows which snapshots there are and makes others.
+/// Starts machines, and finds or makes the snapshots for warm starts.
 #[derive(Debug)]
 pub struct MachineStarter {
     snapshots: Snapshots,
-    /// or why no snapshot can be made
-    host: Result<Host, String>,
+    /// what keys take from the host, or why the host cannot make snapshots
+    host: Result<SnapshotHost, String>,
     factor: f64,
-    boot: Duration,
+    boot_limit: Duration,
 }
 
-/// Where a machine lives, beside its plan.
+/// What a machine gets beside its plan.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    /// what is kept of it
+pub struct MachineContext<'a> {
+    /// the directory of its records
     pub directory: &'a Utf8Path,
-    /// see [`Machine::start`]
+    /// the relay program, see [`Machine::start`]
     pub relay: &'a Utf8Path,
-    /// who ends it
+    /// the supervisor that stops it
     pub supervisor: &'a Supervisor,
 }
 
+/// Why a warm start failed.
+enum WarmStartError {
+    /// a cold start is still possible
+    Cold(ColdReason),
+    /// a cold start would fail as well
+    Fatal(StarterError),
+}
+
 impl MachineStarter {
-    /// A starter for guests of an architecture that keeps its snapshots in a store, where they shall take
-    /// `limit` bytes at most. A guest may take `boot` to come up.
+    /// Creates a starter for guests of an architecture. Its snapshots are in a store, where they use
+    /// `limit` bytes at most. A guest may take `boot_limit` to boot.
     pub fn new(
         store: &Store,
         limit: u64,
         architecture: Architecture,
         acceleration: &Acceleration,
-        boot: Duration,
+        boot_limit: Duration,
     ) -> Self {
         Self {
             snapshots: Snapshots::in_store(store, limit),
-            host: ask_host(architecture, store),
+            host: snapshot_host(architecture, store),
             factor: acceleration.factor.max(1.0),
-            boot,
+            boot_limit,
         }
     }
 
-    /// The same starter with another way to save machines than the best one.
+    /// The same starter with another snapshot mode than the best one.
     #[must_use]
-    pub fn saving(self, way: SnapshotMode) -> Self {
-        Self { host: self.host.map(|host| Host { mode: way, ..host }), ..self }
+    pub fn saving(self, mode: SnapshotMode) -> Self {
+        Self { host: self.host.map(|host| SnapshotHost { mode, ..host }), ..self }
     }
 
-    /// The snapshots that it keeps.
+    /// The snapshots in the store.
     pub fn snapshots(&self) -> &Snapshots {
         &self.snapshots
     }
 
-    /// Decides for machines that are to run, each so many times, with whether its scenario wants it cold.
+    /// Chooses how machines start. Each is started `times` times; the `bool` says whether its scenario
+    /// requires a cold start.
+    pub fn choose(
+        &self,
+        choice: StartChoice,
+        machines: &[(&MachinePlan, bool)],
+        times: usize,
+    ) -> Vec<StartMethod> {
+        let key = |(plan, cold): &(&MachinePlan, bool)| {
+            if cold_reason(plan, *cold).is_none() { self.key(plan) } else { None }
+        };
+        let keys: Vec<Option<SnapshotKey>> = machines.iter().map(key).collect();
+        let mut sharing: HashMap<String, usize> = HashMap::new();
+        for key in keys.iter().flatten() {
+            *sharing.entry(key.digest().to_owned()).or_default() += times;
+        }
+        let choose = |((plan, cold), key): (&(&MachinePlan, bool), Option<SnapshotKey>)| {
+            let count = key.as_ref().map_or(0, |key| sharing[key.digest()]);
+            self.choose_one(choice, cold_reason(plan, *cold), key, count)
+        };
+        machines.iter().zip(keys).map(choose).collect()
+    }
+
+    /// As [`MachineStarter::choose`], with the reasons as texts.
     pub fn decide(
         &self,
         choice: StartChoice,
         machines: &[(&MachinePlan, bool)],
         times: usize,
     ) -> Vec<Decision> {
-        let key = |(plan, cold): &(&MachinePlan, bool)| {
-            if must_be_cold(plan, *cold).is_none() { self.key(plan) } else { None }
-        };
-        let keys: Vec<Option<SnapshotKey>> = machines.iter().map(key).collect();
-        let mut sharing: HashMap<&str, usize> = HashMap::new();
-        for key in keys.iter().flatten() {
-            *sharing.entry(key.digest()).or_default() += times;
-        }
-        let decide = |((plan, cold), key): (&(&MachinePlan, bool), &Option<SnapshotKey>)| {
-            let count = key.as_ref().map_or(0, |key| sharing[key.digest()]);
-            let (start, reason) = self.judge(choice, must_be_cold(plan, *cold), key.as_ref(), count);
-            Decision { start, reason, key: key.clone() }
-        };
-        machines.iter().zip(&keys).map(decide).collect()
+        self.choose(choice, machines, times).into_iter().map(Decision::from).collect()
     }
 
-    fn judge(
+    fn choose_one(
         &self,
         choice: StartChoice,
-        must_be_cold: Option<&str>,
-        key: Option<&SnapshotKey>,
+        must_be_cold: Option<ColdReason>,
+        key: Option<SnapshotKey>,
         count: usize,
-    ) -> (Start, String) {
-        let cold = |reason: &str| (Start::Cold, reason.to_owned());
-        if choice == StartChoice::Cold {
-            return cold("every machine was asked to start cold");
-        }
-        if let Some(reason) = must_be_cold {
-            return cold(reason);
-        }
-        let key = match (key, &self.host) {
-            (_, Err(reason)) => return cold(reason),
-            (None, Ok(_)) => return cold("its config cannot be made"),
-            (Some(key), Ok(_)) => key,
+    ) -> StartMethod {
+        let must_be_cold = match choice {
+            StartChoice::Cold => Some(ColdReason::Requested),
+            _ => must_be_cold.or_else(|| self.host.as_ref().err().cloned().map(ColdReason::Host)),
         };
-        if self.snapshots.has(key.digest()) {
-            return (Start::Warm, "there is a snapshot of its machine".to_owned());
+        if let Some(reason) = must_be_cold {
+            return StartMethod::Cold { reason, key };
         }
-        match (choice, count) {
-            (_, 2..) => (Start::Warm, format!("the run has its machine {count} times")),
-            (StartChoice::Warm, _) => (Start::Warm, "it was asked for".to_owned()),
-            _ => cold("no other scenario has its machine"),
-        }
+        let Some(key) = key else { return StartMethod::Cold { reason: ColdReason::Conflict, key } };
+        let reason = match (choice, count) {
+            _ if self.snapshots.has(key.digest()) => WarmReason::SnapshotExists,
+            (_, 2..) => WarmReason::Shared(count),
+            (StartChoice::Warm, _) => WarmReason::Requested,
+            _ => return StartMethod::Cold { reason: ColdReason::NotShared, key: Some(key) },
+        };
+        StartMethod::Warm { reason, key }
     }
 
     fn key(&self, plan: &MachinePlan) -> Option<SnapshotKey> {
         SnapshotKey::of(plan, self.host.as_ref().ok()?).ok()
     }
 
-    /// Starts a machine as it was decided, or cold where a warm start turns out not to be possible; then
-    /// the reason says so.
+    /// Starts a machine as chosen, or cold if the warm start fails; the reason then names the failure.
     ///
     /// # Errors
-    /// The machine does not start, or the guest that was to be saved does not come up.
+    /// The machine does not start, or the guest of the snapshot's machine does not come up.
     pub async fn start(
         &self,
         plan: MachinePlan,
-        decision: &Decision,
-        place: Place<'_>,
-    ) -> Result<(Machine, Started), BeginError> {
-        let reason = match (&decision.key, &self.host) {
-            (Some(key), Ok(host)) if decision.start == Start::Warm => {
-                match self.start_warm(&plan, key, host, place).await {
-                    Ok((machine, snapshot_ms)) => {
-                        let reason = decision.reason.clone();
-                        return Ok((machine, Started { start: Start::Warm, reason, snapshot_ms }));
-                    }
-                    Err(Obstacle::Fatal(error)) => return Err(error),
-                    Err(Obstacle::Cold(reason)) => {
-                        tracing::warn!(machine = %plan.name, reason, "the machine starts cold");
-                        reason
-                    }
+        method: &StartMethod,
+        context: MachineContext<'_>,
+    ) -> Result<(Machine, StartReport), StarterError> {
+        let mut reason = method.reason();
+        if let (StartMethod::Warm { key, .. }, Ok(host)) = (method, &self.host) {
+            match self.start_warm(&plan, key, host, context).await {
+                Ok((machine, snapshot_ms)) => {
+                    return Ok((machine, StartReport { start: Start::Warm, reason, snapshot_ms }));
+                }
+                Err(WarmStartError::Fatal(error)) => return Err(error),
+                Err(WarmStartError::Cold(failure)) => {
+                    tracing::warn!(machine = %plan.name, reason = %failure, "the machine starts cold");
+                    reason = failure.to_string();
                 }
             }
-            _ => decision.reason.clone(),
-        };
-        let Place { directory, relay, supervisor } = place;
-        let machine = Machine::start(plan, directory.to_owned(), relay.to_owned(), supervisor).await;
-        let started = Started { start: Start::Cold, reason, snapshot_ms: None };
-        Ok((machine.map_err(BeginError::Start)?, started))
+        }
+        let MachineContext { directory, relay, supervisor } = context;
+        let machine = Machine::start(plan, directory.to_owned(), relay.to_owned(), supervisor).await?;
+        Ok((machine, StartReport { start: Start::Cold, reason, snapshot_ms: None }))
     }
 
-    /// A machine from a snapshot, with the milliseconds that it took to make that one, if it was.
+    /// Restores a machine. Returns with it the milliseconds for making the snapshot, if it was made.
     async fn start_warm(
         &self,
         plan: &MachinePlan,
         key: &SnapshotKey,
-        host: &Host,
-        place: Place<'_>,
-    ) -> Result<(Machine, Option<u64>), Obstacle> {
-        let Place { directory, relay, supervisor } = place;
-        let (held, snapshot_ms) = self.obtain(plan, key, host, place).await?;
+        host: &SnapshotHost,
+        context: MachineContext<'_>,
+    ) -> Result<(Machine, Option<u64>), WarmStartError> {
+        let MachineContext { directory, relay, supervisor } = context;
+        let (snapshot, snapshot_ms) = self.find_or_make(plan, key, host, context).await?;
         let limit = ANSWER.mul_f64(self.factor);
         let (directory, relay) = (directory.to_owned(), relay.to_owned());
-        match Machine::restore(plan.clone(), &held, directory, relay, supervisor, limit).await {
+        match Machine::restore(plan.clone(), &snapshot, directory, relay, supervisor, limit).await {
             Ok(machine) => Ok((machine, snapshot_ms)),
             Err(error @ (StartError::NoCopy { .. } | StartError::Restore(_))) => {
-                // Whoever comes next shall not be held up by it again.
-                drop(held);
+                // Removed, so that the next machine does not lose time with it.
+                drop(snapshot);
                 self.snapshots.discard(key.digest());
-                Err(Obstacle::Cold(format!("its snapshot was refused and removed: {}", chain(&error))))
+                Err(WarmStartError::Cold(ColdReason::Refused(on_one_line(&error))))
             }
-            Err(error) => Err(Obstacle::Fatal(BeginError::Start(error))),
+            Err(error) => Err(WarmStartError::Fatal(error.into())),
         }
     }
 
-    /// Takes the snapshot of a machine, or makes it, or waits for whoever is making it.
-    async fn obtain(
+    /// Takes the snapshot of a machine from the store, or makes it, or waits until another run or scenario
+    /// has made it.
+    async fn find_or_make(
         &self,
         plan: &MachinePlan,
         key: &SnapshotKey,
-        host: &Host,
-        place: Place<'_>,
-    ) -> Result<(Arc<Held>, Option<u64>), Obstacle> {
+        host: &SnapshotHost,
+        context: MachineContext<'_>,
+    ) -> Result<(Arc<SnapshotInUse>, Option<u64>), WarmStartError> {
         let begun = Instant::now();
-        let cold = |error: &dyn std::error::Error| {
-            Obstacle::Cold(format!("no snapshot can be made: {}", chain(error)))
-        };
-        let token = place.supervisor.token();
+        let token = context.supervisor.token();
         loop {
-            match self.snapshots.take(key.digest()).map_err(|error| cold(&error))? {
-                Taken::Held(held) => return Ok((held, None)),
-                Taken::Busy => tokio::select! {
+            match self.snapshots.take(key.digest()).map_err(|error| no_snapshot(&error))? {
+                SnapshotLookup::Ready(snapshot) => return Ok((snapshot, None)),
+                SnapshotLookup::Busy => tokio::select! {
                     () = sleep(PAUSE) => {}
-                    () = token.cancelled() => return Err(Obstacle::Fatal(BeginError::Start(StartError::Cancelled))),
+                    () = token.cancelled() => {
+                        return Err(WarmStartError::Fatal(StartError::Cancelled.into()));
+                    }
                 },
-                Taken::Vacant(vacancy) => {
-                    room_for(plan, vacancy.files.state().parent().unwrap_or(Utf8Path::new("/")))
-                        .map_err(Obstacle::Cold)?;
-                    let founding = SnapshotBuilder {
+                SnapshotLookup::Vacant(vacancy) => {
+                    check_free_space(plan, vacancy.files().directory())
+                        .map_err(|reason| WarmStartError::Cold(ColdReason::NoSnapshot(reason)))?;
+                    let builder = SnapshotBuilder {
                         plan,
                         key,
                         host,
-                        directory: place.directory,
-                        relay: place.relay,
-                        supervisor: place.supervisor,
-                        boot: self.boot,
-                        answer: ANSWER.mul_f64(self.factor),
+                        directory: context.directory,
+                        relay: context.relay,
+                        supervisor: context.supervisor,
+                        boot_limit: self.boot_limit,
+                        answer_limit: ANSWER.mul_f64(self.factor),
                     };
-                    let held = founding.found(vacancy).await.map_err(|error| match error {
-                        SnapshotError::Start(error) => Obstacle::Fatal(BeginError::Start(error)),
-                        SnapshotError::Fault(fault) => Obstacle::Fatal(BeginError::Fault(fault)),
-                        error => cold(&error),
+                    let snapshot = builder.build(vacancy).await.map_err(|error| match error {
+                        SnapshotError::Start(error) => WarmStartError::Fatal(error.into()),
+                        SnapshotError::Fault(fault) => WarmStartError::Fatal(fault.into()),
+                        error => no_snapshot(&error),
                     })?;
                     self.trim();
                     let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    return Ok((held, Some(took)));
+                    return Ok((snapshot, Some(took)));
                 }
             }
         }
     }
 
-    /// Removes the snapshots that are too many.
-    pub fn trim(&self) {
+    /// Removes snapshots beyond the limit.
+    fn trim(&self) {
         match self.snapshots.trim() {
             Ok(removed) => {
                 for entry in removed {
-                    tracing::debug!(key = entry.key, size = entry.size, "a snapshot was removed");
+                    tracing::debug!(key = entry.key, size = entry.size, "removed a snapshot");
                 }
             }
-            Err(error) => tracing::warn!(%error, "snapshots that are too many cannot be removed"),
+            Err(error) => tracing::warn!(%error, "cannot remove snapshots beyond the limit"),
         }
     }
 }
 
-impl Started {
-    /// How, in words.
-    pub fn words(&self) -> String {
-        match (self.start, self.snapshot_ms) {
-            (Start::Cold, _) => "cold start".to_owned(),
-            (Start::Warm, None) => "warm start".to_owned(),
-            (Start::Warm, Some(took)) => {
-                let seconds = Duration::from_millis(took).as_secs_f64();
-                format!("warm start (its snapshot was made in {seconds:.1} s)")
-            }
-        }
+fn no_snapshot(error: &dyn std::error::Error) -> WarmStartError {
+    WarmStartError::Cold(ColdReason::NoSnapshot(on_one_line(error)))
+}
+
+/// Why a machine must be booted whatever the host supports; `required` is what its scenario says.
+fn cold_reason(plan: &MachinePlan, required: bool) -> Option<ColdReason> {
+    if required {
+        return Some(ColdReason::Scenario);
     }
+    plan.peer_address.map(|_| ColdReason::Peers)
 }
 
-/// Why a machine starts cold although it could be restored.
-fn must_be_cold(plan: &MachinePlan, asked: bool) -> Option<&'static str> {
-    if asked {
-        return Some("the scenario asks for it");
-    }
-    plan.station.map(|_| "its boot may need the other machines, and a snapshot is made of one alone")
-}
-
-/// Why a machine does not start warm.
-enum Obstacle {
-    /// it may start cold all the same
-    Cold(String),
-    /// it would not start cold either
-    Fatal(BeginError),
-}
-
-impl fmt::Display for Start {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Cold => "cold",
-            Self::Warm => "warm",
-        })
-    }
-}
-
-/// What a key takes from this host, or why no snapshot can be made on it.
-fn ask_host(architecture: Architecture, store: &Store) -> Result<Host, String> {
+/// What keys take from this host, or why it cannot make snapshots.
+fn snapshot_host(architecture: Architecture, store: &Store) -> Result<SnapshotHost, String> {
     let emulator = Emulator::find(architecture).map_err(|error| error.to_string())?;
-    let abilities = QemuCapabilities::of(&emulator, store).map_err(|error| chain(&error))?;
-    let way = abilities.snapshot_mode(emulator.version())?;
+    let capabilities = QemuCapabilities::of(&emulator, store).map_err(|error| on_one_line(&error))?;
+    let mode = capabilities.snapshot_mode(emulator.version())?;
     let alias = match architecture {
         Architecture::Amd64 => "q35",
         Architecture::Arm64 => "virt",
     };
-    let machine = abilities.machine(alias);
-    let machine =
-        machine.ok_or_else(|| format!("QEMU does not say which version its machine `{alias}` has"))?;
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    Ok(Host {
+    let machine_type = capabilities
+        .machine_type(alias)
+        .ok_or_else(|| format!("QEMU does not report the version of its machine type `{alias}`"))?;
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    Ok(SnapshotHost {
         emulator: emulator.identity(),
-        machine: machine.to_owned(),
-        mode: way,
+        machine_type: machine_type.to_owned(),
+        mode,
         processor: host_processor(&cpuinfo),
     })
 }
 
-/// Whether the host's disk has room for a machine's memory.
-fn room_for(plan: &MachinePlan, directory: &Utf8Path) -> Result<(), String> {
+/// Checks that the host's disk has room for a machine's memory.
+fn check_free_space(plan: &MachinePlan, directory: &Utf8Path) -> Result<(), String> {
     let disk = rustix::fs::statvfs(directory.as_std_path())
-        .map_err(|error| format!("the host does not say how full its disk is: {error}"))?;
+        .map_err(|error| format!("cannot read the free space of `{directory}`: {error}"))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let needed = (u64::from(plan.spec.memory_mib) << 20) + RESERVE;
     if free < needed {
-        return Err(format!(
-            "its snapshot may need {} MiB of disk, and {} are free",
-            needed >> 20,
-            free >> 20
-        ));
+        return Err(format!("it may need {} MiB of disk, and {} MiB are free", needed >> 20, free >> 20));
     }
     Ok(())
-}
-
-/// An error with its causes, in a line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, Hint, Tool};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::layout::{LONGEST_SOCKET, Layout};
-use super::leftovers::{self, PREFIX};
-use crate::machine::qemu::children::{ChildRecord, Children};
+use super::qemu::children::{ChildRecord, Children};
+use super::stale_directory::{self, PREFIX};
 
-/// Keeps all machines of a run, and ends them in order, or with the harness.
+/// Owns all machines of a run, and stops them when the run or the harness ends.
 ///
-/// Four things see to it that nothing is left. [`Supervisor::stop_all`] ends every machine and waits.
-/// The kernel kills each QEMU when the harness dies, however it does. A shell that waits for the
-/// end of a pipe then removes the directory of sockets and disks. And what a crash of the host left
-/// all the same is removed by the next harness, which judges by a lock.
+/// Four mechanisms remove what machines leave. [`Supervisor::stop_all`] stops every machine and waits. The
+/// kernel kills each QEMU when the harness dies for any reason. A shell that waits for the end of a pipe
+/// then removes the directory of sockets and disks. After a crash of the host, the next harness removes
+/// that directory, because no process has locked its lock file.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     token: CancellationToken,
@@ -31,56 +31,51 @@ pub struct Supervisor {
     runtime: Arc<Runtime>,
 }
 
-/// The directory that all machines have theirs in.
+/// The parent of all machines' runtime directories.
 #[derive(Debug)]
 struct Runtime {
     path: Utf8PathBuf,
     directory: Option<TempDir>,
-    /// tells other harnesses that this one lives
+    /// the lock that shows other harnesses that this one runs
     _claim: File,
-    janitor: Child,
+    cleanup_shell: Child,
     next: AtomicU32,
 }
 
-/// There is no place for machines to run.
+/// The directory for machines cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SupervisorError {
-    /// no directory can be made
-    #[error("cannot create a directory for sockets and disks in `{path}`")]
-    Directory {
-        /// where
-        path: String,
-        /// why not
-        source: io::Error,
-    },
-    /// every place has a path that is too long for a socket
-    #[error("the path `{path}` is too long: a socket in it would have more than {LONGEST_SOCKET} bytes")]
+    /// a file operation failed
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// the path is too long for sockets
+    #[error("the path `{path}` is too long: sockets in it would exceed {LONGEST_SOCKET} bytes")]
     TooLong {
-        /// the directory
+        /// the directory for temporary files
         path: String,
     },
-    /// the shell that cleans up after a killed harness cannot be started
-    #[error("cannot run `sh`, which removes temporary files should this process be killed")]
-    Janitor(#[source] io::Error),
+    /// the shell that removes the directory of a killed harness cannot be started
+    #[error("cannot run `sh`, which removes temporary files if this process is killed")]
+    CleanupShell(#[source] io::Error),
 }
 
 impl Hint for SupervisorError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Directory { .. } | Self::TooLong { .. } => {
-                Some("set TMPDIR to a directory with a short path that can be written".to_owned())
+            Self::File(_) | Self::TooLong { .. } => {
+                Some("set TMPDIR to a writable directory with a short path".to_owned())
             }
-            Self::Janitor(_) => None,
+            Self::CleanupShell(_) => None,
         }
     }
 }
 
 impl Supervisor {
-    /// A supervisor without machines, and its directory in the place for temporary files: not in
-    /// `XDG_RUNTIME_DIR`, which lies in memory and is too small for disks.
+    /// Creates a supervisor without machines, and its directory among the temporary files. It is not in
+    /// `XDG_RUNTIME_DIR`, a file system in memory that is too small for disks.
     ///
     /// # Errors
-    /// The directory cannot be made.
+    /// The directory cannot be created.
     pub fn new() -> Result<Self, SupervisorError> {
         let runtime = Arc::new(Runtime::create()?);
         Ok(Self {
@@ -91,8 +86,8 @@ impl Supervisor {
         })
     }
 
-    /// Stops all machines and waits until nothing is left of them. Machines that are started
-    /// afterwards end at once.
+    /// Stops all machines and waits until their processes and files are gone. Machines that are started
+    /// later stop at once.
     pub async fn stop_all(&self) {
         self.token.cancel();
         self.tasks.close();
@@ -100,33 +95,33 @@ impl Supervisor {
         self.children.kill();
     }
 
-    /// The processes of its machines that run at the moment.
+    /// The running processes of its machines.
     pub fn children(&self) -> Vec<ChildRecord> {
         self.children.all()
     }
 
-    /// Where processes are entered.
+    /// The registry of its machines' processes.
     pub(crate) fn registry(&self) -> &Children {
         &self.children
     }
 
-    /// Where the sockets and disks of its machines lie.
+    /// The directory of its machines' sockets and disks.
     pub fn directory(&self) -> &Utf8Path {
         &self.runtime.path
     }
 
-    /// The places of a further machine. Its directory does not exist yet.
-    pub(crate) fn layout(&self, kept: &Utf8Path, relay: &Utf8Path) -> Layout {
+    /// The paths of a new machine, whose runtime directory does not exist yet.
+    pub(crate) fn layout(&self, records: &Utf8Path, relay: &Utf8Path) -> Layout {
         let number = self.runtime.next.fetch_add(1, Ordering::Relaxed);
-        Layout::new(kept, self.runtime.path.join(number.to_string()), relay)
+        Layout::new(records, self.runtime.path.join(number.to_string()), relay)
     }
 
-    /// Cancelled when all machines shall stop.
+    /// A token that is cancelled when all machines are to stop.
     pub(crate) fn token(&self) -> CancellationToken {
         self.token.child_token()
     }
 
-    /// Where the tasks run that own processes: [`Supervisor::stop_all`] waits for them.
+    /// The tasks that [`Supervisor::stop_all`] waits for, those that own processes among them.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
@@ -136,30 +131,26 @@ impl Runtime {
     fn create() -> Result<Self, SupervisorError> {
         let preferred = std::env::temp_dir();
         let mut last = None;
-        for place in [preferred.as_path(), "/tmp".as_ref()] {
-            leftovers::sweep(place);
-            let shown = place.display().to_string();
-            let fail = |source| SupervisorError::Directory { path: shown.clone(), source };
-            // Only its owner may enter it (mode 0700): a socket has no lock of its own.
+        for parent in [preferred.as_path(), "/tmp".as_ref()] {
+            stale_directory::sweep(parent);
+            // Mode 0700: the sockets in it have no access control of their own.
             let private = Permissions::from_mode(0o700);
-            let made = tempfile::Builder::new().prefix(PREFIX).permissions(private).tempdir_in(place);
-            let made = made.map_err(fail);
-            match made {
+            let created = tempfile::Builder::new().prefix(PREFIX).permissions(private).tempdir_in(parent);
+            match created {
                 Ok(directory) => match Utf8PathBuf::from_path_buf(directory.path().to_owned()) {
                     Ok(path) if fits(&path) => return Self::with(directory, path),
-                    _ => last = Some(SupervisorError::TooLong { path: shown }),
+                    _ => last = Some(SupervisorError::TooLong { path: parent.display().to_string() }),
                 },
-                Err(error) => last = Some(error),
+                Err(error) => last = Some(FileError::at("create a directory in", parent)(error)),
             }
         }
         Err(last.unwrap_or(SupervisorError::TooLong { path: String::new() }))
     }
 
     fn with(directory: TempDir, path: Utf8PathBuf) -> Result<Self, SupervisorError> {
-        let claim = leftovers::claim(&path)
-            .map_err(|source| SupervisorError::Directory { path: path.to_string(), source })?;
-        let janitor = janitor(&path).map_err(SupervisorError::Janitor)?;
-        Ok(Self { path, directory: Some(directory), _claim: claim, janitor, next: AtomicU32::new(0) })
+        let claim = stale_directory::claim(&path)?;
+        let cleanup_shell = cleanup_shell(&path).map_err(SupervisorError::CleanupShell)?;
+        Ok(Self { path, directory: Some(directory), _claim: claim, cleanup_shell, next: AtomicU32::new(0) })
     }
 }
 
@@ -169,10 +160,12 @@ fn fits(runtime: &Utf8Path) -> bool {
     layout.journal_socket().as_str().len().max(layout.console_socket().as_str().len()) <= LONGEST_SOCKET
 }
 
-/// Starts a shell that removes a directory once the other end of its standard input is closed, as the
-/// kernel does for a process that was killed. Signals to the harness's terminal do not reach it.
-fn janitor(path: &Utf8Path) -> io::Result<Child> {
-    Command::new("sh")
+/// Starts a shell that removes a directory when the other end of its standard input is closed, which the
+/// kernel does for a killed process. Signals of the harness's terminal do not reach it.
+fn cleanup_shell(path: &Utf8Path) -> io::Result<Child> {
+    Tool::find("sh")
+        .map_err(io::Error::other)?
+        .command()
         .args(["-c", "trap '' INT TERM HUP; read -r _; rm -rf -- \"$1\"", "sh", path.as_str()])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -187,9 +180,9 @@ impl Drop for Runtime {
         if let Some(Err(error)) = self.directory.take().map(TempDir::close) {
             tracing::warn!(path = %self.path, %error, "cannot remove the directory of sockets and disks");
         }
-        // It finds nothing left to do; waited for, so that it does not stay as a zombie.
-        drop(self.janitor.stdin.take());
-        let _ = self.janitor.wait();
+        // The shell has nothing left to remove, and exits. Waiting for it avoids a zombie.
+        drop(self.cleanup_shell.stdin.take());
+        let _ = self.cleanup_shell.wait();
     }
 }
 
@@ -198,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_directory_is_private_and_goes_with_it() {
+    fn its_directory_is_private_and_is_removed_with_it() {
         let supervisor = Supervisor::new().expect("a supervisor");
         let path = supervisor.runtime.path.clone();
         assert_eq!(path.metadata().expect("there").permissions().mode() & 0o777, 0o700);
@@ -208,18 +201,18 @@ mod tests {
     }
 
     #[test]
-    fn the_janitor_removes_what_a_killed_harness_leaves() {
+    fn the_cleanup_shell_removes_the_directory_of_a_killed_harness() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = Utf8PathBuf::from_path_buf(directory.keep()).expect("UTF-8");
         std::fs::write(path.join("disk"), "x").expect("written");
-        let mut janitor = janitor(&path).expect("started");
-        drop(janitor.stdin.take());
-        assert!(janitor.wait().expect("ended").success());
+        let mut shell = cleanup_shell(&path).expect("started");
+        drop(shell.stdin.take());
+        assert!(shell.wait().expect("ended").success());
         assert!(!path.exists());
     }
 
     #[test]
-    fn a_long_place_is_seen() {
+    fn a_path_that_is_too_long_is_detected() {
         assert!(fits("/tmp/loadgauge-abcdef".into()));
         assert!(!fits(&Utf8PathBuf::from(format!("/{}", "x".repeat(100)))));
     }

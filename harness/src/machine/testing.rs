@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Values for the unit tests of this folder.
+//! Values for unit tests of this folder.
 use loadgauge_ignition::Config;
 use loadgauge_images::{Image, OsRelease};
 
 use super::plan::MachinePlan;
+use super::qemu::acceleration::Acceleration;
+use super::qemu::accelerator::Accelerator;
+use super::qemu::firmware::Firmware;
 use super::spec::MachineSpec;
-use crate::machine::qemu::acceleration::{Acceleration, Accelerator};
-use crate::machine::qemu::firmware::Firmware;
 
 /// A plan for an image that does not exist.
 pub(crate) fn plan() -> MachinePlan {
@@ -30,11 +31,11 @@ pub(crate) fn plan() -> MachinePlan {
         acceleration: Acceleration {
             accelerator: Accelerator::Tcg,
             factor: 10.0,
-            reason: "it was asked for".into(),
+            reason: "TCG was requested".into(),
         },
         firmware: Firmware::Bios,
         config: Config::new(),
         served: Vec::new(),
-        station: None,
+        peer_address: None,
     }
 }

@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use camino::Utf8Path;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::commands_file;
 use super::record::{RunRecord, RunStart, ScenarioRecord, StepRecord};
 use super::summary::{INCOMPLETE, machines, reason, verdict};
 use super::text::{HeadAndTail, duration, one_line, plural, shorten, visible};
-use super::{ReportError, commands_file};
 use crate::check::{Finding, Outcome};
 use crate::runner::Cause;
 
@@ -30,9 +30,9 @@ const MACHINE_FILES: [(&str, &str); 5] = [
 ];
 
 /// Renders a run as HTML.
-pub(super) fn render(record: &RunRecord) -> Result<String, ReportError> {
+pub(super) fn render(record: &RunRecord) -> String {
     // The template contains no control character, so that each one comes from a guest or an author.
-    Ok(visible(&page(record).into_string()).into_owned())
+    visible(&page(record).into_string()).into_owned()
 }
 
 fn page(record: &RunRecord) -> Markup {
@@ -86,7 +86,7 @@ fn circumstances(start: &RunStart) -> Markup {
             dt { "disk" }
             dd title=(header.image) {
                 (header.image.file_name().unwrap_or(header.image.as_str()))
-                ", SHA-256 " (shorten(&header.image_digest, 16))
+                ", SHA-256 " (header.image_digest.chars().take(16).collect::<String>()) "…"
             }
             dt { "machines" }
             dd { (machines(start.jobs, &header.acceleration)) }
@@ -106,11 +106,11 @@ fn section(scenario: &ScenarioRecord, run_directory: Option<&Utf8Path>) -> Marku
     html! {
         details open[is_open] {
             summary {
-                (label(outcome)) " " (scenario.scenario) " "
-                span class="dim" { (duration(scenario.duration_ms)) }
+                (label(outcome)) " " (scenario.scenario)
+                @if outcome != Outcome::Skipped { " " span class="dim" { (duration(scenario.duration_ms)) } }
             }
-            p { (scenario.summary) }
-            @if outcome != Outcome::Passed { p { (reason(scenario)) } }
+            @if !scenario.summary.is_empty() { p { (scenario.summary) } }
+            @if outcome != Outcome::Passed && scenario.cause.is_none() { p { (reason(scenario)) } }
             @for attempt in &scenario.earlier {
                 details {
                     summary { "attempt " (attempt.attempt) ": " (label(attempt.outcome)) }
@@ -167,12 +167,14 @@ fn machine_files(
 }
 
 fn steps(steps: &[StepRecord], directory: Option<&Utf8Path>, run_directory: Option<&Utf8Path>) -> Markup {
+    if steps.is_empty() {
+        return Markup::default();
+    }
     html! {
         ol {
             @for step in steps {
                 li {
-                    (label(step.outcome)) " "
-                    span title=(step.summary) { (shorten(&one_line(&step.summary), TITLE)) } " "
+                    (label(step.outcome)) " " (title(&step.summary)) " "
                     span class="dim" {
                         (duration(step.duration_ms))
                         @if let (Some(directory), true) = (directory, step.has_commands()) {
@@ -180,13 +182,22 @@ fn steps(steps: &[StepRecord], directory: Option<&Utf8Path>, run_directory: Opti
                             " · " a href=(address(&file, run_directory)) { "commands" }
                         }
                     }
-                    @if let (Some(finding), true) = (&step.finding, step.outcome != Outcome::Passed) {
-                        (details_of(finding))
+                    @match (step.outcome, &step.finding) {
+                        (Outcome::Passed, _) | (_, None) => {}
+                        (Outcome::Skipped, Some(finding)) => { br; span class="dim" { (finding.found) } }
+                        (_, Some(finding)) => { (details_of(finding)) }
                     }
                 }
             }
         }
     }
+}
+
+/// The title of a step on one line. The whole of a long one is its tooltip.
+fn title(summary: &str) -> Markup {
+    let line = one_line(summary);
+    let title = shorten(&line, TITLE);
+    html! { span title=[(title != summary).then_some(summary)] { (title) } }
 }
 
 fn details_of(finding: &Finding) -> Markup {
@@ -254,7 +265,7 @@ mod tests {
     use crate::runner::Event;
 
     fn html(events: &[Event]) -> String {
-        render(&RunRecord::of(events)).expect("rendered").replace(STYLE, "STYLE")
+        render(&RunRecord::of(events)).replace(STYLE, "STYLE")
     }
 
     #[test]
@@ -287,7 +298,8 @@ mod tests {
         while let Some(start) = rest.find(['<', '>']) {
             let found =
                 tag.captures(&rest[start..]).unwrap_or_else(|| panic!("not a tag: {}", &rest[start..]));
-            names.push(value.replace_all(&found[1], "").into_owned());
+            // Only long titles have a tooltip.
+            names.push(value.replace_all(&found[1], "").replace(" title", ""));
             rest = &rest[start + found[0].len()..];
         }
         names

@@ -54,12 +54,13 @@ pub enum ReadError {
 impl Hint for ReadError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::File(error) if error.kind() == io::ErrorKind::NotFound => Some(
-                "name the directory of a run; `run` creates them in `loadgauge-runs` of its working directory"
-                    .to_owned(),
-            ),
+            Self::File(error) if error.kind() == io::ErrorKind::NotFound => {
+                Some("name the directory of a run, such as one in `loadgauge-runs`".to_owned())
+            }
             Self::File(error) => error.hint(),
-            Self::NoStart { .. } => Some("name the directory of a run, which contains `events.jsonl`".to_owned()),
+            Self::NoStart { .. } => {
+                Some("name the directory of a run, which contains `events.jsonl`".to_owned())
+            }
             Self::Format { found, .. } => {
                 let age = if *found > u64::from(FORMAT) { "a newer" } else { "an older" };
                 Some(format!("use the version of loadgauge that wrote it, {age} one than this"))

@@ -3,7 +3,7 @@
 //!
 //! A [`Report`] knows nothing but events, so that it can be made again from `events.jsonl`:
 //! [`json_lines::read`], then [`replay`]. During a run [`consume`] passes every event to every report. If a
-//! report cannot be written, the others say so and the run is broken.
+//! report cannot be written, the others show the error and the run is broken.
 //!
 //! The terminal report writes to standard error only: `loadgauge run` has no data for standard output,
 //! and the log of a CI job keeps the order of lines.

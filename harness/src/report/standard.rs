@@ -11,8 +11,11 @@ use crate::runner::Timings;
 /// The name of the file of the events.
 pub(crate) const EVENTS: &str = "events.jsonl";
 /// The files that are rendered from the record of a whole run.
-const RENDERED: [(&str, Render); 3] =
-    [("report.html", html::render), ("junit.xml", junit::render), ("report.tap", tap::render)];
+const RENDERED: [(&str, Render); 3] = [
+    ("report.html", |record| Ok(html::render(record))),
+    ("junit.xml", junit::render),
+    ("report.tap", |record| Ok(tap::render(record))),
+];
 
 /// The reports of every run, in the order for [`super::consume`]: the events first, from which the others
 /// can be made again, and the terminal last. Within GitHub Actions they include annotations.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt::Write as _;
 
-use super::ReportError;
 use super::record::{RunRecord, ScenarioRecord};
 use super::summary::reason;
 use super::text::one_line;
@@ -10,7 +9,7 @@ use crate::runner::FlakyPolicy;
 
 /// Renders a run in the Test Anything Protocol, version 14, with a test point for each scenario
 /// (<https://testanything.org/tap-version-14-specification.html>).
-pub(super) fn render(record: &RunRecord) -> Result<String, ReportError> {
+pub(super) fn render(record: &RunRecord) -> String {
     let flaky = record.start.as_ref().map(|start| start.flaky).unwrap_or_default();
     let mut text = format!("TAP version 14\n1..{}\n", record.scenarios.len());
     for (index, scenario) in record.scenarios.iter().enumerate() {
@@ -21,7 +20,7 @@ pub(super) fn render(record: &RunRecord) -> Result<String, ReportError> {
         Some(_) => {}
         None => text.push_str("Bail out! the run ended before its last event\n"),
     }
-    Ok(text)
+    text
 }
 
 fn point(text: &mut String, number: usize, scenario: &ScenarioRecord, flaky: FlakyPolicy) {
@@ -58,7 +57,7 @@ mod tests {
     use crate::runner::Event;
 
     fn tap(events: &[Event]) -> String {
-        render(&RunRecord::of(events)).expect("rendered")
+        render(&RunRecord::of(events))
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use crate::check::Outcome;
-use crate::machine::Fault;
+use crate::machine::{Fault, ProcessState};
 
 /// Whose fault a machine's death is: the guest's, then the scenario failed; or that of QEMU and
 /// the host, then it is broken and says nothing about the guest.
@@ -83,7 +83,7 @@ pub fn hint_for(fault: &Fault) -> Option<String> {
         | Fault::Boot { line, console } => {
             format!("{line}\n{}", console.join("\n"))
         }
-        Fault::Exited { words, .. } | Fault::Tpm { words, .. } => words.clone(),
+        Fault::Exited { log, .. } | Fault::Tpm { log, .. } => log.clone(),
         Fault::Stopped { .. }
         | Fault::PoweredOff
         | Fault::Disk { .. }
@@ -112,7 +112,7 @@ fn general_hint(fault: &Fault) -> Option<String> {
             "the host's disk is full: make room where TMPDIR leads, or set TMPDIR to a place with more"
         }
         Fault::Disk { .. } => "the host's disk or the image on it is damaged: see the host's kernel log",
-        Fault::Hung { state, .. } if state == "is stopped" => {
+        Fault::Hung { state: ProcessState::Stopped, .. } => {
             "somebody on the host stopped the process (SIGSTOP, a debugger): run the scenario again"
         }
         Fault::Hung { .. } => {
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn an_unknown_cause_still_says_where_to_look() {
         assert!(hint_for(&initrd("nothing of note")).is_some_and(|hint| hint.contains("console.log")));
-        let exited = Fault::Exited { status: "exit status: 1".to_owned(), words: "eh?".to_owned() };
+        let exited = Fault::Exited { status: "exit status: 1".to_owned(), log: "eh?".to_owned() };
         assert_eq!(hint_for(&exited), None, "its words stand in the message");
     }
 

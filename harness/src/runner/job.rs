@@ -36,12 +36,12 @@ pub struct Run<C> {
 /// Which machines are left running when their scenario ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum KeepPolicy {
-    /// None
+    /// No machine
     #[default]
     Never,
-    /// Those whose scenario failed or broke, where the machine is still alive
+    /// Machines of scenarios that failed or broke, if they are still alive
     OnFailure,
-    /// All
+    /// Every machine
     Always,
 }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::StartFailure;
-use crate::guest::{GuestError, words};
+use crate::guest::GuestError;
 use crate::machine::Machine;
+use loadgauge_host::error::on_one_line;
 
 /// How long an answer may take before the guest is looked at, and how long until it is again.
 const QUIET: Duration = Duration::from_secs(10);
@@ -65,10 +66,10 @@ pub(super) async fn broke_off(machine: &Machine, factor: f64, reason: &str) {
 pub(super) async fn trouble_of(machine: &Machine, error: &GuestError) -> StartFailure {
     match error {
         GuestError::Key { .. } | GuestError::TooMuch { .. } => {
-            StartFailure::Other { message: words(error), hint: error.hint() }
+            StartFailure::Other { message: on_one_line(error), hint: error.hint() }
         }
         _ => {
-            machine.report_ssh(words(error)).await;
+            machine.report_ssh(on_one_line(error)).await;
             StartFailure::Fault(machine.fault().await)
         }
     }

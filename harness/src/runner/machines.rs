@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use loadgauge_host::Hint as _;
+use loadgauge_host::error::on_one_line;
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
@@ -13,10 +14,10 @@ use tokio::sync::OnceCell;
 use super::liveness::{broke_off, trouble_of, with_liveness_checks};
 use super::{MachineProvider, Question, RetainedMachines, SshAccess, StartFailure, TestMachine, Up};
 use crate::check::{Finding, Outcome, Sweep, judge_within, sweep};
-use crate::guest::{Command, Guest, GuestError, Phase, words};
+use crate::guest::{Command, Guest, GuestError, Phase};
 use crate::machine::{
-    BeginError, Decision, Fault, Machine, MachinePlan, MachineStarter, PeerNetwork, Place, Started,
-    Supervisor, USER,
+    Decision, Fault, Machine, MachineContext, MachinePlan, MachineStarter, PeerNetwork, StartReport,
+    StarterError, Supervisor, USER,
 };
 
 /// How much of the console is shown when a scenario takes too long.
@@ -53,7 +54,7 @@ pub struct Assigned {
 #[derive(Debug)]
 pub struct RunningMachine {
     machine: Machine,
-    started: Started,
+    started: StartReport,
     kept: Option<Arc<RetainedMachines>>,
     facts: Facts,
     factor: f64,
@@ -112,11 +113,11 @@ impl Machines {
     ) -> Result<RunningMachine, StartFailure> {
         let Assigned { plan, decision, .. } = assigned;
         let (facts, factor) = (plan.image.facts.clone(), plan.acceleration.factor);
-        let place = Place { directory, relay: &self.relay_program, supervisor: &self.supervisor };
+        let place = MachineContext { directory, relay: &self.relay_program, supervisor: &self.supervisor };
         let started = self.starter.start(plan.clone(), decision, place).await;
         let (mut machine, started) = started.map_err(|error| match error {
-            BeginError::Start(error) => trouble(&error, error.hint()),
-            BeginError::Fault(fault) => fault.into(),
+            StarterError::Start(error) => trouble(&error, error.hint()),
+            StarterError::Fault(fault) => fault.into(),
         })?;
         machine.join(segment, &self.supervisor);
         let kept = self.kept.clone();
@@ -247,7 +248,7 @@ impl TestMachine for RunningMachine {
 }
 
 fn trouble(error: &(dyn Error + 'static), hint: Option<String>) -> StartFailure {
-    StartFailure::Other { message: words(error), hint }
+    StartFailure::Other { message: on_one_line(error), hint }
 }
 
 fn broken(trouble: &StartFailure) -> Finding {

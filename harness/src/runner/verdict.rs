@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Counts;
 
-/// What a flaky scenario makes of the verdict.
+/// The effect of flaky scenarios on the verdict.
 ///
-/// Whoever asks for retries asks for a run that gets past a bad moment, so that a flaky scenario
-/// lets it pass when nothing else is said, as other test runners have it; but it is counted apart
-/// and told by every report, the verdict's own line among them. A gate decides with its own policy.
+/// Retries are for runs that shall survive a transient fault, so that flaky scenarios pass by default, as in
+/// other test runners. They are counted separately, and every report marks them. A gate has a policy of its
+/// own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum FlakyPolicy {
-    /// It counts as passed, and every report says that it was flaky
+    /// It counts as passed, but every report marks it as flaky
     #[default]
     Pass,
     /// It counts as failed

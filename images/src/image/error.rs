@@ -1,25 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
 use std::io;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
+use loadgauge_host::{CommandError, FileError, Hint, MissingTool, StoreError};
 
-use loadgauge_host::{CommandError, MissingTool, StoreError};
+use crate::file_system::FileSystemError;
 
-/// A path leads to no image, or the image cannot be looked into.
+/// An image that cannot be found or inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// a file operation failed
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// what was to be done
-        action: &'static str,
-        /// to what
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
-    /// the store cannot keep what was found
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// the store failed
     #[error(transparent)]
     Store(#[from] StoreError),
     /// a program of the host is missing
@@ -28,63 +21,69 @@ pub enum ImageError {
     /// a program of the host could not read a file system
     #[error("cannot read {what}")]
     Command {
-        /// which file system
+        /// the file system
         what: String,
-        /// what the program said
+        /// the error of the program
         source: CommandError,
     },
-    /// bytes of the disk are not what they should be
+    /// files cannot be extracted from a file system
+    #[error("cannot read {what}")]
+    FileSystem {
+        /// the partition or the file
+        what: String,
+        /// the reason
+        source: FileSystemError,
+    },
+    /// bytes of the disk are damaged
     #[error("`{path}`: {place}: {cause}")]
     Damaged {
         /// the disk or the file system
         path: Utf8PathBuf,
-        /// where
+        /// the damaged part
         place: String,
-        /// what is wrong there
+        /// the reason
         cause: String,
     },
     /// a directory without a disk
-    #[error("`{0}` holds no image: none of the disks of a release is there")]
+    #[error("`{0}` contains no disk image of a release")]
     NoDisk(Utf8PathBuf),
-    /// a disk that is packed in a way that releases are not
-    #[error("`{0}` is compressed, and not with bzip2 as a release's disks are")]
+    /// a disk with a compression that releases do not have
+    #[error("`{0}` is compressed, but not with bzip2")]
     Compressed(Utf8PathBuf),
-    /// a disk builds on something that is no disk, or cannot be told
-    #[error("`{path}` builds on `{below}`: {cause}")]
+    /// the backing file of a disk is not a disk, or is not identified
+    #[error("cannot use `{below}`, the backing file of `{path}`: {cause}")]
     Backing {
         /// the disk
         path: Utf8PathBuf,
-        /// what it says it builds on
+        /// its backing file, as its header names it
         below: String,
-        /// why that is not read
+        /// the reason
         cause: String,
     },
-    /// the disk has no partition that holds /usr
-    #[error("`{0}` has no partition `USR-A`: it is no Flatcar image")]
+    /// the disk has no partition for /usr
+    #[error("`{0}` is not a Flatcar image: it has no partition `USR-A`")]
     NoUsr(Utf8PathBuf),
     /// /usr has no os-release
-    #[error("`{0}`: the partition USR-A holds no `lib/os-release`")]
+    #[error("`{0}`: the partition USR-A contains no `lib/os-release`")]
     NoOsRelease(Utf8PathBuf),
-    /// nothing tells the version of systemd
-    #[error("`{0}`: neither the files of /usr nor its release tell the version of systemd")]
+    /// the version of systemd is unknown
+    #[error("`{0}`: cannot determine the version of systemd from /usr or from the release")]
     NoSystemd(Utf8PathBuf),
-    /// nothing tells what it runs on
-    #[error("`{0}`: nothing tells whether it is for amd64 or arm64")]
+    /// the architecture is unknown
+    #[error("`{0}`: cannot determine the architecture")]
     NoArchitecture(Utf8PathBuf),
-    /// the base beside an image is another's
-    #[error("`{base}` is the base of {found}, and the image is {expected}")]
+    /// the base next to an image belongs to another release
+    #[error("`{base}` is the base of {found}, but the image is {expected}")]
     OtherBase {
         /// the base
         base: Utf8PathBuf,
         /// its version
         found: String,
-        /// the image's
+        /// the version of the image
         expected: String,
     },
-    /// a base of Debian packages that does not say where they are from
-    #[error(
-        "`{0}` holds Debian packages and no `usr/share/loadgauge/archive.json` that says where they are from"
-    )]
+    /// a base of Debian packages without the archive that they are from
+    #[error("`{0}` contains Debian packages, but no `usr/share/loadgauge/archive.json` with their archive")]
     NoArchive(Utf8PathBuf),
 }
 
@@ -92,18 +91,20 @@ impl Hint for ImageError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Tool(error) => error.hint(),
+            Self::FileSystem { source, .. } => source.hint(),
             Self::NoDisk(_) => {
                 Some("make an image with `loadgauge image build`, or name a Flatcar disk".to_owned())
             }
-            Self::Compressed(_) => Some("unpack it".to_owned()),
+            Self::Compressed(_) => Some("decompress it".to_owned()),
             Self::Backing { path, .. } => Some(format!(
-                "if you trust it, make one of it that builds on nothing: qemu-img convert -O qcow2 {} NEW",
+                "if you trust it, make a disk of it that has no backing file: qemu-img convert -O qcow2 {} NEW",
                 loadgauge_host::quote(path.as_str())
             )),
-            Self::Store(_) => Some("set LOADGAUGE_CACHE to a directory that can be written".to_owned()),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Self::Store(_) => Some("set LOADGAUGE_CACHE to a writable directory".to_owned()),
+            Self::File(error) if error.kind() == io::ErrorKind::NotFound => {
                 Some("make an image with `loadgauge image build`".to_owned())
             }
+            Self::File(error) => error.hint(),
             Self::Damaged { .. } | Self::NoOsRelease(_) => {
                 Some("download or make the image again, and compare its digest".to_owned())
             }
@@ -112,16 +113,10 @@ impl Hint for ImageError {
                     .to_owned(),
             ),
             Self::OtherBase { base, .. } => {
-                Some(format!("put the base of the image's own release beside it, or remove {base}"))
+                Some(format!("replace it with the base of the image's own release, or remove {base}"))
             }
             Self::NoArchive(_) => Some("download or make the base again".to_owned()),
-            _ => None,
+            Self::Command { .. } | Self::NoSystemd(_) | Self::NoArchitecture(_) => None,
         }
     }
-}
-
-/// Makes an error of a file operation, for `map_err`.
-pub(crate) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> ImageError + use<> {
-    let path = path.to_owned();
-    move |source| ImageError::Io { action, path, source }
 }

@@ -3,18 +3,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Architecture, OsRelease};
 
-/// How a disk image is stored, in the words of `qemu-img`.
+/// The format of a disk image, by its name in `qemu-img`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DiskFormat {
-    /// QEMU's own format
+    /// QEMU copy on write, version 2 or 3
     Qcow2,
-    /// the bare bytes of the disk
+    /// the bytes of the disk
     Raw,
 }
 
 impl DiskFormat {
-    /// The name that QEMU's `format=` takes.
+    /// The name in QEMU's `format=`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Qcow2 => "qcow2",
@@ -23,7 +23,7 @@ impl DiskFormat {
     }
 }
 
-/// What delivers Docker and containerd in a release.
+/// How Docker and containerd are delivered in a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Era {
@@ -56,14 +56,14 @@ impl std::fmt::Display for Era {
     }
 }
 
-/// What the harness asks of an image instead of asking which image it is.
+/// The facts of an image that the harness relies on, instead of asking which image it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// `/usr/lib/os-release`
     pub os_release: OsRelease,
-    /// what it runs on
+    /// the architecture
     pub architecture: Architecture,
-    /// what delivers Docker and containerd
+    /// the era
     pub era: Era,
     /// the major version of systemd
     pub systemd: u32,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A bootable disk image and what is known of it.
+//! A bootable disk image and its facts.
 //!
-//! - [`Image`]: opened by what its disk says
-//! - [`Facts`]: what the harness may rely on
+//! - [`Image`]: opened by the contents of its disk
+//! - [`Facts`]: the facts that the harness relies on
 mod error;
 mod facts;
 mod open;
@@ -10,5 +10,3 @@ mod open;
 pub use error::ImageError;
 pub use facts::{DiskFormat, Era, Facts};
 pub use open::Image;
-
-pub(crate) use error::io;

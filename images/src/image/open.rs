@@ -7,53 +7,60 @@ use crate::Base;
 use crate::inspect::Inspected;
 use loadgauge_host::Store;
 
-/// A bootable Flatcar disk image and what is known of it.
+/// A bootable Flatcar disk image and its facts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// the disk, read only to everybody
+    /// the disk, which nobody writes to
     pub disk: Utf8PathBuf,
-    /// how the disk is stored
+    /// the format of the disk
     pub format: DiskFormat,
-    /// SHA-256 of the disk file, in hex; of a disk that builds on others, one over all of theirs
+    /// SHA-256 of the disk file, in hex; with backing files, one over all of them
     pub digest: String,
-    /// what the harness may rely on
+    /// the facts that the harness relies on
     pub facts: Facts,
-    /// what extensions are built against, where a package database of the image is at hand
+    /// the base for extensions, if a package database of the image is available
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
-    /// where the other files of its release lie, where that is not beside the disk
+    /// the directory with the other files of its release, if it is not the directory of the disk
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_directory: Option<Utf8PathBuf>,
 }
 
 impl Image {
-    /// Opens an image by what its disk says: a disk, a disk packed by bzip2, or the directory of a
-    /// release. What was found once is kept in `store`, as is a disk that was unpacked.
+    /// Opens an image: a disk, a disk that is compressed with bzip2, or the directory of a release. Results
+    /// and decompressed disks are kept in `store`.
     ///
-    /// What does not go together is told as a warning; `progress` is told, in short phrases, of what
-    /// takes long.
+    /// Contradictions are logged as warnings; `progress` receives short messages during slow operations.
     ///
     /// # Errors
-    /// There is no such thing, it is no Flatcar image or damaged, or the base beside it is another's.
+    /// The path does not exist, is not a Flatcar image or is damaged, or the base next to it belongs to
+    /// another release.
     pub fn open(path: &Utf8Path, store: &Store, progress: &dyn Fn(&str)) -> Result<Self, ImageError> {
         let inspected = Inspected::open(path, store, progress)?;
         let base = inspected.base(store)?;
-        let Inspected { disk, builds_on, directory, found, .. } = inspected;
-        for below in builds_on {
-            tracing::info!(%disk, "it builds on `{below}`");
+        let Inspected { disk, backing_files, directory, inspection, .. } = inspected;
+        for backing_file in backing_files {
+            tracing::info!(%disk, "its backing file is `{backing_file}`");
         }
-        for warning in &found.warnings {
+        for warning in &inspection.warnings {
             tracing::warn!(%disk, "{warning}");
         }
-        let is_beside = disk.parent() == Some(&directory);
-        let release_directory = (!is_beside).then_some(directory);
-        let facts = found.facts();
-        Ok(Self { disk, format: found.format, digest: found.digest, facts, base, release_directory })
+        let is_same = disk.parent() == Some(&directory);
+        let release_directory = (!is_same).then_some(directory);
+        let facts = inspection.facts();
+        Ok(Self {
+            disk,
+            format: inspection.format,
+            digest: inspection.digest,
+            facts,
+            base,
+            release_directory,
+        })
     }
 
-    /// Where the other files of its release lie, if they are at hand.
+    /// The directory with the other files of its release, if there are any.
     pub fn directory(&self) -> &Utf8Path {
-        let beside = || self.disk.parent().unwrap_or(Utf8Path::new("."));
-        self.release_directory.as_deref().unwrap_or_else(beside)
+        let own = || self.disk.parent().unwrap_or(Utf8Path::new("."));
+        self.release_directory.as_deref().unwrap_or_else(own)
     }
 }

@@ -1,56 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The base of an image, as a release server has it: a squashfs of the root tree with its package
-//! database, beside the image.
+//! database, next to the image.
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::file_system::{FileSystem, Tree, Wanted};
-use super::identity;
-use crate::OsRelease;
-use crate::base::{Archive, Base};
-use crate::image::{Facts, ImageError};
 use loadgauge_host::digest::Inputs;
 use loadgauge_host::{Entry, Store};
 
-/// The base by its name on a release server.
+use super::disk_digest;
+use crate::OsRelease;
+use crate::base::{Archive, Base};
+use crate::file_system::{FilePattern, FileSystem, Selection, Tree};
+use crate::image::{Facts, ImageError};
+
+/// The name of the base on a release server.
 pub(super) const NAME: &str = "flatcar_production_image_sysext.squashfs";
 /// dpkg's database.
 const STATUS: &str = "var/lib/dpkg/status";
-/// What the base is of.
+/// The release of the base.
 const OS_RELEASE: &str = "usr/lib/os-release";
-/// Where the packages of dpkg's database are from, an [`Archive`].
+/// The [`Archive`] of the packages in dpkg's database.
 const ARCHIVE: &str = "usr/share/loadgauge/archive.json";
-/// What is taken out of it.
-const WANTED: [Wanted; 3] = [
-    Wanted::file("var/lib/dpkg", "status"),
-    Wanted::file("usr/lib", "os-release"),
-    Wanted::file("usr/share/loadgauge", "archive.json"),
+/// The files that are extracted.
+const FILES: [FilePattern; 3] = [
+    FilePattern::file("var/lib/dpkg", "status"),
+    FilePattern::file("usr/lib", "os-release"),
+    FilePattern::file("usr/share/loadgauge", "archive.json"),
 ];
-/// Counts up when something else is read out of a base.
+/// Counts up when other files are extracted.
 const FORMAT: &str = "1";
 
-/// The base in the directory of a release, where there is one.
+/// The base in the directory of a release, if there is one.
 pub(super) fn file(directory: &Utf8Path) -> Option<Utf8PathBuf> {
     let file = directory.join(NAME);
     file.is_file().then_some(file)
 }
 
-/// Reads a base of Debian packages. One without dpkg's database is Gentoo's, whose own is read where it
-/// is needed.
+/// Reads a base of Debian packages. A base without dpkg's database is Gentoo's, whose database is read
+/// where it is needed.
 ///
 /// # Errors
-/// The base cannot be read, is of another release, or does not say where its packages are from.
+/// The base cannot be read, belongs to another release, or does not name its archive.
 pub(super) fn read(squashfs: &Utf8Path, facts: &Facts, store: &Store) -> Result<Option<Base>, ImageError> {
-    let digest = identity::of_file(squashfs, store)?;
-    let tree = Tree::at(&unpacked(squashfs, &digest, store)?)?;
+    let digest = disk_digest::of_file(squashfs, store)?;
+    let tree = Tree::at(&extracted(squashfs, &digest, store)?)?;
     let damaged = |place: &str, cause: String| ImageError::Damaged {
         path: squashfs.to_owned(),
         place: format!("`{place}`"),
         cause,
     };
-    let text = tree.text(OS_RELEASE)?.ok_or_else(|| damaged(OS_RELEASE, "it is not there".to_owned()))?;
+    let text = tree.text(OS_RELEASE)?.ok_or_else(|| damaged(OS_RELEASE, "it does not exist".to_owned()))?;
     let os_release = OsRelease::parse(&text).map_err(|error| damaged(OS_RELEASE, error.to_string()))?;
-    if !is_of_one_release(&os_release, &facts.os_release) {
-        let (found, expected) = (words(&os_release), words(&facts.os_release));
+    if !is_same_release(&os_release, &facts.os_release) {
+        let (found, expected) = (describe(&os_release), describe(&facts.os_release));
         return Err(ImageError::OtherBase { base: squashfs.to_owned(), found, expected });
     }
     let Some(dpkg_status) = tree.find(STATUS).filter(|path| path.is_file()) else { return Ok(None) };
@@ -60,28 +61,30 @@ pub(super) fn read(squashfs: &Utf8Path, facts: &Facts, store: &Store) -> Result<
     Ok(Some(Base { digest, os_release, architecture: facts.architecture, dpkg_status, archive }))
 }
 
-/// Whether two are of one version, and of one board where both tell it.
-fn is_of_one_release(one: &OsRelease, other: &OsRelease) -> bool {
+/// Whether two have the same version, and the same board if both name one.
+fn is_same_release(one: &OsRelease, other: &OsRelease) -> bool {
     let boards = (one.get("FLATCAR_BOARD"), other.get("FLATCAR_BOARD"));
     one.get("VERSION_ID") == other.get("VERSION_ID")
         && !matches!(boards, (Some(one), Some(other)) if one != other)
 }
 
-fn words(os_release: &OsRelease) -> String {
-    let version = os_release.get("VERSION_ID").unwrap_or("of no version");
+fn describe(os_release: &OsRelease) -> String {
+    let version = os_release.get("VERSION_ID").unwrap_or("an unknown version");
     let board = os_release.get("FLATCAR_BOARD");
     board.map_or_else(|| version.to_owned(), |board| format!("{version} ({board})"))
 }
 
-/// Takes out what is read, as far as it is there, or finds it in the store.
-fn unpacked(squashfs: &Utf8Path, digest: &str, store: &Store) -> Result<Utf8PathBuf, ImageError> {
+/// Extracts the files that exist, or finds them in the store.
+fn extracted(squashfs: &Utf8Path, digest: &str, store: &Store) -> Result<Utf8PathBuf, ImageError> {
     let mut inputs = Inputs::default();
     inputs.add("format", FORMAT);
     inputs.add("base", digest);
     Ok(match store.entry("base", &inputs.finish())? {
         Entry::Ready(entry) => entry,
         Entry::Vacant(vacancy) => {
-            FileSystem::Squashfs.collect(squashfs, &WANTED, vacancy.directory())?;
+            let extracted =
+                FileSystem::Squashfs.extract(squashfs, vacancy.directory(), Selection::Files(&FILES));
+            extracted.map_err(|source| ImageError::FileSystem { what: format!("`{squashfs}`"), source })?;
             vacancy.commit()?
         }
     })
@@ -121,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_beside_is_read_and_must_be_of_the_same_release() {
+    fn a_base_is_read_and_must_belong_to_the_same_release() {
         let scratch = tempfile::tempdir().expect("a directory");
         let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
         let store = Store::at(directory.join("store"));
@@ -144,6 +147,6 @@ mod tests {
             &[(OS_RELEASE, "VERSION_ID=4593.2.1\n"), (STATUS, "Package: a\n"), (ARCHIVE, archive)],
         );
         let error = read(directory).expect_err("another release");
-        assert!(error.to_string().ends_with("is the base of 4593.2.1, and the image is 4593.2.0"), "{error}");
+        assert!(error.to_string().ends_with("is the base of 4593.2.1, but the image is 4593.2.0"), "{error}");
     }
 }

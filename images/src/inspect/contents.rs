@@ -1,34 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-use super::file_system::{Tree, Wanted};
-use crate::image::Era;
-use crate::image::ImageError;
+use loadgauge_host::FileError;
 
-const fn open(directory: &'static str, prefix: &'static str, suffix: &'static str) -> Wanted {
-    Wanted { directory, prefix, suffix, is_open: true }
-}
+use crate::file_system::{FilePattern, Tree};
+use crate::image::Era;
 
 /// Extensions that ship in /usr.
-pub(super) const EXTENSIONS: Wanted = open("share/flatcar/sysext", "", ".raw");
-/// What Torcx unpacks, up to 3760.
-const TORCX: Wanted = open("share/torcx/store", "", ".torcx.tgz");
-/// Up to 4593 the units of extensions are started by this, in the booted system.
-const ENSURE_SYSEXT: Wanted = Wanted::file("lib/systemd/system", "ensure-sysext.service");
-/// Keys that extensions may be signed with.
-const CERTIFICATES: Wanted = open("lib/verity.d", "", ".crt");
-/// The library of systemd that has the version in its name: Flatcar's place for it, Debian's, and the
-/// one before libraries had directories of their own.
-const SYSTEMD: [Wanted; 4] = [
-    open("lib64/systemd", "libsystemd-shared-", ".so"),
-    open("lib/systemd", "libsystemd-shared-", ".so"),
-    open("lib/x86_64-linux-gnu/systemd", "libsystemd-shared-", ".so"),
-    open("lib/aarch64-linux-gnu/systemd", "libsystemd-shared-", ".so"),
+pub(super) const EXTENSIONS: FilePattern = FilePattern::between("share/flatcar/sysext", "", ".raw");
+/// Torcx's packages, up to 3760.
+const TORCX: FilePattern = FilePattern::between("share/torcx/store", "", ".torcx.tgz");
+/// The service that starts the units of extensions in the booted system, up to 4593.
+const ENSURE_SYSEXT: FilePattern = FilePattern::file("lib/systemd/system", "ensure-sysext.service");
+/// Certificates that the signatures of extensions are verified with.
+const CERTIFICATES: FilePattern = FilePattern::between("lib/verity.d", "", ".crt");
+/// The library of systemd that has the version in its name: in Flatcar's directory, the one before
+/// libraries had directories of their own, and Debian's.
+const SYSTEMD: [FilePattern; 4] = [
+    FilePattern::between("lib64/systemd", "libsystemd-shared-", ".so"),
+    FilePattern::between("lib/systemd", "libsystemd-shared-", ".so"),
+    FilePattern::between("lib/x86_64-linux-gnu/systemd", "libsystemd-shared-", ".so"),
+    FilePattern::between("lib/aarch64-linux-gnu/systemd", "libsystemd-shared-", ".so"),
 ];
 
-/// All that is looked at in /usr.
-pub(super) fn wanted_of_usr() -> Vec<Wanted> {
+/// The files of /usr that an inspection reads.
+pub(super) fn files_of_usr() -> Vec<FilePattern> {
     let others = [
-        Wanted::file("lib", "os-release"),
-        Wanted::file("share/flatcar", "release"),
+        FilePattern::file("lib", "os-release"),
+        FilePattern::file("share/flatcar", "release"),
         EXTENSIONS,
         TORCX,
         ENSURE_SYSEXT,
@@ -38,11 +35,11 @@ pub(super) fn wanted_of_usr() -> Vec<Wanted> {
 }
 
 /// Extensions that ship in the OEM partition.
-pub(super) const OEM_EXTENSIONS: Wanted = open("sysext", "", ".raw");
-/// What is looked at in the OEM partition.
-pub(super) const WANTED_OF_OEM: [Wanted; 2] = [Wanted::file("", "oem-release"), OEM_EXTENSIONS];
+pub(super) const OEM_EXTENSIONS: FilePattern = FilePattern::between("sysext", "", ".raw");
+/// The files of the OEM partition that an inspection reads.
+pub(super) const FILES_OF_OEM: [FilePattern; 2] = [FilePattern::file("", "oem-release"), OEM_EXTENSIONS];
 
-/// What delivers Docker, by what is there to do it; nothing where nothing is.
+/// Determines the era by the files that deliver Docker; `None` where there are none.
 pub(super) fn era(usr: &Tree) -> Option<Era> {
     if !usr.names(TORCX).is_empty() {
         Some(Era::Torcx)
@@ -55,23 +52,23 @@ pub(super) fn era(usr: &Tree) -> Option<Era> {
     }
 }
 
-/// The major version of systemd, by the name of its library.
+/// Determines the major version of systemd by the name of its library.
 pub(super) fn systemd(usr: &Tree) -> Option<u32> {
-    let number = |wanted: Wanted| {
-        usr.names(wanted).iter().find_map(|name| {
-            let version = name.strip_prefix(wanted.prefix)?.strip_suffix(wanted.suffix)?;
+    let number = |pattern: FilePattern| {
+        usr.names(pattern).iter().find_map(|name| {
+            let version = name.strip_prefix(pattern.prefix)?.strip_suffix(pattern.suffix)?;
             version.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
         })
     };
     SYSTEMD.into_iter().find_map(number)
 }
 
-/// The names of certificates that extensions may be signed with.
+/// The names of the certificates that the signatures of extensions are verified with.
 pub(super) fn certificates(usr: &Tree) -> Vec<String> {
     usr.names(CERTIFICATES)
 }
 
-/// Versions that names in the store of Torcx tell: `NAME:VERSION.torcx.tgz`.
+/// Packages and versions in the store of Torcx, whose files are named `NAME:VERSION.torcx.tgz`.
 pub(super) fn torcx_versions(usr: &Tree) -> Vec<(String, String)> {
     let version = |name: String| {
         let (package, version) = name.strip_suffix(TORCX.suffix)?.split_once(':')?;
@@ -81,8 +78,8 @@ pub(super) fn torcx_versions(usr: &Tree) -> Vec<(String, String)> {
     usr.names(TORCX).into_iter().filter_map(version).collect()
 }
 
-/// Which board a release file names: `FLATCAR_RELEASE_BOARD=amd64-usr`.
-pub(super) fn board(usr: &Tree) -> Result<Option<String>, ImageError> {
+/// The board in the file `release`: `FLATCAR_RELEASE_BOARD=amd64-usr`.
+pub(super) fn board(usr: &Tree) -> Result<Option<String>, FileError> {
     let text = usr.text("share/flatcar/release")?.unwrap_or_default();
     Ok(text.lines().find_map(|line| line.strip_prefix("FLATCAR_RELEASE_BOARD=")).map(str::to_owned))
 }
@@ -106,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_era_is_told_by_what_delivers_docker() {
+    fn the_era_is_determined_by_the_files_that_deliver_docker() {
         let cases: [(&[&str], Option<Era>); 4] = [
             (&["share/torcx/store/docker:20.10.torcx.tgz"], Some(Era::Torcx)),
             (
@@ -123,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_told_by_names() {
+    fn versions_are_read_from_names() {
         let (_scratch, tree) = tree(&[
             "lib64/systemd/libsystemd-shared-257.9-1.so",
             "share/torcx/store/docker:20.10.23.torcx.tgz",

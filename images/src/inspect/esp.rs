@@ -1,50 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs::File;
 use std::io::Read as _;
+use std::process::{Output, Stdio};
 
 use camino::Utf8Path;
+use loadgauge_host::{Confinement, FileError, fs};
 use serde::{Deserialize, Serialize};
 
-use super::file_system::{failed, limited};
-use super::verity;
 use crate::Architecture;
-use crate::image::{ImageError, io};
-use loadgauge_host::CommandExt as _;
+use crate::image::ImageError;
+use crate::verity::{in_kernel, parse_root_hash};
 
-/// The boot loaders that UEFI looks for, in small letters.
+/// The boot loaders that UEFI looks for, in lower case.
 const LOADERS: [(&str, Architecture); 2] =
     [("efi/boot/bootx64.efi", Architecture::Amd64), ("efi/boot/bootaa64.efi", Architecture::Arm64)];
-/// The files by which a boot is known to be the first.
+/// The files that mark the first boot.
 const FLAGS: [&str; 2] = ["flatcar/first_boot", "coreos/first_boot"];
 /// Kernels of USR-A.
 const KERNELS: [&str; 2] = ["flatcar/vmlinuz-a", "coreos/vmlinuz-a"];
-/// Boot menus that may name the root hash in place of the kernel.
+/// Boot menus that may contain the root hash instead of the kernel.
 const MENUS: [&str; 2] = ["flatcar/usrhash-a.cfg", "flatcar/grub/usrhash-a.cfg"];
 
-/// What the EFI system partition holds.
+/// The contents of the EFI system partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Esp {
-    /// architectures that there are boot loaders for
+    /// the architectures with a boot loader
     pub loaders: Vec<Architecture>,
     /// whether the next boot is the first
     pub first_boot: bool,
-    /// whether the kernel of USR-A is there
+    /// whether the kernel of USR-A exists
     pub kernel: bool,
-    /// what the kernel of USR-A, or the boot menu, says that /usr is verified by, in hex
+    /// the root hash of /usr in the kernel of USR-A or in the boot menu, in hex
     pub root_hash: Option<String>,
 }
 
 impl Esp {
     /// Reads a FAT file system by mtools, without mounting it.
     pub(super) fn read(image: &Utf8Path, scratch: &Utf8Path) -> Result<Self, ImageError> {
-        let output = mtools("mdir", image)?.args(["-/", "-b", "::/"]).run().map_err(failed(image))?;
+        let output = mtools("mdir", &["-/", "-b", "::/"], image, scratch)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let paths: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("::/")).collect();
-        let has = |wanted: &str| paths.iter().any(|path| path.eq_ignore_ascii_case(wanted));
+        let has = |name: &str| paths.iter().any(|path| path.eq_ignore_ascii_case(name));
         let kernel = KERNELS.into_iter().find(|path| has(path));
         let mut root_hash = None;
         if let Some(path) = kernel {
-            root_hash = verity::in_kernel(&copy(image, path, 4096, scratch)?);
+            root_hash = in_kernel(&copy(image, path, 4096, scratch)?);
         }
         if let (None, Some(path)) = (&root_hash, MENUS.into_iter().find(|path| has(path))) {
             root_hash = named_hash(&String::from_utf8_lossy(&copy(image, path, 4096, scratch)?));
@@ -55,30 +54,37 @@ impl Esp {
     }
 }
 
-/// The first word of 64 hexadecimal digits.
+/// The first word that is a root hash.
 fn named_hash(text: &str) -> Option<String> {
     text.split(|character: char| !character.is_ascii_alphanumeric())
-        .find_map(|word| verity::root_hash(word.as_bytes()))
+        .find_map(|word| parse_root_hash(word.as_bytes()))
 }
 
-/// A command of mtools(1). It refuses images whose size is not what their table says, as those made
-/// for other disks are; reading them does no harm.
-fn mtools(name: &str, image: &Utf8Path) -> Result<std::process::Command, ImageError> {
-    let mut command = limited(name)?;
+/// Runs a command of mtools(1). It refuses images whose size differs from the one in their partition
+/// table, as that of partitions for other disks does; reading them does no harm.
+fn mtools(
+    name: &str,
+    arguments: &[&str],
+    image: &Utf8Path,
+    scratch: &Utf8Path,
+) -> Result<Output, ImageError> {
+    let confinement = Confinement { readable: &[image], writable: &[scratch], as_root: false };
+    let mut command = confinement.command(name)?;
     command.env("MTOOLS_SKIP_CHECK", "1").env("MTOOLSRC", "/dev/null").args(["-i", image.as_str()]);
-    Ok(command)
+    confinement
+        .run(command.args(arguments), Stdio::null())
+        .map_err(|source| ImageError::Command { what: "the EFI system partition".to_owned(), source })
 }
 
 /// The beginning of a file.
 fn copy(image: &Utf8Path, path: &str, limit: u64, scratch: &Utf8Path) -> Result<Vec<u8>, ImageError> {
     let target = scratch.join("copied");
-    mtools("mcopy", image)?
-        .args(["-n", "-o", &format!("::/{path}"), target.as_str()])
-        .run()
-        .map_err(failed(image))?;
+    mtools("mcopy", &["-n", "-o", &format!("::/{path}"), target.as_str()], image, scratch)?;
     let mut bytes = Vec::new();
-    let file = File::open(&target).map_err(io("open", &target))?;
-    file.take(limit).read_to_end(&mut bytes).map_err(io("read", &target))?;
+    fs::open(&target)?
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(FileError::at::<FileError>("read", &target))?;
     Ok(bytes)
 }
 

@@ -1,31 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs;
+use std::collections::BTreeMap;
 
 use camino::Utf8Path;
+use loadgauge_host::{error, fs};
 use serde::{Deserialize, Serialize};
 
-use super::disk::Disk;
-use super::file_system::{FileSystem, Tree, Wanted};
-use super::table::Table;
 use crate::OsRelease;
-use crate::image::{ImageError, io};
-
-/// Where an extension says what it is for; the name of the extension follows.
-const RELEASES: Wanted = Wanted {
-    directory: "usr/lib/extension-release.d",
-    prefix: "extension-release.",
-    suffix: "",
-    is_open: true,
-};
+use crate::extension_image::{ExtensionImage, ExtensionImageError};
+use crate::file_system::FileSystem;
+use crate::image::ImageError;
 
 /// An extension that ships with an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VendorExtension {
-    /// what it is merged as: its file's name without `.raw` and without the version that may follow
+    /// the name under which it is merged: the name of its file without `.raw` and without the version
+    /// that may follow
     pub name: String,
-    /// where it lies on the booted image
+    /// its path on the booted image
     pub path: String,
-    /// how it is packed
+    /// the kind of its file system
     pub file_system: FileSystem,
     /// whether its content is verified by dm-verity, and the root hash signed
     pub signed: bool,
@@ -36,82 +29,61 @@ pub struct VendorExtension {
 }
 
 impl VendorExtension {
-    /// Looks into an extension's file without mounting it; `path` is where it lies on the booted image.
+    /// Inspects the file of an extension without mounting it; `path` is its path on the booted image.
     ///
     /// # Errors
-    /// It is no image of an extension, or has no extension-release of its name.
+    /// It is not an image of an extension, or has no extension-release of its name.
     pub(super) fn read(path: String, file: &Utf8Path, scratch: &Utf8Path) -> Result<Self, ImageError> {
         let stem = Utf8Path::new(&path).file_stem().unwrap_or_default();
-        let size = fs::metadata(file).map_err(io("read", file))?.len();
-        // Files of one name may lie in more than one place.
+        let size = fs::metadata(file)?.len();
+        // Several directories may contain files of one name.
         let unique = path.trim_start_matches('/').replace('/', "+");
-        let content = scratch.join(format!("{unique}.content"));
         let damaged = |cause: &str| ImageError::Damaged {
             path: Utf8Path::new(&path).to_owned(),
             place: "extension".to_owned(),
             cause: cause.to_owned(),
         };
-        let (image, signed) = match FileSystem::identify(file)? {
-            Some(_) => (file, false),
-            None => {
-                (content.as_path(), extract(file, &content).map_err(|error| damaged(&error.to_string()))?)
+        let fail = |failed: ExtensionImageError| match failed {
+            ExtensionImageError::FileSystem(source) => {
+                ImageError::FileSystem { what: format!("`{}`", path.escape_debug()), source }
             }
+            ExtensionImageError::File(error) => error.into(),
+            other => damaged(&error::on_one_line(&other)),
         };
-        let file_system =
-            FileSystem::identify(image)?.ok_or_else(|| damaged("it holds no file system that is known"))?;
-        let place = scratch.join(format!("{unique}.tree"));
-        file_system.collect(image, &[RELEASES], &place)?;
-        let tree = Tree::at(&place)?;
-        let name = name(stem, &tree).ok_or_else(|| damaged("it has no extension-release of its name"))?;
-        let text = tree.text(&format!("{}/{}{name}", RELEASES.directory, RELEASES.prefix))?;
-        let release = OsRelease::parse(&text.unwrap_or_default())
+        let image = ExtensionImage::open(file, &scratch.join(format!("{unique}.content"))).map_err(fail)?;
+        let releases = image.releases(&scratch.join(format!("{unique}.tree")));
+        let releases = releases.map_err(|source| fail(source.into()))?;
+        let name = name(stem, &releases).ok_or_else(|| damaged("it has no extension-release of its name"))?;
+        let release = OsRelease::parse(&releases[name])
             .map_err(|error| damaged(&format!("extension-release, {error}")))?;
+        let (file_system, signed) = (image.file_system, image.is_signed);
         Ok(Self { name: name.to_owned(), path, file_system, signed, size, release })
     }
 
-    /// The version of the one package that it was made from, where it says so.
+    /// The version of the one package that it was made from, if its extension-release has it.
     pub fn version(&self) -> Option<&str> {
         self.release.get("SYSEXT_VERSION_ID")
     }
 }
 
-/// What an extension is merged as, of a file's name without `.raw`: that which it has an
-/// extension-release of.
+/// The name under which an extension is merged, from the name of its file without `.raw`: the one that it
+/// has an extension-release of.
 ///
-/// The extension of a platform lies on its partition as `NAME-VERSION.raw`, or `NAME-initial.raw` in
+/// The extension of a platform is stored in its partition as `NAME-VERSION.raw`, or `NAME-initial.raw` in
 /// the first image that has it, and a link gives it its plain name when it is merged (Flatcar's
 /// `initrd-setup-root-after-ignition`).
-fn name<'a>(stem: &'a str, tree: &Tree) -> Option<&'a str> {
-    let releases = tree.names(RELEASES);
-    let is_there = |name: &str| releases.iter().any(|release| release[RELEASES.prefix.len()..] == *name);
+fn name<'a>(stem: &'a str, releases: &BTreeMap<String, String>) -> Option<&'a str> {
     let cuts = stem.match_indices('-').map(|(at, _)| &stem[..at]);
     std::iter::once(stem).chain(cuts.rev()).find(|name| {
         let rest = stem[name.len()..].trim_start_matches('-');
         let is_version = rest.starts_with(|first: char| first.is_ascii_digit());
-        (rest.is_empty() || rest == "initial" || is_version) && is_there(name)
+        (rest.is_empty() || rest == "initial" || is_version) && releases.contains_key(*name)
     })
-}
-
-/// Takes the file system out of a disk image with partitions, and says whether it is signed.
-fn extract(file: &Utf8Path, target: &Utf8Path) -> Result<bool, ImageError> {
-    let disk = Disk::open(file)?;
-    let table = Table::read(&disk)?;
-    let named = |suffix: &str| {
-        ["x86-64", "arm64"]
-            .iter()
-            .find_map(|architecture| table.of_type(&format!("root-{architecture}{suffix}")))
-    };
-    let root = named("").ok_or_else(|| ImageError::Damaged {
-        path: file.to_owned(),
-        place: "partition table".to_owned(),
-        cause: "no partition is of the type of a root file system".to_owned(),
-    })?;
-    disk.extract(root.offset, root.size, target)?;
-    Ok(named("-verity-sig").is_some())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::process::Command;
 
     use super::*;
@@ -119,7 +91,7 @@ mod tests {
     /// Packs a tree whose extension-release is of the name `probe`.
     fn pack(directory: &Utf8Path, line: &str) -> camino::Utf8PathBuf {
         let tree = directory.join("packed");
-        let place = tree.join(RELEASES.directory);
+        let place = tree.join("usr/lib/extension-release.d");
         fs::create_dir_all(&place).expect("made");
         fs::write(place.join("extension-release.probe"), "ID=flatcar\nSYSEXT_VERSION_ID='28.0.4-r1'\n")
             .expect("written");
@@ -158,7 +130,7 @@ dd if=FILE.fs of=FILE bs=512 seek=2048 conv=notrunc 2>/dev/null",
                 assert_eq!((extension.name.as_str(), extension.version()), ("probe", Some("28.0.4-r1")));
                 assert_eq!(extension.path, format!("/usr/{name}.raw"));
             }
-            assert!(read("probe-more").is_err(), "a part of a name is no version");
+            assert!(read("probe-more").is_err(), "`more` is not a version");
             let error = read("other").expect_err("another name").to_string();
             assert!(
                 error.contains("`/usr/other.raw`") && error.contains("no extension-release of its name"),

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 
 use bzip2::read::MultiBzDecoder;
 use camino::{Utf8Path, Utf8PathBuf};
-
-use super::identity;
-use crate::image::{ImageError, io as failed};
 use loadgauge_host::digest::Inputs;
-use loadgauge_host::{Entry, Store};
+use loadgauge_host::{Entry, FileError, Store, fs};
 
-/// Disks by their names on a release server, the best first.
+use super::disk_digest;
+use crate::image::ImageError;
+
+/// The names of disks on a release server, the preferred first.
 const DISKS: [&str; 4] = [
     "flatcar_production_qemu_image.img",
     "flatcar_production_qemu_uefi_image.img",
@@ -18,42 +18,46 @@ const DISKS: [&str; 4] = [
     "flatcar_production_image.bin",
 ];
 const COMPRESSED: &str = ".bz2";
-/// Bytes that are unpacked at once; those of them that are all zeros become a hole.
+/// Bytes that are decompressed at once; a block of zeros becomes a hole.
 const BLOCK: usize = 1 << 20;
 
-/// What a path leads to.
+/// A disk and the directory of its release.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Located {
+pub(super) struct ReleaseDisk {
     /// the disk, not compressed
     pub(super) disk: Utf8PathBuf,
-    /// where the files of its release lie
+    /// the directory with the files of its release
     pub(super) directory: Utf8PathBuf,
 }
 
-/// Finds the disk that is meant by a path: a disk, a disk packed by bzip2, or the directory of a
-/// release. What is packed is unpacked into the store once; `progress` is told.
+/// Finds the disk that a path leads to: a disk, a disk that is compressed with bzip2, or the directory of a
+/// release. A compressed disk is decompressed into the store once, with messages to `progress`.
 ///
 /// # Errors
-/// There is none, or it cannot be unpacked.
-pub(super) fn locate(path: &Utf8Path, store: &Store, progress: &dyn Fn(&str)) -> Result<Located, ImageError> {
-    let path = camino::absolute_utf8(path).map_err(failed("find", path))?;
-    let file = if fs::metadata(&path).map_err(failed("open", &path))?.is_dir() {
+/// There is none, or it cannot be decompressed.
+pub(super) fn locate(
+    path: &Utf8Path,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<ReleaseDisk, ImageError> {
+    let path = camino::absolute_utf8(path).map_err(FileError::at::<FileError>("resolve", path))?;
+    let file = if fs::metadata(&path)?.is_dir() {
         find(&path).ok_or_else(|| ImageError::NoDisk(path.clone()))?
     } else {
         path
     };
     let directory = file.parent().unwrap_or(Utf8Path::new("/")).to_owned();
     let mut magic = Vec::new();
-    let reader = File::open(&file).map_err(failed("open", &file))?;
-    reader.take(4).read_to_end(&mut magic).map_err(failed("read", &file))?;
+    let reader = fs::open(&file)?;
+    reader.take(4).read_to_end(&mut magic).map_err(FileError::at::<FileError>("read", &file))?;
     let disk = match magic.as_slice() {
-        [b'B', b'Z', b'h', _] => unpack(&file, store, progress)?,
+        [b'B', b'Z', b'h', _] => decompress(&file, store, progress)?,
         [0x1f, 0x8b, ..] | [0xfd, b'7', b'z', b'X'] | [0x28, 0xb5, 0x2f, 0xfd] => {
             return Err(ImageError::Compressed(file));
         }
         _ => file,
     };
-    Ok(Located { disk, directory })
+    Ok(ReleaseDisk { disk, directory })
 }
 
 /// The disk in the directory of a release.
@@ -63,10 +67,10 @@ fn find(directory: &Utf8Path) -> Option<Utf8PathBuf> {
     plain.chain(compressed).find(|path| path.is_file())
 }
 
-/// Unpacks a disk into the store, or finds it there.
-fn unpack(file: &Utf8Path, store: &Store, progress: &dyn Fn(&str)) -> Result<Utf8PathBuf, ImageError> {
+/// Decompresses a disk into the store, or finds it there.
+fn decompress(file: &Utf8Path, store: &Store, progress: &dyn Fn(&str)) -> Result<Utf8PathBuf, ImageError> {
     let mut inputs = Inputs::default();
-    inputs.add("packed", identity::of_file(file, store)?);
+    inputs.add("packed", disk_digest::of_file(file, store)?);
     let name = file.file_name().unwrap_or("disk");
     let name = name.strip_suffix(COMPRESSED).unwrap_or(name);
     inputs.add("name", name);
@@ -77,21 +81,15 @@ fn unpack(file: &Utf8Path, store: &Store, progress: &dyn Fn(&str)) -> Result<Utf
             Entry::Vacant(vacancy) => vacancy,
         };
         let target = vacancy.directory().join(name);
-        let length = fs::metadata(file).map_err(failed("open", file))?.len();
-        let source = Watched {
-            file: File::open(file).map_err(failed("open", file))?,
-            done: 0,
-            length,
-            told: 0,
-            name,
-            progress,
-        };
-        copy(MultiBzDecoder::new(source), &target).map_err(failed("unpack", file))?;
+        let length = fs::metadata(file)?.len();
+        let source = ProgressReader { file: fs::open(file)?, done: 0, length, reported: 0, name, progress };
+        copy(MultiBzDecoder::new(source), &target)
+            .map_err(FileError::at::<ImageError>("decompress", file))?;
         vacancy.commit()?;
     }
 }
 
-/// Copies to a new file with holes where all is zero.
+/// Copies to a new file, with holes for zeros.
 fn copy(mut source: impl Read, target: &Utf8Path) -> io::Result<()> {
     let mut file = File::create_new(target)?;
     let (mut block, mut length) = (vec![0; BLOCK], 0);
@@ -114,24 +112,24 @@ fn copy(mut source: impl Read, target: &Utf8Path) -> io::Result<()> {
     }
 }
 
-/// A file that tells how much of it was read, at every tenth.
-struct Watched<'a> {
+/// A file that reports how much of it was read, at every tenth.
+struct ProgressReader<'a> {
     file: File,
     done: u64,
     length: u64,
-    told: u64,
+    reported: u64,
     name: &'a str,
     progress: &'a dyn Fn(&str),
 }
 
-impl Read for Watched<'_> {
+impl Read for ProgressReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
         self.done += count as u64;
         let tenth = self.done * 10 / self.length.max(1);
-        if tenth > self.told {
-            self.told = tenth;
-            (self.progress)(&format!("unpacking {}: {}0 %", self.name, tenth));
+        if tenth > self.reported {
+            self.reported = tenth;
+            (self.progress)(&format!("decompressing {}: {}0 %", self.name, tenth));
         }
         Ok(count)
     }
@@ -140,6 +138,7 @@ impl Read for Watched<'_> {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::fs;
 
     use bzip2::Compression;
     use bzip2::write::BzEncoder;
@@ -164,29 +163,29 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_disk_of_many_streams_is_unpacked_once_and_keeps_its_directory() {
+    fn a_compressed_disk_of_many_streams_is_decompressed_once_and_keeps_its_directory() {
         let (_scratch, release, store) = scratch();
         let file = release.join("flatcar_production_image.bin.bz2");
         let content = [vec![0; 3 << 20], b"end".to_vec(), vec![0; 5]].concat();
         fs::write(&file, packed(&[&content[..100], &content[100..]])).expect("written");
-        let told = RefCell::new(Vec::new());
-        let tell = |text: &str| told.borrow_mut().push(text.to_owned());
-        let first = locate(&release, &store, &tell).expect("located");
+        let messages = RefCell::new(Vec::new());
+        let progress = |text: &str| messages.borrow_mut().push(text.to_owned());
+        let first = locate(&release, &store, &progress).expect("located");
         assert!(fs::read(&first.disk).expect("read") == content);
         assert_eq!(first.directory, release);
         assert_eq!(
-            told.borrow().last().map(String::as_str),
-            Some("unpacking flatcar_production_image.bin: 100 %")
+            messages.borrow().last().map(String::as_str),
+            Some("decompressing flatcar_production_image.bin: 100 %")
         );
-        told.borrow_mut().clear();
-        assert_eq!(locate(&file, &store, &tell).expect("located"), first);
-        assert!(told.borrow().is_empty());
+        messages.borrow_mut().clear();
+        assert_eq!(locate(&file, &store, &progress).expect("located"), first);
+        assert!(messages.borrow().is_empty());
         fs::write(&file, &packed(&[&content])[..40]).expect("written");
-        assert!(locate(&file, &store, &tell).is_err(), "half a stream is no disk");
+        assert!(locate(&file, &store, &progress).is_err(), "half a stream is not a disk");
     }
 
     #[test]
-    fn the_disk_for_qemu_is_preferred_and_what_cannot_be_unpacked_refused() {
+    fn the_disk_for_qemu_is_preferred_and_other_compressions_are_refused() {
         let (_scratch, release, store) = scratch();
         let located = |path: &Utf8Path| locate(path, &store, &|_| ());
         assert!(matches!(located(&release), Err(ImageError::NoDisk(path)) if path == release));

@@ -1,67 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs;
-
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::digest::Inputs;
+use loadgauge_host::{CommandError, Entry, FileError, Store, fs};
 
-use super::contents::{self, EXTENSIONS, OEM_EXTENSIONS, WANTED_OF_OEM};
-use super::disk::Disk;
+use super::contents::{self, EXTENSIONS, FILES_OF_OEM, OEM_EXTENSIONS};
+use super::disk_digest;
 use super::esp::Esp;
 use super::extension::VendorExtension;
-use super::file_system::{FileSystem, Tree, Wanted};
-use super::identity;
 use super::inspection::Inspection;
-use super::table::{Partition, SECTOR, Table};
-use super::verity::HashTree;
-use crate::image::{ImageError, io};
+use crate::disk::Disk;
+use crate::file_system::{FilePattern, FileSystem, FileSystemError, Selection, Tree};
+use crate::gpt::{Partition, SECTOR, Table};
+use crate::image::ImageError;
+use crate::verity::HashTree;
 use crate::{Architecture, OsRelease, Release};
-use loadgauge_host::digest::Inputs;
-use loadgauge_host::{Entry, Store};
 
-/// Counts up when more or something else is read from a disk.
-const FORMAT: &str = "2";
-/// The file of an entry.
-const FOUND: &str = "inspection.json";
-/// Where GRUB's boot code has the sector that it loads, in bytes (`GRUB_BOOT_MACHINE_KERNEL_SECTOR`).
+/// Counts up when an inspection reads more or something else.
+const FORMAT: &str = "3";
+/// The file of an entry in the store.
+const FILE: &str = "inspection.json";
+/// The offset of the sector that GRUB's boot code loads, in bytes (`GRUB_BOOT_MACHINE_KERNEL_SECTOR`).
 const BOOT_SECTOR: usize = 0x5c;
 
-/// Looks into a disk, or finds in the store what was found when that was done before.
+/// Inspects a disk, or finds the results of an earlier inspection in the store.
 ///
 /// # Errors
-/// The disk is no Flatcar image or damaged, a program of the host is missing, or the store cannot be
+/// The disk is not a Flatcar image or is damaged, a program of the host is missing, or the store cannot be
 /// written.
 pub(super) fn inspect(disk: &Disk, store: &Store) -> Result<Inspection, ImageError> {
-    let digest = identity::of_disk(disk, store)?;
+    let digest = disk_digest::of_disk(disk, store)?;
     let mut inputs = Inputs::default();
     inputs.add("format", FORMAT);
     inputs.add("disk", &digest);
     let read = |entry: Utf8PathBuf| {
-        let path = entry.join(FOUND);
-        let text = fs::read(&path).map_err(io("read", &path))?;
-        serde_json::from_slice(&text).map_err(|error| io("read", &path)(error.into()))
+        let path = entry.join(FILE);
+        let text = fs::read(&path)?;
+        serde_json::from_slice(&text).map_err(|error| FileError::at("read", &path)(error.into()))
     };
     match store.entry_to_use("inspection", &inputs.finish())? {
         Entry::Ready(entry) => read(entry),
         Entry::Vacant(vacancy) => {
             let scratch = vacancy.directory().join("scratch");
-            fs::create_dir(&scratch).map_err(io("create", &scratch))?;
-            let (found, may_change) = look(disk, digest, &scratch)?;
+            fs::create_dir(&scratch)?;
+            let (found, may_change) = read_disk(disk, digest, &scratch)?;
             if may_change {
                 return Ok(found);
             }
-            fs::remove_dir_all(&scratch).map_err(io("remove", &scratch))?;
-            let path = vacancy.directory().join(FOUND);
-            let text = serde_json::to_vec_pretty(&found).map_err(|error| io("write", &path)(error.into()))?;
-            fs::write(&path, &text).map_err(io("write", &path))?;
+            fs::remove_dir_all(&scratch)?;
+            let path = vacancy.directory().join(FILE);
+            let text = serde_json::to_vec_pretty(&found)
+                .map_err(|error| FileError::at::<ImageError>("write", &path)(error.into()))?;
+            fs::write(&path, &text)?;
             vacancy.commit()?;
-            serde_json::from_slice(&text).map_err(|error| io("read", &path)(error.into()))
+            serde_json::from_slice(&text).map_err(|error| FileError::at("read", &path)(error.into()))
         }
     }
 }
 
-/// Verifies every block of /usr by the hash tree behind it.
+/// Verifies every block of /usr with the hash tree behind it.
 ///
 /// # Errors
-/// There is no tree, or a block is not what it was; the first is named.
+/// There is no hash tree, or a block does not match its hash; the first one is named.
 pub fn verify_usr(path: &Utf8Path) -> Result<HashTree, ImageError> {
     let disk = Disk::open(path)?;
     let table = Table::read(&disk)?;
@@ -75,16 +74,17 @@ pub fn verify_usr(path: &Utf8Path) -> Result<HashTree, ImageError> {
     Ok(tree)
 }
 
-/// Looks into a disk, and says whether the host may find more when it is looked into again.
-fn look(disk: &Disk, digest: String, scratch: &Utf8Path) -> Result<(Inspection, bool), ImageError> {
+/// Inspects a disk. Returns whether another version of a program may find more, so that the result must not
+/// be kept.
+fn read_disk(disk: &Disk, digest: String, scratch: &Utf8Path) -> Result<(Inspection, bool), ImageError> {
     let path = disk.path();
     let table = Table::read(disk)?;
     let usr_a = table.labelled("USR-A").ok_or_else(|| ImageError::NoUsr(path.to_owned()))?;
     let (usr_kind, usr) =
-        files(disk, usr_a, &contents::wanted_of_usr(), scratch)?.ok_or_else(|| ImageError::Damaged {
+        files(disk, usr_a, &contents::files_of_usr(), scratch)?.ok_or_else(|| ImageError::Damaged {
             path: path.to_owned(),
             place: format!("partition {} (USR-A)", usr_a.number),
-            cause: "it holds no file system that is known".to_owned(),
+            cause: "its file system is unknown".to_owned(),
         })?;
     let os_release = os_release(path, &usr)?;
     let esp = match table.of_type("efi") {
@@ -95,7 +95,7 @@ fn look(disk: &Disk, digest: String, scratch: &Utf8Path) -> Result<(Inspection, 
     extensions.add(&usr, EXTENSIONS, "/usr", scratch)?;
     let mut oem = None;
     if let Some(partition) = table.labelled("OEM")
-        && let Some((_, tree)) = files(disk, partition, &WANTED_OF_OEM, scratch)?
+        && let Some((_, tree)) = files(disk, partition, &FILES_OF_OEM, scratch)?
     {
         let text = tree.text("oem-release")?.unwrap_or_default();
         oem = OsRelease::parse(&text).ok().and_then(|fields| fields.get("ID").map(str::to_owned));
@@ -135,27 +135,30 @@ fn look(disk: &Disk, digest: String, scratch: &Utf8Path) -> Result<(Inspection, 
     Ok((found, extensions.is_hosts_fault))
 }
 
-/// Takes wanted files out of a partition, where it holds a file system.
+/// Extracts files from a partition; `None` where its file system is unknown.
 fn files(
     disk: &Disk,
     partition: &Partition,
-    wanted: &[Wanted],
+    patterns: &[FilePattern],
     scratch: &Utf8Path,
 ) -> Result<Option<(FileSystem, Tree)>, ImageError> {
     let image = scratch.join(format!("partition-{}", partition.number));
     disk.extract(partition.offset, partition.size, &image)?;
-    let Some(kind) = FileSystem::identify(&image)? else { return Ok(None) };
+    let Some(kind) = FileSystem::identify(&fs::open(&image)?) else { return Ok(None) };
     let target = scratch.join(format!("files-{}", partition.number));
-    kind.collect(&image, wanted, &target)?;
-    fs::remove_file(&image).map_err(io("remove", &image))?;
-    Ok(Some((kind, Tree::at(&target)?)))
+    let (tree, _) = kind.extract(&image, &target, Selection::Files(patterns)).map_err(|source| {
+        let what = format!("partition {} of `{}`", partition.number, disk.path());
+        ImageError::FileSystem { what, source }
+    })?;
+    fs::remove_file(&image)?;
+    Ok(Some((kind, tree)))
 }
 
 fn read_esp(disk: &Disk, partition: &Partition, scratch: &Utf8Path) -> Result<Esp, ImageError> {
     let image = scratch.join("esp");
     disk.extract(partition.offset, partition.size, &image)?;
     let esp = Esp::read(&image, scratch)?;
-    fs::remove_file(&image).map_err(io("remove", &image))?;
+    fs::remove_file(&image)?;
     Ok(esp)
 }
 
@@ -172,32 +175,42 @@ fn os_release(path: &Utf8Path, usr: &Tree) -> Result<OsRelease, ImageError> {
 #[derive(Default)]
 struct Extensions {
     read: Vec<VendorExtension>,
-    /// about those that cannot be read: the image may boot without them
+    /// about extensions that cannot be read: the image may boot without them
     warnings: Vec<String>,
-    /// whether a program of the host refused one, which another version of it might read
+    /// whether a program failed on one, which another version of it may read
     is_hosts_fault: bool,
 }
 
 impl Extensions {
-    /// Looks into the extensions of a directory.
+    /// Inspects the extensions in a directory.
     fn add(
         &mut self,
         tree: &Tree,
-        wanted: Wanted,
+        pattern: FilePattern,
         mount: &str,
         scratch: &Utf8Path,
     ) -> Result<(), ImageError> {
-        for file in tree.names(wanted) {
-            let below = format!("{}/{file}", wanted.directory);
-            let Some(found) = tree.find(&below) else { continue };
-            match VendorExtension::read(format!("{mount}/{below}"), &found, scratch) {
+        for file in tree.names(pattern) {
+            let path = format!("{}/{file}", pattern.directory);
+            let Some(found) = tree.find(&path) else { continue };
+            match VendorExtension::read(format!("{mount}/{path}"), &found, scratch) {
                 Ok(extension) => self.read.push(extension),
                 Err(error @ ImageError::Damaged { .. }) => self.warnings.push(error.to_string()),
-                Err(ImageError::Command { source, .. }) => {
-                    let words = source.to_string();
-                    let last = words.lines().last().unwrap_or_default();
-                    self.warnings.push(format!("`{mount}/{below}` cannot be read: {last}"));
+                Err(ImageError::FileSystem {
+                    source: FileSystemError::Command(source @ CommandError::Failed { .. }),
+                    ..
+                }) => {
+                    let message = source.to_string();
+                    let last = message.lines().next_back().unwrap_or_default();
+                    self.warnings.push(format!("cannot read `{mount}/{path}`: {last}"));
                     self.is_hosts_fault = true;
+                }
+                Err(ImageError::FileSystem {
+                    source: source @ (FileSystemError::Read { .. } | FileSystemError::Incomplete(_)),
+                    ..
+                }) => {
+                    let reason = loadgauge_host::error::on_one_line(&source);
+                    self.warnings.push(format!("cannot read `{mount}/{path}`: {reason}"));
                 }
                 Err(error) => return Err(error),
             }
@@ -206,7 +219,7 @@ impl Extensions {
     }
 }
 
-/// Versions of Docker and containerd that the disk tells by itself.
+/// Versions of Docker and containerd that the disk itself contains.
 fn versions(usr: &Tree, extensions: &[VendorExtension]) -> Vec<(String, String)> {
     let mut versions = contents::torcx_versions(usr);
     for extension in extensions {
@@ -218,7 +231,7 @@ fn versions(usr: &Tree, extensions: &[VendorExtension]) -> Vec<(String, String)>
     versions
 }
 
-/// What the board's name says, or else which architecture there is a boot loader for.
+/// The architecture of the board, or else of the boot loader.
 fn architecture(
     os_release: &OsRelease,
     usr: &Tree,
@@ -233,14 +246,14 @@ fn architecture(
     })
 }
 
-/// Whether the first sector is GRUB's and leads to something in BIOS-BOOT.
+/// Whether the first sector is GRUB's and loads something from BIOS-BOOT.
 fn boots_bios(disk: &Disk, table: &Table) -> Result<bool, ImageError> {
     let Some(partition) = table.of_type("bios") else { return Ok(false) };
     let mut sector = vec![0; 512];
     disk.read(0, &mut sector)?;
     let target = sector[BOOT_SECTOR..BOOT_SECTOR + 8].try_into().map_or(0, u64::from_le_bytes);
     let offset = target.saturating_mul(SECTOR);
-    let is_there = (partition.offset..partition.offset + partition.size).contains(&offset);
+    let is_inside = (partition.offset..partition.offset + partition.size).contains(&offset);
     let is_bootable = sector.ends_with(&[0x55, 0xaa]) && sector[..64].iter().any(|byte| *byte != 0);
-    Ok(is_bootable && is_there && !disk.is_empty(offset, SECTOR)?)
+    Ok(is_bootable && is_inside && !disk.is_empty(offset, SECTOR)?)
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::blueprint::{BLUEPRINTS, Blueprint};
 use super::error::StandinError;
+use loadgauge_host::environment;
 use loadgauge_images::Architecture;
 use loadgauge_images::release::Release;
 
@@ -20,9 +21,9 @@ pub struct Options {
 
 impl Default for Options {
     /// Debian 13 in place of Flatcar 4593.2.0, both with systemd 257. The mirror can be set with
-    /// the environment variable `LOADGAUGE_DEBIAN_MIRROR`.
+    /// [`environment::DEBIAN_MIRROR`].
     fn default() -> Self {
-        let mirror = std::env::var("LOADGAUGE_DEBIAN_MIRROR").ok().filter(|mirror| !mirror.is_empty());
+        let mirror = environment::value(environment::DEBIAN_MIRROR);
         Self {
             mirror: mirror.unwrap_or_else(|| MIRROR.to_owned()),
             blueprint: BLUEPRINTS[1],

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+
+/// The characters that a package URL does not allow in its parts.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
 /// A package in an extension.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,16 +40,16 @@ impl Component {
     /// The package URL. See <https://github.com/package-url/purl-spec>.
     pub fn purl(&self) -> String {
         let Self { architecture, repository, .. } = self;
-        let version = escape(&self.version);
+        let version = encode(&self.version);
         match self.ecosystem {
             Ecosystem::Debian => {
-                let name = escape(&self.name);
-                format!("pkg:deb/debian/{name}@{version}?arch={architecture}&distro={}", escape(repository))
+                let name = encode(&self.name);
+                format!("pkg:deb/debian/{name}@{version}?arch={architecture}&distro={}", encode(repository))
             }
             Ecosystem::Gentoo => {
-                let name: Vec<String> = self.name.split('/').map(escape).collect();
+                let name: Vec<String> = self.name.split('/').map(encode).collect();
                 let name = name.join("/");
-                format!("pkg:ebuild/{name}@{version}?arch={architecture}&repository={}", escape(repository))
+                format!("pkg:ebuild/{name}@{version}?arch={architecture}&repository={}", encode(repository))
             }
         }
     }
@@ -58,18 +62,9 @@ impl fmt::Display for Component {
     }
 }
 
-/// Percent-encodes the characters that a package URL does not allow.
-fn escape(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
+/// Percent-encodes a part of a package URL.
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::os::unix::fs::FileExt as _;
 use camino::Utf8Path;
 use loadgauge_host::{FileError, fs};
 use loadgauge_images::Architecture;
+use loadgauge_images::gpt::{self, NewPartition, SECTOR_SIZE};
+use loadgauge_images::verity::{BLOCK, HashArea, Parameters, hash_area};
 use uuid::{Uuid, uuid};
 
-use super::gpt::{self, Partition, SECTOR};
-use super::verity::{self, BLOCK, HashTree, Parameters};
 use super::{Identity, PackError};
 use crate::signing::KeyPair;
 
@@ -55,7 +55,7 @@ pub(super) fn pack(
     let size = source.metadata().map_err(read())?.len().next_multiple_of(BLOCK as u64);
     source.set_len(size).map_err(FileError::at::<PackError>("write", filesystem))?;
     let parameters = Parameters { salt: identity.digest("verity salt"), uuid: identity.uuid("verity") };
-    let tree = verity::hash_tree(&source, 0, size / BLOCK as u64, &parameters).map_err(read())?;
+    let tree = hash_area(&source, 0, size / BLOCK as u64, &parameters).map_err(read())?;
     let signature = signer.map(|signer| signature(signer, &tree)).transpose()?;
     write(source, size, &tree, signature.as_deref(), kinds(architecture), identity, output)
         .map_err(FileError::at::<PackError>("write", output))?;
@@ -68,8 +68,8 @@ pub(super) fn damage(image: &Utf8Path) -> Result<(), PackError> {
     let flip = || {
         let file = File::options().read(true).write(true).open(image)?;
         let mut byte = [0];
-        file.read_exact_at(&mut byte, START + SECTOR)?;
-        file.write_all_at(&[byte[0] ^ 0xff], START + SECTOR)
+        file.read_exact_at(&mut byte, START + SECTOR_SIZE)?;
+        file.write_all_at(&[byte[0] ^ 0xff], START + SECTOR_SIZE)
     };
     flip().map_err(FileError::at::<PackError>("write", image))
 }
@@ -84,7 +84,7 @@ fn kinds(architecture: Architecture) -> &'static Kinds {
 fn write(
     mut source: File,
     size: u64,
-    tree: &HashTree,
+    tree: &HashArea,
     signature: Option<&[u8]>,
     kinds: &Kinds,
     identity: &Identity,
@@ -92,7 +92,7 @@ fn write(
 ) -> io::Result<()> {
     let (left, right) = tree.root.split_at(16);
     let half = |bytes| Uuid::from_slice(bytes).map_err(io::Error::other);
-    let mut layout = Layout { next: START / SECTOR, partitions: Vec::new() };
+    let mut layout = Layout { next: START / SECTOR_SIZE, partitions: Vec::new() };
     let root = layout.add(kinds.root, half(left)?, size);
     let hashes = layout.add(kinds.verity, half(right)?, tree.area.len() as u64);
     let mut file = File::create_new(output)?;
@@ -104,32 +104,32 @@ fn write(
         let place = layout.add(kinds.signature, identity.uuid("verity signature"), bytes.len() as u64);
         file.write_all_at(bytes, place)?;
     }
-    let sectors = (layout.next + gpt::TAIL).next_multiple_of(BLOCK as u64 / SECTOR);
-    let (head, tail) = gpt::table(identity.uuid("disk"), sectors, &layout.partitions);
-    file.set_len(sectors * SECTOR)?;
+    let sectors = (layout.next + gpt::TAIL).next_multiple_of(BLOCK as u64 / SECTOR_SIZE);
+    let (head, tail) = gpt::table_bytes(identity.uuid("disk"), sectors, &layout.partitions);
+    file.set_len(sectors * SECTOR_SIZE)?;
     file.write_all_at(&head, 0)?;
-    file.write_all_at(&tail, (sectors - gpt::TAIL) * SECTOR)
+    file.write_all_at(&tail, (sectors - gpt::TAIL) * SECTOR_SIZE)
 }
 
 /// Consecutive partitions.
 struct Layout {
     next: u64,
-    partitions: Vec<Partition>,
+    partitions: Vec<NewPartition>,
 }
 
 impl Layout {
     /// Adds a partition, whose size is a multiple of the sector, and returns its start; both in bytes.
     fn add(&mut self, (kind, label): (Uuid, &'static str), identifier: Uuid, size: u64) -> u64 {
-        let (first, sectors) = (self.next, size / SECTOR);
-        self.partitions.push(Partition { kind, identifier, label, first, sectors });
+        let (first, sectors) = (self.next, size / SECTOR_SIZE);
+        self.partitions.push(NewPartition { kind, identifier, label, first, sectors });
         self.next += sectors;
-        first * SECTOR
+        first * SECTOR_SIZE
     }
 }
 
 /// The contents of the signature partition: JSON, padded with zeros. See "Verity Signature
 /// Partition" in the discoverable partitions specification.
-fn signature(signer: &KeyPair, tree: &HashTree) -> Result<Vec<u8>, PackError> {
+fn signature(signer: &KeyPair, tree: &HashArea) -> Result<Vec<u8>, PackError> {
     use base64::Engine as _;
     let root = hex::encode(tree.root);
     let der = signer.sign(root.as_bytes())?;

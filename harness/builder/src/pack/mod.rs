@@ -11,14 +11,11 @@ mod directory;
 mod erofs;
 mod error;
 mod ext4;
-mod gpt;
 mod identity;
 mod options;
 mod packing;
 mod program_text;
 mod squashfs;
-/// dm-verity's hash tree.
-pub mod verity;
 
 pub use error::PackError;
 pub use identity::Identity;

@@ -20,7 +20,7 @@ pub(crate) enum ImageCommand {
     Prune(ImagePruneArguments),
     /// Verify the files of a release against their digests and signatures
     Verify(ImageVerifyArguments),
-    /// Describe an image, from its disk and the other files of its release, without booting it
+    /// Describe an image without booting it, from its disk and the other files of its release
     Inspect(ImageInspectArguments),
 }
 

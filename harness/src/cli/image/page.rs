@@ -20,18 +20,24 @@ pub(super) struct ImageDescription {
 
 /// Writes a section for each part of an image.
 pub(super) fn page(image: &ImageDescription) -> String {
-    let found = &image.inspected.found;
+    let inspection = &image.inspected.inspection;
     let mut text = String::new();
-    let _ =
-        writeln!(text, "{}\n", found.os_release.get("PRETTY_NAME").unwrap_or("an image without PRETTY_NAME"));
-    for (title, fields) in
-        [("system", system(image)), ("disk", disk(image)), ("boot", boot(found)), ("/usr", usr(found))]
-    {
+    let _ = writeln!(
+        text,
+        "{}\n",
+        inspection.os_release.get("PRETTY_NAME").unwrap_or("an image without PRETTY_NAME")
+    );
+    for (title, fields) in [
+        ("system", system(image)),
+        ("disk", disk(image)),
+        ("boot", boot(inspection)),
+        ("/usr", usr(inspection)),
+    ] {
         section(&mut text, title, &fields);
     }
-    partitions(&mut text, &found.partitions);
-    extensions(&mut text, found);
-    for warning in &found.warnings {
+    partitions(&mut text, &inspection.partitions);
+    extensions(&mut text, inspection);
+    for warning in &inspection.warnings {
         let _ = writeln!(text, "\nwarning: {warning}");
     }
     text
@@ -49,12 +55,12 @@ fn section(text: &mut String, title: &str, fields: &Fields) {
 }
 
 fn system(image: &ImageDescription) -> Fields {
-    let found = &image.inspected.found;
+    let inspection = &image.inspected.inspection;
     let or_unknown = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
-    let version = found.os_release.get("VERSION_ID").unwrap_or("unknown");
+    let version = inspection.os_release.get("VERSION_ID").unwrap_or("unknown");
     let channel = version.parse::<Release>().ok().and_then(Release::channel);
     let channel = channel.map(|channel| format!(" ({channel})")).unwrap_or_default();
-    let era = match found.era {
+    let era = match inspection.era {
         Era::Torcx => "Docker and containerd come from Torcx",
         Era::Sysext => "Docker and containerd are extensions, merged after the initrd",
         Era::Initrd => "Docker and containerd are extensions, merged in the initrd",
@@ -68,40 +74,40 @@ fn system(image: &ImageDescription) -> Fields {
     };
     vec![
         ("version", format!("{version}{channel}")),
-        ("architecture", found.architecture.to_string()),
-        ("era", format!("{}: {era}", found.era)),
-        ("systemd", found.systemd.to_string()),
-        ("docker", or_unknown(&found.docker)),
-        ("containerd", or_unknown(&found.containerd)),
+        ("architecture", inspection.architecture.to_string()),
+        ("era", format!("{}: {era}", inspection.era)),
+        ("systemd", inspection.systemd.to_string()),
+        ("docker", or_unknown(&inspection.docker)),
+        ("containerd", or_unknown(&inspection.containerd)),
         ("package data", base),
     ]
 }
 
 fn disk(image: &ImageDescription) -> Fields {
-    let found = &image.inspected.found;
-    let layers = if image.inspected.builds_on.is_empty() { "" } else { ", including its backing files" };
+    let inspection = &image.inspected.inspection;
+    let layers = if image.inspected.backing_files.is_empty() { "" } else { ", including its backing files" };
     let mut fields = vec![
         ("path", image.inspected.disk.to_string()),
-        ("format", format!("{}, virtual size {}", found.format.name(), format_size(found.size))),
-        ("sha256", format!("{}{layers}", found.digest)),
-        ("GUID", found.disk_guid.to_string()),
+        ("format", format!("{}, virtual size {}", inspection.format.name(), format_size(inspection.size))),
+        ("sha256", format!("{}{layers}", inspection.digest)),
+        ("GUID", inspection.disk_guid.to_string()),
     ];
-    fields.extend(image.inspected.builds_on.iter().map(|backing| ("backing file", backing.to_string())));
+    fields.extend(image.inspected.backing_files.iter().map(|backing| ("backing file", backing.to_string())));
     if image.inspected.disk.parent() != Some(&image.inspected.directory) {
         fields.push(("release", image.inspected.directory.to_string()));
     }
-    let files = &image.inspected.beside;
+    let files = &image.inspected.release_files;
     let files = if files.is_empty() { "none".to_owned() } else { files.join(", ") };
     fields.push(("other files", files));
     fields
 }
 
-fn boot(found: &Inspection) -> Fields {
+fn boot(inspection: &Inspection) -> Fields {
     let mut firmware = Vec::new();
-    if found.boots_bios {
+    if inspection.boots_bios {
         firmware.push("BIOS".to_owned());
     }
-    let esp = found.esp.clone().unwrap_or_default();
+    let esp = inspection.esp.clone().unwrap_or_default();
     firmware.extend(esp.loaders.iter().map(|architecture| format!("UEFI ({architecture})")));
     let first =
         if esp.first_boot { "first boot, with Ignition" } else { "not the first boot, without Ignition" };
@@ -109,13 +115,13 @@ fn boot(found: &Inspection) -> Fields {
     vec![
         ("firmware", firmware),
         ("next boot", first.to_owned()),
-        ("platform", found.oem.clone().unwrap_or_else(|| "unknown".to_owned())),
+        ("platform", inspection.oem.clone().unwrap_or_else(|| "unknown".to_owned())),
     ]
 }
 
-fn usr(found: &Inspection) -> Fields {
-    let mut fields = vec![("file system", found.usr.to_string())];
-    match &found.hash_tree {
+fn usr(inspection: &Inspection) -> Fields {
+    let mut fields = vec![("file system", inspection.usr.to_string())];
+    match &inspection.hash_tree {
         Some(tree) => {
             fields.push((
                 "dm-verity",
@@ -125,15 +131,15 @@ fn usr(found: &Inspection) -> Fields {
         }
         None => fields.push(("dm-verity", "none: /usr is not verified".to_owned())),
     }
-    if let Some(boot) = found.esp.as_ref().and_then(|esp| esp.root_hash.as_ref()) {
-        let tree = found.hash_tree.as_ref().map(|tree| &tree.root_hash);
+    if let Some(boot) = inspection.esp.as_ref().and_then(|esp| esp.root_hash.as_ref()) {
+        let tree = inspection.hash_tree.as_ref().map(|tree| &tree.root_hash);
         let text = if tree == Some(boot) { "the same" } else { boot.as_str() };
         fields.push(("in boot config", text.to_owned()));
     }
-    if !found.certificates.is_empty() {
-        fields.push(("certificates", found.certificates.join(", ")));
+    if !inspection.certificates.is_empty() {
+        fields.push(("certificates", inspection.certificates.join(", ")));
     }
-    if let Some(is_empty) = found.usr_b_is_empty {
+    if let Some(is_empty) = inspection.usr_b_is_empty {
         fields.push(("USR-B", if is_empty { "empty" } else { "in use" }.to_owned()));
     }
     fields
@@ -162,12 +168,12 @@ fn partitions(text: &mut String, partitions: &[Partition]) {
     }
 }
 
-fn extensions(text: &mut String, found: &Inspection) {
+fn extensions(text: &mut String, inspection: &Inspection) {
     let _ = writeln!(text, "\nextensions");
-    if found.extensions.is_empty() {
+    if inspection.extensions.is_empty() {
         let _ = writeln!(text, "  none");
     }
-    for extension in &found.extensions {
+    for extension in &inspection.extensions {
         let signed = if extension.signed { ", signed" } else { "" };
         let field = |name: &str| extension.release.get(name).map(|value| format!(" {name}={value}"));
         let fields: String =

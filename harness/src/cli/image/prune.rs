@@ -14,7 +14,7 @@ const KINDS: [(&str, &str); 3] =
 /// Arguments of `loadgauge image prune`.
 #[derive(Debug, Args)]
 pub(crate) struct ImagePruneArguments {
-    /// Size up to which data is kept, such as `20GiB`
+    /// Amount of data to keep, such as `20GiB`
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
     keep: u64,
     /// Keep data that was used within this time, such as `30d`
@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &ImagePruneArguments) -> Result<Exit, Failure> {
 
 /// The number and size of the cached data of images, by kind, or `None` where there is none.
 pub(super) fn cached(store: &Store) -> Result<Option<String>, Failure> {
-    Ok(count(&store.kept(&KINDS.map(|(kind, _)| kind))?))
+    Ok(count(&store.list(&KINDS.map(|(kind, _)| kind))?))
 }
 
 /// The number and size of entries by kind: `2 digests (300 B)`.

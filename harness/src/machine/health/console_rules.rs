@@ -1,54 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a console says when a guest cannot go on.
+//! Rules for lines of the console that end a boot.
 use super::fault::Fault;
 
-/// How many lines before and after the telling one are shown with it.
+/// How many lines before and after the cause are shown.
 const AROUND: usize = 10;
-/// How far back from the end the telling line is looked for.
+/// How many lines before the first match are searched for the cause.
 const WINDOW: usize = 600;
-/// Ignition asks again for ever where an answer fails to come, first at short and then at longer
-/// intervals (up to 5 s): this many are more than a network takes that is slow to come up.
+/// Ignition retries a fetch forever, at intervals that grow to 5 s: a network that is slow to come up needs
+/// fewer attempts than this.
 const ATTEMPTS: u32 = 6;
 
-/// What a line that matches a rule means.
+/// The meaning of a line that matches a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Meaning {
-    /// the kernel is dead
+    /// the kernel panicked
     Panic,
-    /// the initrd is, whichever part of the boot the lines before seem to be of
+    /// the initrd failed
     Initrd,
-    /// there is nothing to boot
+    /// firmware or boot loader found nothing to boot
     Boot,
-    /// the initrd or the booted system has given up, by what was seen before
+    /// an emergency shell: of the initrd or of the booted system, depending on earlier lines
     Shell,
-    /// nothing by itself; it may say why another rule matched
+    /// no end by itself, but maybe the cause of one
     Reason,
 }
 
-/// A rule about a line of the console.
+/// A rule for lines of the console.
 #[derive(Debug)]
 pub(crate) struct Rule {
-    /// what it is called in logs
+    /// the name in logs
     pub(crate) name: &'static str,
-    /// what each matching line has, all of them, whatever the case of its letters
-    words: &'static [&'static str],
-    /// what it means
+    /// the texts that a matching line contains, in any letter case
+    texts: &'static [&'static str],
+    /// the meaning
     pub(crate) meaning: Meaning,
-    /// the lower, the better does the line name the cause
+    /// how well the line names the cause; lower is better
     rank: u8,
 }
 
-const fn rule(name: &'static str, words: &'static [&'static str], meaning: Meaning, rank: u8) -> Rule {
-    Rule { name, words, meaning, rank }
+const fn rule(name: &'static str, texts: &'static [&'static str], meaning: Meaning, rank: u8) -> Rule {
+    Rule { name, texts, meaning, rank }
 }
 
-/// The rules, the first that matches counts. Their words are those of Linux (`kernel/panic.c`,
+/// The rules; the first match counts. The texts are from Linux (`kernel/panic.c`,
 /// `die()`), boot loaders, Ignition (`internal/main.go`, `internal/resource/http.go`), systemd (`job.c`,
 /// `emergency.service`), util-linux's sulogin, dracut (`dracut-emergency`) and Flatcar's bootengine.
 #[rustfmt::skip]
 static RULES: &[Rule] = &[
     rule("kernel-panic", &["kernel panic - not syncing"], Meaning::Panic, 0),
-    // The number in brackets is the kernel's count: no other program's `Oops:` has it.
+    // The number in brackets is the kernel's count, which other programs' `Oops:` lacks.
     rule("kernel-oops", &["oops: ", "[#"], Meaning::Panic, 1),
     // GRUB (`grub-core/kern/rescue_reader.c`, `normal/main.c`), edk2 (`BdsDxe`, `UefiShellLib`), SeaBIOS.
     rule("grub-rescue", &["entering rescue mode"], Meaning::Boot, 3),
@@ -86,31 +86,32 @@ static RULES: &[Rule] = &[
 /// The first rule that a line matches.
 pub(crate) fn matching(line: &str) -> Option<&'static Rule> {
     let line = line.to_ascii_lowercase();
-    RULES.iter().find(|rule| rule.words.iter().all(|word| line.contains(word)))
+    RULES.iter().find(|rule| rule.texts.iter().all(|text| line.contains(text)))
 }
 
-/// Whether a line is the end of a boot, or of the hope that Ignition gets what it asks for.
+/// The name of the rule by which a line ends a boot: a rule of the list, or too many attempts of Ignition.
 pub(crate) fn ends(line: &str) -> Option<&'static str> {
     if let Some(rule) = matching(line).filter(|rule| rule.meaning != Meaning::Reason) {
         return Some(rule.name);
     }
-    gave_up(line).then_some("ignition-attempts")
+    too_many_attempts(line).then_some("ignition-attempts")
 }
 
-/// Whether Ignition has asked too often: `ignition[441]: GET http://10.0.2.100/x: attempt #7`.
-fn gave_up(line: &str) -> bool {
+/// Whether Ignition has made too many attempts: `ignition[441]: GET http://10.0.2.100/x: attempt #7`.
+fn too_many_attempts(line: &str) -> bool {
     let attempt =
         || line.split_once("attempt #")?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
     line.contains("ignition[") && attempt().is_some_and(|number: u32| number > ATTEMPTS)
 }
 
-/// What the lines of a console, from the start of the boot on, say of the guest's end.
+/// The fault that the console shows, given its lines from the start of the boot.
 pub(crate) fn judge(lines: &[String]) -> Option<Fault> {
     let first_end = lines.iter().position(|line| ends(line).is_some())?;
     let window = first_end.saturating_sub(WINDOW)..lines.len();
     let panicked = |line: &&String| matching(line).is_some_and(|rule| rule.meaning == Meaning::Panic);
-    let initrd =
-        |line: &&String| gave_up(line) || matching(line).is_some_and(|rule| rule.meaning == Meaning::Initrd);
+    let initrd = |line: &&String| {
+        too_many_attempts(line) || matching(line).is_some_and(|rule| rule.meaning == Meaning::Initrd)
+    };
     let is_panic = lines[first_end..].iter().any(|line| panicked(&line));
     let is_initrd =
         lines[first_end..].iter().any(|line| initrd(&line)) || !switched_root(&lines[..first_end]);
@@ -118,12 +119,12 @@ pub(crate) fn judge(lines: &[String]) -> Option<Fault> {
     let rank = |line: &String| match matching(line) {
         Some(rule) if is_panic && rule.meaning != Meaning::Panic => None,
         Some(rule) => Some(rule.rank),
-        None => (gave_up(line) && !is_panic).then_some(8),
+        None => (too_many_attempts(line) && !is_panic).then_some(8),
     };
-    let telling = window.clone().filter_map(|at| Some((rank(&lines[at])?, at))).min()?.1;
-    let line = lines[telling].trim().to_owned();
-    let from = telling.saturating_sub(AROUND).max(window.start);
-    let console = lines[from..lines.len().min(telling + 1 + AROUND)].to_vec();
+    let cause = window.clone().filter_map(|at| Some((rank(&lines[at])?, at))).min()?.1;
+    let line = lines[cause].trim().to_owned();
+    let from = cause.saturating_sub(AROUND).max(window.start);
+    let console = lines[from..lines.len().min(cause + 1 + AROUND)].to_vec();
     let boots = |line: &String| matching(line).is_none_or(|rule| rule.meaning != Meaning::Boot);
     Some(if is_panic {
         Fault::Panic { line, console }
@@ -136,13 +137,13 @@ pub(crate) fn judge(lines: &[String]) -> Option<Fault> {
     })
 }
 
-/// Whether the initrd has handed over to the system on the disk: systemd says so as it leaves, and
-/// greets by the name of the system when it starts; an initrd has its kind in that name.
+/// Whether the initrd has switched to the root file system: systemd reports that before it exits, and
+/// prints the system's name when it starts, which contains "initrd" for an initrd.
 fn switched_root(lines: &[String]) -> bool {
     lines.iter().any(|line| {
         let lower = line.to_ascii_lowercase();
         let greeted = lower.starts_with("welcome to ")
-            && !["initramfs", "initrd", "dracut"].iter().any(|word| lower.contains(word));
+            && !["initramfs", "initrd", "dracut"].iter().any(|kind| lower.contains(kind));
         greeted || lower.contains("switching root") || lower.contains("target initrd-switch-root.target")
     })
 }
@@ -166,31 +167,31 @@ mod tests {
     }
 
     #[test]
-    fn ignition_that_asks_for_ever_is_stopped_with_what_it_got() {
+    fn too_many_attempts_of_ignition_are_a_fault_with_the_last_error() {
         let text = include_str!("fixtures/ignition-attempts.txt");
         let fault = fault(text).expect("a fault");
         let Fault::Initrd { line, .. } = &fault else { panic!("{fault:?}") };
         assert!(line.contains("GET error") && line.contains("EOF"), "{line}");
         let few: String = text.lines().take_while(|line| !line.contains("attempt #5")).collect();
-        assert_eq!(super::tests::fault(&few), None, "a network that is slow to come up is no fault");
+        assert_eq!(super::tests::fault(&few), None, "a network that is slow to come up is not a fault");
     }
 
     #[test]
-    fn a_root_that_is_not_there_is_named() {
+    fn a_missing_root_device_is_named() {
         let fault = fault(include_str!("fixtures/initrd-no-root.txt")).expect("a fault");
         let Fault::Initrd { line, .. } = &fault else { panic!("{fault:?}") };
         assert!(line.contains("Timed out waiting for device"), "{line}");
     }
 
     #[test]
-    fn emergency_mode_of_the_booted_system_is_not_the_initrds() {
+    fn emergency_mode_of_the_booted_system_is_not_a_fault_of_the_initrd() {
         let fault = fault(include_str!("fixtures/emergency.txt")).expect("a fault");
         let Fault::Emergency { line, .. } = &fault else { panic!("{fault:?}") };
         assert!(line.contains("[FAILED] Failed to mount data.mount"), "{line}");
     }
 
     #[test]
-    fn a_panic_is_told_by_its_own_line() {
+    fn a_panic_is_reported_with_its_own_line() {
         let fault = fault(include_str!("fixtures/panic.txt")).expect("a fault");
         let Fault::Panic { line, .. } = &fault else { panic!("{fault:?}") };
         assert!(
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_that_was_starved_is_told_by_its_own_line() {
+    fn a_panic_of_a_starved_timer_is_reported_with_its_own_line() {
         let text = "[    0.170000] ..TIMER: vector=0x30 apic1=0 pin1=2 apic2=-1 pin2=-1\n\
                     [    0.190000] ..MP-BIOS bug: 8254 timer not connected to IO-APIC\n\
                     [    0.250000] ...trying to set up timer as ExtINT IRQ... failed :(.\n\
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn firmware_that_finds_nothing_to_boot_is_no_initrd() {
+    fn firmware_that_finds_nothing_to_boot_is_not_a_fault_of_the_initrd() {
         let text = "BdsDxe: loading Boot0001 \"UEFI Misc Device\"\n\
                     BdsDxe: failed to load Boot0001 \"UEFI Misc Device\" from PciRoot(0x0): Not Found\n\
                     UEFI Interactive Shell v2.2\n";
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn units_that_fail_in_a_booted_system_end_nothing() {
+    fn failed_units_of_a_booted_system_are_not_a_fault() {
         let text = "Welcome to Flatcar!\n[FAILED] Failed to start docker.service.\n[DEPEND] Dependency failed for x.\n";
         assert_eq!(fault(text), None);
     }

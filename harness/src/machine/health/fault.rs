@@ -1,118 +1,122 @@
 // SPDX-License-Identifier: Apache-2.0
 use serde::{Deserialize, Serialize};
 
-/// Why a machine cannot go on. Found on the console, through QMP or from the process itself, and
-/// final: nothing that is asked of the guest afterwards will be answered.
+use crate::machine::qemu::process::ProcessState;
+
+/// Why a machine cannot continue. Found on the console, over QMP or from the process itself, and final: the
+/// guest answers nothing afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Fault {
     /// the kernel panicked
     #[error("the guest's kernel panicked: {line}")]
     Panic {
-        /// the line of the console that says so
+        /// the line of the console with the panic
         line: String,
-        /// the console around it
+        /// the lines around it
         console: Vec<String>,
     },
-    /// a unit of the initrd failed, Ignition's among them, or its emergency shell was started
+    /// a unit of the initrd failed, such as Ignition, or its emergency shell was started
     #[error("the guest's initrd failed: {line}")]
     Initrd {
         /// the line that names the cause
         line: String,
-        /// the console around it
+        /// the lines around it
         console: Vec<String>,
     },
-    /// the booted system fell into its emergency shell
+    /// the booted system entered emergency mode
     #[error("the guest entered emergency mode: {line}")]
     Emergency {
         /// the line that names the cause
         line: String,
-        /// the console around it
+        /// the lines around it
         console: Vec<String>,
     },
-    /// QEMU stopped the guest, or reports an error of its own
+    /// QEMU stopped the guest, or reports an internal error
     #[error("QEMU stopped the guest: {reason}")]
     Stopped {
-        /// QMP's word for it, such as `internal-error`
+        /// the run state in QMP, such as `internal-error`
         reason: String,
     },
     /// the guest powered itself off
     #[error("the guest powered off")]
     PoweredOff,
-    /// the QEMU process ended
-    #[error("QEMU ended with {status}: {words}")]
+    /// QEMU exited
+    #[error("QEMU exited with {status}: {log}")]
     Exited {
         /// exit status or signal
         status: String,
-        /// the end of what it printed
-        words: String,
+        /// the end of its log
+        #[serde(alias = "words")]
+        log: String,
     },
     /// the host could not read or write a disk of the guest, and QEMU stopped it
     #[error("the host could not {operation} the guest's `{device}`: {reason}")]
     Disk {
-        /// which: `disk`, or `disk0` for the first of those that the scenario asked for
+        /// `disk`, or `disk0` for the first additional one
         device: String,
         /// `read` or `write`
         operation: String,
-        /// the host's reason
+        /// the host's error
         reason: String,
     },
-    /// the QEMU process lives and does not answer
-    #[error("QEMU has not answered its monitor for {seconds} s; its process {state}")]
+    /// QEMU runs and does not answer over QMP
+    #[error("QEMU has not answered over QMP for {seconds} s; its process {state}")]
     Hung {
-        /// for how long
+        /// the time without an answer
         seconds: u64,
-        /// what the process does, as a predicate
-        state: String,
+        /// the state of the process
+        state: ProcessState,
     },
-    /// no processor of the guest can ever run again
-    #[error("every processor of the guest is halted and takes no interrupts")]
+    /// no processor of the guest can run again
+    #[error("every processor of the guest is halted with interrupts off")]
     Halted {
         /// the end of the console
         console: Vec<String>,
     },
-    /// something happened to the host's time
+    /// the host was suspended, or its clock was set
     #[error("{what} while the machine ran")]
     Clock {
-        /// what
+        /// the event
         what: String,
     },
-    /// the process of the machine's TPM ended
-    #[error("the machine's TPM ended with {status}: {words}")]
+    /// the process of the machine's TPM exited
+    #[error("the machine's TPM exited with {status}: {log}")]
     Tpm {
         /// exit status or signal
         status: String,
-        /// the end of what it printed
-        words: String,
+        /// the end of its log
+        #[serde(alias = "words")]
+        log: String,
     },
-    /// the guest runs and no longer speaks SSH, or never did
+    /// the guest runs, and its sshd does not answer
     #[error("the guest's SSH failed: {what}")]
     Ssh {
-        /// how that showed
+        /// the failure
         what: String,
         /// the end of the console
         console: Vec<String>,
     },
-    /// the image has nothing that its firmware or boot loader could start
+    /// firmware or boot loader found nothing to boot
     #[error("the guest found nothing to boot: {line}")]
     Boot {
-        /// the line that says so
+        /// the line with the error
         line: String,
-        /// the console around it
+        /// the lines around it
         console: Vec<String>,
     },
-    /// nothing at all came from the guest
-    #[error("the guest said nothing on its console within {seconds} s of its start")]
+    /// the console stayed empty
+    #[error("the guest printed nothing on its console within {seconds} s of its start")]
     Silent {
-        /// for how long
+        /// the limit
         seconds: u64,
     },
-    /// what was waited for did not come
-    #[error("{what} did not come within {seconds} s")]
+    /// a wait reached its limit
+    #[error("timed out after {seconds} s: waited for {what}")]
     TimedOut {
-        /// what was waited for
+        /// the object of the wait
         what: String,
-        /// for how long
+        /// the limit
         seconds: u64,
         /// the end of the console
         console: Vec<String>,
@@ -120,7 +124,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The lines of the console that show the cause.
+    /// The lines of the console around the cause.
     pub fn console(&self) -> &[String] {
         match self {
             Self::Panic { console, .. }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Makes one fault of the signs by which a machine shows that it cannot go on.
+//! Collects the symptoms of a machine and makes one fault of them.
 use std::time::Duration;
 
 use serde_json::Value;
@@ -7,102 +7,48 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::fault::Fault;
+use super::symptom::Symptom;
 use crate::machine::console::Console;
-use crate::machine::qemu::qmp::{Qmp, QmpEvent};
+use crate::machine::qemu::qmp::{Qmp, QmpEvent, RunState};
 
-/// How long is waited after the first sign for those that say why.
+/// How long further symptoms are awaited after the first, because they may explain it.
 const GRACE: Duration = Duration::from_secs(1);
-/// The same once QEMU has ended: only what it wrote before is still on its way.
+/// The same after QEMU has exited: only its earlier output is still being read.
 const DRAIN: Duration = Duration::from_millis(200);
-/// How many lines of the console are shown where none of them tells.
+/// How many lines of the console a fault shows if no line is its cause.
 const TAIL: usize = 20;
 
-/// A sign that a machine cannot go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Symptom {
-    /// a line of the console says so
-    Console,
-    /// the guest told QEMU that its kernel panicked
-    Panicked,
-    /// QEMU stopped the guest, in this state
-    Stopped(String),
-    /// the guest powered itself off
-    PoweredOff,
-    /// QEMU ended
-    Exited {
-        /// with this status
-        status: String,
-        /// after these words
-        words: String,
-    },
-    /// the host could not read or write a disk of the guest
-    Disk {
-        /// which, as `info block` calls it
-        device: String,
-        /// `read` or `write`
-        operation: String,
-        /// why not
-        reason: String,
-    },
-    /// QEMU does not answer
-    Hung {
-        /// for this long
-        seconds: u64,
-        /// and what its process does
-        state: String,
-    },
-    /// no processor of the guest can ever run again
-    Halted,
-    /// something happened to the host's time
-    Clock {
-        /// what
-        what: String,
-    },
-    /// the TPM's process ended
-    Tpm {
-        /// with this status
-        status: String,
-        /// after these words
-        words: String,
-    },
-    /// the guest no longer speaks SSH
-    Ssh {
-        /// how that showed
-        what: String,
-    },
-}
-
-/// Waits for the first symptom, gives the others a moment, and tells the fault that they make.
+/// Waits for the first symptom, collects further ones for a moment, and publishes the fault.
 pub(crate) async fn diagnose(
     mut symptoms: mpsc::Receiver<Symptom>,
     console: Console,
     fault: watch::Sender<Option<Fault>>,
 ) {
     let Some(first) = symptoms.recv().await else { return };
-    let mut deadline = Instant::now() + if ends(&first) { DRAIN } else { GRACE };
+    let mut deadline = Instant::now() + if is_exit(&first) { DRAIN } else { GRACE };
     let mut seen = vec![first];
     while let Ok(Some(symptom)) = timeout_at(deadline, symptoms.recv()).await {
-        if ends(&symptom) {
+        if is_exit(&symptom) {
             deadline = deadline.min(Instant::now() + DRAIN);
         }
         seen.push(symptom);
     }
     let found = judge(seen, console.fault(), || console.tail(TAIL));
-    tracing::debug!(fault = ?found, "the machine cannot go on");
+    tracing::debug!(fault = ?found, "the machine has a fault");
     fault.send_replace(Some(found));
 }
 
-fn ends(symptom: &Symptom) -> bool {
+fn is_exit(symptom: &Symptom) -> bool {
     matches!(symptom, Symptom::Exited { .. })
 }
 
-/// The fault that the symptoms make: the console's, where it says one, is the cause of the others.
+/// The fault that explains the symptoms. A fault on the console is the cause of all others.
 fn judge(seen: Vec<Symptom>, console: Option<Fault>, tail: impl FnOnce() -> Vec<String>) -> Fault {
     if let Some(fault) = console {
         return fault;
     }
-    // A cause stands before its consequences: a host that slept loses connections, a full disk stops
-    // the guest, a QEMU that ends takes the TPM along.
+    // Causes come before their consequences: a suspended host loses connections, a full disk stops the
+    // guest, a QEMU that exits ends the TPM.
     let order = |symptom: &Symptom| match symptom {
         Symptom::Panicked => 0,
         Symptom::Clock { .. } => 1,
@@ -117,27 +63,26 @@ fn judge(seen: Vec<Symptom>, console: Option<Fault>, tail: impl FnOnce() -> Vec<
         Symptom::Console => 10,
     };
     match seen.into_iter().min_by_key(order) {
-        Some(Symptom::Panicked) => Fault::Panic {
-            line: "the guest told QEMU so, and nothing to its console".into(),
-            console: tail(),
-        },
-        Some(Symptom::Stopped(reason)) => Fault::Stopped { reason },
+        Some(Symptom::Panicked) => {
+            Fault::Panic { line: "reported by pvpanic, and not on the console".into(), console: tail() }
+        }
+        Some(Symptom::Stopped(state)) => Fault::Stopped { reason: state.to_string() },
         Some(Symptom::PoweredOff) => Fault::PoweredOff,
-        Some(Symptom::Exited { status, words }) => Fault::Exited { status, words },
+        Some(Symptom::Exited { status, log }) => Fault::Exited { status, log },
         Some(Symptom::Disk { device, operation, reason }) => Fault::Disk { device, operation, reason },
         Some(Symptom::Hung { seconds, state }) => Fault::Hung { seconds, state },
         Some(Symptom::Halted) => Fault::Halted { console: tail() },
         Some(Symptom::Clock { what }) => Fault::Clock { what },
-        Some(Symptom::Tpm { status, words }) => Fault::Tpm { status, words },
+        Some(Symptom::Tpm { status, log }) => Fault::Tpm { status, log },
         Some(Symptom::Ssh { what }) => Fault::Ssh { what, console: tail() },
-        // The line that was seen is gone: only a guest that floods its console does that.
+        // The line is no longer in memory: only a guest that floods its console does that.
         Some(Symptom::Console) | None => {
-            Fault::Stopped { reason: "its console said that it cannot go on".into() }
+            Fault::Stopped { reason: "a line on its console ended the boot".into() }
         }
     }
 }
 
-/// Watches QEMU's events for what ends a machine, until QEMU ends.
+/// Watches QEMU's events for symptoms until QEMU exits.
 pub(crate) async fn watch(
     mut events: mpsc::UnboundedReceiver<QmpEvent>,
     qmp: Qmp,
@@ -146,11 +91,11 @@ pub(crate) async fn watch(
     symptoms: mpsc::Sender<Symptom>,
 ) {
     while let Some(event) = events.recv().await {
-        tracing::debug!(event = %event.name, data = %event.data, "QEMU tells");
+        tracing::debug!(event = %event.name, data = %event.data, "event of QEMU");
         let symptom = match event.name.as_str() {
             "GUEST_PANICKED" => Some(Symptom::Panicked),
             "SHUTDOWN" => {
-                // `guest` is false when the harness asked for it.
+                // `guest` is false if the harness asked for it.
                 (event.data["guest"] == true).then_some(Symptom::PoweredOff)
             }
             "RESET" => {
@@ -158,7 +103,7 @@ pub(crate) async fn watch(
                 resets.send_replace(Instant::now());
                 None
             }
-            "BLOCK_IO_ERROR" => disk(&event.data),
+            "BLOCK_IO_ERROR" => disk_error(&event.data),
             "STOP" => stopped(&qmp).await,
             _ => None,
         };
@@ -168,23 +113,22 @@ pub(crate) async fn watch(
     }
 }
 
-/// What QEMU says of a disk that the host could not read or write, if the guest was stopped for it
-/// (`BLOCK_IO_ERROR` in QEMU's `qapi/block-core.json`).
-fn disk(data: &Value) -> Option<Symptom> {
+/// The symptom of a disk error that stopped the guest (`BLOCK_IO_ERROR` in QEMU's
+/// `qapi/block-core.json`).
+fn disk_error(data: &Value) -> Option<Symptom> {
     if data["action"] != "stop" {
         return None;
     }
-    let word = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
-    Some(Symptom::Disk { device: word("device"), operation: word("operation"), reason: word("reason") })
+    let text = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
+    Some(Symptom::Disk { device: text("device"), operation: text("operation"), reason: text("reason") })
 }
 
-/// Why the guest was stopped, unless it goes on or QEMU is about to tell with an event of its own.
+/// Why the guest was stopped, unless it runs again or QEMU sends another event for the cause.
 async fn stopped(qmp: &Qmp) -> Option<Symptom> {
-    let status = qmp.status().await.ok()?;
-    match status.as_str() {
-        "running" | "shutdown" => None,
-        "guest-panicked" => Some(Symptom::Panicked),
-        _ => Some(Symptom::Stopped(status)),
+    match qmp.run_state().await.ok()? {
+        RunState::Running | RunState::Shutdown => None,
+        RunState::GuestPanicked => Some(Symptom::Panicked),
+        state @ RunState::Other(_) => Some(Symptom::Stopped(state)),
     }
 }
 
@@ -193,17 +137,17 @@ mod tests {
     use super::*;
 
     fn exited() -> Symptom {
-        Symptom::Exited { status: "exit status: 0".into(), words: String::new() }
+        Symptom::Exited { status: "exit status: 0".into(), log: String::new() }
     }
 
     #[test]
-    fn the_cause_is_told_and_not_the_consequence() {
+    fn the_cause_is_reported_and_not_its_consequence() {
         let judge = |seen: &[Symptom], console| super::judge(seen.to_vec(), console, Vec::new);
         let line = Fault::Initrd { line: "CRITICAL".into(), console: vec![] };
         assert_eq!(judge(&[exited(), Symptom::Console], Some(line.clone())), line);
         assert_eq!(judge(&[Symptom::PoweredOff, exited()], None), Fault::PoweredOff);
         assert!(matches!(
-            judge(&[Symptom::Stopped("x".into()), Symptom::Panicked], None),
+            judge(&[Symptom::Stopped(RunState::Other("x".into())), Symptom::Panicked], None),
             Fault::Panic { .. }
         ));
         assert!(matches!(judge(&[exited()], None), Fault::Exited { .. }));
@@ -212,27 +156,30 @@ mod tests {
             operation: "write".into(),
             reason: "No space left on device".into(),
         };
-        assert!(matches!(judge(&[Symptom::Stopped("io-error".into()), disk], None), Fault::Disk { .. }));
-        let tpm = Symptom::Tpm { status: "exit status: 0".into(), words: String::new() };
+        assert!(matches!(
+            judge(&[Symptom::Stopped(RunState::Other("io-error".into())), disk], None),
+            Fault::Disk { .. }
+        ));
+        let tpm = Symptom::Tpm { status: "exit status: 0".into(), log: String::new() };
         assert!(matches!(judge(&[tpm, exited()], None), Fault::Exited { .. }));
         let (ssh, clock) = (Symptom::Ssh { what: "x".into() }, Symptom::Clock { what: "slept".into() });
         assert!(matches!(judge(&[ssh, clock], None), Fault::Clock { .. }));
     }
 
     #[test]
-    fn only_an_error_that_stopped_the_guest_ends_the_machine() {
+    fn only_a_disk_error_that_stopped_the_guest_is_a_symptom() {
         let data = |action: &str| {
             serde_json::json!({ "device": "disk", "operation": "write", "action": action, "nospace": true,
                 "reason": "No space left on device" })
         };
         assert!(
-            matches!(disk(&data("stop")), Some(Symptom::Disk { reason, .. }) if reason.contains("space"))
+            matches!(disk_error(&data("stop")), Some(Symptom::Disk { reason, .. }) if reason.contains("space"))
         );
-        assert_eq!(disk(&data("report")), None);
+        assert_eq!(disk_error(&data("report")), None);
     }
 
     #[tokio::test]
-    async fn a_later_symptom_that_says_more_is_waited_for() {
+    async fn a_later_symptom_that_explains_more_is_awaited() {
         let (sender, symptoms) = mpsc::channel(8);
         let (fault, mut found) = watch::channel(None);
         let console = Console::default();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether anybody answers on a guest's port for SSH.
+//! Probes whether a guest's SSH server answers.
 //!
-//! QEMU accepts every connection to the forwarded port, whatever the guest does with it. Only the words
-//! with which an SSH server begins (RFC 4253, 4.2) show that there is one and that the network leads to
-//! it; none is spoken to further, so that the guest hardly notices.
+//! QEMU accepts every connection to the forwarded port, whether or not the guest does. Only the server's
+//! identification string (RFC 4253, 4.2) shows that there is a server and that the network works. The probe
+//! sends nothing, so that it costs the guest little.
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// How often in a row a connection is refused or cut before nobody is taken to listen.
+/// How many connections in a row are refused or closed before the port counts as closed.
 const REFUSALS: u32 = 8;
-/// How long is waited between two tries.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(750);
 
-/// Tries until an SSH server answers; gives why it is taken for gone.
+/// Connects repeatedly until an SSH server answers.
 ///
 /// # Errors
-/// The guest refused several times in a row, or nothing came within `limit`.
+/// The guest refuses several times in a row, or there is no answer within `limit`.
 pub(crate) async fn answers(address: SocketAddr, limit: Duration) -> Result<(), String> {
     let deadline = Instant::now() + limit;
     let mut refusals = 0;
@@ -28,7 +28,7 @@ pub(crate) async fn answers(address: SocketAddr, limit: Duration) -> Result<(), 
             Ok(true) => return Ok(()),
             Ok(false) => refusals += 1,
             Err(_) if refusals > 0 => return Err(refused()),
-            Err(_) => return Err(format!("nothing answers within {} s", limit.as_secs())),
+            Err(_) => return Err(format!("there is no answer within {} s", limit.as_secs())),
         }
         if refusals >= REFUSALS || Instant::now() + PAUSE >= deadline {
             return Err(refused());
@@ -41,7 +41,7 @@ fn refused() -> String {
     "nothing listens on the guest's port 22".to_owned()
 }
 
-/// Whether whoever accepts a connection speaks SSH before it ends it.
+/// Whether the server identifies itself as SSH before it closes the connection.
 async fn greeting(address: SocketAddr) -> bool {
     let Ok(mut stream) = TcpStream::connect(address).await else { return false };
     let mut begin = [0; 4];
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_greets_is_there() {
+    async fn a_server_that_identifies_itself_answers() {
         let (listener, address) = listener().await;
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.expect("accepted");
@@ -75,25 +75,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_cuts_every_connection_is_not_waited_for_to_the_end() {
+    async fn repeated_refusals_end_the_probe_early() {
         let (listener, address) = listener().await;
         tokio::spawn(async move { while listener.accept().await.is_ok() {} });
         let begun = Instant::now();
-        let found = answers(address, Duration::from_mins(1)).await.expect_err("nobody greets");
+        let found = answers(address, Duration::from_mins(1)).await.expect_err("no server");
         assert!(found.contains("nothing listens"), "{found}");
         assert!(begun.elapsed() < Duration::from_secs(10));
     }
 
     #[tokio::test]
-    async fn one_that_says_nothing_is_waited_for() {
+    async fn a_silent_server_is_awaited_until_the_limit() {
         let (listener, address) = listener().await;
         let accepting = tokio::spawn(async move {
-            let kept = listener.accept().await;
+            let connection = listener.accept().await;
             std::future::pending::<()>().await;
-            drop(kept);
+            drop(connection);
         });
-        let found = answers(address, Duration::from_millis(1200)).await.expect_err("nobody greets");
-        assert_eq!(found, "nothing answers within 1 s");
+        let found = answers(address, Duration::from_millis(1200)).await.expect_err("no server");
+        assert_eq!(found, "there is no answer within 1 s");
         accepting.abort();
     }
 }

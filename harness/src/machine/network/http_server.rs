@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the guest fetches from the harness.
+//! The HTTP server for a guest.
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use loadgauge_host::FileError;
+use loadgauge_host::error::on_one_line;
 use loadgauge_ignition::delivery::Served;
 use tokio::fs::File;
 use tokio::net::UnixListener;
@@ -21,10 +23,10 @@ use tokio_util::task::TaskTracker;
 
 type Body = BoxBody<Bytes, io::Error>;
 
-/// How much of a file is read at a time.
-const PIECE: usize = 64 * 1024;
+/// How much of a file is read at a time, in bytes.
+const BLOCK: usize = 64 * 1024;
 
-/// Serves files to one guest until the token is cancelled; connections are then cut.
+/// Serves files to one guest until the token is cancelled, which closes all connections.
 pub(crate) async fn serve(listener: UnixListener, files: Vec<Served>, token: CancellationToken) {
     let files = Arc::new(files);
     let connections = TaskTracker::new();
@@ -36,8 +38,8 @@ pub(crate) async fn serve(listener: UnixListener, files: Vec<Served>, token: Can
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of descriptors, say: the guest's next attempt may find some.
-                tracing::warn!(%error, "a connection of the guest was lost");
+                // For example, no file descriptor is free: the next attempt may succeed.
+                tracing::warn!(%error, "cannot accept a connection of the guest");
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -64,15 +66,15 @@ async fn answer(request: Request<Incoming>, files: Arc<Vec<Served>>) -> Result<R
     let response = match (request.method(), files.iter().find(|served| served.url_path == path)) {
         (&Method::GET | &Method::HEAD, Some(served)) => {
             file(served, request.method() == Method::HEAD).await.unwrap_or_else(|error| {
-                tracing::error!(file = %served.file, %error, "cannot serve a file to the guest");
-                words(StatusCode::INTERNAL_SERVER_ERROR, "the harness cannot read the file\n")
+                tracing::error!(error = %on_one_line(&error), "cannot serve a file to the guest");
+                message(StatusCode::INTERNAL_SERVER_ERROR, "the harness cannot read the file\n")
             })
         }
         (&Method::GET | &Method::HEAD, None) => {
-            words(StatusCode::NOT_FOUND, "the harness serves no such file to this machine\n")
+            message(StatusCode::NOT_FOUND, "the harness serves no such file to this machine\n")
         }
         _ => {
-            let mut response = words(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
+            let mut response = message(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             response
         }
@@ -81,27 +83,27 @@ async fn answer(request: Request<Incoming>, files: Arc<Vec<Served>>) -> Result<R
     if response.status().is_success() {
         tracing::debug!(method = %request.method(), path, status, "served to the guest");
     } else {
-        tracing::warn!(method = %request.method(), path, status, "the guest asked for what it cannot have");
+        tracing::warn!(method = %request.method(), path, status, "refused a request of the guest");
     }
     Ok(response)
 }
 
-async fn file(served: &Served, head: bool) -> io::Result<Response<Body>> {
-    let file = File::open(&served.file).await?;
-    let length = file.metadata().await?.len();
+async fn file(served: &Served, head: bool) -> Result<Response<Body>, FileError> {
+    let file = File::open(&served.file).await.map_err(FileError::at::<FileError>("open", &served.file))?;
+    let metadata = file.metadata().await.map_err(FileError::at::<FileError>("examine", &served.file))?;
     let body = if head {
         empty()
     } else {
-        let pieces = ReaderStream::with_capacity(file, PIECE);
-        BodyExt::boxed(StreamBody::new(pieces.map_ok(Frame::data)))
+        let blocks = ReaderStream::with_capacity(file, BLOCK);
+        BodyExt::boxed(StreamBody::new(blocks.map_ok(Frame::data)))
     };
     let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response.headers_mut().insert(CONTENT_LENGTH, metadata.len().into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     Ok(response)
 }
 
-fn words(status: StatusCode, text: &'static str) -> Response<Body> {
+fn message(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(full(text));
     *response.status_mut() = status;
     response
@@ -156,8 +158,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_comes_whole_with_its_length() {
-        let contents = "x".repeat(3 * PIECE + 1);
+    async fn a_file_is_served_completely_with_its_length() {
+        let contents = "x".repeat(3 * BLOCK + 1);
         let server = server(contents.as_bytes());
         let answer = ask(&server, "GET /file").await;
         let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_served_is_refused() {
+    async fn other_paths_and_methods_are_refused() {
         let server = server(b"secret");
         for (request, status) in
             [("GET /other", "404"), ("GET /../file", "404"), ("GET /gone", "500"), ("POST /file", "405")]
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_ends_when_told_even_with_a_connection_open() {
+    async fn it_ends_when_cancelled_even_with_an_open_connection() {
         let server = server(b"");
         let _open = UnixStream::connect(&server.socket).await.expect("connected");
         server.token.cancel();

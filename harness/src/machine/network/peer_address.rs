@@ -1,36 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::net::Ipv4Addr;
 
-/// The place of a machine on the network where it meets the other machines of its scenario.
+/// The address of a machine on the network of its scenario's machines.
 ///
-/// Its hardware address and its address are fixed, so that everything that a guest must know of the
-/// others can stand in its config.
+/// MAC and IP address are fixed, so that a guest's config can contain those of its peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerAddress(u8);
 
 impl PeerAddress {
-    /// How many there are on one network.
+    /// The number of addresses on a network.
     pub const MOST: u8 = 8;
-    /// The length of the network's prefix in bits.
+    /// The length of the network's prefix, in bits.
     pub const PREFIX: u8 = 24;
 
-    /// All, in their order.
+    /// All addresses, in order.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..Self::MOST).map(Self)
     }
 
-    /// Counted from 0.
+    /// The number, counted from 0.
     pub fn number(self) -> usize {
         usize::from(self.0)
     }
 
-    /// The hardware address of its interface: locally administered, within those that QEMU gives out.
+    /// The MAC address: locally administered, in QEMU's range.
     pub fn mac(self) -> String {
         format!("52:54:00:4c:47:{:02x}", self.0 + 1)
     }
 
-    /// Its address. The network is one that is meant for tests between devices (RFC 2544, appendix C.2.2),
-    /// which no host is in and no guest's Docker takes.
+    /// The IP address, of a network that is reserved for tests between devices (RFC 2544, appendix C.2.2) and
+    /// that neither hosts nor Docker use.
     pub fn address(self) -> Ipv4Addr {
         Ipv4Addr::new(198, 18, 0, self.0 + 1)
     }
@@ -43,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_are_the_same() {
+    fn all_addresses_differ() {
         let addresses: BTreeSet<_> = PeerAddress::all().map(PeerAddress::address).collect();
         let macs: BTreeSet<_> = PeerAddress::all().map(PeerAddress::mac).collect();
         let most = usize::from(PeerAddress::MOST);

@@ -5,49 +5,49 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-/// The largest frame that QEMU sends (`NET_BUFSIZE`: 64 KiB and what stands before them).
+/// The largest frame that QEMU sends (`NET_BUFSIZE`: 64 KiB and headers).
 const LARGEST: usize = 4096 + 65536;
-/// How many frames wait for a machine that does not take them; those behind are lost, as on any network.
+/// How many frames are queued for a machine; further ones are dropped, as on any network.
 const QUEUE: usize = 1024;
 
-/// A frame as QEMU's `-netdev stream` carries it: its length as four bytes, big-endian, and its bytes.
+/// A frame in the format of QEMU's `-netdev stream`: its length in 4 bytes, big-endian, and its bytes.
 type Frame = Arc<[u8]>;
 
-/// The network on which the machines of a scenario meet, and nobody else: what one sends, all others get.
+/// The network of a scenario's machines: a hub that sends each frame to all others.
 ///
-/// It has no place in the host: each machine is connected through a socket of its own, so that two of
-/// these never meet. A machine that takes no frames, or is gone, holds nobody up.
+/// It does not exist on the host: each machine is connected through a socket, so that two networks are
+/// separate. A machine that accepts no frames, or is gone, does not delay the others.
 #[derive(Debug, Clone, Default)]
 pub struct PeerNetwork {
     members: Arc<Mutex<Vec<mpsc::Sender<Frame>>>>,
 }
 
 impl PeerNetwork {
-    /// A network with nobody on it.
+    /// A network without machines.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Connects a machine. What comes back carries its frames, until the machine is gone.
+    /// Connects a machine. The returned future forwards its frames until the machine is gone.
     pub(crate) fn connect(&self, stream: UnixStream) -> impl Future<Output = ()> + Send + 'static {
         let (queue, waiting) = mpsc::channel(QUEUE);
         self.members().push(queue.clone());
-        let segment = self.clone();
+        let network = self.clone();
         async move {
             let (reader, writer) = stream.into_split();
             let ended = tokio::select! {
-                ended = segment.carry(reader, &queue) => ended,
-                ended = hand_over(waiting, writer) => ended,
+                ended = network.forward(reader, &queue) => ended,
+                ended = deliver(waiting, writer) => ended,
             };
-            segment.members().retain(|member| !member.same_channel(&queue));
+            network.members().retain(|member| !member.same_channel(&queue));
             if let Err(error) = ended {
-                tracing::debug!(%error, "a machine has left its network");
+                tracing::debug!(%error, "a machine left its network");
             }
         }
     }
 
-    /// Gives what one member sends to all others.
-    async fn carry(
+    /// Sends each frame of a member to all others.
+    async fn forward(
         &self,
         mut reader: impl AsyncRead + Unpin,
         own: &mpsc::Sender<Frame>,
@@ -55,13 +55,13 @@ impl PeerNetwork {
         loop {
             let frame = read(&mut reader).await?;
             for member in self.members().iter().filter(|member| !member.same_channel(own)) {
-                // Full or gone: the frame is lost to this one.
+                // The queue is full, or the machine is gone: the frame is dropped.
                 let _ = member.try_send(Arc::clone(&frame));
             }
         }
     }
 
-    /// Nothing is done under this lock that could panic half-way.
+    /// No code panics under this lock.
     fn members(&self) -> MutexGuard<'_, Vec<mpsc::Sender<Frame>>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,7 +72,7 @@ async fn read(reader: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Frame> {
     let length = usize::try_from(prefix).unwrap_or(usize::MAX);
     if length > LARGEST {
         return Err(std::io::Error::other(format!(
-            "a frame of {length} bytes, where {LARGEST} are the most"
+            "a frame of {length} bytes exceeds the limit of {LARGEST}"
         )));
     }
     let mut frame = vec![0; 4 + length];
@@ -81,7 +81,7 @@ async fn read(reader: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Frame> {
     Ok(frame.into())
 }
 
-async fn hand_over(
+async fn deliver(
     mut waiting: mpsc::Receiver<Frame>,
     mut writer: impl AsyncWrite + Unpin,
 ) -> std::io::Result<()> {
@@ -99,14 +99,14 @@ mod tests {
 
     use super::*;
 
-    /// How long something is looked for that must not come.
+    /// The wait for a frame that must not arrive.
     const NEVER: Duration = Duration::from_millis(100);
-    /// How long something is waited for that must.
+    /// The limit for a frame that must arrive.
     const SOON: Duration = Duration::from_secs(10);
 
-    fn join(segment: &PeerNetwork) -> UnixStream {
+    fn join(network: &PeerNetwork) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
-        tokio::spawn(segment.connect(theirs));
+        tokio::spawn(network.connect(theirs));
         ours
     }
 
@@ -120,28 +120,28 @@ mod tests {
         frame[4..].to_vec()
     }
 
-    async fn hears_nothing(stream: &mut UnixStream) -> bool {
+    async fn receives_nothing(stream: &mut UnixStream) -> bool {
         timeout(NEVER, stream.read_u8()).await.is_err()
     }
 
     #[tokio::test]
     async fn all_others_get_a_frame_and_who_sent_it_does_not() {
-        let (segment, other) = (PeerNetwork::new(), PeerNetwork::new());
-        let (mut one, mut two, mut three) = (join(&segment), join(&segment), join(&segment));
+        let (network, other) = (PeerNetwork::new(), PeerNetwork::new());
+        let (mut one, mut two, mut three) = (join(&network), join(&network), join(&network));
         let mut stranger = join(&other);
         send(&mut one, b"hello").await;
         assert_eq!(receive(&mut two).await, b"hello");
         assert_eq!(receive(&mut three).await, b"hello");
         send(&mut two, b"").await;
         assert_eq!(receive(&mut one).await, b"");
-        assert!(hears_nothing(&mut two).await, "its own frame came back");
-        assert!(hears_nothing(&mut stranger).await, "two networks have met");
+        assert!(receives_nothing(&mut two).await, "its own frame came back");
+        assert!(receives_nothing(&mut stranger).await, "two networks have met");
     }
 
     #[tokio::test]
     async fn who_takes_nothing_or_is_gone_holds_nobody_up() {
-        let segment = PeerNetwork::new();
-        let (mut one, stuck, mut two) = (join(&segment), join(&segment), join(&segment));
+        let network = PeerNetwork::new();
+        let (mut one, stuck, mut two) = (join(&network), join(&network), join(&network));
         let frame = vec![7; 60_000];
         // More than the socket and the queue of the one that is stuck hold.
         for _ in 0..QUEUE + 100 {
@@ -152,7 +152,7 @@ mod tests {
         send(&mut one, b"on").await;
         assert_eq!(receive(&mut two).await, b"on");
         timeout(SOON, async {
-            while segment.members().len() > 2 {
+            while network.members().len() > 2 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })
@@ -162,8 +162,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_frame_that_cannot_be_one_ends_its_sender_alone() {
-        let segment = PeerNetwork::new();
-        let (mut wrong, mut one, mut two) = (join(&segment), join(&segment), join(&segment));
+        let network = PeerNetwork::new();
+        let (mut wrong, mut one, mut two) = (join(&network), join(&network), join(&network));
         wrong.write_all(&u32::MAX.to_be_bytes()).await.expect("sent");
         assert_eq!(timeout(SOON, wrong.read(&mut [0])).await.expect("an end").expect("read"), 0);
         send(&mut one, b"x").await;

@@ -1,64 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
 use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::{Entry, Store, StoreError, Vacancy};
+use loadgauge_host::digest::Inputs;
+use loadgauge_host::{Entry, FileError, Hint, Store, StoreError, Vacancy, fs};
 use loadgauge_images::Architecture;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
+use super::accelerator::Accelerator;
 use super::accelerator_probe::{self, Probe};
 use super::emulator::{Emulator, EmulatorError};
-use super::micro_boot::{Then, boot_sector};
-use crate::machine::directory::{FileError, at};
-use crate::machine::leftovers::{self, PREFIX};
+use super::micro_boot::{BootAction, boot_sector};
+use crate::machine::stale_directory::{self, PREFIX};
 
-/// The factor of a host whose TCG does the micro-boot's work in [`REFERENCE`]: tmt gives tests without
-/// KVM ten times as long, and a boot of the stand-in image agrees.
+/// The factor of a host whose TCG does the micro-boot's work in [`REFERENCE`]: tmt multiplies time-outs
+/// without KVM by ten, and a boot of the stand-in image agrees.
 const TCG_FACTOR: f64 = 10.0;
-/// A slower host gets more, up to this.
+/// The largest factor, of a slower host.
 const MAX_FACTOR: f64 = 30.0;
-/// What the work takes by TCG on a virtual machine of 2 processors of 2023.
+/// The time of the work with TCG on a virtual machine with 2 processors of 2023.
 const REFERENCE: Duration = Duration::from_millis(100);
-/// By how much KVM has to do the work faster than TCG: one that is not does not deserve the name.
+/// KVM must do the work this many times faster than TCG: nested or emulated virtualisation does not.
 const FASTER: f64 = 1.5;
-/// Where the kernel offers virtualisation.
+/// The kernel's device for virtualisation.
 const DEVICE: &str = "/dev/kvm";
 /// The file within an entry of the store.
-const EVIDENCE: &str = "acceleration.json";
-
-/// How QEMU executes the guest's instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Accelerator {
-    /// the processor's virtualisation, through /dev/kvm
-    Kvm,
-    /// QEMU's translator
-    Tcg,
-}
+const FILE: &str = "acceleration.json";
 
 /// The accelerator that was proven to work, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Acceleration {
-    /// which one
+    /// the accelerator
     pub accelerator: Accelerator,
-    /// by how much time-outs, given for KVM, are multiplied: 1 for KVM; for TCG 10 on a host that
-    /// translates the micro-boot's work in 0.1 s, in proportion more on a slower one, 30 at most
+    /// the factor for time-outs, which are given for KVM: 1 for KVM; for TCG 10 on a host that does the
+    /// micro-boot's work in 0.1 s, proportionally more on a slower one, and 30 at most
     pub factor: f64,
-    /// why this one, for the report
+    /// why this accelerator was chosen
     pub reason: String,
 }
 
 impl Acceleration {
-    /// The same for a guest of an architecture. KVM executes the host's own instructions alone, so that
-    /// only TCG is left for another's.
+    /// The acceleration for guests of an architecture: KVM runs the host's architecture only.
     ///
     /// # Errors
-    /// KVM was asked for and the guest is not of the host's architecture.
+    /// KVM was requested and the guest is not of the host's architecture.
     pub fn for_guest(
         self,
         choice: AccelChoice,
@@ -69,7 +57,8 @@ impl Acceleration {
             return Ok(self);
         }
         let host = host.map_or_else(|| std::env::consts::ARCH.to_owned(), |host| host.to_string());
-        let reason = format!("the image is for {guest} and the host is {host}, which KVM does not bridge");
+        let reason =
+            format!("the image is for {guest} and the host is {host}: KVM runs the host's architecture only");
         if choice == AccelChoice::Kvm {
             return Err(AccelerationError::Kvm { reason });
         }
@@ -77,41 +66,41 @@ impl Acceleration {
     }
 }
 
-/// What the user asks for.
+/// The value of `--accel`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum AccelChoice {
-    /// KVM where it is proven to work, else TCG
+    /// KVM if it is proven to work, else TCG
     #[default]
     Auto,
-    /// KVM or nothing
+    /// KVM, or an error
     Kvm,
-    /// QEMU's translator
+    /// TCG, QEMU's translator
     Tcg,
 }
 
-/// No accelerator, or not the one that was asked for.
+/// No accelerator works, or not the requested one.
 #[derive(Debug, thiserror::Error)]
 pub enum AccelerationError {
-    /// there is no QEMU
+    /// QEMU is not usable
     #[error(transparent)]
     Emulator(#[from] EmulatorError),
-    /// KVM was asked for and does not work
-    #[error("KVM was asked for and does not work: {reason}")]
+    /// KVM was requested and does not work
+    #[error("KVM was requested and does not work: {reason}")]
     Kvm {
-        /// what was tried, and what came of it
+        /// the failure
         reason: String,
     },
-    /// not even TCG boots anything
-    #[error("QEMU boots nothing: {reason}")]
+    /// TCG does not work either
+    #[error("QEMU cannot boot a guest: {reason}")]
     Tcg {
-        /// what came of it
+        /// the failure
         reason: String,
     },
-    /// the evidence cannot be kept
+    /// the store cannot be used
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// a file of the micro-boot cannot be made
+    /// a file operation failed
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -121,64 +110,63 @@ impl Hint for AccelerationError {
         match self {
             Self::Emulator(error) => error.hint(),
             Self::Kvm { reason } if reason.contains("ermission denied") => Some(
-                "let everybody use it, after all packages are installed:\n\
+                "give every user access to it, after installing all packages:\n\
                  echo 'KERNEL==\"kvm\", GROUP=\"kvm\", MODE=\"0666\", OPTIONS+=\"static_node=kvm\"' | \
                  sudo tee /etc/udev/rules.d/99-kvm4all.rules\n\
                  sudo udevadm control --reload-rules && sudo udevadm trigger --name-match=kvm && \
                  sudo udevadm settle"
                     .to_owned(),
             ),
-            Self::Kvm { .. } => Some("run without it: --accel auto takes what works".to_owned()),
+            Self::Kvm { .. } => Some("run without KVM: --accel auto".to_owned()),
             Self::Tcg { .. } => {
                 Some("reinstall QEMU: sudo apt-get install --reinstall qemu-system-x86".to_owned())
             }
-            Self::Store(_) | Self::File(_) => None,
+            Self::Store(error) => error.hint(),
+            Self::File(error) => error.hint(),
         }
     }
 }
 
-/// What is known of the accelerators of a host, kept until it boots again or QEMU changes.
+/// The micro-boots of a host, stored until it reboots or QEMU is updated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Evidence {
+struct Measurements {
     tcg: Probe,
     kvm: Probe,
 }
 
-/// Finds the accelerator to use by booting something with each, or by what is known from an earlier
-/// time.
+/// Finds the accelerator to use by a micro-boot with each, or by stored measurements.
 ///
 /// # Errors
-/// There is no QEMU, it does not work, or KVM was asked for and does not.
+/// QEMU is missing or does not work, or KVM was requested and does not work.
 pub async fn prove(choice: AccelChoice, store: &Store) -> Result<Acceleration, AccelerationError> {
     let emulator = Emulator::find(Architecture::Amd64)?;
     let device = open_device();
     let key = key(&emulator, &device);
-    let evidence = match store.entry("acceleration", &key)? {
+    let measurements = match store.entry("acceleration", &key)? {
         Entry::Ready(path) => match read(&path) {
-            // Whoever insists gets another try: the host may only have been busy.
-            Some(evidence) if choice != AccelChoice::Kvm || evidence.kvm.is_ok() => evidence,
+            // If KVM is requested, a failure is not final: the host may only have been busy.
+            Some(stored) if choice != AccelChoice::Kvm || stored.kvm.is_ok() => stored,
             _ => measure(&emulator, &device).await?,
         },
         Entry::Vacant(vacancy) => {
-            let evidence = measure(&emulator, &device).await?;
-            // A QEMU that does not work is no knowledge to keep.
-            if evidence.tcg.is_ok() {
-                write(vacancy, &evidence)?;
+            let measurements = measure(&emulator, &device).await?;
+            if measurements.tcg.is_ok() {
+                write(vacancy, &measurements)?;
             }
-            evidence
+            measurements
         }
     };
-    decide(choice, &evidence)
+    decide(choice, &measurements)
 }
 
-/// Why the kernel's device cannot be used, if so. Its mode is not asked: only opening it tells.
+/// Opens /dev/kvm, since its mode does not tell whether it can be opened.
 ///
 /// # Errors
-/// What the kernel says, in words.
+/// The kernel's error, with the device.
 pub fn open_device() -> Result<(), String> {
     match OpenOptions::new().read(true).write(true).open(DEVICE) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!("there is no {DEVICE}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!("{DEVICE} does not exist")),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(format!("{DEVICE}: permission denied"))
         }
@@ -186,44 +174,47 @@ pub fn open_device() -> Result<(), String> {
     }
 }
 
-async fn measure(emulator: &Emulator, device: &Result<(), String>) -> Result<Evidence, AccelerationError> {
+async fn measure(
+    emulator: &Emulator,
+    device: &Result<(), String>,
+) -> Result<Measurements, AccelerationError> {
     let directory = tempfile::Builder::new()
         .prefix(PREFIX)
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
-        .map_err(at("create a directory in", std::env::temp_dir().to_string_lossy().as_ref()))?;
+        .map_err(FileError::at::<FileError>("create a directory in", std::env::temp_dir()))?;
     let path = Utf8PathBuf::from(directory.path().to_string_lossy().as_ref());
-    let _claim = leftovers::claim(&path).map_err(at("lock", &path))?;
-    let tcg = accelerator_probe::probe(emulator.path(), Accelerator::Tcg, &path).await?;
+    let _claim = stale_directory::claim(&path)?;
+    let tcg = accelerator_probe::probe(emulator.tool(), Accelerator::Tcg, &path).await?;
     let kvm = match device {
-        Ok(()) => accelerator_probe::probe(emulator.path(), Accelerator::Kvm, &path).await?,
+        Ok(()) => accelerator_probe::probe(emulator.tool(), Accelerator::Kvm, &path).await?,
         Err(reason) => Err(reason.clone()),
     };
     tracing::debug!(?tcg, ?kvm, "measured the accelerators");
-    Ok(Evidence { tcg, kvm })
+    Ok(Measurements { tcg, kvm })
 }
 
-fn decide(choice: AccelChoice, evidence: &Evidence) -> Result<Acceleration, AccelerationError> {
-    let tcg = match &evidence.tcg {
+fn decide(choice: AccelChoice, measurements: &Measurements) -> Result<Acceleration, AccelerationError> {
+    let tcg = match &measurements.tcg {
         Ok(measured) => measured,
         Err(reason) => return Err(AccelerationError::Tcg { reason: reason.clone() }),
     };
-    let translator =
+    let by_tcg =
         |reason: String| Acceleration { accelerator: Accelerator::Tcg, factor: tcg_factor(tcg.work), reason };
     if choice == AccelChoice::Tcg {
-        return Ok(translator("TCG was asked for".to_owned()));
+        return Ok(by_tcg("TCG was requested".to_owned()));
     }
-    let rejected = match &evidence.kvm {
+    let rejected = match &measurements.kvm {
         Ok(kvm) if kvm.work.mul_f64(FASTER) <= tcg.work => {
             let reason = format!(
-                "KVM was proven: it did the micro-boot's work in {}, TCG in {}",
+                "KVM works: the micro-boot's work took {}, with TCG {}",
                 seconds(kvm.work),
                 seconds(tcg.work)
             );
             return Ok(Acceleration { accelerator: Accelerator::Kvm, factor: 1.0, reason });
         }
         Ok(kvm) => format!(
-            "the micro-boot's work took {}, no faster than TCG's {}",
+            "the micro-boot's work took {}, not clearly faster than {} with TCG",
             seconds(kvm.work),
             seconds(tcg.work)
         ),
@@ -233,7 +224,7 @@ fn decide(choice: AccelChoice, evidence: &Evidence) -> Result<Acceleration, Acce
         return Err(AccelerationError::Kvm { reason: rejected });
     }
     let tried = if rejected.contains(DEVICE) { "KVM cannot be used" } else { "KVM was tried and rejected" };
-    Ok(translator(format!("{tried}: {rejected}; TCG took {}", seconds(tcg.total))))
+    Ok(by_tcg(format!("{tried}: {rejected}; TCG took {}", seconds(tcg.total))))
 }
 
 fn tcg_factor(work: Duration) -> f64 {
@@ -244,31 +235,31 @@ fn seconds(duration: Duration) -> String {
     format!("{:.2} s", duration.as_secs_f64())
 }
 
-/// What the evidence depends on: this boot of the host, its processor, its device, QEMU, and the
-/// micro-boot itself.
+/// The key of the measurements: the host's boot, its processor, its device, QEMU, and the micro-boot.
 fn key(emulator: &Emulator, device: &Result<(), String>) -> String {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processors.lines().find(|line| line.starts_with("model name")).unwrap_or_default();
-    let mut hash = Sha256::new();
-    for part in [&boot, model, &format!("{device:?}"), &emulator.identity()] {
-        hash.update(part);
-        hash.update([0]);
-    }
-    hash.update(boot_sector("", Then::Work(accelerator_probe::LOOPS)));
-    hash.update(accelerator_probe::LIMIT.as_millis().to_le_bytes());
-    hex::encode(hash.finalize())
+    let mut inputs = Inputs::default();
+    inputs.add("boot", fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default());
+    inputs.add("processor", model);
+    inputs.add("device", format!("{device:?}"));
+    inputs.add("emulator", emulator.identity());
+    inputs.add("micro-boot", boot_sector("", BootAction::Work(accelerator_probe::LOOPS)));
+    inputs.add("limit", accelerator_probe::LIMIT.as_millis().to_le_bytes());
+    inputs.finish()
 }
 
-fn read(directory: &Utf8Path) -> Option<Evidence> {
-    let text = std::fs::read_to_string(directory.join(EVIDENCE)).ok()?;
+fn read(directory: &Utf8Path) -> Option<Measurements> {
+    let text = fs::read_to_string(directory.join(FILE)).ok()?;
     serde_json::from_str(&text).ok()
 }
 
-fn write(vacancy: Vacancy, evidence: &Evidence) -> Result<(), AccelerationError> {
-    let path = vacancy.directory().join(EVIDENCE);
-    let text = serde_json::to_string_pretty(evidence).map_err(io::Error::from).map_err(at("write", &path))?;
-    std::fs::write(&path, text).map_err(at("write", &path))?;
+fn write(vacancy: Vacancy, measurements: &Measurements) -> Result<(), AccelerationError> {
+    let path = vacancy.directory().join(FILE);
+    let text = serde_json::to_string_pretty(measurements)
+        .map_err(io::Error::from)
+        .map_err(FileError::at::<FileError>("write", &path))?;
+    fs::write(&path, text)?;
     vacancy.commit()?;
     Ok(())
 }
@@ -282,41 +273,41 @@ mod tests {
         Measurement { total: Duration::from_millis(total), work: Duration::from_millis(work) }
     }
 
-    fn evidence(kvm: Probe) -> Evidence {
-        Evidence { tcg: Ok(took(250, 100)), kvm }
+    fn measurements(kvm: Probe) -> Measurements {
+        Measurements { tcg: Ok(took(250, 100)), kvm }
     }
 
     #[test]
-    fn kvm_is_taken_where_it_is_faster() {
-        let found = decide(AccelChoice::Auto, &evidence(Ok(took(200, 20)))).expect("KVM");
+    fn kvm_is_used_if_it_is_faster() {
+        let found = decide(AccelChoice::Auto, &measurements(Ok(took(200, 20)))).expect("KVM");
         assert_eq!((found.accelerator, found.factor.to_string().as_str()), (Accelerator::Kvm, "1"));
-        assert_eq!(found.reason, "KVM was proven: it did the micro-boot's work in 0.02 s, TCG in 0.10 s");
+        assert_eq!(found.reason, "KVM works: the micro-boot's work took 0.02 s, with TCG 0.10 s");
     }
 
     #[test]
-    fn kvm_is_rejected_where_it_is_not() {
-        let late = || evidence(Err("the micro-boot took more than 3 s".into()));
+    fn kvm_is_rejected_if_it_is_not_faster() {
+        let late = || measurements(Err("the micro-boot took more than 3 s".into()));
         let found = decide(AccelChoice::Auto, &late()).expect("TCG");
         assert_eq!((found.accelerator, found.factor.to_string().as_str()), (Accelerator::Tcg, "10"));
         assert_eq!(
             found.reason,
             "KVM was tried and rejected: the micro-boot took more than 3 s; TCG took 0.25 s"
         );
-        let error = decide(AccelChoice::Kvm, &late()).expect_err("it was asked for");
+        let error = decide(AccelChoice::Kvm, &late()).expect_err("it was requested");
         assert_eq!(
             error.to_string(),
-            "KVM was asked for and does not work: the micro-boot took more than 3 s"
+            "KVM was requested and does not work: the micro-boot took more than 3 s"
         );
         assert_eq!(
-            decide(AccelChoice::Auto, &evidence(Ok(took(250, 90)))).expect("TCG").accelerator,
+            decide(AccelChoice::Auto, &measurements(Ok(took(250, 90)))).expect("TCG").accelerator,
             Accelerator::Tcg
         );
     }
 
     #[test]
-    fn a_device_without_permission_has_a_way_out() {
-        let error = decide(AccelChoice::Kvm, &evidence(Err("/dev/kvm: permission denied".into())));
-        assert!(error.expect_err("it was asked for").hint().expect("a hint").contains("99-kvm4all.rules"));
+    fn a_device_without_permission_has_a_hint() {
+        let error = decide(AccelChoice::Kvm, &measurements(Err("/dev/kvm: permission denied".into())));
+        assert!(error.expect_err("it was requested").hint().expect("a hint").contains("99-kvm4all.rules"));
     }
 
     #[test]
@@ -326,12 +317,12 @@ mod tests {
     }
 
     #[test]
-    fn only_tcg_executes_another_architectures_guest() {
+    fn only_tcg_runs_guests_of_another_architecture() {
         use Architecture::{Amd64, Arm64};
-        let kvm = || Acceleration { accelerator: Accelerator::Kvm, factor: 1.0, reason: "proven".into() };
+        let kvm = || Acceleration { accelerator: Accelerator::Kvm, factor: 1.0, reason: "works".into() };
         let own = kvm().for_guest(AccelChoice::Auto, Amd64, Some(Amd64)).expect("the host's own");
         assert_eq!(own, kvm());
-        let other = kvm().for_guest(AccelChoice::Auto, Arm64, Some(Amd64)).expect("by TCG");
+        let other = kvm().for_guest(AccelChoice::Auto, Arm64, Some(Amd64)).expect("with TCG");
         assert_eq!((other.accelerator, format!("{}", other.factor)), (Accelerator::Tcg, "10".to_owned()));
         assert!(other.reason.contains("for arm64 and the host is amd64"), "{}", other.reason);
         kvm().for_guest(AccelChoice::Kvm, Arm64, Some(Amd64)).expect_err("KVM cannot");
@@ -339,19 +330,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_measured_is_kept() {
+    async fn measurements_are_stored() {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::at(Utf8PathBuf::from_path_buf(directory.path().to_owned()).expect("UTF-8"));
         prove(AccelChoice::Auto, &store).await.expect("at least TCG");
         let emulator = Emulator::find(Architecture::Amd64).expect("QEMU is installed where tests run");
         let Ok(Entry::Ready(path)) = store.entry("acceleration", &key(&emulator, &open_device())) else {
-            panic!("nothing was kept");
+            panic!("nothing was stored");
         };
-        // No measurement says this: who tells it has read it.
-        let kept = Evidence { kvm: Err("as it was kept".to_owned()), ..read(&path).expect("evidence") };
-        let text = serde_json::to_string(&kept).expect("JSON");
-        std::fs::write(path.join(EVIDENCE), text).expect("written");
+        // A text that only the store contains.
+        let stored = Measurements { kvm: Err("from the store".to_owned()), ..read(&path).expect("stored") };
+        let text = serde_json::to_string(&stored).expect("JSON");
+        std::fs::write(path.join(FILE), text).expect("written");
         let again = prove(AccelChoice::Auto, &store).await.expect("TCG");
-        assert!(again.reason.contains("as it was kept"), "{again:?}");
+        assert!(again.reason.contains("from the store"), "{again:?}");
     }
 }

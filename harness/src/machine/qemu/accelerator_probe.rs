@@ -1,116 +1,115 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The micro-boot: a guest of 512 bytes that shows whether an accelerator works, and how fast.
+//! The micro-boot: boots a guest of 512 bytes to see whether an accelerator works, and how fast.
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
+use loadgauge_host::{FileError, Tool, fs};
 use loadgauge_images::Architecture;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::time::timeout;
 
-use super::acceleration::Accelerator;
-use super::arguments::{accelerator, processor};
-use super::micro_boot::{DONE, DONE_STATUS, EXIT_PORT, Then, boot_disk};
+use super::accelerator::Accelerator;
+use super::micro_boot::{BootAction, DONE, DONE_STATUS, EXIT_PORT, boot_disk};
+use super::option::{escape, options};
 use super::process;
-use super::qmp::Qmp;
-use crate::machine::directory::{FileError, at, bind};
+use super::qmp::{Qmp, RunState};
 
-/// After which a micro-boot counts as failed. By TCG, and by a KVM that works, it takes a quarter of a
-/// second; where /dev/kvm is not what it seems, the firmware alone has taken 11 to 16 s.
+/// The limit of a micro-boot. With TCG or a KVM that works, it takes 0.25 s; on a host whose KVM does not
+/// work, the firmware alone has taken 11 to 16 s.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3);
-/// The same for TCG, which is always possible: only a host that is very busy takes as long.
-const PATIENT_LIMIT: Duration = Duration::from_secs(30);
-/// How often the guest's loop is run: about 0.1 s by TCG, a few hundredths natively.
+/// The limit with TCG, which always works: only a very busy host is as slow.
+const TCG_LIMIT: Duration = Duration::from_secs(30);
+/// The number of times that the guest's loop runs: about 0.1 s with TCG, a few hundredths natively.
 pub(crate) const LOOPS: u32 = 20_000_000;
-/// What the guest prints first.
+/// The guest's first output.
 const GREETING: &str = "loadgauge micro-boot\n";
-/// The longest answer of QEMU to `query-status` that is waited for.
-const ASK: Duration = Duration::from_millis(500);
+/// The limit of QEMU's answer to `query-status`.
+const QUERY_LIMIT: Duration = Duration::from_millis(500);
 
-/// What a micro-boot took.
+/// The times of a micro-boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measurement {
-    /// from the start of QEMU to its end
+    /// from the start of QEMU to its exit
     pub total: Duration,
-    /// the guest's loop alone
+    /// the guest's loop
     pub work: Duration,
 }
 
-/// What came of a micro-boot: how long it took, or in words why it did not end as it should.
+/// The result of a micro-boot: its times, or why it failed.
 pub type Probe = Result<Measurement, String>;
 
 /// Boots the micro-guest with an accelerator.
 ///
 /// # Errors
-/// The files for it cannot be made. That the accelerator does not work is no error but a result.
+/// The guest's files cannot be created. An accelerator that does not work is a result and not an error.
 pub(crate) async fn probe(
-    qemu: &Utf8Path,
-    which: Accelerator,
+    qemu: &Tool,
+    accelerator: Accelerator,
     directory: &Utf8Path,
 ) -> Result<Probe, FileError> {
     let disk = directory.join("disk");
-    boot_disk(&disk, GREETING, Then::Work(LOOPS)).map_err(at("write", &disk))?;
+    boot_disk(&disk, GREETING, BootAction::Work(LOOPS))?;
     let socket = directory.join("qmp");
-    let listener = bind(&socket)?;
-    let result = boot(qemu, which, &disk, &socket, listener).await;
-    std::fs::remove_file(&socket).map_err(at("remove", &socket))?;
+    let listener = UnixListener::bind(&socket).map_err(FileError::at::<FileError>("listen on", &socket))?;
+    let result = boot(qemu, accelerator, &disk, &socket, listener).await;
+    fs::remove_file(&socket)?;
     Ok(result)
 }
 
 async fn boot(
-    qemu: &Utf8Path,
-    which: Accelerator,
+    qemu: &Tool,
+    accelerator: Accelerator,
     disk: &Utf8Path,
     socket: &Utf8Path,
-    monitor: UnixListener,
+    qmp: UnixListener,
 ) -> Probe {
     let begun = Instant::now();
-    let mut command = Command::new(qemu);
-    command.args(arguments(which, disk, socket));
+    let mut command = qemu.command();
+    command.args(arguments(accelerator, disk, socket));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child =
-        process::spawn(command).await.map_err(|error| format!("`{qemu}` cannot be run: {error}"))?;
+        process::spawn(command).await.map_err(|error| format!("cannot run `{}`: {error}", qemu.path()))?;
     let (Some(console), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
         return Err("QEMU has no output".to_owned());
     };
-    let limit = if which == Accelerator::Kvm { LIMIT } else { PATIENT_LIMIT };
+    let limit = if accelerator == Accelerator::Kvm { LIMIT } else { TCG_LIMIT };
     let watched = timeout(limit, watch(&mut child, console, errors)).await;
     let result = match watched {
         Ok(result) => result.map(|work| Measurement { total: begun.elapsed(), work }),
         Err(_) => {
-            Err(format!("the micro-boot took more than {} s{}", limit.as_secs(), state(&monitor).await))
+            Err(format!("the micro-boot took more than {} s{}", limit.as_secs(), run_state(&qmp).await))
         }
     };
     let _ = child.kill().await;
     result
 }
 
-/// The arguments of a micro-boot: as those of a machine, as far as they matter to an accelerator.
-fn arguments(which: Accelerator, disk: &Utf8Path, monitor: &Utf8Path) -> Vec<String> {
-    let value = |path: &Utf8Path| path.as_str().replace(',', ",,");
-    let pairs = [
+/// QEMU's arguments for a micro-boot: those of a machine, as far as they concern the accelerator.
+fn arguments(accelerator: Accelerator, disk: &Utf8Path, qmp: &Utf8Path) -> Vec<String> {
+    let value = |path: &Utf8Path| escape(path.as_str());
+    let mut all = options([
         ("-machine", "q35".to_owned()),
-        ("-accel", accelerator(which).to_owned()),
-        ("-cpu", processor(Architecture::Amd64, which).to_owned()),
+        ("-accel", accelerator.option().to_owned()),
+        ("-cpu", accelerator.cpu_model(Architecture::Amd64).to_owned()),
         ("-m", "64M".to_owned()),
         ("-display", "none".to_owned()),
         ("-chardev", "stdio,id=console,signal=off".to_owned()),
         ("-serial", "chardev:console".to_owned()),
-        ("-chardev", format!("socket,id=qmp,path={}", value(monitor))),
+        ("-chardev", format!("socket,id=qmp,path={}", value(qmp))),
         ("-mon", "chardev=qmp,mode=control".to_owned()),
         ("-drive", format!("if=none,id=disk,format=raw,readonly=on,file={}", value(disk))),
         ("-device", "virtio-blk-pci,drive=disk,bootindex=1".to_owned()),
         ("-device", format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1")),
-    ];
-    let flags = ["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned);
-    pairs.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).chain(flags).collect()
+    ]);
+    all.extend(["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned));
+    all
 }
 
-/// Follows the guest through its greeting and its work to the end of QEMU, and gives the time of the
-/// work.
+/// Waits for the guest's greeting, the end of its work and QEMU's exit, and returns the time of the work.
 async fn watch(child: &mut Child, console: ChildStdout, mut errors: ChildStderr) -> Result<Duration, String> {
     let mut console = BufReader::new(console);
     let mut begun = None;
@@ -122,27 +121,27 @@ async fn watch(child: &mut Child, console: ChildStdout, mut errors: ChildStderr)
             _ => {}
         }
     }
-    let mut words = String::new();
-    // What it printed is told if it can be read, and is not missed otherwise.
-    let _ = errors.read_to_string(&mut words).await;
-    let status = child.wait().await.map_err(|error| format!("QEMU's status cannot be had: {error}"))?;
+    let mut log = String::new();
+    // Only for the message: an error here does not matter.
+    let _ = errors.read_to_string(&mut log).await;
+    let status = child.wait().await.map_err(|error| format!("cannot read QEMU's exit status: {error}"))?;
     if let (Some(work), Some(DONE_STATUS)) = (work, status.code()) {
         return Ok(work);
     }
-    let first = words.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-    Err(format!("QEMU ended with {status} before the micro-boot was done: {}", first.trim()))
+    let first = log.lines().find(|line| !line.trim().is_empty()).unwrap_or("no output");
+    Err(format!("QEMU exited with {status} during the micro-boot: {}", first.trim()))
 }
 
-/// The state in which QEMU hangs, as words to be added to a reason: a guest that the accelerator cannot
-/// run leaves QEMU alive in `internal-error`.
-async fn state(monitor: &UnixListener) -> String {
-    let ask = async {
-        let (stream, _): (UnixStream, _) = monitor.accept().await.ok()?;
+/// The run state of a QEMU that hangs, to be appended to a message: if the accelerator cannot run the guest,
+/// QEMU stays in `internal-error`.
+async fn run_state(qmp: &UnixListener) -> String {
+    let query = async {
+        let (stream, _): (UnixStream, _) = qmp.accept().await.ok()?;
         let (qmp, _events) = Qmp::connect(stream).await.ok()?;
-        qmp.status().await.ok()
+        qmp.run_state().await.ok()
     };
-    match timeout(ASK, ask).await {
-        Ok(Some(state)) if state != "running" => format!(" (QEMU is in state `{state}`)"),
+    match timeout(QUERY_LIMIT, query).await {
+        Ok(Some(state)) if state != RunState::Running => format!(" (QEMU is in state `{state}`)"),
         _ => String::new(),
     }
 }
@@ -159,20 +158,24 @@ mod tests {
         (directory, path)
     }
 
+    fn tool(name: &str) -> Tool {
+        Tool::find(name).expect("installed where tests run")
+    }
+
     #[tokio::test]
-    async fn tcg_boots_it() {
+    async fn tcg_boots_the_micro_guest() {
         let (_directory, path) = directory();
-        let probe = probe("qemu-system-x86_64".into(), Accelerator::Tcg, &path).await.expect("files");
+        let probe = probe(&tool("qemu-system-x86_64"), Accelerator::Tcg, &path).await.expect("files");
         let measured = probe.expect("TCG works everywhere");
         assert!(measured.work > Duration::from_millis(1) && measured.work < measured.total, "{measured:?}");
         println!("{measured:?}");
     }
 
     #[tokio::test]
-    async fn a_program_that_is_no_qemu_is_told() {
+    async fn a_program_that_is_not_qemu_is_reported() {
         let (_directory, path) = directory();
-        let probe = probe("false".into(), Accelerator::Tcg, &path).await.expect("files");
-        let reason = probe.expect_err("no QEMU");
+        let probe = probe(&tool("false"), Accelerator::Tcg, &path).await.expect("files");
+        let reason = probe.expect_err("not QEMU");
         assert!(reason.contains("exit status: 1"), "{reason}");
     }
 }

@@ -2,33 +2,32 @@
 use camino::Utf8Path;
 use loadgauge_images::Architecture;
 
-use super::acceleration::Accelerator;
 use super::firmware::Firmware;
-use super::memory::Memory;
+use super::memory::MemoryMode;
+use super::option::{escape, options};
+use crate::machine::guest_config::{EVENTS_PORT, JOURNAL_PORT};
 use crate::machine::layout::Layout;
 use crate::machine::plan::MachinePlan;
 use crate::machine::spec::{DiskSpec, Network};
-use crate::machine::units::{EVENTS_PORT, JOURNAL_PORT};
 
-/// Where the guest finds the harness: an address of QEMU's user network that no host has, with HTTP on
-/// port 80 (and so the origin `http://10.0.2.100`).
+/// The harness's origin for the guest: HTTP on port 80 of an address in QEMU's user network that no host
+/// has.
 pub const ORIGIN: &str = "http://10.0.2.100";
 const HARNESS: &str = "10.0.2.100:80";
 
-/// The names under which a guest looks for its Ignition config: Flatcar's and, for an Ignition that is
-/// not Flatcar's, upstream's.
+/// The names under which Ignition looks for its config: in Flatcar, and upstream.
 const CONFIG_NAMES: [&str; 2] = ["opt/org.flatcar-linux/config", "opt/com.coreos/config"];
 
 /// QEMU's arguments for a machine.
 ///
-/// The machine starts stopped, so that nothing happens before the harness watches, and connects all
-/// its sockets to the harness, so that nobody waits for a socket to appear.
+/// The guest starts paused, so that the harness misses nothing. QEMU connects its sockets to the harness,
+/// which so need not wait for them to appear.
 pub fn arguments(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
-    arguments_with(plan, layout, &Memory::Own)
+    arguments_with(plan, layout, &MemoryMode::Anonymous)
 }
 
-/// The same for a machine that a snapshot is made of, or that is restored from one.
-pub(crate) fn arguments_with(plan: &MachinePlan, layout: &Layout, memory: &Memory) -> Vec<String> {
+/// As [`arguments`], for a machine that is saved or restored.
+pub(crate) fn arguments_with(plan: &MachinePlan, layout: &Layout, memory: &MemoryMode) -> Vec<String> {
     [
         machine(plan, memory),
         memory.arguments(plan.spec.memory_mib),
@@ -39,27 +38,27 @@ pub(crate) fn arguments_with(plan: &MachinePlan, layout: &Layout, memory: &Memor
         tpm(plan, layout),
         config(layout),
         network(plan, layout),
-        segment(plan, layout),
+        peers(plan, layout),
     ]
     .concat()
 }
 
-fn machine(plan: &MachinePlan, memory: &Memory) -> Vec<String> {
+fn machine(plan: &MachinePlan, memory: &MemoryMode) -> Vec<String> {
     let spec = &plan.spec;
     let architecture = plan.architecture();
-    words([
-        ("-name", format!("guest={}", value(&plan.name))),
-        ("-machine", memory.machine(board(architecture, &plan.firmware))),
-        ("-accel", accelerator(plan.acceleration.accelerator).into()),
-        ("-cpu", processor(architecture, plan.acceleration.accelerator).into()),
+    let accelerator = plan.acceleration.accelerator;
+    options([
+        ("-name", format!("guest={}", escape(&plan.name))),
+        ("-machine", memory.machine(machine_type(architecture, &plan.firmware))),
+        ("-accel", accelerator.option().into()),
+        ("-cpu", accelerator.cpu_model(architecture).into()),
         ("-m", format!("{}M", spec.memory_mib)),
-        ("-smp", spec.processors(plan.acceleration.accelerator).to_string()),
-        // A panic that the guest tells of stops it, so that it is seen before the guest resets itself.
+        ("-smp", spec.processors(accelerator).to_string()),
+        // A reported panic pauses the guest, so that it is seen before the guest resets itself.
         ("-action", "panic=pause".into()),
         ("-display", "none".into()),
-        // QEMU loses system calls that it does not need. `spawn` must stay, and `elevateprivileges` too:
-        // denied to it or to its children, the relay is not started and the guest's requests come to
-        // nothing, without a word.
+        // Denies QEMU the system calls that it does not need. `spawn` and `elevateprivileges` must stay
+        // allowed: without them the relay does not start, and the guest's requests fail without a message.
         ("-sandbox", "on,resourcecontrol=deny".into()),
     ])
     .into_iter()
@@ -67,17 +66,9 @@ fn machine(plan: &MachinePlan, memory: &Memory) -> Vec<String> {
     .collect()
 }
 
-/// What `-accel` takes for an accelerator.
-pub(crate) fn accelerator(accelerator: Accelerator) -> &'static str {
-    match accelerator {
-        Accelerator::Kvm => "kvm",
-        Accelerator::Tcg => "tcg,thread=multi",
-    }
-}
-
-/// What `-machine` takes. Secure Boot on amd64 needs system management mode, where alone the variables
-/// can be written.
-fn board(architecture: Architecture, firmware: &Firmware) -> &'static str {
+/// The value of `-machine`. Secure Boot on amd64 needs system management mode, in which alone the firmware
+/// variables are writable.
+fn machine_type(architecture: Architecture, firmware: &Firmware) -> &'static str {
     match (architecture, firmware) {
         (Architecture::Amd64, Firmware::Uefi { secure: true, .. }) => "q35,smm=on",
         (Architecture::Amd64, _) => "q35",
@@ -85,25 +76,14 @@ fn board(architecture: Architecture, firmware: &Firmware) -> &'static str {
     }
 }
 
-/// What `-cpu` takes: all that the accelerator can give, but for TCG no more than what Flatcar and
-/// today's distributions may ask for (x86-64-v2, ARMv8.0): a boot with `max` takes a tenth more
-/// processor time.
-pub(crate) fn processor(architecture: Architecture, accelerator: Accelerator) -> &'static str {
-    match (accelerator, architecture) {
-        (Accelerator::Kvm, _) => "host",
-        (Accelerator::Tcg, Architecture::Amd64) => "Nehalem",
-        (Accelerator::Tcg, Architecture::Arm64) => "cortex-a57",
-    }
-}
-
-/// The ways in which QEMU and guest talk to the harness.
+/// The channels between QEMU or guest and the harness.
 fn channels(layout: &Layout) -> Vec<String> {
-    let socket = |id, path: &Utf8Path| format!("socket,id={id},path={}", value(path.as_str()));
+    let socket = |id, path: &Utf8Path| format!("socket,id={id},path={}", escape(path.as_str()));
     let port = |id, name| format!("virtserialport,bus=ports.0,chardev={id},name={name}");
-    words([
+    options([
         ("-chardev", socket("qmp", &layout.qmp_socket())),
         ("-mon", "chardev=qmp,mode=control".into()),
-        // Not with `logfile=`: QEMU writes a byte there again each time the socket was full.
+        // Not with `logfile=`: QEMU repeats a byte there each time the socket is full.
         ("-chardev", socket("console", &layout.console_socket())),
         ("-serial", "chardev:console".into()),
         ("-device", "virtio-serial-pci,id=ports".into()),
@@ -115,7 +95,7 @@ fn channels(layout: &Layout) -> Vec<String> {
 }
 
 fn devices(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
-    let mut all = words([
+    let mut all = options([
         ("-drive", drive("disk", &layout.overlay())),
         ("-device", "virtio-blk-pci,drive=disk,serial=primary-disk,bootindex=1".into()),
         ("-object", "rng-random,id=random,filename=/dev/urandom".into()),
@@ -123,28 +103,27 @@ fn devices(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
         ("-device", "pvpanic-pci".into()),
     ]);
     if plan.architecture() == Architecture::Amd64 {
-        // Tells a guest that was restored from a snapshot so, and its kernel draws new random numbers;
-        // QEMU has it for this board alone.
-        all.extend(words([("-device", "vmgenid,guid=auto".into())]));
+        // Makes the kernel of a restored guest reseed its random numbers. QEMU has it for this machine type
+        // only.
+        all.extend(options([("-device", "vmgenid,guid=auto".into())]));
     }
     all
 }
 
-/// The empty disks, in the order in which they were asked for.
+/// The additional disks, in the order of the scenario file.
 fn disks(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
     let disk = |(number, disk): (usize, &DiskSpec)| {
         let id = format!("disk{number}");
-        let device = format!("virtio-blk-pci,drive={id},serial={}", value(&disk.serial));
-        words([("-drive", drive(&id, &layout.extra_disk(number))), ("-device", device)])
+        let device = format!("virtio-blk-pci,drive={id},serial={}", escape(&disk.serial));
+        options([("-drive", drive(&id, &layout.extra_disk(number))), ("-device", device)])
     };
     plan.spec.disks.iter().enumerate().flat_map(disk).collect()
 }
 
-/// A disk that goes with the machine: whether it would survive the host's crash is of no interest.
-/// A host that has no room for what is written, or cannot write it, stops the guest: an error that the
-/// guest were told would look like its own.
+/// A disk that is removed with the machine and need not survive a crash of the host. An error of the host
+/// pauses the guest: reported to the guest, it would look like a fault of the guest.
 fn drive(id: &str, file: &Utf8Path) -> String {
-    let file = value(file.as_str());
+    let file = escape(file.as_str());
     format!("if=none,id={id},file={file},format=qcow2,cache=unsafe,discard=unmap,werror=stop,rerror=stop")
 }
 
@@ -156,57 +135,48 @@ fn tpm(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
         Architecture::Amd64 => "tpm-crb,tpmdev=tpm",
         Architecture::Arm64 => "tpm-tis-device,tpmdev=tpm",
     };
-    words([
-        ("-chardev", format!("socket,id=tpm,path={}", value(layout.tpm_socket().as_str()))),
+    options([
+        ("-chardev", format!("socket,id=tpm,path={}", escape(layout.tpm_socket().as_str()))),
         ("-tpmdev", "emulator,id=tpm,chardev=tpm".into()),
         ("-device", device.into()),
     ])
 }
 
 fn config(layout: &Layout) -> Vec<String> {
-    words(
+    options(
         CONFIG_NAMES
-            .map(|name| ("-fw_cfg", format!("name={name},file={}", value(layout.ignition().as_str())))),
+            .map(|name| ("-fw_cfg", format!("name={name},file={}", escape(layout.ignition().as_str())))),
     )
 }
 
-/// The guest's network. Port 0 has the kernel choose a free one for SSH.
+/// The guest's network. With port 0, the kernel chooses a free port for SSH.
 fn network(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
     let restrict = match plan.spec.network {
         Network::Hermetic => "restrict=on",
         Network::Internet => "restrict=off",
     };
-    let relay = format!("{} relay {}", shell_word(layout.relay()), shell_word(&layout.http_socket()));
+    let relay = format!("{} relay {}", shell_quote(layout.relay()), shell_quote(&layout.http_socket()));
     let netdev = format!(
         "user,id=network,{restrict},hostfwd=tcp:127.0.0.1:0-:22,guestfwd=tcp:{HARNESS}-cmd:{}",
-        value(&relay)
+        escape(&relay)
     );
-    // No option ROM: nobody boots from the network, and the firmware need not wait for it.
-    words([("-netdev", netdev), ("-device", "virtio-net-pci,netdev=network,romfile=".into())])
+    // No option ROM: the firmware need not try to boot from the network.
+    options([("-netdev", netdev), ("-device", "virtio-net-pci,netdev=network,romfile=".into())])
 }
 
-/// The interface on the network where the machines of a scenario meet: QEMU hands its frames to the
-/// harness (`-netdev stream`, since QEMU 7.2).
-fn segment(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
-    let Some(station) = plan.station else { return Vec::new() };
-    let socket = value(layout.segment_socket().as_str());
-    words([
-        ("-netdev", format!("stream,id=segment,addr.type=unix,addr.path={socket}")),
-        ("-device", format!("virtio-net-pci,netdev=segment,mac={},romfile=", station.mac())),
+/// The interface on the network of the scenario's machines: QEMU passes its frames to the harness
+/// (`-netdev stream`, since QEMU 7.2).
+fn peers(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
+    let Some(address) = plan.peer_address else { return Vec::new() };
+    let socket = escape(layout.peers_socket().as_str());
+    options([
+        ("-netdev", format!("stream,id=peers,addr.type=unix,addr.path={socket}")),
+        ("-device", format!("virtio-net-pci,netdev=peers,mac={},romfile=", address.mac())),
     ])
 }
 
-pub(crate) fn words<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
-    pairs.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect()
-}
-
-/// A value within an option of QEMU: a comma ends it unless it is doubled.
-pub(crate) fn value(text: &str) -> String {
-    text.replace(',', ",,")
-}
-
-/// A word of the command that QEMU splits as a shell does (GLib's `g_shell_parse_argv`).
-fn shell_word(path: &Utf8Path) -> String {
+/// Quotes an argument of a command that QEMU splits like a shell (GLib's `g_shell_parse_argv`).
+fn shell_quote(path: &Utf8Path) -> String {
     format!("'{}'", path.as_str().replace('\'', r"'\''"))
 }
 
@@ -216,7 +186,8 @@ mod tests {
 
     use super::*;
     use crate::machine::network::peer_address::PeerAddress;
-    use crate::machine::qemu::firmware::Flash;
+    use crate::machine::qemu::accelerator::Accelerator;
+    use crate::machine::qemu::flash::Flash;
     use crate::machine::testing;
 
     fn shown(accelerator: Accelerator, network: Network) -> String {
@@ -251,7 +222,7 @@ mod tests {
     #[test]
     fn amd64_tcg_among_others() {
         let mut plan = testing::plan();
-        plan.station = PeerAddress::all().nth(1);
+        plan.peer_address = PeerAddress::all().nth(1);
         insta::assert_snapshot!(joined(&plan));
     }
 
@@ -289,11 +260,11 @@ mod tests {
     }
 
     #[test]
-    fn paths_with_anything_in_them_stay_whole() {
+    fn special_characters_in_paths_are_escaped() {
         let layout = Layout::new("/runs/a,b", "/tmp/x", "/opt/it's here/load gauge");
         let all = arguments(&testing::plan(), &layout);
         assert!(all.contains(&"name=opt/com.coreos/config,file=/runs/a,,b/config.ign".to_owned()));
-        let netdev = all.iter().find(|word| word.starts_with("user,")).expect("a network");
+        let netdev = all.iter().find(|argument| argument.starts_with("user,")).expect("a network");
         assert!(netdev.ends_with(r"-cmd:'/opt/it'\''s here/load gauge' relay '/tmp/x/http'"), "{netdev}");
     }
 }

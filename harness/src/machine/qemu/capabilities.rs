@@ -1,38 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a QEMU can do, and what it calls its machines.
+//! The capabilities of an installed QEMU, and the versions of its machine types.
 use std::io::{self, Write as _};
 use std::process::Stdio;
 
 use camino::Utf8PathBuf;
-use loadgauge_host::{Entry, Store, StoreError};
+use loadgauge_host::digest::sha256;
+use loadgauge_host::{Entry, FileError, Store, StoreError, fs};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::emulator::Emulator;
-use crate::machine::directory::{FileError, at};
 
 /// The file within an entry of the store.
-const FILE: &str = "abilities.json";
-/// Since when QEMU writes a machine's state to a file without help (`file:` in `migration/file.c`).
+const FILE: &str = "capabilities.json";
+/// The first version of QEMU that writes a machine's state to a file (`file:` in `migration/file.c`).
 const FILES_SINCE: (u32, u32) = (8, 2);
-/// Leaves memory where it is when a machine is saved: the file that it lies in is the snapshot's.
+/// The migration capability that leaves memory out of the saved state, because a file contains it.
 const IGNORE_SHARED: &str = "x-ignore-shared";
-/// Lays memory out in the file with the machine's state, page by page at a fixed place.
+/// The migration capability that stores each page of memory at a fixed offset of the saved state.
 const MAPPED_RAM: &str = "mapped-ram";
 
-/// How a machine is saved.
+/// How a machine's memory is saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SnapshotMode {
-    /// its memory lies in a file, which stays and which every copy maps for itself
+    /// the memory is a file, which every copy maps privately
     Shared,
-    /// its memory is written to the file with the rest of its state, and read by every copy
+    /// the memory is part of the saved state, which every copy reads
     Mapped,
 }
 
 impl SnapshotMode {
-    /// QEMU's capability for it (`MigrationCapability` in `qapi/migration.json`).
+    /// QEMU's migration capability (`MigrationCapability` in `qapi/migration.json`).
     pub(crate) fn capability(self) -> &'static str {
         match self {
             Self::Shared => IGNORE_SHARED,
@@ -41,84 +40,86 @@ impl SnapshotMode {
     }
 }
 
-/// What a QEMU can do. Asked once and kept in the store, until it is another one.
+/// The capabilities of a QEMU, queried once and stored until QEMU is updated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct QemuCapabilities {
-    /// names without a version and what they stand for: `q35` and `pc-q35-10.0`
+    /// aliases of machine types and the versioned names: `q35` and `pc-q35-10.0`
     aliases: Vec<(String, String)>,
-    /// what it can do when it saves a machine
+    /// migration capabilities
     capabilities: Vec<String>,
 }
 
-/// QEMU does not say what it can do.
+/// QEMU's capabilities cannot be queried.
 #[derive(Debug, thiserror::Error)]
 pub enum QemuCapabilitiesError {
-    /// it does not run
-    #[error("cannot ask `{path}` what it can do")]
-    Ask {
+    /// QEMU does not run
+    #[error("cannot query the capabilities of `{path}`")]
+    Query {
         /// the program
         path: Utf8PathBuf,
-        /// why not
+        /// the error of the operating system
         source: io::Error,
     },
-    /// its answer makes no sense
-    #[error("`{path}` does not say what it can do but: {found}")]
-    Answer {
+    /// QEMU's output is incomplete
+    #[error("cannot find the capabilities of `{path}` in its output: {found}")]
+    Output {
         /// the program
         path: Utf8PathBuf,
-        /// what it says
+        /// the beginning of the output
         found: String,
     },
-    /// the answer cannot be kept
+    /// the store cannot be used
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// a file cannot be written
+    /// a file operation failed
     #[error(transparent)]
     File(#[from] FileError),
 }
 
 impl QemuCapabilities {
-    /// Asks an emulator, or the store where it was asked before.
+    /// Reads the capabilities of an emulator from the store, or queries the emulator.
     ///
     /// # Errors
-    /// It does not run or answer, or the store cannot be written.
+    /// The emulator does not run or answer, or the store cannot be written.
     pub(crate) fn of(emulator: &Emulator, store: &Store) -> Result<Self, QemuCapabilitiesError> {
-        let key = hex::encode(Sha256::digest(emulator.identity()));
+        let key = sha256(format!("capabilities of {}", emulator.identity()));
         match store.entry("emulator", &key)? {
             Entry::Ready(path) => {
-                let kept = std::fs::read_to_string(path.join(FILE)).ok();
-                match kept.and_then(|text| serde_json::from_str(&text).ok()) {
-                    Some(abilities) => Ok(abilities),
-                    None => ask(emulator),
+                let stored = fs::read_to_string(path.join(FILE)).ok();
+                match stored.and_then(|text| serde_json::from_str(&text).ok()) {
+                    Some(capabilities) => Ok(capabilities),
+                    None => query(emulator),
                 }
             }
             Entry::Vacant(vacancy) => {
-                let abilities = ask(emulator)?;
+                let capabilities = query(emulator)?;
                 let path = vacancy.directory().join(FILE);
-                let text = serde_json::to_string_pretty(&abilities).map_err(io::Error::from);
-                text.and_then(|text| std::fs::write(&path, text)).map_err(at("write", &path))?;
+                let text = serde_json::to_string_pretty(&capabilities)
+                    .map_err(io::Error::from)
+                    .map_err(FileError::at::<FileError>("write", &path))?;
+                fs::write(&path, text)?;
                 vacancy.commit()?;
-                Ok(abilities)
+                Ok(capabilities)
             }
         }
     }
 
-    /// The versioned name of a machine: what an alias stands for changes with the next QEMU.
-    pub(crate) fn machine(&self, alias: &str) -> Option<&str> {
-        self.aliases.iter().find(|(name, _)| name == alias).map(|(_, machine)| machine.as_str())
+    /// The versioned name of a machine type. What an alias means changes with an update of QEMU.
+    pub(crate) fn machine_type(&self, alias: &str) -> Option<&str> {
+        self.aliases.iter().find(|(name, _)| name == alias).map(|(_, machine_type)| machine_type.as_str())
     }
 
-    /// The best way to save a machine, or why there is none.
+    /// The best mode for snapshots, or why there is none.
     pub(crate) fn snapshot_mode(&self, version: &str) -> Result<SnapshotMode, String> {
-        let can = |way: SnapshotMode| self.capabilities.iter().any(|name| name == way.capability());
+        let supports = |mode: SnapshotMode| self.capabilities.iter().any(|name| name == mode.capability());
         if major_minor(version).is_none_or(|version| version < FILES_SINCE) {
             let (major, minor) = FILES_SINCE;
             return Err(format!("QEMU {version} cannot save machines to files, {major}.{minor} can"));
         }
         [SnapshotMode::Shared, SnapshotMode::Mapped]
             .into_iter()
-            .find(|way| can(*way))
-            .ok_or_else(|| format!("QEMU {version} knows neither `{IGNORE_SHARED}` nor `{MAPPED_RAM}`"))
+            .find(|mode| supports(*mode))
+            .ok_or_else(|| format!("QEMU {version} supports neither `{IGNORE_SHARED}` nor `{MAPPED_RAM}`"))
     }
 }
 
@@ -129,40 +130,41 @@ fn major_minor(version: &str) -> Option<(u32, u32)> {
     Some((number(parts.next()?)?, number(parts.next()?)?))
 }
 
-/// Starts it without a machine and asks over its monitor.
-fn ask(emulator: &Emulator) -> Result<QemuCapabilities, QemuCapabilitiesError> {
-    const QUESTIONS: &str = r#"{"execute":"qmp_capabilities"}
+/// Starts an emulator without a machine and queries it over QMP.
+fn query(emulator: &Emulator) -> Result<QemuCapabilities, QemuCapabilitiesError> {
+    const COMMANDS: &str = r#"{"execute":"qmp_capabilities"}
 {"execute":"query-machines","id":"machines"}
 {"execute":"query-migrate-capabilities","id":"capabilities"}
 {"execute":"quit"}
 "#;
-    let failed = |source| QemuCapabilitiesError::Ask { path: emulator.path().to_owned(), source };
-    let mut child = std::process::Command::new(emulator.path())
+    let failed = |source| QemuCapabilitiesError::Query { path: emulator.path().to_owned(), source };
+    let mut child = emulator
+        .command()
         .args(["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-qmp", "stdio"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .map_err(failed)?;
-    let asked = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(QUESTIONS.as_bytes()));
+    let sent = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(COMMANDS.as_bytes()));
     let output = child.wait_with_output().map_err(failed)?;
-    asked.map_err(failed)?;
+    sent.map_err(failed)?;
     let text = String::from_utf8_lossy(&output.stdout);
-    parse(&text).ok_or_else(|| QemuCapabilitiesError::Answer {
+    parse(&text).ok_or_else(|| QemuCapabilitiesError::Output {
         path: emulator.path().to_owned(),
         found: text.chars().take(200).collect(),
     })
 }
 
-/// Reads the answers to both questions out of what the monitor says.
+/// Finds both answers in the output on QMP.
 fn parse(text: &str) -> Option<QemuCapabilities> {
     let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let answer = |id: &str| lines.iter().find(|line| line["id"] == id)?["return"].as_array();
-    let word = |value: &Value| value.as_str().map(str::to_owned);
+    let string = |value: &Value| value.as_str().map(str::to_owned);
     let aliases = answer("machines")?
         .iter()
-        .filter_map(|machine| Some((word(&machine["alias"])?, word(&machine["name"])?)));
-    let capabilities = answer("capabilities")?.iter().filter_map(|each| word(&each["capability"]));
+        .filter_map(|machine| Some((string(&machine["alias"])?, string(&machine["name"])?)));
+    let capabilities = answer("capabilities")?.iter().filter_map(|each| string(&each["capability"]));
     Some(QemuCapabilities { aliases: aliases.collect(), capabilities: capabilities.collect() })
 }
 
@@ -172,36 +174,36 @@ mod tests {
 
     use super::*;
 
-    fn abilities(capabilities: &[&str]) -> QemuCapabilities {
-        let capabilities = capabilities.iter().map(|&name| name.to_owned()).collect();
-        QemuCapabilities { aliases: vec![("q35".to_owned(), "pc-q35-10.0".to_owned())], capabilities }
+    fn capabilities(names: &[&str]) -> QemuCapabilities {
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        QemuCapabilities { capabilities: names, aliases: vec![("q35".to_owned(), "pc-q35-10.0".to_owned())] }
     }
 
     #[test]
-    fn the_best_way_is_taken_and_none_is_explained() {
-        let both = abilities(&[IGNORE_SHARED, MAPPED_RAM]);
+    fn the_best_mode_is_chosen_and_a_missing_one_is_explained() {
+        let both = capabilities(&[IGNORE_SHARED, MAPPED_RAM]);
         assert_eq!(both.snapshot_mode("10.0.2 (Debian)"), Ok(SnapshotMode::Shared));
-        assert_eq!(abilities(&[MAPPED_RAM]).snapshot_mode("9.0.0"), Ok(SnapshotMode::Mapped));
+        assert_eq!(capabilities(&[MAPPED_RAM]).snapshot_mode("9.0.0"), Ok(SnapshotMode::Mapped));
         let old = both.snapshot_mode("7.2.17 (Debian 1:7.2)").expect_err("too old");
         assert!(old.contains("7.2.17") && old.contains("8.2"), "{old}");
-        assert!(abilities(&[]).snapshot_mode("9.0.0").expect_err("neither").contains(MAPPED_RAM));
+        assert!(capabilities(&[]).snapshot_mode("9.0.0").expect_err("neither").contains(MAPPED_RAM));
         assert!(both.snapshot_mode("").is_err());
     }
 
     #[test]
-    fn the_installed_qemu_says_what_its_machines_are() {
+    fn the_installed_qemu_reports_its_machine_types() {
         let emulator = Emulator::find(Architecture::Amd64).expect("QEMU is installed where tests run");
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::at(Utf8PathBuf::from_path_buf(directory.path().to_owned()).expect("UTF-8"));
         let asked = QemuCapabilities::of(&emulator, &store).expect("asked");
-        let machine = asked.machine("q35").expect("every QEMU has it");
-        assert!(machine.starts_with("pc-q35-"), "{machine}");
-        assert!(asked.machine("pc-q35").is_none());
-        assert_eq!(QemuCapabilities::of(&emulator, &store).expect("kept"), asked);
+        let machine_type = asked.machine_type("q35").expect("every QEMU has it");
+        assert!(machine_type.starts_with("pc-q35-"), "{machine_type}");
+        assert!(asked.machine_type("pc-q35").is_none());
+        assert_eq!(QemuCapabilities::of(&emulator, &store).expect("stored"), asked);
     }
 
     #[test]
-    fn what_is_no_answer_is_none() {
+    fn incomplete_output_is_rejected() {
         assert_eq!(parse(""), None);
         assert_eq!(parse("{\"QMP\":{}}\n{\"return\":[],\"id\":\"machines\"}\n"), None);
     }

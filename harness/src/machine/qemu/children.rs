@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which processes a harness has at the moment, and for which machine.
+//! The registry of running processes and their machines.
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// A process that belongs to a machine.
+/// A running process of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildRecord {
-    /// its id, and that of its process group
+    /// its ID and that of its process group
     pub pid: u32,
     /// the program: `qemu` or `swtpm`
     pub program: &'static str,
@@ -16,39 +16,39 @@ pub struct ChildRecord {
     pub machine: String,
 }
 
-/// The processes of all machines of a [`Supervisor`](crate::machine::Supervisor). Each is entered when it is
-/// started and struck out when it has been waited for.
+/// The running processes of all machines of a [`Supervisor`](crate::machine::Supervisor). A process is
+/// registered when it is started, until it has been waited for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Children {
     records: Arc<Mutex<BTreeMap<u32, ChildRecord>>>,
 }
 
-/// A line in the registry, which is struck out when it is dropped.
+/// An entry in the registry. Dropping it removes the entry.
 #[derive(Debug)]
-pub(crate) struct Entered {
+pub(crate) struct Registration {
     children: Children,
     pid: u32,
 }
 
 impl Children {
-    /// Enters a process.
-    pub(crate) fn enter(&self, pid: u32, program: &'static str, machine: &str) -> Entered {
+    /// Registers a process.
+    pub(crate) fn register(&self, pid: u32, program: &'static str, machine: &str) -> Registration {
         let record = ChildRecord { pid, program, machine: machine.to_owned() };
         self.lock().insert(pid, record);
-        Entered { children: self.clone(), pid }
+        Registration { children: self.clone(), pid }
     }
 
-    /// Those that run.
+    /// All registered processes.
     pub(crate) fn all(&self) -> Vec<ChildRecord> {
         self.lock().values().cloned().collect()
     }
 
-    /// Kills whatever is left: the last resort, where the one who should have waited for it is gone.
+    /// Kills the processes that are left: the tasks that own them have ended without stopping them.
     pub(crate) fn kill(&self) {
         for (pid, record) in std::mem::take(&mut *self.lock()) {
-            tracing::error!(pid, record.program, record.machine, "a process is left: SIGKILL");
+            tracing::error!(pid, record.program, record.machine, "a process was not stopped: SIGKILL");
             if let Some(group) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                // It may have ended by itself in the meantime.
+                // It may have exited meanwhile.
                 let _ = kill_process_group(group, Signal::KILL);
             }
         }
@@ -59,7 +59,7 @@ impl Children {
     }
 }
 
-impl Drop for Entered {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.children.lock().remove(&self.pid);
     }
@@ -72,22 +72,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_there_until_its_line_is_dropped() {
+    fn a_process_is_registered_until_its_registration_is_dropped() {
         let children = Children::default();
-        let entered = children.enter(7, "qemu", "docker");
+        let registration = children.register(7, "qemu", "docker");
         assert_eq!(children.all().len(), 1);
-        drop(entered);
+        drop(registration);
         assert!(children.all().is_empty());
     }
 
     #[test]
-    fn what_is_left_is_killed() {
+    fn remaining_processes_are_killed() {
         let mut left =
             std::process::Command::new("sleep").arg("60").process_group(0).spawn().expect("started");
         let children = Children::default();
-        let entered = children.enter(left.id(), "qemu", "docker");
+        let registration = children.register(left.id(), "qemu", "docker");
         children.kill();
         assert!(!left.wait().expect("ended").success());
-        drop(entered);
+        drop(registration);
     }
 }

@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
+use std::process::Command;
 use std::time::UNIX_EPOCH;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::{CommandError, CommandExt as _, MissingTool, Tool};
+use loadgauge_host::{CommandError, CommandExt as _, Hint, MissingTool, Tool};
 use loadgauge_images::Architecture;
 
-/// QEMU's system emulator for an architecture, as it is installed.
+/// The installed QEMU system emulator for an architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emulator {
-    path: Utf8PathBuf,
+    tool: Tool,
     version: String,
 }
 
-/// QEMU is not there, or is not what it should be.
+/// QEMU is missing or does not work.
 #[derive(Debug, thiserror::Error)]
 pub enum EmulatorError {
-    /// the host lacks it
+    /// it is not installed
     #[error(transparent)]
     Missing(#[from] MissingTool),
     /// it does not run
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// what it says of itself makes no sense
-    #[error("`{path} --version` printed no version but `{found}`")]
+    /// the output of `--version` is unknown
+    #[error("cannot find a version in the output of `{path} --version`: `{found}`")]
     NoVersion {
         /// the program
         path: Utf8PathBuf,
-        /// its first line
+        /// the first line of its output
         found: String,
     },
 }
@@ -44,39 +44,47 @@ impl Hint for EmulatorError {
 }
 
 impl Emulator {
-    /// Looks for the emulator of an architecture and asks for its version.
+    /// Finds the emulator for an architecture and asks for its version.
     ///
     /// # Errors
-    /// The host lacks it, or it does not run.
+    /// It is not installed, or does not run.
     pub fn find(architecture: Architecture) -> Result<Self, EmulatorError> {
         let tool = Tool::find(&format!("qemu-system-{}", architecture.qemu_name()))?;
         let output = tool.command().arg("--version").run()?;
         let text = String::from_utf8_lossy(&output.stdout);
         let first = text.lines().next().unwrap_or_default();
-        let path = tool.path().to_owned();
         match version(first) {
-            Some(version) => Ok(Self { path, version }),
-            None => Err(EmulatorError::NoVersion { path, found: first.to_owned() }),
+            Some(version) => Ok(Self { tool, version }),
+            None => Err(EmulatorError::NoVersion { path: tool.path().to_owned(), found: first.to_owned() }),
         }
     }
 
     /// The program.
     pub fn path(&self) -> &Utf8Path {
-        &self.path
+        self.tool.path()
     }
 
-    /// Its version with the packager's, such as `10.0.2 (Debian 1:10.0.2+ds-2)`.
+    /// A command that runs the program.
+    pub(crate) fn command(&self) -> Command {
+        self.tool.command()
+    }
+
+    /// The program as a tool of the host.
+    pub(crate) fn tool(&self) -> &Tool {
+        &self.tool
+    }
+
+    /// The version with the packager's, such as `10.0.2 (Debian 1:10.0.2+ds-2)`.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// What tells this program from another one, or from itself after an update: path, size, time of
-    /// its last change, version.
+    /// Identifies the program across updates: path, size, modification time and version.
     pub fn identity(&self) -> String {
-        let file = self.path.metadata().ok();
+        let file = self.path().metadata().ok();
         let size = file.as_ref().map_or(0, std::fs::Metadata::len);
         let changed = file.and_then(|file| file.modified().ok()?.duration_since(UNIX_EPOCH).ok());
-        format!("{} {size} {} {}", self.path, changed.unwrap_or_default().as_nanos(), self.version)
+        format!("{} {size} {} {}", self.path(), changed.unwrap_or_default().as_nanos(), self.version)
     }
 }
 
@@ -91,13 +99,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_what_follows_the_name() {
+    fn the_version_follows_the_name() {
         assert_eq!(version("QEMU emulator version 7.2.17").as_deref(), Some("7.2.17"));
         assert_eq!(version("qemu-system: no such file"), None);
     }
 
     #[test]
-    fn the_host_has_one() {
+    fn the_installed_emulator_is_found() {
         let emulator = Emulator::find(Architecture::Amd64).expect("QEMU is installed where tests run");
         assert!(emulator.identity().contains(emulator.version()));
     }

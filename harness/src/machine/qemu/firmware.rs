@@ -1,31 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a machine executes first: a BIOS, or UEFI with variables of its own.
-use loadgauge_host::Hint;
+//! The firmware of a machine: a BIOS, or UEFI with variables of its own.
 use std::os::unix::fs::PermissionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, Hint, fs};
 use loadgauge_images::image::DiskFormat;
 use loadgauge_images::{Architecture, Image};
 use serde::{Deserialize, Serialize};
 
 use super::firmware_descriptor;
-use crate::machine::directory::{FileError, at};
+use super::flash::Flash;
+use super::option::escape;
 use crate::machine::layout::Layout;
 
-/// The firmware that a scenario or the user asks for.
+/// The firmware that a scenario or the user chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum FirmwareChoice {
-    /// SeaBIOS, which QEMU brings
+    /// SeaBIOS, which is part of QEMU
     Bios,
     /// UEFI
     Uefi,
-    /// UEFI that starts only what is signed by a key it knows
+    /// UEFI with Secure Boot
     UefiSecure,
 }
 
 impl FirmwareChoice {
-    /// What an architecture starts with when nobody says.
+    /// The default for an architecture.
     pub fn of(architecture: Architecture) -> Self {
         match architecture {
             Architecture::Amd64 => Self::Bios,
@@ -33,7 +34,7 @@ impl FirmwareChoice {
         }
     }
 
-    /// For people.
+    /// The name for messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bios => "BIOS",
@@ -43,54 +44,43 @@ impl FirmwareChoice {
     }
 }
 
-/// The firmware of a machine, found.
+/// The firmware of a machine, with its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Firmware {
-    /// QEMU's own
+    /// SeaBIOS
     Bios,
     /// UEFI
     Uefi {
-        /// its code, which all machines share
+        /// the code, which all machines share
         code: Flash,
-        /// its variables as they are on a new machine; each machine gets a copy
+        /// the initial variables; each machine gets a copy
         variables: Flash,
-        /// whether it keeps its variables from the system by system management mode, as Secure Boot
-        /// on amd64 must
+        /// whether system management mode protects the variables, as Secure Boot on amd64 requires
         secure: bool,
     },
 }
 
-/// The contents of a flash chip.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Flash {
-    /// the file
-    pub path: Utf8PathBuf,
-    /// how it is stored
-    pub format: DiskFormat,
-}
-
-/// There is no such firmware.
+/// A firmware is not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FirmwareError {
-    /// neither beside the image nor on the host
-    #[error("there is no {} for {architecture}: neither `{beside}` lies beside the image nor does the host have one",
-        choice.name())]
+    /// neither the image's directory nor the host has it
+    #[error("cannot find {} for {architecture}: neither `{beside}` next to the image nor firmware on the host", choice.name())]
     Missing {
-        /// what was asked for
+        /// the chosen firmware
         choice: FirmwareChoice,
-        /// for which guest
+        /// the guest's architecture
         architecture: Architecture,
-        /// the file that was looked for beside the image
+        /// the file that is expected next to the image
         beside: String,
     },
-    /// arm64 never had one
-    #[error("an arm64 machine has no BIOS")]
+    /// arm64 has no BIOS
+    #[error("arm64 machines have no BIOS")]
     NoBios,
 }
 
 impl FirmwareError {
-    /// Whether it is the host that lacks something.
+    /// Whether the host lacks a package.
     pub fn is_lacking(&self) -> bool {
         matches!(self, Self::Missing { .. })
     }
@@ -105,23 +95,23 @@ impl Hint for FirmwareError {
             Self::Missing { architecture: Architecture::Arm64, .. } => {
                 "install it: sudo apt-get install qemu-efi-aarch64".to_owned()
             }
-            Self::NoBios => "say `firmware = \"uefi\"`, or nothing".to_owned(),
+            Self::NoBios => "set `firmware = \"uefi\"`, or remove the key".to_owned(),
         })
     }
 }
 
 impl Firmware {
-    /// Finds the firmware for an image: what lies beside it as on a release server, else what
-    /// the host's packages say they bring.
+    /// Finds the firmware for an image: the files next to it, named as on a release server, or those of the
+    /// host's packages.
     ///
     /// # Errors
-    /// There is none of this kind.
+    /// The firmware is not available.
     pub fn find(choice: Option<FirmwareChoice>, image: &Image) -> Result<Self, FirmwareError> {
         let choice = choice.unwrap_or(FirmwareChoice::of(image.facts.architecture));
         find(choice, image, &firmware_descriptor::DIRECTORIES.map(Utf8Path::new))
     }
 
-    /// For people.
+    /// The name for messages.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Bios => FirmwareChoice::Bios.name(),
@@ -130,22 +120,21 @@ impl Firmware {
         }
     }
 
-    /// Gives a machine its own copy of the variables.
+    /// Creates a machine's own copy of the variables.
     pub(crate) fn prepare(&self, layout: &Layout) -> Result<(), FileError> {
         let Self::Uefi { variables, .. } = self else { return Ok(()) };
         let copy = layout.firmware_variables();
-        std::fs::copy(&variables.path, &copy).map_err(at("copy", &variables.path))?;
-        // The template may be nobody's to write, and its copy has its mode.
-        let mode = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(&copy, mode).map_err(at("make writable", copy))
+        fs::copy(&variables.path, &copy)?;
+        // The copy has the mode of the template, which may be read-only.
+        fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o600))
     }
 
-    /// QEMU's arguments for it.
+    /// QEMU's arguments for the firmware.
     pub(crate) fn arguments(&self, architecture: Architecture, layout: &Layout) -> Vec<String> {
         let Self::Uefi { code, variables, secure } = self else { return Vec::new() };
-        let flash = |unit: u8, format: DiskFormat, path: &Utf8Path, more: &str| {
-            let path = path.as_str().replace(',', ",,");
-            format!("if=pflash,unit={unit},format={},file={path}{more}", format.name())
+        let flash = |unit: u8, format: DiskFormat, path: &Utf8Path, options: &str| {
+            let path = escape(path.as_str());
+            format!("if=pflash,unit={unit},format={},file={path}{options}", format.name())
         };
         let mut all = vec![
             "-drive".to_owned(),
@@ -179,7 +168,7 @@ fn find(choice: FirmwareChoice, image: &Image, host: &[&Utf8Path]) -> Result<Fir
     Ok(Firmware::Uefi { code, variables, secure })
 }
 
-/// A chip's contents as releases have them: raw up to 4116, qcow2 from 4152.
+/// A flash file of a release: raw up to 4116, qcow2 from 4152.
 fn flash_beside(stem: &Utf8Path) -> Option<Flash> {
     [("qcow2", DiskFormat::Qcow2), ("fd", DiskFormat::Raw)].into_iter().find_map(|(extension, format)| {
         let path = Utf8PathBuf::from(format!("{stem}.{extension}"));
@@ -208,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_beside_the_image_goes_before_the_hosts() {
+    fn files_next_to_the_image_are_preferred_to_the_hosts() {
         let scratch = scratch(Architecture::Amd64);
         for part in ["code.fd", "vars.qcow2"] {
             let name = format!("flatcar_production_qemu_uefi_efi_{part}");
@@ -223,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_has_what_its_packages_bring() {
+    fn the_firmware_of_the_hosts_packages_is_found() {
         let scratch = scratch(Architecture::Amd64);
         for (choice, secure) in [(FirmwareChoice::Uefi, false), (FirmwareChoice::UefiSecure, true)] {
             let found =
@@ -234,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn an_arm64_machine_has_no_bios() {
+    fn arm64_machines_have_no_bios() {
         let scratch = scratch(Architecture::Arm64);
         assert_eq!(find(FirmwareChoice::Bios, &scratch.image, &[]), Err(FirmwareError::NoBios));
         assert_eq!(FirmwareChoice::of(Architecture::Arm64), FirmwareChoice::Uefi);
     }
 
     #[test]
-    fn a_machine_gets_variables_that_it_can_write() {
+    fn a_machine_gets_writable_variables() {
         let scratch = scratch(Architecture::Amd64);
         let template = scratch.root.join("template");
         std::fs::write(&template, "empty").expect("written");

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What firmware the host has, as its packages describe it (QEMU's `docs/interop/firmware.json`).
+//! Finds the host's firmware by the descriptors of its packages (QEMU's `docs/interop/firmware.json`).
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::fs;
 use loadgauge_images::Architecture;
 use loadgauge_images::image::DiskFormat;
 use serde::Deserialize;
 
-use super::firmware::Flash;
+use super::flash::Flash;
 
-/// Where descriptions lie. One in the first takes the place of one of the same name in the second, and
-/// all of them are asked in the order of their names.
+/// The directories of descriptors. One in the first directory replaces one of the same name in the second,
+/// and all of them are tried in the order of their names.
 pub(super) const DIRECTORIES: [&str; 2] = ["/etc/qemu/firmware", "/usr/share/qemu/firmware"];
 
 #[derive(Debug, Deserialize)]
@@ -43,8 +44,8 @@ struct Target {
     machines: Vec<String>,
 }
 
-/// The code and the variables of the first UEFI that is described for an architecture, with the keys of
-/// Secure Boot or without it.
+/// The code and the variables of the first UEFI for an architecture, with Secure Boot and its keys or
+/// without Secure Boot.
 pub(super) fn find(
     directories: &[&Utf8Path],
     architecture: Architecture,
@@ -58,12 +59,12 @@ pub(super) fn find(
         }
     }
     files.values().find_map(|file| {
-        let text = std::fs::read_to_string(file).ok()?;
+        let text = fs::read_to_string(file).ok()?;
         match serde_json::from_str::<Descriptor>(&text) {
             Ok(descriptor) => descriptor.flash(architecture, secure),
             Err(error) => {
-                // An empty file is how an administrator hides a description of the same name.
-                tracing::debug!(%file, %error, "no description of firmware that is understood");
+                // An administrator hides a descriptor with an empty file of the same name.
+                tracing::debug!(%file, %error, "ignoring an invalid firmware descriptor");
                 None
             }
         }
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_fits_is_taken() {
+    fn the_first_matching_descriptor_is_used() {
         let directory = tempfile::tempdir().expect("a directory");
         let root = Utf8Path::from_path(directory.path()).expect("UTF-8");
         let (administrator, package) = (root.join("etc"), root.join("usr"));
@@ -127,7 +128,7 @@ mod tests {
         assert_eq!(found(false).as_deref(), Some("usr/60-plain.fd"));
         assert_eq!(found(true).as_deref(), Some("usr/40-secure.fd"));
         describe(&administrator, "60-plain", "");
-        assert_eq!(found(false).as_deref(), Some("etc/60-plain.fd"), "the administrator's goes first");
+        assert_eq!(found(false).as_deref(), Some("etc/60-plain.fd"), "the administrator's is preferred");
         std::fs::write(administrator.join("60-plain.json"), "").expect("written");
         assert_eq!(found(false), None, "hidden by the administrator");
         assert!(find(&[package.as_path()], Architecture::Arm64, false).is_none());

@@ -1,76 +1,76 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Boot sectors of our own: the smallest guest there is.
+//! Boot sectors for guests without an operating system.
 //!
-//! The probe of the accelerator boots one, and so do the tests that need a machine and no image. Each
-//! prints a text to the first serial port (16550 at 0x3f8) and then does one more thing. All of it is
-//! 16-bit real mode code at 0x7c00, where the BIOS puts a boot sector, but for [`Then::Work`], which
-//! goes on in 32-bit protected mode, because that is where translators and hypervisors differ.
-
-use std::fs::File;
-use std::io::{self, Write as _};
+//! The accelerator's probe boots one, and so do tests that need a machine and no image. Each prints a text
+//! to the first serial port (16550 at 0x3f8) and then performs one [`BootAction`]. It is 16-bit real-mode
+//! code at 0x7c00, where the BIOS loads a boot sector, except for [`BootAction::Work`], which switches to
+//! 32-bit protected mode, where accelerators differ.
+use std::io::Write as _;
 
 use camino::Utf8Path;
+use loadgauge_host::{FileError, fs};
 
-/// Where a BIOS loads a boot sector, and so where its code runs.
+/// The address at which a BIOS loads a boot sector.
 const ORIGIN: u16 = 0x7c00;
-/// Length of a sector, and of the whole program.
+/// The length of a sector, and of the whole program.
 const SECTOR: usize = 512;
-/// How much text a sector takes: what is left by the longest code.
+/// The longest text that fits beside the longest code.
 pub const MAX_TEXT: usize = 340;
 
-/// What is printed when the work is done.
+/// The byte that is printed when the work is done.
 pub(crate) const DONE: u8 = b'E';
-/// The status with which QEMU exits when the work is done: `isa-debug-exit` makes of a byte `n`
-/// the status `(n << 1) | 1`.
+/// QEMU's exit status when the work is done: `isa-debug-exit` turns a byte `n` into the status
+/// `(n << 1) | 1`.
 pub(crate) const DONE_STATUS: i32 = (DONE_CODE as i32) << 1 | 1;
 const DONE_CODE: u8 = 0x2a;
-/// Where the probe puts QEMU's `isa-debug-exit` device.
+/// The I/O port of the `isa-debug-exit` device.
 pub(crate) const EXIT_PORT: u8 = 0xf4;
 
-/// What a boot sector does once its text is out.
+/// What a boot sector does after it has printed its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// stays, and sleeps between two interrupts as an idle system does
+pub enum BootAction {
+    /// halts between interrupts like an idle system
+    Idle,
+    /// halts the processor forever, with interrupts off
     Halt,
-    /// stops the processor for ever: it takes no interrupts
-    Dead,
-    /// writes to the disk from its second 32 KiB on, and does not end
-    Fill,
+    /// writes to the disk forever, from its second 32 KiB on
+    FillDisk,
     /// powers off through ACPI (QEMU's q35: PM1a control at 0x604)
     PowerOff,
-    /// resets the machine through the keyboard controller, and so starts again
+    /// resets the machine through the keyboard controller, and so boots again
     Reset,
-    /// runs a loop this many times in protected mode, prints `DONE`, and ends QEMU with
+    /// runs a loop this many times in protected mode, prints `DONE`, and makes QEMU exit with
     /// `DONE_STATUS`
     Work(u32),
 }
 
-/// Length of a disk with a boot sector: SeaBIOS cannot read one that has not a whole cylinder.
+/// The length of a disk: SeaBIOS reads only disks of at least one cylinder.
 const DISK: u64 = 2 << 20;
-/// Length of one that is filled: no host that is short of room has as much.
+/// The length of a disk that is filled: more than a full file system has free.
 const LARGE_DISK: u64 = 256 << 20;
 
-/// Writes a disk whose boot sector prints a text and then does something: see `boot_sector`.
+/// Writes a disk image with a boot sector that prints a text and performs an action.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn boot_disk(path: &Utf8Path, text: &str, then: Then) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(&boot_sector(text, then))?;
-    file.set_len(if then == Then::Fill { LARGE_DISK } else { DISK })
+pub fn boot_disk(path: &Utf8Path, text: &str, action: BootAction) -> Result<(), FileError> {
+    let mut file = fs::create(path)?;
+    let length = if action == BootAction::FillDisk { LARGE_DISK } else { DISK };
+    file.write_all(&boot_sector(text, action))
+        .and_then(|()| file.set_len(length))
+        .map_err(FileError::at("write", path))
 }
 
-/// A boot sector that prints a text and then does something.
-///
-/// Text beyond [`MAX_TEXT`] bytes, and whatever follows a NUL, is not printed.
-pub(crate) fn boot_sector(text: &str, then: Then) -> [u8; SECTOR] {
-    let code = then.code(ORIGIN + length_of_print());
+/// A boot sector that prints a text and performs an action. Text beyond [`MAX_TEXT`] bytes or after a NUL
+/// is not printed.
+pub(crate) fn boot_sector(text: &str, action: BootAction) -> [u8; SECTOR] {
+    let code = action.code(ORIGIN + length_of_print());
     let text_at = ORIGIN + length_of_print() + u16::try_from(code.len()).unwrap_or(0);
     let text = &text.as_bytes()[..text.len().min(MAX_TEXT)];
     let program = [print(text_at).as_slice(), &code, text, &[0]].concat();
     let mut sector = [0; SECTOR];
     sector[..program.len()].copy_from_slice(&program);
-    // The mark without which no BIOS boots a disk.
+    // The signature of a boot sector.
     sector[SECTOR - 2..].copy_from_slice(&[0x55, 0xaa]);
     sector
 }
@@ -79,7 +79,7 @@ fn length_of_print() -> u16 {
     u16::try_from(print(0).len()).unwrap_or(0)
 }
 
-/// Prints the NUL-terminated text at an address and falls through.
+/// Prints the NUL-terminated text at an address.
 fn print(text_at: u16) -> Vec<u8> {
     let [low, high] = text_at.to_le_bytes();
     #[rustfmt::skip]
@@ -107,18 +107,18 @@ fn print(text_at: u16) -> Vec<u8> {
     code
 }
 
-impl Then {
-    /// The code for it, to be run at an address.
+impl BootAction {
+    /// The code of the action, for an address.
     fn code(self, at: u16) -> Vec<u8> {
         #[rustfmt::skip]
         let mut code = match self {
-            Self::Halt => vec![
+            Self::Idle => vec![
                 0xfb,               // sti
                 0xf4,               // hlt
                 0xeb, 0xfd,         // jmp to hlt
             ],
-            Self::Dead => vec![],
-            Self::Fill => fill(at),
+            Self::Halt => vec![],
+            Self::FillDisk => fill(at),
             Self::PowerOff => vec![
                 0xba, 0x04, 0x06,   // mov dx, 0x604
                 0xb8, 0x00, 0x20,   // mov ax, 0x2000   SLP_EN, sleep type 0
@@ -130,17 +130,17 @@ impl Then {
             ],
             Self::Work(times) => work(at, times),
         };
-        // hlt, and again should anything wake the processor: the same bytes in 16 and 32 bits.
+        // hlt, and again if anything wakes the processor: the same bytes in 16 and 32 bits.
         code.extend([0xf4, 0xeb, 0xfd]);
         code
     }
 }
 
-/// How much of the disk is written at a time, in sectors.
+/// The number of sectors in one write.
 const PIECE: u8 = 64;
 
-/// Writes the memory around it to the disk, piece after piece (INT 13h, function 43h, with its packet
-/// of the BIOS Enhanced Disk Drive Specification, 1.1).
+/// Writes memory to consecutive sectors of the disk (INT 13h, function 43h, with the packet of the BIOS
+/// Enhanced Disk Drive Specification 1.1).
 fn fill(at: u16) -> Vec<u8> {
     let [packet_low, packet_high] = (at + 2).to_le_bytes();
     #[rustfmt::skip]
@@ -160,10 +160,10 @@ fn fill(at: u16) -> Vec<u8> {
     code
 }
 
-/// A loop over one word of memory in protected mode, then [`DONE`] and the end of QEMU.
+/// Loops over a word of memory in protected mode, prints [`DONE`], and makes QEMU exit.
 fn work(at: u16, times: u32) -> Vec<u8> {
     let times = times.to_le_bytes();
-    let mut code = enter(at);
+    let mut code = enter_protected_mode(at);
     #[rustfmt::skip]
     code.extend([
         0x66, 0xb8, 0x10, 0x00,                     // mov ax, 0x10
@@ -185,8 +185,8 @@ fn work(at: u16, times: u32) -> Vec<u8> {
     code
 }
 
-/// Goes from real to protected mode with flat segments (Intel SDM, volume 3, 11.9).
-fn enter(at: u16) -> Vec<u8> {
+/// Switches from real to protected mode with flat segments (Intel SDM, volume 3, 11.9).
+fn enter_protected_mode(at: u16) -> Vec<u8> {
     let table = at + 2;
     let [table_low, table_high] = table.to_le_bytes();
     let [pointer_low, pointer_high] = (table + 24).to_le_bytes();
@@ -213,14 +213,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_sector_is_bootable_and_holds_its_text() {
-        for then in [Then::Halt, Then::Dead, Then::Fill, Then::PowerOff, Then::Reset, Then::Work(1)] {
+    fn every_sector_is_bootable_and_contains_its_text() {
+        let all = {
+            use BootAction::{FillDisk, Halt, Idle, PowerOff, Reset, Work};
+            [Idle, Halt, FillDisk, PowerOff, Reset, Work(1)]
+        };
+        for action in all {
             let text = "x".repeat(MAX_TEXT + 100);
-            let sector = boot_sector(&text, then);
+            let sector = boot_sector(&text, action);
             assert_eq!(&sector[510..], [0x55, 0xaa]);
             let printed = String::from_utf8_lossy(&sector).matches('x').count();
-            assert_eq!(printed, MAX_TEXT, "{then:?}");
-            assert_eq!(sector[509], 0, "the text ends before the mark");
+            assert_eq!(printed, MAX_TEXT, "{action:?}");
+            assert_eq!(sector[509], 0, "the text ends before the signature");
         }
     }
 }

@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8Path;
-use loadgauge_host::Hint;
-use loadgauge_host::{CommandError, CommandExt as _, MissingTool, Tool};
+use loadgauge_host::{CommandError, CommandExt as _, Hint, MissingTool, Tool};
 use loadgauge_images::Image;
 use loadgauge_images::image::DiskFormat;
 
-/// The disk of a machine cannot be made.
+/// A machine's disk cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum OverlayError {
-    /// the host lacks `qemu-img`
+    /// `qemu-img` is not installed
     #[error(transparent)]
     Missing(#[from] MissingTool),
-    /// `qemu-img` says no
+    /// `qemu-img` failed
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// the image is not there
+    /// the image does not exist
     #[error("cannot find the image `{path}`")]
     Image {
-        /// where it should be
+        /// the expected path
         path: camino::Utf8PathBuf,
-        /// why not
+        /// the error of the operating system
         source: std::io::Error,
     },
 }
@@ -34,25 +33,24 @@ impl Hint for OverlayError {
     }
 }
 
-/// Makes an empty qcow2 file over an image: what the guest writes goes there, and the image stays as
-/// it is.
+/// Creates an empty qcow2 file over an image. The guest's writes go there, and the image does not change.
 ///
 /// # Errors
-/// The image is not there, or `qemu-img` is missing or refuses.
+/// The image does not exist, or `qemu-img` is missing or fails.
 pub(crate) fn create(image: &Image, overlay: &Utf8Path) -> Result<(), OverlayError> {
     create_over(&image.disk, image.format, overlay)
 }
 
-/// The same over any disk.
+/// As [`create`], over any disk.
 ///
 /// # Errors
-/// The disk is not there, or `qemu-img` is missing or refuses.
+/// The disk does not exist, or `qemu-img` is missing or fails.
 pub(crate) fn create_over(
     disk: &Utf8Path,
     format: DiskFormat,
     overlay: &Utf8Path,
 ) -> Result<(), OverlayError> {
-    // A relative path would count from the overlay's directory.
+    // A relative path would be relative to the overlay's directory.
     let disk =
         disk.canonicalize_utf8().map_err(|source| OverlayError::Image { path: disk.to_owned(), source })?;
     let mut command = Tool::find("qemu-img")?.command();
@@ -61,10 +59,10 @@ pub(crate) fn create_over(
     Ok(())
 }
 
-/// Makes an empty disk, which takes room only for what is written to it.
+/// Creates an empty disk, which uses disk space only for what is written to it.
 ///
 /// # Errors
-/// `qemu-img` is missing or refuses.
+/// `qemu-img` is missing or fails.
 pub(crate) fn create_empty(size_mib: u32, path: &Utf8Path) -> Result<(), OverlayError> {
     let mut command = Tool::find("qemu-img")?.command();
     command.args(["create", "-q", "-f", "qcow2"]).arg(path).arg(format!("{size_mib}M"));

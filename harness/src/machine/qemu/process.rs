@@ -1,67 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Child processes that do not outlive the harness, however it ends.
+use std::fmt;
 use std::io;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
+use camino::Utf8Path;
+use loadgauge_host::fs;
 use rustix::process::{Pid, Signal};
-use tokio::process::{Child, Command};
+use serde::{Deserialize, Serialize};
+use tokio::process::Child;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// How long a process may take to end after each rung of the ladder, before the next is tried.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a process may take to exit after each attempt to stop it, before the next one.
+pub(crate) const GRACE: Duration = Duration::from_secs(3);
+/// How many lines of a process's log are shown.
+const LOG_LINES: usize = 20;
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The thread that forks all children.
 ///
-/// The kernel kills a child with a death signal when the *thread* that forked it ends, and no thread
-/// of an asynchronous runtime is sure to live as long as the process: a worker that blocks in place
-/// retires, a runtime in a test is dropped. This one never ends.
+/// The kernel kills a child with a death signal when the *thread* that forked it ends, and no thread of an
+/// asynchronous runtime is sure to live as long as the process: a worker that blocks in place retires, and a
+/// test drops its runtime. This thread never ends.
 fn forker() -> &'static Sender<Job> {
     static FORKER: OnceLock<Sender<Job>> = OnceLock::new();
     FORKER.get_or_init(|| {
         let (sender, jobs) = channel::<Job>();
         let run = move || jobs.into_iter().for_each(|job| job());
         if let Err(error) = std::thread::Builder::new().name("forker".into()).spawn(run) {
-            // Nothing is lost: the receiver is gone with the closure, and every spawn says so.
+            // The receiver was dropped with the closure, so that every spawn fails.
             tracing::error!(%error, "cannot start the thread that starts processes");
         }
         sender
     })
 }
 
-/// Starts a process in a process group of its own (a Ctrl-C at the terminal is for the harness, which
-/// then ends its children in order), to be killed by the kernel when the harness is no more.
+/// Starts a process in a process group of its own, which the kernel kills when the harness dies. Ctrl-C at
+/// the terminal reaches the harness only, which then stops its children in order.
 ///
 /// # Errors
 /// The program cannot be started, or the harness died meanwhile.
-pub(crate) async fn spawn(mut command: Command) -> io::Result<Child> {
+pub(crate) async fn spawn(command: Command) -> io::Result<Child> {
+    let mut command = tokio::process::Command::from(command);
     command.process_group(0).kill_on_drop(true);
     die_with_parent(&mut command);
     let runtime = Handle::current();
     let (sender, child) = oneshot::channel();
-    let gone = || io::Error::other("the thread that starts processes is gone");
+    let gone = || io::Error::other("the thread that starts processes has ended");
     let job = move || {
         let _runtime = runtime.enter();
-        // The receiver is gone if the caller was cancelled; the child is then killed as it drops.
+        // If the caller was cancelled, the receiver is gone, and the child is killed when it is dropped.
         let _ = sender.send(command.spawn());
     };
     forker().send(Box::new(job)).map_err(|_| gone())?;
     child.await.map_err(|_| gone())?
 }
 
-/// Has the kernel send SIGKILL to the child when its parent ends (`PR_SET_PDEATHSIG`, prctl(2)).
+/// Makes the kernel send SIGKILL to the child when its parent dies (`PR_SET_PDEATHSIG`, prctl(2)).
 #[expect(unsafe_code, reason = "only between fork and exec can a child ask for its parent's death signal")]
-fn die_with_parent(command: &mut Command) {
+fn die_with_parent(command: &mut tokio::process::Command) {
     let parent = rustix::process::getpid();
     let ask = move || {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        // The parent may have died before the request: then nobody would send the signal any more.
+        // If the parent died before the request, no signal follows.
         if rustix::process::getppid() == Some(parent) {
             Ok(())
         } else {
@@ -74,56 +81,110 @@ fn die_with_parent(command: &mut Command) {
     unsafe { command.pre_exec(ask) };
 }
 
-/// Which rung of the ladder a process needed to end.
+/// What made a process exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StopMethod {
-    /// it had ended by itself, or did as it was asked
-    Asked,
+    /// it exited by itself, or when it was asked to
+    Quit,
     /// SIGTERM
     Terminated,
-    /// SIGKILL, together with its process group
+    /// SIGKILL, sent to its process group
     Killed,
 }
 
-/// Waits until a process ends, and presses harder each time it has not within `patience`.
-///
-/// The process has been asked already, in its own way.
+/// Waits for the exit of a process that was asked to exit. Sends SIGTERM after `grace`, and SIGKILL after
+/// twice that time.
 ///
 /// # Errors
-/// Its status cannot be had.
-pub(crate) async fn end(child: &mut Child, patience: Duration) -> io::Result<(ExitStatus, StopMethod)> {
-    if let Ok(status) = timeout(patience, child.wait()).await {
-        return Ok((status?, StopMethod::Asked));
+/// The process cannot be waited for.
+pub(crate) async fn end(child: &mut Child, grace: Duration) -> io::Result<(ExitStatus, StopMethod)> {
+    if let Ok(status) = timeout(grace, child.wait()).await {
+        return Ok((status?, StopMethod::Quit));
     }
-    // No id: it has ended and been waited for, and the number may be somebody else's.
+    // Without an ID, the process was waited for, and the number may be that of another one.
     if let Some(pid) = pid(child) {
-        tracing::warn!(pid = pid.as_raw_nonzero(), "a process does not end as it was asked: SIGTERM");
+        tracing::warn!(pid = pid.as_raw_nonzero(), "a process does not exit when asked to: SIGTERM");
         let _ = rustix::process::kill_process(pid, Signal::TERM);
     }
-    if let Ok(status) = timeout(patience, child.wait()).await {
+    if let Ok(status) = timeout(grace, child.wait()).await {
         return Ok((status?, StopMethod::Terminated));
     }
     kill(child).await
 }
 
-/// Kills a process, together with its process group, and waits for its end.
+/// Kills the process group of a process, and waits for its exit.
 ///
 /// # Errors
-/// Its status cannot be had.
+/// The process cannot be waited for.
 pub(crate) async fn kill(child: &mut Child) -> io::Result<(ExitStatus, StopMethod)> {
     if let Some(pid) = pid(child) {
-        tracing::warn!(
-            pid = pid.as_raw_nonzero(),
-            "a process is stopped or does not end upon SIGTERM: SIGKILL"
-        );
+        tracing::warn!(pid = pid.as_raw_nonzero(), "a process is stopped or ignores SIGTERM: SIGKILL");
         let _ = rustix::process::kill_process_group(pid, Signal::KILL);
     }
     Ok((child.wait().await?, StopMethod::Killed))
 }
 
-/// The process's id, unless it has ended.
-pub(crate) fn pid(child: &Child) -> Option<Pid> {
+/// The ID of a process, unless it was waited for.
+fn pid(child: &Child) -> Option<Pid> {
     child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+}
+
+/// The state of a process (proc_pid_stat(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProcessState {
+    /// running, or sleeping until an event
+    #[serde(alias = "runs")]
+    Running,
+    /// stopped by a signal or a debugger
+    #[serde(alias = "is stopped")]
+    Stopped,
+    /// waiting for the host's disk or network, without reacting to signals
+    #[serde(alias = "waits for a disk or a network of the host")]
+    Uninterruptible,
+    /// exited
+    #[serde(alias = "is gone")]
+    Gone,
+}
+
+impl ProcessState {
+    /// Reads the state of a process.
+    pub(crate) fn of(pid: u32) -> Self {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The state follows the program's name, which is in parentheses and may contain some.
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        match state {
+            Some('T' | 't') => Self::Stopped,
+            Some('D') => Self::Uninterruptible,
+            Some('Z') | None => Self::Gone,
+            Some(_) => Self::Running,
+        }
+    }
+}
+
+/// A predicate, such as `is stopped`.
+impl fmt::Display for ProcessState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Running => "is running",
+            Self::Stopped => "is stopped",
+            Self::Uninterruptible => "waits for a disk or a network of the host",
+            Self::Gone => "is gone",
+        })
+    }
+}
+
+/// An exit status as a text.
+pub(crate) fn describe_exit(status: io::Result<ExitStatus>) -> String {
+    status.map_or_else(|error| error.to_string(), |status| status.to_string())
+}
+
+/// The last lines of a log.
+pub(crate) fn log_tail(log: &Utf8Path) -> String {
+    let bytes = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
 #[cfg(test)]
@@ -135,14 +196,20 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' TERM; while :; do sleep 1; done"]);
         let mut child = spawn(command).await.expect("started");
-        let (status, rung) = end(&mut child, Duration::from_millis(300)).await.expect("waited for");
+        let (status, method) = end(&mut child, Duration::from_millis(300)).await.expect("waited for");
         assert!(!status.success());
-        assert_eq!(rung, StopMethod::Killed);
+        assert_eq!(method, StopMethod::Killed);
     }
 
     #[tokio::test]
-    async fn a_program_that_is_missing_is_an_error() {
-        let error = spawn(Command::new("/nonexistent/program")).await.expect_err("there is none");
+    async fn a_missing_program_is_an_error() {
+        let error = spawn(Command::new("/nonexistent/program")).await.expect_err("it does not exist");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_state_of_a_process_is_read() {
+        assert_eq!(ProcessState::of(std::process::id()), ProcessState::Running);
+        assert_eq!(ProcessState::of(0), ProcessState::Gone);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! QEMU's monitor protocol: JSON objects, one a line (QEMU's `docs/interop/qmp-spec.rst`).
+//! The QEMU Machine Protocol: one JSON object a line (QEMU's `docs/interop/qmp-spec.rst`).
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,38 +14,74 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::machine::lines::next_line;
 
-/// The longest line that is taken from QEMU; its answers are far shorter.
+/// The longest line that is accepted from QEMU, in bytes; its answers are far shorter.
 const LONGEST: usize = 4 << 20;
 
-/// What QEMU could not be told or did not want to hear.
+/// A QMP command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum QmpError {
-    /// it refused a command
+    /// QEMU refuses the command
     #[error("QEMU refused `{command}`: {description}")]
     Refused {
         /// the command
         command: String,
-        /// its words
+        /// the description of the error
         description: String,
     },
-    /// the connection is gone, and most likely QEMU with it
-    #[error("QEMU no longer answers on its monitor")]
+    /// the connection is closed, most likely because QEMU exited
+    #[error("QEMU closed its QMP connection")]
     Closed,
-    /// what came first was no greeting
-    #[error("QEMU's monitor did not greet")]
+    /// the first message is not a greeting
+    #[error("no QMP greeting from QEMU")]
     NoGreeting,
 }
 
-/// An event that QEMU told without being asked.
+/// An asynchronous event.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct QmpEvent {
     /// such as `SHUTDOWN`
     pub(crate) name: String,
-    /// what it says of it
+    /// its data
     pub(crate) data: Value,
 }
 
-/// A line of the protocol.
+/// The run state of a machine (`RunState` in QEMU's `qapi/run-state.json`), as far as the harness
+/// distinguishes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RunState {
+    /// the guest runs
+    Running,
+    /// the guest has powered off
+    Shutdown,
+    /// the guest has panicked
+    GuestPanicked,
+    /// another state, such as `paused`, `io-error` or `internal-error`
+    Other(String),
+}
+
+impl From<&str> for RunState {
+    fn from(state: &str) -> Self {
+        match state {
+            "running" => Self::Running,
+            "shutdown" => Self::Shutdown,
+            "guest-panicked" => Self::GuestPanicked,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for RunState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Running => "running",
+            Self::Shutdown => "shutdown",
+            Self::GuestPanicked => "guest-panicked",
+            Self::Other(state) => state,
+        })
+    }
+}
+
+/// A message of QEMU.
 #[derive(Debug, Clone, PartialEq)]
 enum Message {
     Greeting,
@@ -52,7 +89,7 @@ enum Message {
     Event(QmpEvent),
 }
 
-/// A line as it is written; which of the members it has says what it is.
+/// The members of all kinds of messages.
 #[derive(Deserialize)]
 struct Line {
     #[serde(rename = "QMP")]
@@ -60,14 +97,14 @@ struct Line {
     id: Option<u64>,
     #[serde(rename = "return")]
     value: Option<Value>,
-    error: Option<RefusalLine>,
+    error: Option<ErrorMember>,
     event: Option<String>,
     #[serde(default)]
     data: Value,
 }
 
 #[derive(Deserialize)]
-struct RefusalLine {
+struct ErrorMember {
     desc: String,
 }
 
@@ -87,10 +124,10 @@ fn parse(line: &str) -> Option<Message> {
     Some(Message::Answer { id: line.id?, answer })
 }
 
-/// Who waits for which answer; nothing once there will be no further answers.
+/// The commands without an answer, by ID; nothing once the connection is closed.
 type Pending = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Result<Value, String>>>>>>;
 
-/// A connection to QEMU's monitor.
+/// A QMP connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Qmp {
     writer: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
@@ -99,10 +136,10 @@ pub(crate) struct Qmp {
 }
 
 impl Qmp {
-    /// Takes a fresh connection through greeting and capabilities, and gives what QEMU tells unasked.
+    /// Negotiates capabilities on a new connection. Returns with it the stream of events.
     ///
     /// # Errors
-    /// What is at the other end does not speak the protocol.
+    /// The other end does not speak QMP.
     pub(crate) async fn connect(
         stream: UnixStream,
     ) -> Result<(Self, mpsc::UnboundedReceiver<QmpEvent>), QmpError> {
@@ -118,10 +155,10 @@ impl Qmp {
         Ok((qmp, events))
     }
 
-    /// Has a command executed and gives its answer.
+    /// Executes a command and returns its result.
     ///
     /// # Errors
-    /// QEMU refuses it or has gone.
+    /// QEMU refuses the command, or the connection is closed.
     pub(crate) async fn execute(&self, command: &str, arguments: Option<Value>) -> Result<Value, QmpError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let mut line = json!({ "execute": command, "id": id });
@@ -139,7 +176,7 @@ impl Qmp {
         answer.map_err(|description| QmpError::Refused { command: command.to_owned(), description })
     }
 
-    /// Has a command of the monitor for people executed, and gives the text that it prints.
+    /// Executes a command of the human monitor, and returns its output.
     ///
     /// # Errors
     /// As [`Qmp::execute`].
@@ -148,18 +185,17 @@ impl Qmp {
         Ok(answer.as_str().unwrap_or_default().to_owned())
     }
 
-    /// The state of the machine, such as `running` or `internal-error` (`RunState` in QEMU's
-    /// `qapi/run-state.json`).
+    /// Queries the run state of the machine.
     ///
     /// # Errors
     /// As [`Qmp::execute`].
-    pub(crate) async fn status(&self) -> Result<String, QmpError> {
+    pub(crate) async fn run_state(&self) -> Result<RunState, QmpError> {
         let answer = self.execute("query-status", None).await?;
-        Ok(answer["status"].as_str().unwrap_or("unknown").to_owned())
+        Ok(answer["status"].as_str().unwrap_or("unknown").into())
     }
 }
 
-/// Hands each line to whom it is for, until QEMU closes the connection.
+/// Dispatches messages until QEMU closes the connection.
 async fn read(
     reader: impl AsyncRead + Unpin,
     pending: Pending,
@@ -177,7 +213,7 @@ async fn read(
                 }
             }
             Some(Message::Answer { id, answer }) => {
-                // Bound first: the guard must not be held over the send.
+                // A separate statement, so that the lock is released before the send.
                 let waiting = lock(&pending).as_mut().and_then(|pending| pending.remove(&id));
                 if let Some(waiting) = waiting {
                     let _ = waiting.send(answer);
@@ -186,10 +222,10 @@ async fn read(
             Some(Message::Event(event)) => {
                 let _ = events.send(event);
             }
-            None => tracing::warn!(%line, "QEMU's monitor says what the harness does not understand"),
+            None => tracing::warn!(%line, "unknown QMP message"),
         }
     }
-    // Whoever still waits learns that nothing will come.
+    // Dropping the senders ends all waits.
     *lock(&pending) = None;
 }
 
@@ -197,12 +233,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The host's port that is forwarded to the guest's port 22, in the answer to `info usernet`: the line
+/// The host's port that is forwarded to the guest's port 22, from the output of `info usernet`: the line
 /// `TCP[HOST_FORWARD]  12  127.0.0.1 40879  10.0.2.15  22  0  0`.
 pub(crate) fn forwarded_port(usernet: &str) -> Option<u16> {
     usernet.lines().find_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words.as_slice() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        match fields.as_slice() {
             ["TCP[HOST_FORWARD]", _, _, port, _, "22", ..] => port.parse().ok(),
             _ => None,
         }
@@ -217,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_of_line_is_told_apart() {
+    fn each_kind_of_message_is_parsed() {
         assert_eq!(parse(r#"{"QMP": {"version": {}, "capabilities": ["oob"]}}"#), Some(Message::Greeting));
         assert_eq!(
             parse(r#"{"return": {}, "id": 3}"#),
@@ -230,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_is_found_in_qemus_table() {
+    fn the_forwarded_port_is_found() {
         let text = "Hub -1 (n):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n  \
                     TCP[HOST_FORWARD]  12       127.0.0.1 40879       10.0.2.15    22     0     0\r\n";
         assert_eq!(forwarded_port(text), Some(40879));
@@ -238,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_find_their_questions_and_the_rest_is_survived() {
+    async fn answers_reach_their_commands_and_noise_is_ignored() {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         let qemu = tokio::spawn(async move {
             let (reader, mut writer) = theirs.into_split();
@@ -252,15 +288,15 @@ mod tests {
                 .await
         });
         let (qmp, mut events) = Qmp::connect(ours).await.expect("greeted");
-        assert_eq!(qmp.status().await.expect("answered"), "paused");
+        assert_eq!(qmp.run_state().await.expect("answered"), RunState::Other("paused".to_owned()));
         assert_eq!(events.recv().await.expect("an event").name, "STOP");
         qemu.await.expect("joined").expect("written");
-        assert!(matches!(qmp.status().await, Err(QmpError::Closed)), "QEMU has gone");
+        assert!(matches!(qmp.run_state().await, Err(QmpError::Closed)), "QEMU has exited");
     }
 
     proptest! {
         #[test]
-        fn no_line_breaks_the_parser(line in any::<String>()) {
+        fn no_line_panics(line in any::<String>()) {
             let _ = parse(&line);
             let _ = forwarded_port(&line);
         }

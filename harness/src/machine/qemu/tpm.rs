@@ -1,27 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A TPM 2.0: swtpm, one process and one state for each machine.
-use loadgauge_host::Hint;
+//! A TPM 2.0: swtpm, with one process and state for each machine.
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
-use loadgauge_host::{MissingTool, Tool};
-use tokio::process::{Child, Command};
+use loadgauge_host::{FileError, Hint, MissingTool, Tool, fs};
+use tokio::process::Child;
 
 use super::process;
-use crate::machine::directory::{FileError, at};
 use crate::machine::layout::Layout;
 
-/// A TPM cannot be made.
+/// A TPM cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TpmError {
-    /// the host lacks swtpm
-    #[error("a TPM needs a program that the host lacks: {0}")]
+    /// swtpm is not installed
+    #[error("cannot start a TPM: {0}")]
     Missing(#[from] MissingTool),
-    /// a file of it cannot be made
+    /// a file operation failed
     #[error(transparent)]
     File(#[from] FileError),
-    /// swtpm does not start
+    /// swtpm cannot be executed
     #[error("cannot run `swtpm`")]
     Spawn(#[source] std::io::Error),
 }
@@ -30,24 +28,25 @@ impl Hint for TpmError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(missing) => missing.hint(),
-            Self::File(_) | Self::Spawn(_) => None,
+            Self::File(error) => error.hint(),
+            Self::Spawn(_) => None,
         }
     }
 }
 
-/// Starts a new TPM that waits for QEMU to connect, and ends when it is gone.
+/// Starts a TPM without state, which waits for QEMU to connect and exits after it.
 ///
-/// The socket is made here and handed over as standard input, so that nobody waits for it to appear.
+/// The socket is created here and passed as standard input, so that QEMU need not wait for it.
 pub(crate) async fn start(layout: &Layout) -> Result<Child, TpmError> {
     let tool = Tool::find("swtpm")?;
     let state = layout.tpm_state();
-    std::fs::create_dir(&state).map_err(at("create the directory", &state))?;
+    fs::create_dir(&state)?;
     let socket = layout.tpm_socket();
-    let listener = UnixListener::bind(&socket).map_err(at("listen on", &socket))?;
+    let listener = UnixListener::bind(&socket).map_err(FileError::at::<FileError>("listen on", &socket))?;
     let log_path = layout.tpm_log();
-    let log = std::fs::File::create(&log_path).map_err(at("create", &log_path))?;
-    let errors = log.try_clone().map_err(at("open", &log_path))?;
-    let mut command = Command::new(tool.path());
+    let log = fs::create(&log_path)?;
+    let errors = log.try_clone().map_err(FileError::at::<FileError>("open", &log_path))?;
+    let mut command = tool.command();
     command
         .args(["socket", "--tpm2", "--terminate", "--tpmstate"])
         .arg(format!("dir={state}"))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Saves a machine to a file and reads it back, with QEMU's migration (`docs/devel/migration`).
+//! Saves a machine to a file and restores it, with QEMU's migration (`docs/devel/migration`).
 use std::time::Duration;
 
 use camino::Utf8Path;
@@ -9,37 +9,36 @@ use tokio::time::{Instant, sleep};
 use crate::machine::qemu::capabilities::SnapshotMode;
 use crate::machine::qemu::qmp::{Qmp, QmpError};
 
-/// How often is asked whether it is done: a machine with its memory in a file of its own is saved in
-/// some ten milliseconds.
+/// The interval between two queries: a machine whose memory is a file is saved in about 10 ms.
 const PAUSE: Duration = Duration::from_millis(3);
-/// How long it may take.
+/// The limit of a migration.
 const LIMIT: Duration = Duration::from_mins(2);
-/// Bytes a second: QEMU's own limit is made for networks.
+/// Bytes per second: QEMU's default is meant for networks.
 const BANDWIDTH: u64 = 1 << 40;
 
-/// A machine cannot be saved or read back.
+/// A machine cannot be saved or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// QEMU refuses
+    /// QEMU refuses a command
     #[error(transparent)]
     Qmp(#[from] QmpError),
-    /// it tried
-    #[error("QEMU could not {action} the machine: {reason}")]
+    /// the migration failed
+    #[error("QEMU cannot {action} the machine: {reason}")]
     Failed {
-        /// save or restore
+        /// `save` or `restore`
         action: &'static str,
-        /// its words
+        /// QEMU's error
         reason: String,
     },
-    /// it did not end
+    /// the migration reached its limit
     #[error("QEMU did not {action} the machine within {} s", LIMIT.as_secs())]
     Late {
-        /// save or restore
+        /// `save` or `restore`
         action: &'static str,
     },
 }
 
-/// Writes the state of a machine that is stopped to a file.
+/// Writes the state of a paused machine to a file.
 pub(crate) async fn save(qmp: &Qmp, mode: SnapshotMode, file: &Utf8Path) -> Result<(), MigrateError> {
     prepare(qmp, mode).await?;
     qmp.execute("migrate-set-parameters", Some(json!({ "max-bandwidth": BANDWIDTH }))).await?;
@@ -47,7 +46,7 @@ pub(crate) async fn save(qmp: &Qmp, mode: SnapshotMode, file: &Utf8Path) -> Resu
     finish(qmp, "save").await
 }
 
-/// Reads the state of a machine, which was started to wait for it. It is stopped afterwards.
+/// Reads the state of a machine whose QEMU was started with `-incoming defer`. The guest stays paused.
 pub(crate) async fn restore(qmp: &Qmp, mode: SnapshotMode, file: &Utf8Path) -> Result<(), MigrateError> {
     prepare(qmp, mode).await?;
     qmp.execute("migrate-incoming", Some(uri(file))).await?;
@@ -71,7 +70,7 @@ async fn finish(qmp: &Qmp, action: &'static str) -> Result<(), MigrateError> {
         match answer["status"].as_str() {
             Some("completed") => return Ok(()),
             Some("failed" | "cancelled") => {
-                let reason = answer["error-desc"].as_str().unwrap_or("it does not say why").to_owned();
+                let reason = answer["error-desc"].as_str().unwrap_or("unknown reason").to_owned();
                 return Err(MigrateError::Failed { action, reason });
             }
             _ if Instant::now() >= deadline => return Err(MigrateError::Late { action }),

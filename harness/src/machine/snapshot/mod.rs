@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Snapshots of booted machines, which warm starts restore.
+//! Snapshots of booted machines, for warm starts.
 //!
-//! - [`key`]: what must be the same for a snapshot to fit a machine
-//! - [`snapshot`], [`snapshots`]: one snapshot, and all of them in the store
-//! - [`builder`], [`restore`], [`migration`]: saving a machine and starting copies of it
+//! - [`key`]: everything that must be equal for two booted machines to be equal
+//! - [`snapshot`], [`snapshots`]: the files of a snapshot, and all snapshots in the store
+//! - [`builder`], [`restore`], [`migration`]: saving and restoring a machine
 pub(crate) mod builder;
 pub(crate) mod key;
 pub(crate) mod migration;

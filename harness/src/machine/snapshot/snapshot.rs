@@ -1,44 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, fs};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::layout::Layout;
 use crate::machine::qemu::capabilities::SnapshotMode;
 
-/// What a snapshot is, beside its files. It stands in `snapshot.json`.
+/// The description of a snapshot, in its `snapshot.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// what its key was made of
+    /// the parts of its key
     pub key: BTreeMap<String, String>,
     /// the image's `PRETTY_NAME`
     pub image: String,
-    /// of the guest, in MiB
+    /// the guest's memory in MiB
     pub memory_mib: u32,
-    /// QEMU's machine by its versioned name
-    pub machine: String,
+    /// QEMU's machine type with its version
+    #[serde(rename = "machine")]
+    pub machine_type: String,
     /// how it was saved
     pub mode: SnapshotMode,
-    /// the word that the guest keeps in its memory and nowhere else
+    /// a random text that only the guest's memory contains
     pub nonce: String,
-    /// of the boot that was saved
+    /// the boot ID of the saved guest
     pub boot_id: String,
-    /// what `systemctl is-system-running` said in it
+    /// what `systemctl is-system-running` printed
     pub state: String,
-    /// milliseconds that this boot took
+    /// the time that the guest took to boot, in milliseconds
     pub boot_ms: u64,
     /// when it was made, in seconds since the Unix epoch
     pub made: u64,
-    /// the boot of the host in which it was made: what was not written to the host's disk is gone after
-    /// the next
+    /// the host's boot ID when it was made: files that were not flushed are lost when the host crashes
     pub host_boot: String,
 }
 
-/// The places of a snapshot's files.
+/// The paths of a snapshot's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SnapshotFiles(Utf8PathBuf);
 
@@ -47,87 +46,78 @@ impl SnapshotFiles {
         Self(directory.into())
     }
 
-    /// The guest's memory, where it lies in a file of its own.
+    /// The guest's memory, if it has a file of its own.
     pub(crate) fn memory(&self) -> Utf8PathBuf {
         self.0.join("memory")
     }
 
-    /// The state of the devices and, where it has no file of its own, the memory.
+    /// The state of the devices, and the memory if it has no file of its own.
     pub(crate) fn state(&self) -> Utf8PathBuf {
         self.0.join("state")
     }
 
-    /// Where they lie.
+    /// The directory of all files.
     pub(crate) fn directory(&self) -> &Utf8Path {
         &self.0
     }
 
-    /// Disks, variables and TPM as they were, where a machine would have them. A TPM's state lies with
-    /// that of the other devices as well, and is taken from there.
+    /// The saved disks and firmware variables, under the names that they have in a machine. The TPM's
+    /// state is restored from [`SnapshotFiles::state`].
     pub(crate) fn machine(&self) -> Layout {
         Layout::new(&self.0, &self.0, "")
     }
 
-    /// Ignition's config, as the guest got it.
+    /// The guest's Ignition config.
     pub(crate) fn config(&self) -> Utf8PathBuf {
         self.0.join("config.ign")
     }
 
-    /// What the guest said on its console.
+    /// The console's output up to the snapshot.
     pub(crate) fn console(&self) -> Utf8PathBuf {
         self.0.join("console.log")
     }
 
-    /// What the guest sent of its journal.
+    /// The journal up to the snapshot.
     pub(crate) fn journal(&self) -> Utf8PathBuf {
         self.0.join("journal.jsonl")
     }
 
-    /// What it is; written last.
+    /// The serialised [`Snapshot`]; written last.
     pub(crate) fn description(&self) -> Utf8PathBuf {
         self.0.join("snapshot.json")
     }
 
-    /// Says, by the time of its last change, when the snapshot was used last.
-    pub(crate) fn used(&self) -> Utf8PathBuf {
-        self.0.join("used")
-    }
-
-    /// Exists once everything has reached the host's disk.
+    /// Exists once every file has been flushed to the host's disk.
     pub(crate) fn durable(&self) -> Utf8PathBuf {
         self.0.join("durable")
     }
 
-    /// Reads what the snapshot is, if it is one that can be used: whole, and not lost with the host's
-    /// last boot.
+    /// Reads the description of a usable snapshot: a complete one that no crash of the host can have
+    /// damaged.
     pub(crate) fn read(&self) -> Option<Snapshot> {
-        let text = std::fs::read_to_string(self.description()).ok()?;
+        let text = fs::read_to_string(self.description()).ok()?;
         let snapshot: Snapshot = serde_json::from_str(&text).ok()?;
         let survived = snapshot.host_boot == host_boot() || self.durable().exists();
         survived.then_some(snapshot)
     }
 
-    /// Has the host write everything to its disk, and then says that it did.
-    pub(crate) fn make_durable(&self) -> io::Result<()> {
-        for entry in self.0.read_dir_utf8()? {
-            File::open(entry?.path())?.sync_all()?;
+    /// Flushes every file to the host's disk, and records that.
+    pub(crate) fn flush_to_disk(&self) -> Result<(), FileError> {
+        let sync =
+            |file: std::fs::File, path: &Utf8Path| file.sync_all().map_err(FileError::at("sync", path));
+        for entry in self.0.read_dir_utf8().map_err(FileError::at::<FileError>("list", &self.0))? {
+            let entry = entry.map_err(FileError::at::<FileError>("list", &self.0))?;
+            sync(fs::open(entry.path())?, entry.path())?;
         }
-        File::create(self.durable())?.sync_all()?;
-        File::open(&self.0)?.sync_all()
+        sync(fs::create(self.durable())?, &self.durable())?;
+        sync(fs::open(&self.0)?, &self.0)
     }
 }
 
-/// The id of this boot of the host (random(4)).
+/// The host's boot ID (random(4)).
 pub(crate) fn host_boot() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
-}
-
-/// How much of the host's disk a directory's files take: memory has holes where the guest used none.
-pub(crate) fn disk_use(directory: &Utf8Path) -> u64 {
-    use std::os::unix::fs::MetadataExt as _;
-    let entries = directory.read_dir_utf8().into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|file| file.blocks() * 512).sum()
 }
 
 /// Seconds since the Unix epoch.

@@ -1,278 +1,166 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The snapshots in the user's store.
-use std::fs::{self, File, TryLockError};
+//! The snapshots in the store.
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use loadgauge_host::Store;
+use loadgauge_host::{Bounds, EntryInUse, FileError, Store, StoreError, TryEntry, Vacancy, fs};
 use serde::Serialize;
 
-use super::snapshot::{Snapshot, SnapshotFiles, disk_use, seconds};
-use crate::machine::directory::{FileError, at};
+use super::snapshot::{Snapshot, SnapshotFiles, seconds};
 
-/// The shelf of the store.
-const SHELF: &str = "snapshot";
-/// Before what is half made or half removed.
-const UNFINISHED: &str = ".unfinished-";
+/// The kind of the store's entries.
+const KIND: &str = "snapshot";
 
-/// Snapshots, each in a directory under the digest of its key.
+/// Snapshots, each an entry of the store under the digest of its key.
 ///
-/// A lock file per key is held shared by whoever uses the snapshot and alone by whoever makes or removes
-/// it, so that runs side by side make each once and none loses what it uses. A snapshot appears under
-/// its name only when it is whole. The kernel gives a lock up with the process that holds it.
+/// Concurrent runs make each snapshot once, and a snapshot in use is never removed.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
-    shelf: Utf8PathBuf,
+    store: Store,
     limit: u64,
 }
 
-/// What there is under a key at the moment.
+/// The result of [`Snapshots::take`].
 #[derive(Debug)]
-pub(crate) enum Taken {
-    /// a snapshot
-    Held(Arc<Held>),
-    /// nothing; the caller may make it, and nobody else
-    Vacant(Vacancy),
-    /// somebody is making or removing it
+pub(crate) enum SnapshotLookup {
+    /// a usable snapshot
+    Ready(Arc<SnapshotInUse>),
+    /// no usable snapshot; only the caller may make it
+    Vacant(SnapshotVacancy),
+    /// another task or process makes or removes it
     Busy,
 }
 
-/// A snapshot that nobody removes as long as this is held.
+/// A snapshot that is not removed as long as this value exists.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct SnapshotInUse {
     pub(crate) snapshot: Snapshot,
     pub(crate) files: SnapshotFiles,
-    _lock: File,
+    _entry: EntryInUse,
 }
 
-/// The right to make a snapshot, and a directory to make it in. Dropped, it takes everything along.
+/// The right to make a snapshot, and a directory to make it in. Dropped, it removes the directory.
 #[derive(Debug)]
-pub(crate) struct Vacancy {
-    scratch: tempfile::TempDir,
-    pub(crate) files: SnapshotFiles,
-    target: Utf8PathBuf,
-    lock: File,
-}
+pub(crate) struct SnapshotVacancy(Vacancy);
 
-/// A snapshot as it is listed.
+/// A snapshot for lists.
 #[derive(Debug, Clone, Serialize)]
 pub struct SnapshotEntry {
     /// the digest of its key
     pub key: String,
-    /// where it lies
+    /// its directory
     pub path: Utf8PathBuf,
     /// bytes on the host's disk
     pub size: u64,
-    /// when it was used last, in seconds since the Unix epoch
+    /// when it was last used, in seconds since the Unix epoch
     pub used: u64,
     /// whether a machine runs from it, or it is being made
     pub in_use: bool,
-    /// what it is; nothing, where it cannot be used
+    /// its description, or nothing if it cannot be used
     pub snapshot: Option<Snapshot>,
 }
 
 impl Snapshots {
-    /// Those in a store, which shall take `limit` bytes at most.
+    /// The snapshots in a store, which may use `limit` bytes together.
     pub fn in_store(store: &Store, limit: u64) -> Self {
-        Self { shelf: store.root().join(SHELF), limit }
+        Self { store: store.clone(), limit }
     }
 
-    /// Whether there is one that can be used under a key.
+    /// Whether there is a usable snapshot under a key.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.files(key).read().is_some()
     }
 
-    /// Takes what there is under a key, without waiting.
+    /// Looks a snapshot up without waiting.
     ///
     /// # Errors
     /// The store cannot be read or written.
-    pub(crate) fn take(&self, key: &str) -> Result<Taken, FileError> {
-        fs::create_dir_all(&self.shelf).map_err(at("create the directory", &self.shelf))?;
-        let Some(lock) = self.lock_shared(key)? else { return Ok(Taken::Busy) };
-        let files = self.files(key);
-        if let Some(snapshot) = files.read() {
-            let used = files.used();
-            // The order of use is all that is lost where this fails.
-            let touched = File::create(&used).and_then(|file| file.set_modified(SystemTime::now()));
-            if let Err(error) = touched {
-                tracing::warn!(path = %used, %error, "the use of a snapshot cannot be noted");
-            }
-            return Ok(Taken::Held(Arc::new(Held { snapshot, files, _lock: lock })));
-        }
-        drop(lock);
-        let Some(lock) = self.lock_alone(key)? else { return Ok(Taken::Busy) };
-        let target = self.shelf.join(key);
-        if files.read().is_some() {
-            // Somebody was quicker.
-            return Ok(Taken::Busy);
-        }
-        self.remove(key)?;
-        self.sweep(key);
-        let scratch = tempfile::Builder::new()
-            .prefix(&format!("{UNFINISHED}{key}-"))
-            .tempdir_in(&self.shelf)
-            .map_err(at("create a directory in", &self.shelf))?;
-        let directory = Utf8PathBuf::from(scratch.path().to_string_lossy().as_ref());
-        Ok(Taken::Vacant(Vacancy { scratch, files: SnapshotFiles::at(directory), target, lock }))
+    pub(crate) fn take(&self, key: &str) -> Result<SnapshotLookup, StoreError> {
+        let found = self.store.try_entry(KIND, key, |directory| SnapshotFiles::at(directory).read())?;
+        Ok(match found {
+            TryEntry::Ready(entry, snapshot) => SnapshotLookup::Ready(SnapshotInUse::new(entry, snapshot)),
+            TryEntry::Vacant(vacancy) => SnapshotLookup::Vacant(SnapshotVacancy(vacancy)),
+            TryEntry::Busy => SnapshotLookup::Busy,
+        })
     }
 
-    /// Removes a snapshot that has shown that it is none, unless others use it.
+    /// Removes a snapshot that could not be restored, unless others use it.
     pub(crate) fn discard(&self, key: &str) {
-        let removed = self.lock_alone(key).and_then(|lock| lock.map_or(Ok(()), |_lock| self.remove(key)));
-        if let Err(error) = removed {
-            tracing::warn!(key, %error, "a snapshot that cannot be used cannot be removed either");
+        if let Err(error) = self.store.discard(KIND, key) {
+            tracing::warn!(key, %error, "cannot remove an unusable snapshot");
         }
     }
 
-    /// All of them, the one used last first.
+    /// Lists all snapshots, most recently used first.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn list(&self) -> Result<Vec<SnapshotEntry>, FileError> {
-        let mut entries: Vec<SnapshotEntry> =
-            self.keys()?.into_iter().map(|key| self.entry(key)).collect::<Result<_, _>>()?;
-        entries.sort_by(|one, other| (other.used, &one.key).cmp(&(one.used, &other.key)));
-        Ok(entries)
+    pub fn list(&self) -> Result<Vec<SnapshotEntry>, StoreError> {
+        let entries = self.store.list(&[KIND])?;
+        entries.into_iter().map(|entry| self.describe(entry.key, entry.size, seconds(entry.used))).collect()
     }
 
-    /// Removes those that were used longest ago until the others take no more than the limit, and gives
-    /// back what was removed. Those in use stay.
+    /// Removes the least recently used snapshots until the others are within the limit, and returns them.
+    /// Snapshots in use stay.
     ///
     /// # Errors
     /// The store cannot be read or written.
-    pub fn trim(&self) -> Result<Vec<SnapshotEntry>, FileError> {
-        for name in self.unfinished() {
-            self.sweep_if_free(&name);
-        }
-        let mut removed = Vec::new();
-        let entries = self.list()?;
-        let mut total: u64 = entries.iter().map(|entry| entry.size).sum();
-        for entry in entries.into_iter().rev() {
-            if total <= self.limit {
-                break;
-            }
-            if let Some(_lock) = self.lock_alone(&entry.key)? {
-                self.remove(&entry.key)?;
-                total -= entry.size;
-                removed.push(entry);
-            }
-        }
-        Ok(removed)
+    pub fn trim(&self) -> Result<Vec<SnapshotEntry>, StoreError> {
+        let listed = self.list()?;
+        let removed = self.store.prune(&[KIND], Bounds { size: self.limit, age: Duration::ZERO })?;
+        Ok(listed
+            .into_iter()
+            .rev()
+            .filter(|entry| removed.iter().any(|removed| removed.key == entry.key))
+            .collect())
+    }
+
+    fn describe(&self, key: String, size: u64, used: u64) -> Result<SnapshotEntry, StoreError> {
+        let in_use = self.store.is_in_use(KIND, &key)?;
+        let snapshot = self.files(&key).read();
+        let path = self.store.root().join(KIND).join(&key);
+        Ok(SnapshotEntry { key, path, size, used, in_use, snapshot })
     }
 
     fn files(&self, key: &str) -> SnapshotFiles {
-        SnapshotFiles::at(self.shelf.join(key))
-    }
-
-    fn entry(&self, key: String) -> Result<SnapshotEntry, FileError> {
-        let files = self.files(&key);
-        let path = self.shelf.join(&key);
-        let used = fs::metadata(files.used()).or_else(|_| fs::metadata(&path));
-        let used = used.and_then(|metadata| metadata.modified()).map_or(0, seconds);
-        let in_use = self.lock_alone(&key)?.is_none();
-        Ok(SnapshotEntry { size: disk_use(&path), used, in_use, snapshot: files.read(), key, path })
-    }
-
-    fn keys(&self) -> Result<Vec<String>, FileError> {
-        let entries = match self.shelf.read_dir_utf8() {
-            Ok(entries) => entries.flatten(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(at("list", &self.shelf)(error)),
-        };
-        Ok(entries.map(|entry| entry.file_name().to_owned()).filter(|name| !name.starts_with('.')).collect())
-    }
-
-    fn lock_shared(&self, key: &str) -> Result<Option<File>, FileError> {
-        self.lock(key, File::try_lock_shared)
-    }
-
-    fn lock_alone(&self, key: &str) -> Result<Option<File>, FileError> {
-        self.lock(key, File::try_lock)
-    }
-
-    fn lock(
-        &self,
-        key: &str,
-        lock: impl FnOnce(&File) -> Result<(), TryLockError>,
-    ) -> Result<Option<File>, FileError> {
-        let path = self.shelf.join(format!(".{key}.lock"));
-        let file = File::create(&path).map_err(at("create", &path))?;
-        match lock(&file) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(at("lock", &path)(error)),
-        }
-        // It may have been removed since it was opened, and be locked by nobody else for that reason.
-        let same = |one: &fs::Metadata, other: &fs::Metadata| one.ino() == other.ino();
-        let still = file.metadata().is_ok_and(|ours| fs::metadata(&path).is_ok_and(|now| same(&ours, &now)));
-        Ok(still.then_some(file))
-    }
-
-    /// Removes the snapshot under a key, whose lock is held, in one step for whoever looks.
-    fn remove(&self, key: &str) -> Result<(), FileError> {
-        let path = self.shelf.join(key);
-        let aside = self.shelf.join(format!("{UNFINISHED}{key}-{}", std::process::id()));
-        match fs::rename(&path, &aside) {
-            Ok(()) => fs::remove_dir_all(&aside).map_err(at("remove", &aside)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(at("remove", &path)(error)),
-        }
-    }
-
-    /// What was being made or removed, by whomever.
-    fn unfinished(&self) -> Vec<String> {
-        let entries = self.shelf.read_dir_utf8().into_iter().flatten().flatten();
-        entries
-            .map(|entry| entry.file_name().to_owned())
-            .filter(|name| name.starts_with(UNFINISHED))
-            .collect()
-    }
-
-    /// Removes what is unfinished under a key, whose lock is held: whoever was at it is gone.
-    fn sweep(&self, key: &str) {
-        let prefix = format!("{UNFINISHED}{key}-");
-        for name in self.unfinished().into_iter().filter(|name| name.starts_with(&prefix)) {
-            let path = self.shelf.join(name);
-            if let Err(error) = fs::remove_dir_all(&path) {
-                tracing::warn!(%path, %error, "cannot remove what was left half-made");
-            }
-        }
-    }
-
-    fn sweep_if_free(&self, name: &str) {
-        let key = name.strip_prefix(UNFINISHED).and_then(|rest| rest.split('-').next());
-        let Some(key) = key else { return };
-        if let Ok(Some(_lock)) = self.lock_alone(key) {
-            self.sweep(key);
-        }
+        SnapshotFiles::at(self.store.root().join(KIND).join(key))
     }
 }
 
-impl Vacancy {
-    /// Puts the finished snapshot under its name, and holds it.
+impl SnapshotInUse {
+    fn new(entry: EntryInUse, snapshot: Snapshot) -> Arc<Self> {
+        let files = SnapshotFiles::at(entry.path());
+        Arc::new(Self { snapshot, files, _entry: entry })
+    }
+}
+
+impl SnapshotVacancy {
+    /// The files to make.
+    pub(crate) fn files(&self) -> SnapshotFiles {
+        SnapshotFiles::at(self.0.directory())
+    }
+
+    /// Writes the description, puts the complete snapshot under its name, and keeps it in use. The files
+    /// are flushed to the host's disk in the background.
     ///
     /// # Errors
-    /// Its description cannot be written, or its directory not be renamed.
-    pub(crate) fn commit(self, snapshot: Snapshot) -> Result<Arc<Held>, FileError> {
-        let path = self.files.description();
-        let text = serde_json::to_string_pretty(&snapshot).map_err(io::Error::from);
-        text.and_then(|text| fs::write(&path, text)).map_err(at("write", &path))?;
-        let used = self.files.used();
-        File::create(&used).map_err(at("create", &used))?;
-        fs::rename(self.scratch.keep(), &self.target).map_err(at("put in place", &self.target))?;
-        // Not in one step: somebody else may remove it in between, which is found when it is used.
-        self.lock.lock_shared().map_err(at("lock", &self.target))?;
-        let files = SnapshotFiles::at(self.target);
-        let durable = files.clone();
+    /// A file operation fails.
+    pub(crate) fn commit(self, snapshot: Snapshot) -> Result<Arc<SnapshotInUse>, StoreError> {
+        let path = self.files().description();
+        let text = serde_json::to_string_pretty(&snapshot)
+            .map_err(io::Error::from)
+            .map_err(FileError::at::<FileError>("write", &path))?;
+        fs::write(&path, text)?;
+        let in_use = SnapshotInUse::new(self.0.commit_in_use()?, snapshot);
+        let files = in_use.files.clone();
         std::thread::spawn(move || {
-            if let Err(error) = durable.make_durable() {
-                tracing::debug!(%error, "a snapshot may not outlive this boot of the host");
+            if let Err(error) = files.flush_to_disk() {
+                tracing::debug!(%error, "a snapshot may not survive a crash of the host");
             }
         });
-        Ok(Arc::new(Held { snapshot, files, _lock: self.lock }))
+        Ok(in_use)
     }
 }
 

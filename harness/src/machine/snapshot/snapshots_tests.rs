@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::fs::File;
+use std::time::SystemTime;
 
 use super::*;
 use crate::machine::qemu::capabilities::SnapshotMode;
@@ -19,7 +20,7 @@ fn snapshot() -> Snapshot {
         key: BTreeMap::new(),
         image: "Flatcar".to_owned(),
         memory_mib: 512,
-        machine: "pc-q35-10.0".to_owned(),
+        machine_type: "pc-q35-10.0".to_owned(),
         mode: SnapshotMode::Shared,
         nonce: "ab".to_owned(),
         boot_id: "1-2".to_owned(),
@@ -30,20 +31,21 @@ fn snapshot() -> Snapshot {
     }
 }
 
-fn vacancy(snapshots: &Snapshots, key: &str) -> Vacancy {
+fn vacancy(snapshots: &Snapshots, key: &str) -> SnapshotVacancy {
     match snapshots.take(key).expect("a store") {
-        Taken::Vacant(vacancy) => vacancy,
+        SnapshotLookup::Vacant(vacancy) => vacancy,
         other => panic!("{other:?}"),
     }
 }
 
-/// Makes a snapshot of a mebibyte that was used so many seconds ago.
-fn make(snapshots: &Snapshots, key: &str, ago: u64) -> Arc<Held> {
+/// Makes a snapshot of 1 MiB that was last used `ago` seconds ago.
+fn make(snapshots: &Snapshots, key: &str, ago: u64) -> Arc<SnapshotInUse> {
     let vacancy = vacancy(snapshots, key);
-    fs::write(vacancy.files.memory(), vec![1; 1 << 20]).expect("written");
+    fs::write(vacancy.files().memory(), vec![1; 1 << 20]).expect("written");
     let held = vacancy.commit(snapshot()).expect("committed");
     let used = SystemTime::now() - Duration::from_secs(ago);
-    File::create(held.files.used()).and_then(|file| file.set_modified(used)).expect("touched");
+    let lock = held.files.directory().with_file_name(format!(".{key}.lock"));
+    File::options().append(true).open(lock).and_then(|file| file.set_modified(used)).expect("touched");
     held
 }
 
@@ -52,37 +54,36 @@ fn keys(snapshots: &Snapshots) -> Vec<String> {
 }
 
 #[test]
-fn one_makes_and_the_others_wait_and_then_share() {
+fn one_caller_makes_a_snapshot_and_the_others_share_it() {
     let (_directory, snapshots) = store(u64::MAX);
     let first = vacancy(&snapshots, "aa");
-    assert!(matches!(snapshots.take("aa"), Ok(Taken::Busy)), "it is being made");
-    assert!(matches!(snapshots.take("bb"), Ok(Taken::Vacant(_))), "another is not held up");
+    assert!(matches!(snapshots.take("aa"), Ok(SnapshotLookup::Busy)), "it is being made");
+    assert!(matches!(snapshots.take("bb"), Ok(SnapshotLookup::Vacant(_))), "another key is independent");
     let held = first.commit(snapshot()).expect("committed");
-    let Ok(Taken::Held(again)) = snapshots.take("aa") else { panic!("not there") };
+    let Ok(SnapshotLookup::Ready(again)) = snapshots.take("aa") else { panic!("not shared") };
     assert_eq!(again.snapshot, held.snapshot);
     assert!(snapshots.has("aa") && !snapshots.has("bb"));
 }
 
 #[test]
-fn what_was_left_half_made_is_used_by_nobody_and_goes() {
+fn an_incomplete_snapshot_is_not_used_and_is_removed() {
     let (_directory, snapshots) = store(u64::MAX);
-    let half = vacancy(&snapshots, "aa");
-    fs::write(half.files.memory(), "half").expect("written");
-    // As a process that was killed leaves it: no lock, and the directory is there.
-    let Vacancy { scratch, lock, .. } = half;
-    let left = scratch.keep();
-    drop(lock);
+    let incomplete = vacancy(&snapshots, "aa");
+    fs::write(incomplete.files().memory(), "incomplete").expect("written");
+    // A killed process leaves the directory without a lock.
+    let left = incomplete.files().directory().with_file_name(".aa.making-killed");
+    drop(incomplete);
+    fs::create_dir(&left).expect("created");
     assert!(keys(&snapshots).is_empty() && !snapshots.has("aa"));
-    let next = vacancy(&snapshots, "aa");
-    assert!(!left.exists(), "whoever makes it anew clears up");
-    let left = next.scratch.keep();
-    drop(next.lock);
+    drop(vacancy(&snapshots, "aa"));
+    assert!(!left.exists(), "removed by the next process that makes it");
+    fs::create_dir(&left).expect("created");
     snapshots.trim().expect("trimmed");
-    assert!(!left.exists(), "and so does whoever trims");
+    assert!(!left.exists(), "removed by trimming");
 }
 
 #[test]
-fn one_without_its_description_is_none() {
+fn a_snapshot_without_a_description_is_unusable() {
     let (_directory, snapshots) = store(u64::MAX);
     let held = make(&snapshots, "aa", 0);
     let files = held.files.clone();
@@ -95,23 +96,23 @@ fn one_without_its_description_is_none() {
 }
 
 #[test]
-fn one_that_may_be_lost_with_the_hosts_last_boot_is_none() {
+fn a_snapshot_that_a_crash_may_have_damaged_is_unusable() {
     let (_directory, snapshots) = store(u64::MAX);
     let vacancy = vacancy(&snapshots, "aa");
     let held = vacancy.commit(Snapshot { host_boot: "another".to_owned(), ..snapshot() });
     let files = held.expect("committed").files.clone();
     let begun = std::time::Instant::now();
     while !files.durable().exists() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it reaches the disk");
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is not flushed");
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert!(snapshots.has("aa"), "all of it is on the disk");
+    assert!(snapshots.has("aa"), "every file is on the disk");
     fs::remove_file(files.durable()).expect("removed");
     assert!(!snapshots.has("aa"));
 }
 
 #[test]
-fn the_least_recently_used_goes_first_and_none_that_is_in_use() {
+fn the_least_recently_used_is_removed_first_and_one_in_use_is_not() {
     let (_directory, snapshots) = store(2 * MIB + MIB / 2);
     let oldest = make(&snapshots, "aa", 300);
     drop(make(&snapshots, "bb", 200));
@@ -132,16 +133,16 @@ fn the_least_recently_used_goes_first_and_none_that_is_in_use() {
 }
 
 #[test]
-fn using_one_makes_it_the_last_to_go() {
+fn using_a_snapshot_makes_it_the_last_to_be_removed() {
     let (_directory, snapshots) = store(u64::MAX);
     drop(make(&snapshots, "aa", 300));
     drop(make(&snapshots, "bb", 200));
-    assert!(matches!(snapshots.take("aa"), Ok(Taken::Held(_))));
+    assert!(matches!(snapshots.take("aa"), Ok(SnapshotLookup::Ready(_))));
     assert_eq!(keys(&snapshots), ["aa", "bb"]);
 }
 
 #[test]
-fn one_that_is_no_good_is_discarded_unless_others_use_it() {
+fn an_unusable_snapshot_is_discarded_unless_others_use_it() {
     let (_directory, snapshots) = store(u64::MAX);
     let held = make(&snapshots, "aa", 0);
     snapshots.discard("aa");

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::io;
+
+use loadgauge_host::{CommandError, FileError, Hint, MissingTool};
+
+/// A file system whose files cannot be extracted.
+#[derive(Debug, thiserror::Error)]
+pub enum FileSystemError {
+    /// the host lacks a program
+    #[error(transparent)]
+    Missing(#[from] MissingTool),
+    /// a program failed
+    #[error("cannot extract its files")]
+    Command(#[from] CommandError),
+    /// a program reported an error and exited with status 0
+    #[error("cannot extract all of its files: {0}")]
+    Incomplete(String),
+    /// the bytes of the image are damaged, or use a feature that is not supported
+    #[error("cannot read the {kind} file system")]
+    Read {
+        /// the kind of the file system
+        kind: &'static str,
+        /// the reason
+        source: io::Error,
+    },
+    /// a name that would lead out of its directory, or two that are the same
+    #[error("the directory `/{directory}` contains the name `{name}`, which {fault}")]
+    Name {
+        /// the directory inside the image, escaped
+        directory: String,
+        /// the name, escaped
+        name: String,
+        /// the rule that it breaks
+        fault: NameFault,
+    },
+    /// a directory that is reachable by more than one path
+    #[error("the directory `/{0}` has more than one parent, or is nested too deeply")]
+    Loop(String),
+    /// a device node, which would give access to a device of the host
+    #[error("`/{0}` is a device")]
+    Device(String),
+    /// more entries or bytes than any image has
+    #[error("it has more than {0}")]
+    TooLarge(&'static str),
+    /// a file operation failed
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// The rule that a name of a directory entry breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameFault {
+    /// it is `.` or `..`, or contains a slash
+    LeadsOut,
+    /// it is empty
+    Empty,
+    /// it contains a NUL byte
+    Nul,
+    /// another entry of the directory has the same name
+    Duplicate,
+    /// it is part of a line that cannot be read without doubt
+    LineBreak,
+}
+
+impl std::fmt::Display for NameFault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::LeadsOut => "leads out of the directory",
+            Self::Empty => "is empty",
+            Self::Nul => "contains a NUL byte",
+            Self::Duplicate => "appears twice",
+            Self::LineBreak => "contains a line break",
+        })
+    }
+}
+
+impl FileSystemError {
+    /// Makes an error of what the bytes of an image say, for `map_err`.
+    pub(super) fn read(kind: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Read { kind, source }
+    }
+
+    /// Whether the host lacks something, rather than the image being wrong.
+    pub fn is_host(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing(_)
+                | Self::File(_)
+                | Self::Command(CommandError::Start { .. } | CommandError::Confine { .. })
+        )
+    }
+
+    /// Whether the image was made to write outside of the directory that it is extracted to.
+    pub fn is_hostile(&self) -> bool {
+        matches!(self, Self::Name { .. } | Self::Loop(_) | Self::Device(_) | Self::TooLarge(_))
+    }
+}
+
+impl Hint for FileSystemError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing(error) => error.hint(),
+            Self::File(error) => error.hint(),
+            Self::Command(CommandError::Failed { tail, .. }) if tail.contains("incompatible feature") => Some(
+                "install a newer erofs-utils: the image uses a feature that this one lacks (zstd needs 1.8)"
+                    .to_owned(),
+            ),
+            Self::Name { fault: NameFault::LineBreak, .. } => Some("rename the file".to_owned()),
+            _ if self.is_hostile() => {
+                Some("do not use the image: no packer creates such entries by itself".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
