@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The guest's session against a real OpenSSH server.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod common;
 
 use std::io::Read as _;
@@ -11,7 +12,7 @@ use loadgauge::guest::{Command, Exit, Guest, GuestError, Phase};
 use loadgauge_host::error::on_one_line;
 
 #[tokio::test]
-async fn a_status_and_a_signal_are_told_apart() {
+async fn status_and_signal_are_distinguished() {
     let sshd = Sshd::start();
     let guest = sshd.guest().await;
     let output = guest.run(Command::new("echo out; echo err >&2; exit 7")).await.expect("it ran");
@@ -34,21 +35,21 @@ async fn four_mebibytes_on_both_streams_do_not_stall() {
 }
 
 #[tokio::test]
-async fn input_arrives_whole_and_ends() {
+async fn input_arrives_completely_and_ends() {
     let sshd = Sshd::start();
     let guest = sshd.guest().await;
     let input: Vec<u8> = (0..4_u32 << 20).map(|index| (index % 251) as u8).collect();
     let output = guest.run(Command::new("cat").with_input(input.clone())).await.expect("it ran");
-    assert!(output.stdout == input, "4 MiB come back as they were given");
+    assert!(output.stdout == input, "4 MiB come back unchanged");
     let output = guest.run(Command::new("cat; echo over")).await.expect("it ran");
     assert_eq!(output.stdout, b"over\n");
-    // A command that takes nothing is not waited for with the rest of its input.
+    // A command that reads no input ends without it.
     let output = guest.run(Command::new("exit 3").with_input(input)).await.expect("it ran");
     assert_eq!(output.exit, Exit::Status(3));
 }
 
 #[tokio::test]
-async fn a_command_that_does_not_end_is_given_up() {
+async fn a_command_is_aborted_at_its_time_out() {
     let sshd = Sshd::start();
     let guest = sshd.guest().await;
     let started = Instant::now();
@@ -67,7 +68,7 @@ async fn a_command_that_does_not_end_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_command_that_never_stops_printing_is_given_up_too() {
+async fn a_command_that_never_stops_printing_is_aborted() {
     let sshd = Sshd::start();
     let guest = sshd.guest().await;
     let started = Instant::now();
@@ -75,12 +76,12 @@ async fn a_command_that_never_stops_printing_is_given_up_too() {
     let error = guest.run(command).await.expect_err("it does not end");
     assert!(matches!(error, GuestError::TimedOut { .. }), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-    let error = guest.run(Command::new("yes")).await.expect_err("it prints for ever");
+    let error = guest.run(Command::new("yes")).await.expect_err("it prints forever");
     assert!(matches!(error, GuestError::TooMuch { .. } | GuestError::TimedOut { .. }), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_server_that_dies_is_an_error_and_no_status() {
+async fn a_server_that_dies_is_an_error_and_not_a_status() {
     let mut sshd = Sshd::start();
     let guest = sshd.guest().await;
     let command = Command::new("echo alive; sleep 30");
@@ -96,7 +97,7 @@ async fn a_server_that_dies_is_an_error_and_no_status() {
 }
 
 #[tokio::test]
-async fn a_guest_is_reached_again_after_a_reboot_if_it_is_the_same() {
+async fn a_guest_reconnects_after_a_reboot_with_the_same_host_key() {
     let mut sshd = Sshd::start();
     let guest = sshd.guest().await;
     let first = guest.host_key().expect("a host key");
@@ -116,25 +117,23 @@ async fn a_guest_is_reached_again_after_a_reboot_if_it_is_the_same() {
 async fn a_port_that_refuses_is_named() {
     let address = free_port();
     let started = Instant::now();
-    let error = Guest::connect(address, "core", &key(1), Duration::from_millis(600))
-        .await
-        .expect_err("nobody listens");
+    let error =
+        Guest::connect(address, "core", &key(1), Duration::from_millis(600)).await.expect_err("no server");
     assert_eq!(error.phase(), Some(Phase::Connect));
     let text = on_one_line(&error);
     assert!(text.contains(&address.to_string()) && text.contains("refused"), "{text}");
-    assert!(matches!(error, GuestError::Connect { attempts: 2.., .. }), "it was tried again: {error:?}");
+    assert!(matches!(error, GuestError::Connect { attempts: 2.., .. }), "it was retried: {error:?}");
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test]
-async fn a_port_without_an_answer_is_the_handshakes_fault() {
+async fn a_port_without_an_answer_fails_in_the_handshake() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("its address");
-    let error = Guest::connect(address, "core", &key(1), Duration::from_millis(500))
-        .await
-        .expect_err("nobody answers");
+    let error =
+        Guest::connect(address, "core", &key(1), Duration::from_millis(500)).await.expect_err("no answer");
     assert!(matches!(error, GuestError::TimedOut { phase: Phase::Handshake, .. }), "{error:?}");
-    // As QEMU does for a guest whose port is closed: accepted, then ended without a word.
+    // As QEMU does for a guest whose port is closed: the connection is accepted and closed.
     let deaf = std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             let mut first = [0; 4];
@@ -147,7 +146,7 @@ async fn a_port_without_an_answer_is_the_handshakes_fault() {
         Guest::connect(address, "core", &key(1), Duration::from_millis(500)).await.expect_err("it hangs up");
     assert!(matches!(error, GuestError::Handshake { .. }), "{error:?}");
     std::io::Write::write_all(&mut std::net::TcpStream::connect(address).expect("open"), b"quit")
-        .expect("told");
+        .expect("sent");
     deaf.join().expect("it ended");
 }
 
@@ -159,11 +158,11 @@ async fn a_wrong_key_is_final() {
         .await
         .expect_err("an unknown key");
     assert_eq!(error.phase(), Some(Phase::Authenticate), "{error:?}");
-    assert!(started.elapsed() < Duration::from_secs(10), "it is not tried again");
+    assert!(started.elapsed() < Duration::from_secs(10), "it is not retried");
 }
 
 #[tokio::test]
-async fn a_connection_is_waited_for_while_the_guest_boots() {
+async fn connecting_is_retried_while_the_guest_boots() {
     let mut sshd = Sshd::start();
     sshd.kill();
     let (address, user, key) = (sshd.address, sshd.user.clone(), sshd.key.clone());
@@ -178,13 +177,13 @@ async fn a_connection_is_waited_for_while_the_guest_boots() {
 }
 
 #[tokio::test]
-async fn whoever_stops_waiting_does_not_hold_up_the_next() {
+async fn a_cancelled_command_does_not_delay_the_next() {
     let sshd = Sshd::start();
     let guest = sshd.guest().await;
     let started = Instant::now();
     tokio::time::timeout(Duration::from_millis(300), guest.run(Command::new("sleep 30")))
         .await
-        .expect_err("nobody waits 30 s");
+        .expect_err("cancelled");
     let output = guest.run(Command::new("echo next")).await.expect("it ran");
     assert_eq!(output.stdout, b"next\n");
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());

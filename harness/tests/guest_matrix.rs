@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The fault matrix: whatever can happen to a machine is an outcome with its cause within seconds, and
-//! none takes another machine with it.
+//! The fault matrix: every fault of a machine is reported with its cause within seconds, and does not affect
+//! another machine.
 //!
-//! One case a line. Most need no Linux: their guest is a sector that prints a text and then does one
-//! thing. Beside each runs a machine that nothing happens to.
+//! One case a line. The guest is a boot sector that prints a text and performs one action. Beside each case
+//! runs a machine that nothing happens to.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod matrix;
 
 use std::time::Duration;
@@ -22,7 +23,7 @@ macro_rules! matrix {
     )*};
 }
 
-// `within` counts from the cause on, and leaves room for a host that does other things as well.
+// `within` is the time from the cause, with room for a busy host.
 #[rustfmt::skip]
 matrix! {
     // what the guest does
@@ -47,9 +48,9 @@ matrix! {
     disk_full:         "filling\n", BootAction::FillDisk, Inject::SmallDisk => Fault::Disk { .. }, 20 s;
 }
 
-/// A machine whose process neither answers nor takes SIGTERM is ended all the same.
+/// A QEMU that neither answers nor reacts to SIGTERM is killed.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_ladder_has_a_last_rung() {
+async fn a_stopped_process_is_killed() {
     let bench = matrix::Bench::new();
     let machine = bench.boot("stopped", "hello\n", BootAction::Idle).await;
     matrix::signal(machine.pid(), "STOP");
@@ -58,22 +59,22 @@ async fn the_ladder_has_a_last_rung() {
     assert_eq!(bench.supervisor.children(), []);
 }
 
-// The parts that run in processes of their own; see `matrix::inside`.
+// The parts that run in child processes; see `matrix::inside`.
 
 #[test]
-#[ignore = "another test runs it with little room on the disk"]
+#[ignore = "another test runs it with little disk space"]
 fn disk_full_inside() {
     matrix::run_inside("disk_full", BootAction::FillDisk);
 }
 
 #[test]
-#[ignore = "another test runs it with a QEMU that is none"]
+#[ignore = "another test runs it with a fake QEMU"]
 fn guest_stopped_inside() {
     matrix::run_inside("guest_stopped", BootAction::Idle);
 }
 
 #[test]
-#[ignore = "plays QEMU for another test"]
+#[ignore = "acts as QEMU for another test"]
 fn fake_qemu() {
     matrix::fake::play();
 }

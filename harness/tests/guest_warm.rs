@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Machines that start warm: copies of one that has booted.
+//! Warm starts: machines that are restored from the snapshot of a booted one.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod guest_run;
 
 use std::fs;
@@ -10,24 +11,24 @@ use camino::{Utf8Path, Utf8PathBuf};
 use guest_run::GuestRun;
 use loadgauge::guest::{Command, Guest, GuestError};
 use loadgauge::machine::{
-    AccelChoice, Acceleration, Decision, Firmware, FirmwareChoice, Machine, MachinePlan, MachineSpec,
-    MachineStarter, Place, SnapshotMode, Start, StartChoice, Started, Supervisor, USER, prove,
+    AccelChoice, Acceleration, Decision, Firmware, FirmwareChoice, Machine, MachineContext, MachinePlan,
+    MachineSpec, MachineStarter, SnapshotMode, Start, StartChoice, StartReport, Supervisor, USER, prove,
 };
 use loadgauge_host::Store;
 use loadgauge_ignition::Config;
 use loadgauge_images::Image;
 use tokio::sync::Mutex;
 
-/// Held by each test: one of them counts the processes and files of all.
+/// Held by each test, because one of them counts the processes and files of this process.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// For whatever a guest that is up does.
+/// The limit for a command.
 const SOON: Duration = Duration::from_mins(2);
-/// For a guest to boot.
+/// The limit for a boot.
 const BOOT: Duration = Duration::from_mins(15);
 
-/// Where machines of these tests live. Their snapshots lie in the build directory: a second run of the
-/// tests finds them there.
+/// The environment of these tests. Their snapshots are in the build directory, where the next run of the
+/// tests finds them.
 struct Bench {
     records: tempfile::TempDir,
     root: Utf8PathBuf,
@@ -71,16 +72,16 @@ impl Bench {
             firmware: Firmware::Bios,
             config: Config::new(),
             served: Vec::new(),
-            station: None,
+            peer_address: None,
         }
     }
 
-    async fn start(&self, starter: &MachineStarter, plan: MachinePlan) -> (Machine, Started) {
+    async fn start(&self, starter: &MachineStarter, plan: MachinePlan) -> (Machine, StartReport) {
         let decision = decide(starter, &plan);
         let directory = self.root.join(&plan.name);
         let relay = Utf8Path::new(env!("CARGO_BIN_EXE_loadgauge"));
-        let place = Place { directory: &directory, relay, supervisor: &self.supervisor };
-        Box::pin(starter.start(plan, &decision, place)).await.unwrap_or_else(|error| panic!("{error:?}"))
+        let context = MachineContext { directory: &directory, relay, supervisor: &self.supervisor };
+        Box::pin(starter.start(plan, &decision, context)).await.unwrap_or_else(|error| panic!("{error:?}"))
     }
 
     async fn warm(&self, starter: &MachineStarter, name: &str) -> Machine {
@@ -96,11 +97,11 @@ fn decide(starter: &MachineStarter, plan: &MachinePlan) -> Decision {
 
 async fn guest(machine: &Machine) -> Guest {
     let host_key = machine.host_key();
-    assert!(host_key.is_some(), "it is known before the first connection");
+    assert!(host_key.is_some(), "known before the first connection");
     Guest::connect_to(machine.ssh_address(), USER, machine.key(), host_key, SOON).await.expect("a connection")
 }
 
-/// What a command prints, which must succeed.
+/// The output of a command that must succeed.
 async fn ask(guest: &Guest, line: &str) -> String {
     let output = guest.run(Command::as_root(line).with_timeout(SOON)).await.expect("it ran");
     assert!(output.exit.success(), "{line}: {}\n{}", output.exit, output.error_text());
@@ -115,7 +116,7 @@ async fn wait_for(path: &Utf8Path, text: &str) {
     }
 }
 
-/// A copy of what was stopped a while ago is not behind by that while.
+/// A machine that is restored some time after its snapshot has the current time.
 async fn has_the_hosts_time(bench: &Bench, starter: &MachineStarter) {
     const PAUSE: Duration = Duration::from_secs(20);
     tokio::time::sleep(PAUSE).await;
@@ -123,14 +124,17 @@ async fn has_the_hosts_time(bench: &Bench, starter: &MachineStarter) {
     let guest = guest(&machine).await;
     let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock").as_secs();
     let before = now();
-    let told: u64 = ask(&guest, "date +%s").await.parse().expect("seconds");
-    assert!((before - 1..=now() + 1).contains(&told), "the guest's time is {told}, the host's {before}");
+    let reported: u64 = ask(&guest, "date +%s").await.parse().expect("seconds");
+    assert!(
+        (before - 1..=now() + 1).contains(&reported),
+        "the guest's time is {reported}, the host's {before}"
+    );
     guest.close().await;
     machine.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copies_prove_that_they_are_and_share_nothing() {
+async fn copies_are_verified_and_share_nothing() {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
     let starter = bench.starter();
@@ -146,7 +150,7 @@ async fn copies_prove_that_they_are_and_share_nothing() {
     assert_ne!(one.ssh_address(), two.ssh_address());
     assert_ne!(first.host_key(), second.host_key());
     let stranger = Guest::connect(two.ssh_address(), USER, one.key(), SOON).await;
-    assert!(matches!(stranger, Err(GuestError::Authenticate { .. })), "the other's key opens nothing");
+    assert!(matches!(stranger, Err(GuestError::Authenticate { .. })), "the other machine's key is refused");
     let random = "head -c 16 /dev/urandom | od -An -tx1; cat /proc/sys/kernel/random/uuid";
     assert_ne!(ask(&first, random).await, ask(&second, random).await);
 
@@ -155,7 +159,7 @@ async fn copies_prove_that_they_are_and_share_nothing() {
     ask(&first, "echo mine >/var/lib/mine; echo mine >/run/mine; sync").await;
     assert_eq!(ask(&second, "ls /var/lib/mine /run/mine 2>/dev/null | wc -l").await, "0");
 
-    // Its ports go on, and what was said before the copy is there as well.
+    // Its ports work, and its records include the output before the snapshot.
     ask(&first, "logger after-the-copy; echo on-the-console >/dev/ttyS0").await;
     wait_for(&one.layout().journal_log(), "after-the-copy").await;
     wait_for(&one.layout().console_log(), "on-the-console").await;
@@ -165,7 +169,7 @@ async fn copies_prove_that_they_are_and_share_nothing() {
         "from its first entry"
     );
     assert!(!fs::read_to_string(two.layout().journal_log()).expect("one").contains("after-the-copy"));
-    // The harness's server is reached from a copy by a socket of its own.
+    // Each copy reaches the harness's server.
     assert_eq!(ask(&first, "curl -s -o /dev/null -w '%{http_code}' http://10.0.2.100/none").await, "404");
 
     let listed = starter.snapshots().list().expect("listed");
@@ -174,17 +178,17 @@ async fn copies_prove_that_they_are_and_share_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_that_another_guest_answers_from_is_refused_and_removed() {
+async fn a_snapshot_with_another_nonce_is_refused_and_removed() {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
     let plan = bench.plan("found");
     let starter = bench.starter();
     bench.warm(&starter, "found").await.stop().await;
     let key = decide(&starter, &plan).snapshot().expect("a key").to_owned();
-    // The same snapshot in another store, whose description tells of another guest.
+    // The same snapshot in another store, with another nonce in its description.
     let other = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("refused");
     if other.exists() {
-        fs::remove_dir_all(&other).expect("what a broken run left");
+        fs::remove_dir_all(&other).expect("removed");
     }
     let from = bench.store.root().join("snapshot").join(&key);
     let to = other.join("snapshot").join(&key);
@@ -192,8 +196,8 @@ async fn a_snapshot_that_another_guest_answers_from_is_refused_and_removed() {
     let copied = std::process::Command::new("cp").args(["-a", "--sparse=always"]).args([&from, &to]).status();
     assert!(copied.expect("cp runs").success());
     let description = fs::read_to_string(to.join("snapshot.json")).expect("a description");
-    let told: serde_json::Value = serde_json::from_str(&description).expect("JSON");
-    let nonce = told["nonce"].as_str().expect("a nonce");
+    let parsed: serde_json::Value = serde_json::from_str(&description).expect("JSON");
+    let nonce = parsed["nonce"].as_str().expect("a nonce");
     fs::write(to.join("snapshot.json"), description.replace(nonce, &"0".repeat(32))).expect("written");
 
     let bench = Bench::with_store(&other).await;
@@ -201,13 +205,13 @@ async fn a_snapshot_that_another_guest_answers_from_is_refused_and_removed() {
     let (machine, started) = bench.start(&starter, bench.plan("refused")).await;
     assert_eq!(started.start, Start::Cold);
     assert!(started.reason.contains("refused") && started.reason.contains(nonce), "{}", started.reason);
-    assert!(!to.exists(), "nobody is held up by it again");
+    assert!(!to.exists(), "it was removed");
     machine.stop().await;
     fs::remove_dir_all(&other).expect("removed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_that_lies_with_the_state_is_copied_too() {
+async fn memory_within_the_saved_state_is_restored() {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
     let starter = bench.starter().saving(SnapshotMode::Mapped);
@@ -217,7 +221,7 @@ async fn memory_that_lies_with_the_state_is_copied_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn firmware_tpm_and_further_disks_are_copied_with_the_rest() {
+async fn firmware_tpm_and_additional_disks_are_restored() {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
     let mut plan = bench.plan("firmware");
@@ -237,20 +241,20 @@ async fn firmware_tpm_and_further_disks_are_copied_with_the_rest() {
     machine.stop().await;
 }
 
-/// What warm starts could leave behind in this process and on the host.
+/// What warm starts could leave in this process and on the host.
 #[derive(Debug, PartialEq, Eq)]
 struct Traces {
     files: usize,
-    /// one for one, by name; those that ended and were not waited for among them
+    /// by name, including zombies
     children: Vec<String>,
     runtime: usize,
 }
 
 impl Traces {
-    /// Fails where there is something of a machine.
+    /// Fails if a machine left anything.
     fn assert_no_machine(&self) {
         assert!(!self.children.iter().any(|name| name.contains("qemu")), "{self:?}");
-        assert_eq!(self.runtime, 1, "the supervisor's own claim, and no directory of a machine: {self:?}");
+        assert_eq!(self.runtime, 1, "the supervisor's lock file only: {self:?}");
     }
 }
 
@@ -278,11 +282,11 @@ fn resident() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_warm_starts_leave_nothing_behind() {
+async fn two_hundred_warm_starts_leave_nothing() {
     let _alone = ALONE.lock().await;
     let bench = Arc::new(Bench::new().await);
     let starter = Arc::new(bench.starter());
-    // The first ones fill what is kept for good: the runtime's threads, the allocator's arenas.
+    // The first ones allocate what stays: the runtime's threads, the allocator's arenas.
     bench.warm(&starter, "first").await.stop().await;
     let mut memory = 0;
     let mut before = None;
@@ -308,7 +312,7 @@ async fn two_hundred_warm_starts_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn eight_run_side_by_side_from_one_memory() {
+async fn eight_copies_share_memory() {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await;
     let starter = bench.starter();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Machines without an image: real QEMU processes that boot a sector of our own.
+//! Machines without an image: real QEMU processes that boot a boot sector.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use loadgauge::machine::{
 use loadgauge_ignition::Config;
 use loadgauge_images::Image;
 
-/// Within which a fault must be told; QEMU's start on a busy host takes most of it.
+/// The limit of every fault; on a busy host, QEMU's start takes most of it.
 const SOON: Duration = Duration::from_secs(20);
 
 struct Bench {
@@ -35,8 +36,8 @@ impl Bench {
     }
 
     async fn start(&self, plan: MachinePlan) -> Result<Machine, StartError> {
-        let kept = self.root.join(&plan.name);
-        Machine::start(plan, kept, env!("CARGO_BIN_EXE_loadgauge").into(), &self.supervisor).await
+        let records = self.root.join(&plan.name);
+        Machine::start(plan, records, env!("CARGO_BIN_EXE_loadgauge").into(), &self.supervisor).await
     }
 }
 
@@ -57,7 +58,7 @@ fn plan(name: &str, disk: &Utf8Path) -> MachinePlan {
         firmware: Firmware::Bios,
         config: Config::new(),
         served: Vec::new(),
-        station: None,
+        peer_address: None,
     }
 }
 
@@ -65,7 +66,7 @@ async fn fault(machine: &Machine) -> Fault {
     tokio::time::timeout(SOON, machine.fault()).await.expect("a fault, and soon")
 }
 
-/// Waits for a line of the console, without a clock of its own but the limit.
+/// Waits for a line of the console.
 async fn line(machine: &Machine, wanted: &str) {
     let begun = Instant::now();
     while !machine.console_tail(50).iter().any(|line| line == wanted) {
@@ -80,7 +81,7 @@ fn alive(pid: u32) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_console_is_seen_and_kept_from_its_first_byte_and_a_stop_leaves_nothing() {
+async fn the_console_is_recorded_from_its_first_byte_and_a_stop_leaves_nothing() {
     let bench = Bench::new();
     let machine = bench.boot("hello", "one\r\ntwo\r\n", BootAction::Idle).await;
     line(&machine, "two").await;
@@ -89,20 +90,20 @@ async fn the_console_is_seen_and_kept_from_its_first_byte_and_a_stop_leaves_noth
     let stopped = machine.stop().await;
     assert_eq!((stopped.method, stopped.status.as_str()), (StopMethod::Quit, "exit status: 0"));
     assert!(!alive(pid) && !layout.runtime().exists());
-    let console = std::fs::read_to_string(layout.console_log()).expect("kept");
+    let console = std::fs::read_to_string(layout.console_log()).expect("recorded");
     assert!(console.ends_with("one\r\ntwo\r\n"), "{console:?}");
-    let config = std::fs::read_to_string(layout.ignition()).expect("kept");
+    let config = std::fs::read_to_string(layout.ignition()).expect("recorded");
     assert!(config.contains("ssh-ed25519") && config.contains("update-engine.service"), "{config}");
-    assert!(std::fs::read_to_string(layout.command_line()).expect("kept").contains("qemu-system-x86_64"));
+    assert!(std::fs::read_to_string(layout.command_line()).expect("recorded").contains("qemu-system-x86_64"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_is_told_with_its_line() {
+async fn a_panic_is_reported_with_its_line() {
     let bench = Bench::new();
     let text = "[ 0.1] loading\n[ 0.2] Kernel panic - not syncing: test\n[ 0.3] Call Trace:\n";
     let machine = bench.boot("panic", text, BootAction::Idle).await;
     let begun = Instant::now();
-    // Whoever waits for readiness learns of it, and does not wait for the limit.
+    // A wait for readiness ends with the fault, and not at the limit.
     let fault = machine.ready(None, SOON).await.expect_err("it panicked");
     let Fault::Panic { line, console } = fault else { panic!("{fault:?}") };
     assert_eq!(line, "[ 0.2] Kernel panic - not syncing: test");
@@ -112,7 +113,7 @@ async fn a_panic_is_told_with_its_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_that_resets_the_guest_is_told_as_well() {
+async fn a_panic_that_resets_the_guest_is_reported() {
     let bench = Bench::new();
     let machine = bench.boot("reset", "Kernel panic - not syncing: again\n", BootAction::Reset).await;
     assert!(matches!(fault(&machine).await, Fault::Panic { .. }));
@@ -120,7 +121,7 @@ async fn a_panic_that_resets_the_guest_is_told_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_that_powers_off_is_told() {
+async fn a_guest_that_powers_off_is_reported() {
     let bench = Bench::new();
     let machine = bench.boot("off", "bye\n", BootAction::PowerOff).await;
     assert_eq!(fault(&machine).await, Fault::PoweredOff);
@@ -128,7 +129,7 @@ async fn a_guest_that_powers_off_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_qemu_that_is_killed_is_told() {
+async fn a_qemu_that_is_killed_is_reported() {
     let bench = Bench::new();
     let machine = bench.boot("killed", "hello\n", BootAction::Idle).await;
     line(&machine, "hello").await;
@@ -140,7 +141,7 @@ async fn a_qemu_that_is_killed_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_that_says_nothing_is_not_waited_for_beyond_the_limit() {
+async fn a_wait_for_readiness_ends_at_the_limit() {
     let bench = Bench::new();
     let machine = bench.boot("silent", "still here\n", BootAction::Idle).await;
     line(&machine, "still here").await;
@@ -150,7 +151,7 @@ async fn a_guest_that_says_nothing_is_not_waited_for_beyond_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn machines_side_by_side_share_nothing_and_all_are_stopped() {
+async fn concurrent_machines_share_nothing_and_all_are_stopped() {
     let bench = Bench::new();
     let (one, two) = tokio::join!(
         bench.boot("one", "one\n", BootAction::Idle),
@@ -171,17 +172,17 @@ async fn machines_side_by_side_share_nothing_and_all_are_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_is_missing_is_named_and_nothing_is_left() {
+async fn a_missing_image_is_named_and_nothing_is_left() {
     let bench = Bench::new();
     let error = bench.start(plan("missing", "/nonexistent/image".into())).await.expect_err("no image");
     assert!(error.to_string().contains("`/nonexistent/image`"), "{error}");
     let runtime = bench.supervisor.directory();
     let left: Vec<_> = runtime.read_dir_utf8().expect("readable").flatten().collect();
-    // The file that says that somebody lives there stays with the supervisor.
+    // The lock file belongs to the supervisor.
     assert!(left.iter().all(|entry| entry.path().is_file()) && left.len() == 1, "{left:?}");
 }
 
-/// What [`a_killed_harness_leaves_nothing`] kills.
+/// The process that [`a_killed_harness_leaves_nothing`] kills.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "it never ends: another test starts and kills it"]
 async fn hold_a_machine() {
@@ -203,8 +204,8 @@ fn a_killed_harness_leaves_nothing() {
     let output = BufReader::new(harness.stdout.take().expect("output"));
     let line =
         output.lines().map_while(Result::ok).find(|line| line.starts_with("held ")).expect("a machine");
-    let words: Vec<&str> = line.split(' ').collect();
-    let (pid, runtime) = (words[1].parse().expect("a process id"), Utf8Path::new(words[2]));
+    let fields: Vec<&str> = line.split(' ').collect();
+    let (pid, runtime) = (fields[1].parse().expect("a process id"), Utf8Path::new(fields[2]));
     assert!(alive(pid) && runtime.exists());
     harness.kill().expect("killed");
     harness.wait().expect("gone");
@@ -215,8 +216,8 @@ fn a_killed_harness_leaves_nothing() {
     }
 }
 
-/// Waits until the console has a line with these words in it.
-async fn words(machine: &Machine, wanted: &str, limit: Duration) {
+/// Waits until a line of the console contains a text.
+async fn text(machine: &Machine, wanted: &str, limit: Duration) {
     let begun = Instant::now();
     while !machine.console_tail(500).iter().any(|line| line.contains(wanted)) {
         assert!(begun.elapsed() < limit, "no `{wanted}` but {:#?}", machine.console_tail(50));
@@ -225,21 +226,21 @@ async fn words(machine: &Machine, wanted: &str, limit: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uefi_comes_up_and_its_console_is_seen() {
+async fn uefi_boots_and_its_console_is_recorded() {
     let bench = Bench::new();
     let disk = bench.root.join("uefi.img");
-    // A boot sector is nothing to UEFI: it says so, and goes on to its shell.
+    // UEFI does not boot a boot sector, and enters its shell.
     boot_disk(&disk, "BIOS\n", BootAction::Idle).expect("a disk");
     let mut plan = plan("uefi", &disk);
     plan.spec.memory_mib = 256;
     plan.firmware = Firmware::find(Some(FirmwareChoice::Uefi), &plan.image).expect("ovmf is installed");
     let machine = bench.start(plan).await.expect("started");
-    words(&machine, "UEFI Interactive Shell", Duration::from_mins(2)).await;
+    text(&machine, "UEFI Interactive Shell", Duration::from_mins(2)).await;
     machine.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tpm_lives_and_dies_with_its_machine() {
+async fn a_tpm_runs_as_long_as_its_machine() {
     let bench = Bench::new();
     let disk = bench.root.join("tpm.img");
     boot_disk(&disk, "hello\n", BootAction::Idle).expect("a disk");
@@ -256,12 +257,12 @@ async fn a_tpm_lives_and_dies_with_its_machine() {
     assert!(!alive(tpm) && !layout.runtime().exists());
 }
 
-/// The process whose command line has this in it.
-fn process_with(word: &str) -> Option<u32> {
+/// The process whose command line contains a text.
+fn process_with(text: &str) -> Option<u32> {
     let entries = std::fs::read_dir("/proc").expect("/proc");
     let mut pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.find(|pid| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(word)
+        String::from_utf8_lossy(&line).contains(text)
     })
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A config and what can be added to it.
+//! The config and its parts.
 
 use camino::Utf8PathBuf;
 use ignition_config::v3_3;
@@ -8,12 +8,12 @@ use crate::data_url;
 
 /// An Ignition config of specification 3.3.0.
 ///
-/// It never holds an empty list or object where it can hold none at all, so that two configs that say
-/// the same thing are equal, and what is written reads back as itself.
+/// Optional lists and objects are absent rather than empty, so that configs with the same meaning are equal,
+/// and a config that is written and read is the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config(pub(crate) v3_3::Config);
 
-/// An account that shall exist, or that exists and shall be extended.
+/// An account that is created or extended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
     /// The account's name, `core` for Flatcar's own.
@@ -27,29 +27,29 @@ pub struct User {
     pub password_hash: Option<String>,
 }
 
-/// A file to be written, owned by root.
+/// A file, owned by root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     /// Absolute path in the guest.
     pub path: Utf8PathBuf,
     /// Permission bits, such as `0o644`.
     pub mode: u32,
-    /// What the file shall hold.
+    /// The contents of the file.
     pub contents: Contents,
-    /// Replace whatever is at the path. Without it Ignition fails when something else is there.
+    /// Whether an existing file is replaced; otherwise Ignition fails where it differs.
     pub overwrite: bool,
 }
 
-/// What a file holds, or from where it comes.
+/// The contents of a file, or their URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Contents {
-    /// The bytes themselves, carried in the config as a data URL.
+    /// The bytes, which are in the config as a data URL.
     Inline(Vec<u8>),
     /// Fetched by the guest.
     Remote {
-        /// Address, of scheme http, https, tftp, s3 or gs.
+        /// The URL, of scheme http, https, tftp, s3 or gs.
         url: String,
-        /// SHA-512 of the bytes, in hexadecimal; the guest refuses anything else.
+        /// SHA-512 of the bytes in hexadecimal, which the guest verifies.
         sha512: String,
     },
 }
@@ -59,15 +59,15 @@ pub enum Contents {
 pub struct Link {
     /// Absolute path of the link itself.
     pub path: Utf8PathBuf,
-    /// What it points to, written as it is.
+    /// The target, which is not changed.
     pub target: Utf8PathBuf,
-    /// Replace whatever is at the path.
+    /// Whether an existing file is replaced.
     pub overwrite: bool,
-    /// A hard link instead of a symbolic one.
+    /// Whether it is a hard link instead of a symbolic one.
     pub hard: bool,
 }
 
-/// A directory, owned by root; one that exists keeps its owner and contents and gets the mode.
+/// A directory, owned by root; an existing one keeps its owner and contents and gets the mode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
     /// Absolute path in the guest.
@@ -81,11 +81,11 @@ pub struct Directory {
 pub struct Unit {
     /// Name with its suffix, such as `docker.service`.
     pub name: String,
-    /// Enable or disable it by a preset; `None` leaves it as it is.
+    /// Whether a preset enables or disables it; `None` leaves its state.
     pub enabled: Option<bool>,
-    /// Link it to `/dev/null`.
+    /// Whether it is linked to `/dev/null`.
     pub mask: bool,
-    /// The unit file, if it shall be written.
+    /// The unit file, if it is written.
     pub contents: Option<String>,
     /// Drop-ins of the unit.
     pub dropins: Vec<Dropin>,
@@ -100,19 +100,19 @@ pub struct Dropin {
     pub contents: String,
 }
 
-/// The units that update Flatcar and reboot it for that: a machine under test must do neither.
+/// The units that update Flatcar and reboot it: a machine under test must do neither.
 pub const UPDATE_UNITS: [&str; 2] = ["update-engine.service", "locksmithd.service"];
 
-/// Masks the units that would update or reboot the guest while it is being judged ([`UPDATE_UNITS`]).
+/// Masks the units that would update or reboot the guest during a test ([`UPDATE_UNITS`]).
 ///
-/// A mask is a link from `/etc/systemd/system/NAME` to `/dev/null`: where no such unit exists it has no
-/// effect, so this suits any image. A unit of which the config already speaks is left to it, so that a
-/// scenario about updates can have them: call this on what came out of [`Config::merge`].
+/// A mask is a link from `/etc/systemd/system/NAME` to `/dev/null`, and has no effect on an image without the
+/// unit. Units in the config are not changed, so that a scenario about updates can enable them: call this on
+/// the result of [`Config::merge`].
 pub fn mask_updates(config: &mut Config) {
     for name in UPDATE_UNITS {
-        let spoken_of =
+        let is_configured =
             config.0.systemd.iter().flat_map(|s| s.units.iter().flatten()).any(|unit| unit.name == name);
-        if !spoken_of {
+        if !is_configured {
             config.unit(Unit { name: name.to_owned(), mask: true, ..Unit::default() });
         }
     }
@@ -125,12 +125,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A config that asks for nothing.
+    /// An empty config.
     pub fn new() -> Self {
         Self(v3_3::Config::default())
     }
 
-    /// Adds an account. The same name twice is a problem that [`Config::validate`] reports.
+    /// Adds an account. [`Config::validate`] reports a name that was added twice.
     pub fn user(&mut self, user: User) -> &mut Self {
         let mut raw = v3_3::User::new(user.name);
         raw.ssh_authorized_keys = non_empty(user.ssh_keys);
@@ -190,11 +190,11 @@ impl Config {
         self
     }
 
-    /// Adds words to the kernel's command line. Ignition writes them where the boot loader reads them
-    /// and boots again before it does anything else (`kernelArguments` of the specification 3.3.0).
-    pub fn kernel_arguments<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) -> &mut Self {
+    /// Adds arguments to the kernel's command line. Ignition writes them to the boot loader's config and
+    /// reboots first of all (`kernelArguments` of the specification 3.3.0).
+    pub fn kernel_arguments<'a>(&mut self, new: impl IntoIterator<Item = &'a str>) -> &mut Self {
         let arguments = self.0.kernel_arguments.get_or_insert_default();
-        arguments.should_exist.get_or_insert_default().extend(words.into_iter().map(str::to_owned));
+        arguments.should_exist.get_or_insert_default().extend(new.into_iter().map(str::to_owned));
         self
     }
 
@@ -203,7 +203,7 @@ impl Config {
     }
 }
 
-/// `None` for an empty list: a config says nothing rather than an empty list.
+/// A list, or `None` where it is empty.
 pub(crate) fn non_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn updates_are_masked_unless_the_config_speaks_of_them() {
+    fn updates_are_masked_unless_the_config_has_their_units() {
         let mut config = Config::new();
         config.unit(Unit { name: "locksmithd.service".into(), enabled: Some(true), ..Unit::default() });
         mask_updates(&mut config);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn words_for_the_kernel() {
+    fn kernel_arguments_are_added() {
         let mut config = Config::new();
         config.kernel_arguments(["quiet", "loglevel=3"]);
         assert_eq!(config.validate(), []);

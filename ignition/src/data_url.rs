@@ -1,64 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Data URLs (RFC 2397): how a config carries a file's bytes.
+//! Data URLs (RFC 2397), which carry file contents in a config.
+//!
+//! They are decoded here and not by the crate `data-url`, which follows the forgiving rules of browsers:
+//! Ignition refuses blanks, missing padding and unescaped characters that it accepts.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-/// What is wrong with a data URL.
+/// Characters that are escaped: all but the unreserved ones, and the reserved ones that neither end the path
+/// of a URL (`?`, `#`) nor are rare. Ignition's decoder accepts all others.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'=')
+    .remove(b'@')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'+')
+    .remove(b'$')
+    .remove(b'&');
+
+/// A data URL that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DataUrlError {
-    #[error("no `data:` at the beginning")]
+    #[error("it does not begin with `data:`")]
     Prefix,
-    #[error("no comma between the media type and the data")]
+    #[error("the comma before the data is missing")]
     Comma,
-    #[error("`{0}` where a media type, a parameter `name=value` or `;base64` belongs")]
+    #[error("`{0}` is not a media type, a parameter `name=value` or `;base64`")]
     MediaType(String),
-    #[error("base64 that cannot be decoded: {0}")]
+    #[error("the base64 data is not valid: {0}")]
     Base64(String),
-    #[error("a `%` at byte {0} of the data that is not followed by two hexadecimal digits")]
+    #[error("the `%` at byte {0} of the data is not followed by two hexadecimal digits")]
     Escape(usize),
-    #[error("the character `{0}` at byte {1} of the data, which must be escaped with `%`")]
+    #[error("the character `{0}` at byte {1} of the data must be escaped with `%`")]
     Character(char, usize),
 }
 
-/// Encodes bytes as a data URL: text that grows by less than base64 does stays legible, anything else
-/// becomes base64. The choice depends on the bytes alone.
+/// Encodes bytes as a data URL: percent-encoded, so that text is legible, or in base64 where that is shorter.
+/// The result depends on the bytes alone.
 pub(crate) fn encode(bytes: &[u8]) -> String {
-    let mut legible = String::from("data:,");
-    for &byte in bytes {
-        if is_plain(byte) {
-            legible.push(char::from(byte));
-        } else {
-            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-            legible.push('%');
-            legible.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            legible.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
-    }
+    let legible = format!("data:,{}", percent_encode(bytes, ESCAPED));
     let length = bytes.len() as u64;
     let is_text = std::str::from_utf8(bytes).is_ok_and(|text| !text.contains('\0'));
     let bound = if is_text { longest(length) } else { base64_length(length) };
     if legible.len() as u64 <= bound { legible } else { format!("data:;base64,{}", STANDARD.encode(bytes)) }
 }
 
-/// Length of the longest data URL that [`encode`] makes of so many bytes: what a file costs in a config.
+/// The longest data URL of [`encode`] for a number of bytes.
 pub(crate) fn longest(bytes: u64) -> u64 {
     let base64 = base64_length(bytes);
-    // A short text is worth half as much again to be read in a report.
+    // A short text can be longer by half, so that it is legible in reports.
     if bytes <= 1024 { base64.saturating_mul(3) / 2 } else { base64 }
 }
 
-/// Length of the data URL that base64 makes of so many bytes.
+/// The length of a data URL in base64.
 fn base64_length(bytes: u64) -> u64 {
     "data:;base64,".len() as u64 + bytes.div_ceil(3).saturating_mul(4)
 }
 
-/// Characters that stand for themselves: the unreserved ones, and the reserved ones that neither end a
-/// URL's path (`?`, `#`) nor are rare. Ignition's decoder takes all of them.
+/// Whether Ignition accepts a character that is not escaped.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.!~*'()/:=@,;+$&".contains(&byte)
 }
 
-/// Decodes a data URL, as strictly as Ignition does: base64 with padding, no blanks, ASCII only.
+/// Decodes a data URL as strictly as Ignition: base64 with padding, no blanks, ASCII only.
 pub(crate) fn decode(url: &str) -> Result<Vec<u8>, DataUrlError> {
     let rest = url.strip_prefix("data:").ok_or(DataUrlError::Prefix)?;
     let (media_type, data) = rest.split_once(',').ok_or(DataUrlError::Comma)?;
@@ -69,7 +84,7 @@ pub(crate) fn decode(url: &str) -> Result<Vec<u8>, DataUrlError> {
     }
 }
 
-/// Whether the part before the comma ends in `;base64`; the rest must be a media type with parameters.
+/// Whether the part before the comma ends with `;base64`; the rest must be a media type with parameters.
 fn is_base64(media_type: &str) -> Result<bool, DataUrlError> {
     let bad = |part: &str| DataUrlError::MediaType(part.to_owned());
     let is_token = |text: &str| {
@@ -123,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_stays_legible_and_the_rest_does_not() {
+    fn text_is_legible_and_other_data_is_base64() {
         assert_eq!(encode(b""), "data:,");
         assert_eq!(encode(b"core=1\n"), "data:,core=1%0A");
         assert_eq!(encode(&[0, 255, 0]), "data:,%00%FF%00", "shorter than base64");
@@ -132,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ignition_refuses_is_refused() {
+    fn urls_that_ignition_refuses_are_refused() {
         assert_eq!(decode("data:;base64,AAA"), Err(DataUrlError::Base64("Invalid padding".into())));
         assert_eq!(decode("data:,50%"), Err(DataUrlError::Escape(2)));
         assert_eq!(decode("data:,a b"), Err(DataUrlError::Character(' ', 1)));
@@ -148,7 +163,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_decodes(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        fn encoded_bytes_are_decoded(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
             let url = encode(&bytes);
             prop_assert!(url.len() as u64 <= longest(bytes.len() as u64));
             prop_assert_eq!(decode(&url), Ok(bytes));

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writing a config.
+//! Writes a config as JSON.
 
 use serde_json::Value;
 
 use crate::Config;
 
 impl Config {
-    /// The config as the guest gets it: compact JSON, fields in the order of the specification's types,
-    /// no nulls, and no empty lists or objects.
+    /// The config for the guest: compact JSON, fields in the order of the specification's types, without
+    /// nulls, empty lists and empty objects.
     ///
     /// # Panics
-    /// Never: the types hold strings, numbers, flags and lists of them.
+    /// Never: the types consist of strings, numbers, flags and lists.
     pub fn to_json(&self) -> String {
         self.to_value().to_string()
     }
@@ -24,16 +24,16 @@ impl Config {
     }
 
     fn to_value(&self) -> Value {
-        let mut value = serde_json::to_value(&self.0).expect("a config holds nothing that JSON cannot");
+        let mut value = serde_json::to_value(&self.0).expect("a config is valid JSON");
         prune(&mut value);
         value
     }
 }
 
-/// Removes nulls, and empty lists and objects that are a field's value. `ignition-config` writes absent
-/// options as null, and Ignition takes a null for an empty string in some places.
+/// Removes nulls, and fields whose value is an empty list or object. `ignition-config` writes absent options
+/// as null, which Ignition reads as an empty string in some places.
 ///
-/// An empty object that is an *element* of a list stays, or the elements after it would move.
+/// An empty object that is an *element* of a list is kept: otherwise the elements after it would move.
 pub(crate) fn prune(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -60,12 +60,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_config_is_a_version_and_nothing_else() {
+    fn an_empty_config_has_a_version_alone() {
         assert_eq!(Config::new().to_json(), r#"{"ignition":{"version":"3.3.0"}}"#);
     }
 
     #[test]
-    fn pruning_keeps_what_says_something() {
+    fn pruning_keeps_values() {
         let mut value = json!({"a": null, "b": [], "c": {"d": {}}, "e": "", "f": false, "g": [null, {"h": null}], "i": 0});
         prune(&mut value);
         assert_eq!(value, json!({"e": "", "f": false, "g": [{}], "i": 0}));

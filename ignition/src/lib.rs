@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Typed Ignition configs: composed, merged, validated, read from Butane, and written for a guest.
+//! Typed Ignition configs: composes, merges and validates them, reads Butane, and writes JSON for a guest.
 //!
-//! Every [`Config`] is of specification 3.3.0, which each Flatcar release since 3185 accepts, as does
-//! the Ignition that Debian ships. It is built on the types of the crate `ignition-config`, which know
-//! the shape of a config and nothing of its meaning: what paths, modes, digests and names must look
-//! like is said by [`Config::validate`], and what two configs may both say by [`Config::merge`].
+//! Every [`Config`] is of specification 3.3.0, which each Flatcar release since 3185 and Debian's Ignition
+//! accept. It uses the types of the crate `ignition-config`, which do not check values: [`Config::validate`]
+//! checks paths, modes, digests and names, and [`Config::merge`] finds contradictions between two configs.
 //!
 //! ```
 //! use loadgauge_ignition::{Config, Contents, File, User};
@@ -20,8 +19,8 @@
 //! assert!(config.validate().is_empty());
 //! ```
 //!
-//! Sources: the specification (<https://coreos.github.io/ignition/configuration-v3_3/>) and Ignition's
-//! own validation (`config/v3_3/types` in `coreos/ignition`), with which the tests compare this crate.
+//! Sources: the specification (<https://coreos.github.io/ignition/configuration-v3_3/>) and Ignition's own
+//! validation (`config/v3_3/types` in `coreos/ignition`), with which the tests compare this crate.
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests unwrap at once"))]
 
 mod butane;

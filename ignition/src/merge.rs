@@ -1,41 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Two configs made one: the author's, and what the harness adds to it.
+//! Merges two configs: the author's, and the harness's additions.
 
-use loadgauge_host::Hint;
 use std::fmt::Debug;
 
 use ignition_config::v3_3;
+use loadgauge_host::Hint;
 use serde::Serialize;
 
 use crate::Config;
 
-/// What two configs both speak of and say differently.
+/// A setting that differs between two configs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the configs contradict each other about {what}: one says `{one}`, the other `{other}`")]
+#[error("the configs differ in {what}: one has `{one}`, the other `{other}`")]
 pub struct Conflict {
-    /// What both speak of, such as ``the `mode` of file `/etc/motd` ``.
+    /// The setting, such as ``the `mode` of file `/etc/motd` ``.
     pub what: String,
-    /// What the config says that is merged into.
+    /// The value in the first config.
     pub one: String,
-    /// What the config says that is merged over it.
+    /// The value in the second config.
     pub other: String,
 }
 
 impl Hint for Conflict {
     fn hint(&self) -> Option<String> {
-        Some(format!("say it in one of the two configs only, or the same in both: {}", self.what))
+        Some(format!("set {} in one of the configs, or to the same value in both", self.what))
     }
 }
 
 type Outcome = Result<(), Conflict>;
 
 impl Config {
-    /// Makes one config of two: all that `self` says, in its order, then what `over` adds to it.
+    /// Merges two configs: all of `self` in its order, then the additions of `over`.
     ///
-    /// What both name is united: the keys and groups of a user, the drop-ins of a unit, fields that only
-    /// one of them sets, what is appended to a file. Where they say different things of the same field,
-    /// or where a path is a file in one and a link in the other, that is a [`Conflict`]: unlike
-    /// Ignition's own merging, neither of them silently wins.
+    /// Elements in both are united: the keys and groups of a user, the drop-ins of a unit, fields that one of
+    /// them sets, data that is appended to a file.
+    ///
+    /// # Errors
+    /// A field has different values, or a path has different types. Ignition's own merge would silently use
+    /// the second one.
     pub fn merge(mut self, over: Config) -> Result<Config, Conflict> {
         let (one, other) = (&mut self.0, over.0);
         ignition(&mut one.ignition, other.ignition)?;
@@ -49,7 +51,7 @@ impl Config {
     }
 }
 
-/// Takes what only one has, and unites what both have.
+/// Keeps a value that one config has, and unites the values of both.
 fn whole<T>(one: &mut Option<T>, other: Option<T>, unite: impl FnOnce(&mut T, T) -> Outcome) -> Outcome {
     match (one.as_mut(), other) {
         (Some(one), Some(other)) => unite(one, other),
@@ -61,7 +63,7 @@ fn whole<T>(one: &mut Option<T>, other: Option<T>, unite: impl FnOnce(&mut T, T)
     }
 }
 
-/// A field that at most one may set, or both to the same.
+/// Merges a field, which must be the same where both set it.
 fn field<T: PartialEq + Serialize>(
     what: impl FnOnce() -> String,
     one: &mut Option<T>,
@@ -70,7 +72,7 @@ fn field<T: PartialEq + Serialize>(
     whole(one, other, |one, other| if *one == other { Ok(()) } else { Err(conflict(what(), one, &other)) })
 }
 
-/// Lists whose elements have names: those of the same name are united, the others follow.
+/// Merges lists by the names of their elements: elements of the same name are united, others are appended.
 fn list<T>(
     one: &mut Option<Vec<T>>,
     other: Option<Vec<T>>,
@@ -87,7 +89,7 @@ fn list<T>(
     Ok(())
 }
 
-/// Lists of which each element stands once.
+/// Merges lists without duplicates.
 fn set<T: PartialEq>(one: &mut Option<Vec<T>>, other: Option<Vec<T>>) {
     for element in other.into_iter().flatten() {
         let list = one.get_or_insert_default();
@@ -97,7 +99,7 @@ fn set<T: PartialEq>(one: &mut Option<Vec<T>>, other: Option<Vec<T>>) {
     }
 }
 
-/// Elements that cannot be united: both must be the same.
+/// Compares elements that cannot be united.
 fn same<T: PartialEq + Serialize>(what: String, one: &T, other: &T) -> Outcome {
     if one == other { Ok(()) } else { Err(conflict(what, one, other)) }
 }
@@ -106,7 +108,7 @@ fn conflict(what: String, one: &impl Serialize, other: &impl Serialize) -> Confl
     Conflict { what, one: shortened(one), other: shortened(other) }
 }
 
-/// A value as JSON, cut where a message would become unreadable.
+/// A value as JSON, truncated for messages.
 fn shortened(value: &impl Serialize) -> String {
     let mut value = serde_json::to_value(value).unwrap_or_default();
     crate::json::prune(&mut value);
@@ -217,7 +219,7 @@ fn storage(one: &mut v3_3::Storage, other: v3_3::Storage) -> Outcome {
     )
 }
 
-/// A path is a file, a directory or a link, in both configs the same.
+/// Checks that a path has the same type in both configs.
 fn one_kind_per_path(one: &v3_3::Storage, other: &v3_3::Storage) -> Outcome {
     fn kinds(storage: &v3_3::Storage) -> impl Iterator<Item = (&str, &'static str)> {
         let files = storage.files.iter().flatten().map(|node| (node.path.as_str(), "a file"));
@@ -229,7 +231,7 @@ fn one_kind_per_path(one: &v3_3::Storage, other: &v3_3::Storage) -> Outcome {
     let ours = kinds(one).collect::<std::collections::HashMap<_, _>>();
     for (path, kind) in kinds(other) {
         if let Some(our_kind) = ours.get(path).filter(|our_kind| **our_kind != kind) {
-            return Err(conflict(format!("what `{path}` is"), our_kind, &kind));
+            return Err(conflict(format!("the type of `{path}`"), our_kind, &kind));
         }
     }
     Ok(())
@@ -271,7 +273,7 @@ fn link(one: &mut v3_3::Link, other: v3_3::Link) -> Outcome {
 
 fn unit(one: &mut v3_3::Unit, other: v3_3::Unit) -> Outcome {
     let name = other.name;
-    // A config that contradicts itself is for validation to judge; here two contradict each other.
+    // A contradiction inside one config is a problem for validation.
     let masks = |mask: Option<bool>| mask == Some(true);
     let runs = |unit_mask, enabled: Option<bool>, contents: &Option<String>| {
         !masks(unit_mask) && (enabled == Some(true) || contents.is_some())
@@ -279,8 +281,8 @@ fn unit(one: &mut v3_3::Unit, other: v3_3::Unit) -> Outcome {
     if (masks(one.mask) && runs(other.mask, other.enabled, &other.contents))
         || (masks(other.mask) && runs(one.mask, one.enabled, &one.contents))
     {
-        let words = |mask| if masks(mask) { "masked" } else { "enabled or written" };
-        return Err(conflict(format!("unit `{name}`"), &words(one.mask), &words(other.mask)));
+        let state = |mask| if masks(mask) { "masked" } else { "enabled or written" };
+        return Err(conflict(format!("unit `{name}`"), &state(one.mask), &state(other.mask)));
     }
     field(|| format!("whether unit `{name}` is masked"), &mut one.mask, other.mask)?;
     field(|| format!("whether unit `{name}` is enabled"), &mut one.enabled, other.enabled)?;

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reading a config from JSON.
+//! Reads a config from JSON.
 
-use loadgauge_host::Hint;
 use std::{cell::Cell, io::Read, rc::Rc};
 
 use ignition_config::{v3_0, v3_1, v3_2, v3_3};
+use loadgauge_host::{Hint, suggest::nearest};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{Config, json::prune};
-use loadgauge_host::suggest::nearest;
 
 /// A config that cannot be read, with the place in its text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,24 +18,24 @@ pub struct ParseError {
     pub line: usize,
     /// Column in bytes, from 1.
     pub column: usize,
-    /// What is wrong there.
+    /// The reason.
     pub cause: ParseCause,
 }
 
-/// What is wrong with a config's text.
+/// The reason why a config cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseCause {
-    /// Not JSON, or not of the shape that the specification gives; in the parser's words.
+    /// The text is not JSON, or not of the specification's types; the parser's message.
     #[error("{0}")]
     Syntax(String),
-    /// No `ignition.version`.
-    #[error("`ignition.version` is missing, so this is no Ignition config")]
+    /// The version is missing.
+    #[error("`ignition.version` is missing, so this is not an Ignition config")]
     NoVersion,
-    /// A specification that is not read.
+    /// The specification is not supported.
     #[error("specification `{0}` is not supported, expected `3.0.0` to `3.3.0`")]
     Version(String),
-    /// A key that the specification does not have. Ignition would ignore it.
+    /// The specification does not have the key. Ignition would ignore it.
     #[error("`{0}` is not a key of Ignition's specification {1}")]
     UnknownKey(String, String),
 }
@@ -46,16 +45,15 @@ impl Hint for ParseError {
         match &self.cause {
             ParseCause::Syntax(_) => None,
             ParseCause::NoVersion => Some(
-                "begin with `{\"ignition\": {\"version\": \"3.3.0\"}`; a Butane config (YAML) belongs in a file that ends in `.bu`"
+                "begin with `{\"ignition\": {\"version\": \"3.3.0\"}`, or name a Butane config (YAML) `*.bu`"
                     .to_owned(),
             ),
             ParseCause::Version(version) if version.starts_with("2.") || version.starts_with("1.") => {
                 Some("write it as Butane, variant `flatcar`, version `1.0.0`".to_owned())
             }
-            ParseCause::Version(_) => Some(
-                "write `3.3.0`: every Flatcar release since 3185 accepts it, and later ones not everywhere"
-                    .to_owned(),
-            ),
+            ParseCause::Version(_) => {
+                Some("write `3.3.0`, which every Flatcar release since 3185 accepts".to_owned())
+            }
             ParseCause::UnknownKey(path, _) => {
                 let key = path.rsplit('.').next().unwrap_or(path);
                 nearest(key, KEYS.split(' ')).map(|known| format!("did you mean `{known}`?"))
@@ -65,10 +63,10 @@ impl Hint for ParseError {
 }
 
 impl Config {
-    /// Reads a config of specification 3.0.0 to 3.3.0; it becomes one of 3.3.0, which holds all of them.
+    /// Reads a config of specification 3.0.0 to 3.3.0, and converts it to 3.3.0.
     ///
-    /// Stricter than Ignition, which only warns about a key that it does not know and then does without
-    /// it: here that is an error, as is a key given twice.
+    /// # Errors
+    /// The text is not valid. Unknown and duplicate keys are errors; Ignition only warns about unknown ones.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let version = version(text)?;
         match version.as_str() {
@@ -89,7 +87,7 @@ impl Config {
     }
 }
 
-/// The version that the text says it has, before anything else of it is judged.
+/// Reads the version, before anything else is checked.
 fn version(text: &str) -> Result<String, ParseError> {
     #[derive(Deserialize)]
     struct Outer {
@@ -104,10 +102,10 @@ fn version(text: &str) -> Result<String, ParseError> {
     version.ok_or_else(|| at_offset(text, 0, ParseCause::NoVersion))
 }
 
-/// Reads the text as the types of its own version, and reports the first key that these do not have.
+/// Reads the text with the types of its version, and reports the first unknown key.
 ///
-/// The crate that finds such keys knows their path but not their place; the reader counts how far the
-/// parser has come at that moment, which is just behind the key.
+/// serde_ignored knows the path of a key but not its place; the reader counts the bytes that the parser has
+/// read at that moment, which ends just behind the key.
 fn check_keys<'de, T: Deserialize<'de>>(text: &'de str, version: &str) -> Result<(), ParseError> {
     let position = Rc::new(Cell::new(0));
     let reader = Counting { rest: text.as_bytes(), position: Rc::clone(&position) };
@@ -146,13 +144,13 @@ fn at_offset(text: &str, offset: usize, cause: ParseCause) -> ParseError {
 
 fn from_json(error: &serde_json::Error) -> ParseError {
     let text = error.to_string();
-    // The place stands beside the message, so it need not stand in it too.
+    // The error has the place already.
     let place = format!(" at line {} column {}", error.line(), error.column());
     let cause = ParseCause::Syntax(text.strip_suffix(&place).unwrap_or(&text).to_owned());
     ParseError { line: error.line().max(1), column: error.column().max(1), cause }
 }
 
-/// Every key of the specification 3.3.0, to find the one that was meant.
+/// All keys of the specification 3.3.0, for suggestions.
 const KEYS: &str = "append certificateAuthorities clevis compression config contents custom device devices directories \
     disks dropins enabled files filesystems format gecos gid group groups guid hard hash homeDir \
     httpHeaders httpProxy httpResponseHeaders httpTotal httpsProxy id ignition kernelArguments keyFile \
@@ -237,7 +235,7 @@ mod tests {
         );
         assert_eq!(
             failure("{}").0,
-            "line 1, column 1: `ignition.version` is missing, so this is no Ignition config"
+            "line 1, column 1: `ignition.version` is missing, so this is not an Ignition config"
         );
         assert_eq!(failure("variant: flatcar").0, "line 1, column 1: expected value");
         assert_eq!(failure("").0, "line 1, column 1: EOF while parsing a value");

@@ -21,7 +21,7 @@ pub(super) fn recipes() -> Vec<Vec<u8>> {
     seeds([
         "name = \"hello\"\nversion = \"1\"\n[[file]]\npath = \"/usr/bin/x\"\nmode = \"0755\"\ncontents = \"x\"\n\
          [finish]\nremove = [\"/usr/**\"]\nmove = { \"/usr/sbin\" = \"/usr/bin\" }\n[pack]\nformat = \"ddi\"\n",
-        "name = \"x\"\n[[gentoo]]\npackages = [\"a/b\"]\nuse = [\"a/b ssl\"]\nbinhost = \"https://x/{board}\"\n",
+        "name = \"x\"\n[[gentoo]]\npackages = [\"a/b\"]\npackage-use = [\"a/b ssl\"]\nbinhost = \"https://x/{board}\"\n",
         "name = \"x\"\n[[archive]]\nurl = \"https://x/y\"\nsha256 = \"00\"\n[[image]]\nsource = \"y\"\n\
          [[debian]]\npackages = [\"x\"]\n[publish]\nurl = \"https://x\"\n",
     ])

@@ -1,35 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Extended attributes of a host's files that mean something to an extension.
+//! Extended attributes of files that matter for an extension.
 use std::io;
 use std::path::Path;
 
-/// An attribute that would get lost or must not get in.
+/// An attribute that would be lost, or that an extension must not contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Attribute {
-    /// marks a directory of an overlay as hiding what lies below; its name
+    /// the opaque marker of an overlay's directory, which hides the directories below it; its name
     Opaque(String),
-    /// capabilities of a program
+    /// file capabilities
     Capability,
-    /// any other; its name
+    /// another attribute; its name
     Other(String),
 }
 
 impl Attribute {
-    /// In words, what a file with it is.
-    pub(super) fn lost(&self) -> String {
+    /// A predicate for a file with the attribute.
+    pub(super) fn description(&self) -> String {
         match self {
-            Self::Opaque(name) => format!("marked opaque by `{name}`"),
+            Self::Opaque(name) => format!("a directory with the opaque marker `{name}`"),
             Self::Capability => {
-                "given file capabilities, which no format here carries: they would get lost".to_owned()
+                "a file with capabilities, which would be lost: no format keeps them".to_owned()
             }
             Self::Other(name) => {
-                format!("marked by the extended attribute `{name}`, which would get lost")
+                format!("a file with the extended attribute `{name}`, which would be lost")
             }
         }
     }
 }
 
-/// The attributes of a file, without those that belong to the host (SELinux, btrfs properties).
+/// The attributes of a file, without those of the host (SELinux, btrfs properties).
 pub(super) fn of(host: &Path) -> io::Result<Vec<Attribute>> {
     let mut buffer = vec![0_u8; 64 * 1024];
     let length = match rustix::fs::llistxattr(host, &mut buffer) {
@@ -38,17 +38,17 @@ pub(super) fn of(host: &Path) -> io::Result<Vec<Attribute>> {
         Err(error) => return Err(error.into()),
     };
     let names = buffer[..length].split(|byte| *byte == 0).map(String::from_utf8_lossy);
-    Ok(names.filter(|name| !name.is_empty()).filter_map(|name| sort(&name)).collect())
+    Ok(names.filter(|name| !name.is_empty()).filter_map(|name| classify(&name)).collect())
 }
 
-/// What an attribute of this name means; nothing where it belongs to the host.
-pub(super) fn sort(name: &str) -> Option<Attribute> {
+/// The attribute of a name, or `None` for one of the host.
+pub(super) fn classify(name: &str) -> Option<Attribute> {
     if name.ends_with(".overlay.opaque") {
         return Some(Attribute::Opaque(name.to_owned()));
     }
     if name == "security.capability" {
         return Some(Attribute::Capability);
     }
-    let host_s = matches!(name, "security.selinux" | "security.ima" | "security.evm");
-    (!host_s && !name.starts_with("btrfs.")).then(|| Attribute::Other(name.to_owned()))
+    let of_host = matches!(name, "security.selinux" | "security.ima" | "security.evm");
+    (!of_host && !name.starts_with("btrfs.")).then(|| Attribute::Other(name.to_owned()))
 }

@@ -1,75 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
 use std::sync::Arc;
 
-use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::StoreError;
+use camino::Utf8PathBuf;
+use loadgauge_host::{FileError, Hint, StoreError};
 
 use super::Format;
-use super::archive::ArchiveError;
-use super::debian::DebianError;
 use super::describe::DescribeError;
 use super::elf::IndexError;
-use super::gentoo::GentooError;
-use super::image::ImageError;
 use super::mangle::MangleError;
 use super::pack::PackError;
-use super::recipe_error::RecipeError;
+use super::recipe::RecipeError;
 use super::release_file::ReleaseError;
+use super::source::SourceError;
 use super::stage::StageError;
-use super::tree::TreeError;
 
-/// What keeps an extension from being built.
+/// An extension that cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// the recipe is wrong
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// it was given a name that none can have
+    /// the extension was given a name that is not valid, with a hint
     #[error("{0}")]
     Name(String, &'static str),
-    /// its extension-release file cannot be written for this image
-    #[error("cannot say what `{recipe}` is compatible with")]
+    /// the extension-release file cannot be written for the image
+    #[error("cannot write the extension-release of `{recipe}` for this image")]
     Release {
         /// the recipe
         recipe: Utf8PathBuf,
-        /// why not
+        /// the reason
         source: ReleaseError,
     },
-    /// a tree cannot be taken in
+    /// a source cannot be used
     #[error(transparent)]
-    Tree(#[from] TreeError),
-    /// packages cannot be taken in
-    #[error(transparent)]
-    Debian(#[from] DebianError),
-    /// Gentoo packages cannot be taken in
-    #[error(transparent)]
-    Gentoo(Box<GentooError>),
-    /// an archive cannot be taken in
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-    /// an extension that was built before cannot be taken in
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// the recipe's script cannot be run
+    Source(#[from] SourceError),
+    /// the recipe's script failed
     #[error(transparent)]
     Mangle(#[from] MangleError),
-    /// something does not fit into the tree
+    /// a file does not fit into the tree
     #[error(transparent)]
     Stage(#[from] StageError),
-    /// a source brought an extension-release file
-    #[error("{origin} brings `/{path}`, and an extension has one such file only, which the builder writes")]
+    /// a source contains an extension-release file
+    #[error("{origin} contains `/{path}`, but the builder writes the only extension-release file")]
     SecondRelease {
-        /// which
+        /// the file
         path: Utf8PathBuf,
-        /// what brought it
+        /// the source that contains it
         origin: Arc<str>,
     },
-    /// the finished tree cannot be used
-    #[error("the extension cannot be used:\n{0}")]
+    /// the tree breaks a rule
+    #[error("the extension would not work:\n{0}")]
     Unfit(String),
-    /// programs or libraries in it are linked with something that is not there
-    #[error("the extension's programs lack libraries:\n{0}")]
+    /// programs or libraries are linked with libraries that do not exist
+    #[error("the programs of the extension lack libraries:\n{0}")]
     Unlinked(String),
     /// the base's libraries cannot be read
     #[error(transparent)]
@@ -77,74 +60,55 @@ pub enum BuildError {
     /// `SOURCE_DATE_EPOCH` is not a time
     #[error("SOURCE_DATE_EPOCH is `{0}`, expected seconds since 1970")]
     Epoch(String),
-    /// it cannot be packed
+    /// packing failed
     #[error("cannot pack `{name}` as {format}")]
     Pack {
         /// the extension
         name: String,
-        /// as what
+        /// the format
         format: Format,
-        /// why not
+        /// the reason
         source: PackError,
     },
-    /// it cannot be described
+    /// the files about the extension cannot be written
     #[error("cannot describe `{name}`")]
     Describe {
         /// the extension
         name: String,
-        /// why not
+        /// the reason
         source: DescribeError,
     },
-    /// two builds of the same gave different bytes
-    #[error("`{name}` as {format} is not reproducible: SHA-512 {first} at first, then {second}")]
+    /// two builds of the same inputs have different bytes
+    #[error(
+        "`{name}` as {format} is not reproducible: the first build has SHA-512 {first}, the second {second}"
+    )]
     NotReproducible {
         /// the extension
         name: String,
-        /// as what
+        /// the format
         format: Format,
-        /// of the kept build
+        /// the digest of the kept build
         first: String,
-        /// of the second
+        /// the digest of the second build
         second: String,
     },
-    /// the cache cannot be used
+    /// the store cannot be used
     #[error(transparent)]
     Store(#[from] StoreError),
     /// a file operation failed
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// what was to be done
-        action: &'static str,
-        /// to what
-        path: Utf8PathBuf,
-        /// why not
-        source: std::io::Error,
-    },
-}
-
-impl From<GentooError> for BuildError {
-    fn from(error: GentooError) -> Self {
-        Self::Gentoo(Box::new(error))
-    }
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl BuildError {
-    /// Whether the host lacks something, rather than the recipe being wrong.
+    /// Whether the host lacks something; otherwise the recipe is wrong.
     pub fn is_host(&self) -> bool {
         match self {
-            Self::Debian(error) => error.is_host(),
-            Self::Gentoo(error) => error.is_host(),
-            Self::Archive(error) => error.is_host(),
-            Self::Image(error) => error.is_host(),
+            Self::Source(error) => error.is_host(),
             Self::Mangle(error) => error.is_host(),
             Self::Pack { .. } | Self::Describe { .. } | Self::Store(_) | Self::Base(_) => true,
             _ => false,
         }
-    }
-
-    pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
     }
 }
 
@@ -154,23 +118,28 @@ impl Hint for BuildError {
             Self::Recipe(error) => error.hint(),
             Self::Name(_, hint) => Some((*hint).to_owned()),
             Self::Release { source, .. } => source.hint(),
-            Self::Tree(error) => error.hint(),
-            Self::Debian(error) => error.hint(),
-            Self::Gentoo(error) => error.hint(),
-            Self::Archive(error) => error.hint(),
-            Self::Image(error) => error.hint(),
+            Self::Source(error) => error.hint(),
             Self::Mangle(error) => error.hint(),
+            Self::Stage(error) => error.hint(),
             Self::Pack { source, .. } => source.hint(),
             Self::Describe { source, .. } => source.hint(),
-            Self::SecondRelease { .. } => Some("say in [compatible] what it should say".to_owned()),
-            Self::Unlinked(_) => Some(
-                "take a package or file that brings them into the recipe; what can do without is named in [finish] missing-libraries".to_owned(),
-            ),
             Self::Base(error) => error.hint(),
-            Self::Unfit(_) => {
-                Some("take it out with [finish] remove, or move it with [finish] move".to_owned())
+            Self::File(error) => error.hint(),
+            Self::SecondRelease { .. } => {
+                Some("exclude the file, and set its fields in [compatible]".to_owned())
             }
-            _ => None,
+            Self::Unlinked(_) => Some(
+                "add a package or file that contains them; list libraries that may be missing in [finish] \
+                 allow-missing-libraries"
+                    .to_owned(),
+            ),
+            Self::Unfit(_) => {
+                Some("remove the files with [finish] remove, or move them with [finish] move".to_owned())
+            }
+            Self::Epoch(_) => {
+                Some("set SOURCE_DATE_EPOCH to a number such as 1704067200, or unset it".to_owned())
+            }
+            Self::Store(_) | Self::NotReproducible { .. } => None,
         }
     }
 }

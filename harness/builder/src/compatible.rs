@@ -1,63 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
 use loadgauge_images::{Architecture, OsRelease};
 
-/// Why systemd-sysext passes over an extension. It does so without failing: its exit status is 0
-/// and its unit active, and only the extension is missing.
+/// The reason why systemd-sysext ignores an extension. It does so without failing: the exit status is 0 and
+/// the unit is active, but the extension is not merged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// meant for the initrd or for portable services only
+    /// it is for the initrd or portable services only
     #[error("it is for the scope `{0}`, not for `system`")]
     Scope(String),
-    /// for other processors
-    #[error("it is for the architecture `{extension}`, the image runs on `{host}`")]
+    /// it is for another architecture
+    #[error("it is for the architecture `{extension}`, the image has `{host}`")]
     Architecture {
-        /// of the extension
+        /// the extension's
         extension: String,
-        /// of the image
+        /// the image's
         host: &'static str,
     },
-    /// it does not say for which system it is
+    /// it names no system
     #[error("its extension-release has no `ID`")]
     NoId,
-    /// for another system
+    /// it is for another system
     #[error("it is for `{extension}`, the image is `{host}`")]
     Id {
-        /// of the extension
+        /// the extension's
         extension: String,
-        /// of the image
+        /// the image's
         host: String,
     },
-    /// for any system, which systemd knows from version 252 only
-    #[error("it is for any system (`ID=_any`), which systemd {0} does not know")]
+    /// it is for any system, which systemd supports from version 252 on
+    #[error("it is for any system (`ID=_any`), which systemd {0} does not support")]
     Any(u32),
-    /// both have a level, and not the same
+    /// it is for another level
     #[error("it is for level `{extension}`, the image has level `{host}`")]
     Level {
-        /// of the extension
+        /// the extension's
         extension: String,
-        /// of the image
+        /// the image's
         host: String,
     },
-    /// it says neither a level that can be compared nor a version
-    #[error("its extension-release has no `VERSION_ID`, and the image has no `SYSEXT_LEVEL` to go by")]
+    /// it has neither a version nor a level that can be compared
+    #[error("its extension-release has no `VERSION_ID`, and the image has no `SYSEXT_LEVEL` to compare")]
     NoVersion,
-    /// for another version
+    /// it is for another version
     #[error("it is for version `{extension}`, the image is version `{host}`")]
     Version {
-        /// of the extension
+        /// the extension's
         extension: String,
-        /// of the image
+        /// the image's
         host: String,
     },
 }
 
-/// Whether the systemd of an image, by its major version, merges an extension.
+/// Checks that an image merges an extension. `systemd` is the major version of the image's systemd.
 ///
-/// This is `extension_release_validate()` of systemd's `src/basic/` and `src/shared/`, as of
-/// versions 249 to 260: the host's `ID_LIKE` counts from 258, `ID=_any` from 252.
+/// This is `extension_release_validate()` of systemd's `src/basic/` and `src/shared/` in the versions 249 to
+/// 260: it supports `ID=_any` from 252 on, and compares the host's `ID_LIKE` from 258 on.
 ///
 /// # Errors
-/// It does not, for the first reason that systemd finds.
+/// The image does not merge it: the first reason that systemd finds.
 pub fn compatible(
     host: &OsRelease,
     architecture: Architecture,
@@ -89,7 +89,7 @@ pub fn compatible(
     same_version(host, extension)
 }
 
-/// The level decides where both have one, else the version.
+/// Compares the levels where both have one, otherwise the versions.
 fn same_version(host: &OsRelease, extension: &OsRelease) -> Result<(), Refusal> {
     if let (Some(host), Some(extension)) = (host.get("SYSEXT_LEVEL"), extension.get("SYSEXT_LEVEL")) {
         if host == extension {
@@ -97,7 +97,7 @@ fn same_version(host: &OsRelease, extension: &OsRelease) -> Result<(), Refusal> 
         }
         return Err(Refusal::Level { extension: extension.to_owned(), host: host.to_owned() });
     }
-    // A rolling distribution has no version; there is nothing to compare with.
+    // A rolling distribution has no version to compare.
     let Some(host) = host.get("VERSION_ID") else { return Ok(()) };
     match extension.get("VERSION_ID") {
         Some(version) if version == host => Ok(()),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn merged_ones() {
+    fn merged_extensions() {
         for (systemd, extension) in [
             (252, "ID=flatcar VERSION_ID=4593.2.5"),
             (252, "ID=flatcar SYSEXT_LEVEL=1.0"),
@@ -139,8 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn refused_ones_with_systemd_s_first_reason() {
-        let told: Vec<String> = [
+    fn refusals_have_the_first_reason_of_systemd() {
+        let refusals: Vec<String> = [
             (252, "ID=flatcar VERSION_ID=9999.0.0"),
             (252, "ID=flatcar"),
             (252, "ID=flatcar SYSEXT_LEVEL=2.0 VERSION_ID=4593.2.5"),
@@ -157,14 +157,14 @@ mod tests {
             format!("systemd {systemd}, {extension}: {refusal}")
         })
         .collect();
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(refusals.join("\n"));
         let levelless = verdict("ID=flatcar\nVERSION_ID=1\n", 252, "ID=flatcar SYSEXT_LEVEL=1.0");
         assert_eq!(levelless, Err(Refusal::NoVersion));
     }
 
     proptest! {
         #[test]
-        fn any_system_is_merged_whatever_else_is_said(version in "[0-9.]{0,9}", level in "[0-9.]{0,3}", systemd in 252_u32..300) {
+        fn an_extension_for_any_system_is_merged(version in "[0-9.]{0,9}", level in "[0-9.]{0,3}", systemd in 252_u32..300) {
             let mut extension = OsRelease::default();
             extension.set("ID", "_any");
             extension.set("VERSION_ID", version);
@@ -174,7 +174,7 @@ mod tests {
         }
 
         #[test]
-        fn an_image_merges_what_is_bound_to_itself(version in "[0-9]{1,4}\\.[0-9]\\.[0-9]", systemd in 249_u32..300) {
+        fn an_image_merges_an_extension_of_its_version(version in "[0-9]{1,4}\\.[0-9]\\.[0-9]", systemd in 249_u32..300) {
             let mut host = OsRelease::default();
             host.set("ID", "flatcar");
             host.set("VERSION_ID", version.clone());

@@ -3,37 +3,37 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why an extension holds the packages that it holds, and which it needs and finds below it.
+/// The reasons for the packages of an extension, and the packages that it needs from the base.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Explanation {
-    /// packages that go into the extension
+    /// packages in the extension
     pub taken: Vec<Explained>,
-    /// packages that are needed and there already
+    /// packages of the base that are needed
     pub present: Vec<Explained>,
 }
 
-/// A package, and who needs it.
+/// A package with the reasons for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
     /// its name and version
     pub package: String,
-    /// who needs it
+    /// the reasons for it
     pub needs: Vec<Need>,
-    /// what else there is to say: where it is, or what it hides
+    /// the place of the package, or the package that it hides
     pub note: Option<String>,
 }
 
-/// One reason for a package.
+/// A reason for a package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Need {
-    /// the package that needs it; nothing where the recipe asks for it
+    /// the package that needs it; `None` where the recipe asks for it
     pub by: Option<String>,
-    /// how that says so
+    /// the dependency as that package writes it
     pub how: String,
 }
 
 impl Explanation {
-    /// Adds what is said of further packages.
+    /// Adds further packages.
     pub fn extend(&mut self, other: Self) {
         self.taken.extend(other.taken);
         self.present.extend(other.present);
@@ -42,7 +42,7 @@ impl Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (title, list) in [("in the extension", &self.taken), ("there already", &self.present)] {
+        for (title, list) in [("in the extension", &self.taken), ("in the base", &self.present)] {
             writeln!(formatter, "{title}:{}", if list.is_empty() { " nothing" } else { "" })?;
             for explained in list {
                 write!(formatter, "{explained}")?;

@@ -1,83 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files from other hosts, each kept in the store under its digest.
-use loadgauge_host::Hint;
-use std::fs::File;
+//! Downloads, which are kept in the store under their digests.
 use std::io::{self, Read};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::{Entry, Store, StoreError};
+use loadgauge_host::{Entry, FileError, Hint, Store, StoreError, digest, fs};
 use serde::{Deserialize, Serialize};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
-use loadgauge_host::digest;
-
-/// How long a server may keep silent.
-const SILENCE: Duration = Duration::from_mins(1);
-/// How often a download that broke off is begun anew, and what is waited before.
+/// The time-out of each phase of a request.
+const TIMEOUT: Duration = Duration::from_mins(1);
+/// The number of attempts of an interrupted download, and the pause between them.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(2);
 /// The kind of entry in the store.
 const KIND: &str = "download";
 
-/// A file that cannot be had.
+/// A file that cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// the server does not give it
+    /// the request failed
     #[error("cannot fetch `{url}`")]
     Http {
-        /// what was asked for
+        /// the URL
         url: String,
-        /// why not
+        /// the reason
         source: Box<ureq::Error>,
     },
-    /// it broke off, or a local file cannot be read
+    /// the download was interrupted, or a local file cannot be read
     #[error("cannot read `{url}`")]
     Read {
-        /// what was asked for
+        /// the URL
         url: String,
-        /// why not
+        /// the reason
         source: io::Error,
     },
-    /// it is larger than it is said to be
-    #[error("`{url}` goes on after {limit} bytes, where it should end")]
+    /// the file is too large
+    #[error("`{url}` is larger than the expected {limit} bytes")]
     TooLong {
-        /// what was asked for
+        /// the URL
         url: String,
-        /// bytes
+        /// the size limit in bytes
         limit: u64,
     },
-    /// it is another file than was asked for
-    #[error("`{url}` has the SHA-256 {found}, and {expected} was expected")]
+    /// the digest differs
+    #[error("`{url}` has SHA-256 {found}, expected {expected}")]
     Digest {
-        /// what was asked for
+        /// the URL
         url: String,
-        /// as it should be, in hex
+        /// the expected digest in hex
         expected: String,
-        /// as it is
+        /// the digest of the file
         found: String,
     },
-    /// the server says that nothing has changed where nothing was known
-    #[error("`{url}` is said to be unchanged, and was never fetched")]
+    /// the server answers 304 (Not Modified) to a request without a condition
+    #[error("the server says that `{url}` has not changed, but it was never fetched")]
     Unasked {
-        /// what was asked for
+        /// the URL
         url: String,
     },
-    /// the cache cannot be used
+    /// the store cannot be used
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// a file of the cache cannot be written
-    #[error("cannot write `{path}`")]
-    Write {
-        /// which
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
+    /// a file of the store cannot be written
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl FetchError {
-    /// Whether the server says that it does not have the file.
+    /// Whether the host or its network lacks something; otherwise the URL or the digest is wrong.
+    pub(super) fn is_host(&self) -> bool {
+        !matches!(self, Self::Digest { .. }) && !self.is_absent()
+    }
+
+    /// Whether the file does not exist.
     pub fn is_absent(&self) -> bool {
         match self {
             Self::Http { source, .. } => matches!(source.as_ref(), ureq::Error::StatusCode(404 | 410)),
@@ -90,28 +86,28 @@ impl FetchError {
 impl Hint for FetchError {
     fn hint(&self) -> Option<String> {
         match self {
+            Self::File(error) => error.hint(),
             Self::Http { source, .. } => match source.as_ref() {
                 ureq::Error::StatusCode(404) => Some(
-                    "the server has no such file any more: fetch the archive's lists again, or mend the URL"
+                    "correct the URL; where the file was removed from an archive, fetch its lists again"
                         .to_owned(),
                 ),
                 ureq::Error::StatusCode(_) => None,
                 _ => Some("check the network, and http_proxy where there is a proxy".to_owned()),
             },
-            Self::Digest { .. } => Some(
-                "the file was changed at its source, or on the way: look before you change the digest"
-                    .to_owned(),
-            ),
+            Self::Digest { .. } => {
+                Some("find out why the file has changed before you change the digest".to_owned())
+            }
             _ => None,
         }
     }
 }
 
-/// The file of a URL (`http:`, `https:` or `file:`) that has a digest, fetched unless the store has it.
-/// Two that want the same wait for one of them.
+/// Fetches a file of a known digest from a URL (`http:`, `https:` or `file:`), unless the store has it. Of
+/// two concurrent fetches of the same file one waits for the other.
 ///
 /// # Errors
-/// See [`FetchError`]. Nothing is kept that is not what was asked for.
+/// See [`FetchError`]. A file of another digest is not kept.
 pub(super) fn fetch(url: &str, sha256: &str, limit: u64, store: &Store) -> Result<Utf8PathBuf, FetchError> {
     let name = "file";
     let vacancy = match store.entry(KIND, sha256)? {
@@ -122,29 +118,28 @@ pub(super) fn fetch(url: &str, sha256: &str, limit: u64, store: &Store) -> Resul
     Ok(vacancy.commit()?.join(name))
 }
 
-/// Writes what is at a URL and has a digest to a path.
+/// Fetches a file of a known digest to a path.
 ///
 /// # Errors
-/// See [`FetchError`]. A file of another digest is left there.
+/// See [`FetchError`]. A file of another digest stays at the path.
 pub(super) fn fetch_to(url: &str, sha256: &str, limit: u64, path: &Utf8Path) -> Result<(), FetchError> {
     write(url, limit, path)?;
-    let found =
-        digest::sha256_of_file(path).map_err(|source| FetchError::Write { path: path.to_owned(), source })?;
+    let found = digest::sha256_of_file(path).map_err(FileError::at::<FetchError>("read", path))?;
     if found != sha256 {
         return Err(FetchError::Digest { url: url.to_owned(), expected: sha256.to_owned(), found });
     }
     Ok(())
 }
 
-/// What is at a URL now, for what has no digest of its own, such as a signed list of digests.
+/// Fetches a file without a known digest, such as a signed list of digests.
 ///
 /// # Errors
 /// See [`FetchError`].
 pub(super) fn read(url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
-    again(|| whole(open(url)?, url, limit))
+    retry(|| read_all(open(url)?, url, limit))
 }
 
-/// What a server tells a change of a file by (RFC 9110, section 8.8).
+/// The validators with which a server detects a change of a file (RFC 9110, section 8.8).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Validators {
     /// `ETag`
@@ -153,16 +148,16 @@ pub(super) struct Validators {
     pub(super) modified: Option<String>,
 }
 
-/// What is at a URL.
+/// The result of a conditional request.
 #[derive(Debug)]
 pub(super) enum Fetched {
-    /// what was there before
+    /// the file has not changed
     Unchanged,
-    /// something, and what a later change is told by
+    /// the file, with the validators for the next request
     New(Vec<u8>, Validators),
 }
 
-/// What is at a URL now, unless it is what was there when it had these validators.
+/// Fetches a file, unless it has not changed since it had these validators.
 ///
 /// # Errors
 /// See [`FetchError`].
@@ -174,7 +169,7 @@ pub(super) fn read_if_changed(
     if url.starts_with("file:") {
         return Ok(Fetched::New(read(url, limit)?, Validators::default()));
     }
-    again(|| {
+    retry(|| {
         let response = request(url, known)?;
         if response.status() == 304 {
             return Ok(Fetched::Unchanged);
@@ -182,11 +177,11 @@ pub(super) fn read_if_changed(
         let header =
             |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let validators = Validators { tag: header("etag"), modified: header("last-modified") };
-        Ok(Fetched::New(whole(response.into_body().into_reader(), url, limit)?, validators))
+        Ok(Fetched::New(read_all(response.into_body().into_reader(), url, limit)?, validators))
     })
 }
 
-fn whole(reader: impl Read, url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+fn read_all(reader: impl Read, url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
     let mut bytes = Vec::new();
     let read = reader.take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|source| FetchError::Read { url: url.to_owned(), source })?;
@@ -197,9 +192,8 @@ fn whole(reader: impl Read, url: &str, limit: u64) -> Result<Vec<u8>, FetchError
 }
 
 fn write(url: &str, limit: u64, path: &Utf8Path) -> Result<(), FetchError> {
-    let fail = |source| FetchError::Write { path: path.to_owned(), source };
-    again(|| {
-        let mut file = File::create(path).map_err(fail)?;
+    retry(|| {
+        let mut file = fs::create(path)?;
         let mut reader = open(url)?.take(limit + 1);
         let mut buffer = vec![0; 1 << 18];
         let mut length = 0;
@@ -213,20 +207,21 @@ fn write(url: &str, limit: u64, path: &Utf8Path) -> Result<(), FetchError> {
             if length > limit {
                 return Err(FetchError::TooLong { url: url.to_owned(), limit });
             }
-            io::Write::write_all(&mut file, &buffer[..count]).map_err(fail)?;
+            io::Write::write_all(&mut file, &buffer[..count])
+                .map_err(FileError::at::<FetchError>("write", path))?;
         }
     })
 }
 
-/// Tries again what the network broke, and nothing else.
-fn again<T>(attempt: impl Fn() -> Result<T, FetchError>) -> Result<T, FetchError> {
+/// Retries after errors of the network and the server, and after no others.
+fn retry<T>(attempt: impl Fn() -> Result<T, FetchError>) -> Result<T, FetchError> {
     for _ in 1..ATTEMPTS {
         match attempt() {
             Err(FetchError::Http { source, url }) if !matches!(*source, ureq::Error::StatusCode(..500)) => {
-                tracing::warn!(%url, error = %source, "a download failed and is tried again");
+                tracing::warn!(%url, error = %source, "a download failed and is retried");
             }
             Err(FetchError::Read { source, url }) if source.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%url, error = %source, "a download broke off and is begun anew");
+                tracing::warn!(%url, error = %source, "a download was interrupted and is retried");
             }
             other => return other,
         }
@@ -238,7 +233,8 @@ fn again<T>(attempt: impl Fn() -> Result<T, FetchError>) -> Result<T, FetchError
 fn open(url: &str) -> Result<Box<dyn Read>, FetchError> {
     if let Some(path) = url.strip_prefix("file:") {
         let path = path.strip_prefix("//").unwrap_or(path);
-        let file = File::open(path).map_err(|source| FetchError::Read { url: url.to_owned(), source })?;
+        let file =
+            fs::open(path).map_err(|error| FetchError::Read { url: url.to_owned(), source: error.source })?;
         return Ok(Box::new(file));
     }
     Ok(Box::new(request(url, None)?.into_body().into_reader()))
@@ -246,10 +242,10 @@ fn open(url: &str) -> Result<Box<dyn Read>, FetchError> {
 
 fn request(url: &str, known: Option<&Validators>) -> Result<ureq::http::Response<ureq::Body>, FetchError> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_resolve(Some(SILENCE))
-        .timeout_connect(Some(SILENCE))
-        .timeout_recv_response(Some(SILENCE))
-        // The host's own certificates, through the OpenSSL that SSH uses too.
+        .timeout_resolve(Some(TIMEOUT))
+        .timeout_connect(Some(TIMEOUT))
+        .timeout_recv_response(Some(TIMEOUT))
+        // The certificates of the host, through the OpenSSL that SSH uses too.
         .tls_config(
             TlsConfig::builder()
                 .provider(TlsProvider::NativeTls)
@@ -269,14 +265,13 @@ fn request(url: &str, known: Option<&Validators>) -> Result<ureq::http::Response
     request.call().map_err(|source| FetchError::Http { url: url.to_owned(), source: Box::new(source) })
 }
 
-/// Whether a text is a SHA-256 in hex.
+/// Whether a text is a SHA-256 digest in lower-case hex.
 pub(super) fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::TcpListener;
 
@@ -284,7 +279,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that answers each request with the next of some responses, and says where it is.
+    /// Starts a server that answers each request with the next response, and returns its URL.
     fn serve(responses: &'static [&'static [u8]]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -319,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_is_refused_and_not_kept() {
+    fn a_file_of_another_digest_is_refused_and_not_kept() {
         let (directory, store) = store();
         let error = fetch(&serve(&[HELLO]), &"0".repeat(64), 5, &store).expect_err("refused");
         assert!(matches!(error, FetchError::Digest { .. }) && error.hint().is_some(), "{error}");
@@ -331,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_is_tried_again_and_what_is_absent_is_not() {
+    fn an_interrupted_download_is_retried_and_an_absent_file_is_not() {
         const BROKEN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhe";
         const ABSENT: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         assert_eq!(read(&serve(&[BROKEN, HELLO]), 10).expect("at the second attempt"), b"hello");

@@ -4,16 +4,18 @@ use camino::Utf8Path;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use toml::Spanned;
 
-use super::recipe::Recipe;
-use super::recipe_error::RecipeError;
+use super::recipe::{Recipe, RecipeError};
 
-/// Globs as a recipe gives them: absolute, where `*` stays within a directory.
+/// Compiles the globs of a recipe: absolute paths, in which `*` does not match `/`.
+///
+/// # Errors
+/// A pattern is not valid.
 pub(super) fn compile(recipe: &Recipe, patterns: &[Spanned<String>]) -> Result<GlobSet, RecipeError> {
     let mut builder = GlobSetBuilder::new();
     for pattern in patterns {
         let glob = GlobBuilder::new(pattern.get_ref()).literal_separator(true).build();
         builder.add(glob.map_err(|error| {
-            recipe.error(pattern, error.to_string(), "a glob such as \"/usr/share/doc/**\"")
+            recipe.error(pattern, error.to_string(), "write a glob such as \"/usr/share/doc/**\"")
         })?);
     }
     let fail = |error: globset::Error| match patterns.first() {
@@ -23,8 +25,8 @@ pub(super) fn compile(recipe: &Recipe, patterns: &[Spanned<String>]) -> Result<G
     builder.build().map_err(fail)
 }
 
-/// Whether a glob covers a path, which is relative to the root. `/usr/share/doc/**` covers the
-/// directory itself too, so that it does not stay behind empty.
+/// Whether a glob matches a path relative to the root. `/usr/share/doc/**` matches the directory itself too,
+/// so that no empty directory remains.
 pub(super) fn matches(globs: &GlobSet, path: &Utf8Path) -> bool {
     globs.is_match(format!("/{path}")) || globs.is_match(format!("/{path}/"))
 }
@@ -34,16 +36,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_goes_with_all_it_holds() {
+    fn a_directory_matches_with_its_entries() {
         let glob = |text: &str| GlobBuilder::new(text).literal_separator(true).build().expect("a glob");
         let globs = GlobSetBuilder::new()
             .add(glob("/usr/share/doc/**"))
             .add(glob("/usr/bin/*-stress"))
             .build()
             .expect("globs");
-        let covered = ["usr/share/doc", "usr/share/doc/a", "usr/share/doc/a/b", "usr/bin/containerd-stress"];
-        let spared = ["usr/share/docs", "usr/share", "usr/bin/a/b-stress", "usr/bin"];
-        assert!(covered.iter().all(|path| matches(&globs, Utf8Path::new(path))));
-        assert!(!spared.iter().any(|path| matches(&globs, Utf8Path::new(path))));
+        let matching = ["usr/share/doc", "usr/share/doc/a", "usr/share/doc/a/b", "usr/bin/containerd-stress"];
+        let others = ["usr/share/docs", "usr/share", "usr/bin/a/b-stress", "usr/bin"];
+        assert!(matching.iter().all(|path| matches(&globs, Utf8Path::new(path))));
+        assert!(!others.iter().any(|path| matches(&globs, Utf8Path::new(path))));
     }
 }

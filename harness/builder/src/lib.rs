@@ -1,57 +1,89 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The builder: recipe, sources, staged tree, image.
+//! Builds system extensions from recipes, without the test harness.
 //!
-//! `recipe -> sources -> stage -> finish -> image`, with one file for each:
+//! A recipe names the sources of an extension: trees, files, archives, Debian packages, Gentoo binary
+//! packages, and existing images. They are resolved against a base, staged, changed by the recipe's script,
+//! checked and packed. The same inputs give the same bytes, and a build whose inputs have not changed is not
+//! repeated.
+//!
+//! ```no_run
+//! use camino::Utf8Path;
+//! use loadgauge_builder::lint::BaseTree;
+//! use loadgauge_builder::{Recipe, Target, build};
+//! use loadgauge_host::Store;
+//! use loadgauge_images::{Architecture, OsRelease};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let recipe = Recipe::load(Utf8Path::new("recipes/hello.toml"))?;
+//! let os_release = OsRelease::parse("ID=flatcar\nVERSION_ID=4593.2.0\nSYSEXT_LEVEL=1.0\n")?;
+//! let target = Target {
+//!     os_release: &os_release,
+//!     architecture: Architecture::Amd64,
+//!     // Recipes with packages need the packages of the image as well.
+//!     base: None,
+//!     portage: None,
+//!     root: None,
+//!     links: BaseTree::new(),
+//! };
+//! let store = Store::at("cache".into());
+//! let built = build(&recipe, &target, recipe.format(None), &store, &|step| eprintln!("{step}"))?;
+//! println!("{} with {} packages", built.extension.path, built.packages.len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Steps and their modules:
 //!
 //! - [`recipe`]: the file format
-//! - [`debian`] and [`gentoo`], `archive`, `image`, and `tree`: where the contents come from
-//! - [`stage`]: the tree before it is packed, which belongs to root whoever builds it
-//! - [`release_file`] and [`compatible()`]: what systemd-sysext goes by when it merges or refuses
-//! - [`elf`] and `linkage`: whether programs find the libraries they are linked with
-//! - [`lint`]: what breaks extensions on Flatcar
-//! - [`pack`]: the image formats, each the same bytes every time
-//! - [`describe`]: what is written about the extension, beside it
-//! - [`build()`]: all of it together, kept under the digest of its inputs
+//! - `source`: one trait for all sources, and an implementation for each
+//! - [`debian`], [`gentoo`], `archive`, `image`, `tree`: the formats of the sources
+//! - [`stage`]: the tree before it is packed
+//! - `finish`, `mangle`, `etc_tmpfiles`: changes to the complete tree
+//! - [`release_file`] and [`compatible()`]: the extension-release file, and whether systemd-sysext merges
+//!   the extension
+//! - [`lint`], [`elf`] and `linkage`: faults that break extensions, and missing libraries
+//! - [`pack`]: the image formats; [`signing`]: the key pair of signed ones
+//! - [`describe`]: the files about an extension
+//! - [`build()`]: all steps together, with results kept in the store
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests unwrap at once"))]
 
 mod archive;
-mod assemble;
 mod attributes;
-/// All steps of a build, and what comes out of it.
-pub mod build;
+mod base_extensions;
+mod build;
 mod build_error;
-/// Whether a system merges an extension.
-pub mod compatible;
-
+mod compatible;
 pub mod debian;
 pub mod describe;
 pub mod elf;
-mod etc;
-/// Why an extension holds what it holds.
-pub mod explain;
+mod etc_tmpfiles;
+mod explain;
 mod extension;
 mod fetch;
+mod finish;
 pub mod gentoo;
 mod globs;
 mod image;
-mod inputs;
 mod linkage;
 pub mod lint;
 mod mangle;
 mod member;
+mod namespace;
+mod origin;
 pub mod pack;
-/// The file that says how an extension is built.
 pub mod recipe;
-mod recipe_error;
+mod recipe_reader;
 /// The extension-release file.
 pub mod release_file;
 mod rescan;
 /// The key pair that signs an image.
 pub mod signing;
+mod source;
 /// The tree before it is packed.
 pub mod stage;
 mod target;
 mod tree;
+mod tree_digest;
 mod unpack;
 /// The comparisons that the versions of all package formats share.
 pub mod version_order;
@@ -61,14 +93,15 @@ pub use build::{Built, build, check_reproducible, explain as explain_packages};
 pub use build_error::BuildError;
 pub use compatible::{Refusal, compatible};
 pub use debian::{DebianArchiveError, Package};
+pub use explain::{Explained, Explanation, Need};
 pub use extension::{Extension, Format};
 pub use fetch::FetchError;
 pub use image::{ImageError, releases};
 pub use mangle::MangleError;
 pub use member::NameError;
-pub use recipe::Recipe;
-pub use recipe_error::RecipeError;
+pub use recipe::{Recipe, RecipeError};
 pub use rescan::RescanError;
+pub use source::SourceError;
 pub use target::Target;
 pub use tree::TreeError;
 pub use unpack::{UnpackCause, UnpackError};

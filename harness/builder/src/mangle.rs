@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The recipe's own script, run on the staged tree.
-use loadgauge_host::Hint;
-use std::fs::{self, File};
+//! The recipe's script, which Flatcar's SDK calls a mangle script, run on the staged tree.
 use std::io::{BufRead as _, BufReader};
-use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::{CommandError, CommandExt as _, MissingTool, Tool};
+use loadgauge_host::{CommandError, CommandExt as _, FileError, Hint, MissingTool, Tool, fs};
 
+use super::namespace;
 use super::rescan::{RescanError, rescan};
 use super::stage::{StageError, Staged};
 
-/// What a script finds in its environment, beside what is the same for all of them.
+/// The variables of a script's environment that depend on the extension.
 #[derive(Debug, Clone)]
 pub(super) struct Environment<'a> {
     /// the extension's name
@@ -24,46 +22,41 @@ pub(super) struct Environment<'a> {
     pub(super) epoch: u32,
 }
 
-/// A script that could not be run, or that left something behind which no extension can hold.
+/// A script that cannot be run, or that has created a file which no extension can contain.
 #[derive(Debug, thiserror::Error)]
 pub enum MangleError {
-    /// the host has no `unshare`
+    /// the host lacks `unshare`
     #[error(transparent)]
     Missing(#[from] MissingTool),
     /// the script cannot be read
-    #[error("cannot read the script `{path}`")]
-    Read {
-        /// where it lies
-        path: Utf8PathBuf,
-        /// why not
-        source: std::io::Error,
-    },
-    /// the host does not let it run apart
-    #[error("the script needs namespaces of its own, which the host refuses")]
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// the host does not allow the script's namespaces
+    #[error("cannot create the namespaces of the script")]
     NoNamespace(#[source] CommandError),
-    /// it ended with another status than 0
+    /// the script failed
     #[error("the script `{path}` failed")]
     Failed {
-        /// where it lies
+        /// the script
         path: Utf8PathBuf,
-        /// its own words
+        /// its status and output
         source: CommandError,
     },
-    /// what it left cannot become part of an extension
-    #[error("the script `{path}` left something that no extension can hold")]
-    Left {
-        /// where it lies
+    /// the script has created a file that no extension can contain
+    #[error("the script `{path}` has created a file that no extension can contain")]
+    Result {
+        /// the script
         path: Utf8PathBuf,
-        /// what
+        /// the file
         source: RescanError,
     },
-    /// the tree cannot be given its modes
+    /// the modes of the tree cannot be set
     #[error(transparent)]
     Stage(#[from] StageError),
 }
 
 impl MangleError {
-    /// Whether the host lacks something, rather than the script being wrong.
+    /// Whether the host lacks something; otherwise the script is wrong.
     pub(super) fn is_host(&self) -> bool {
         matches!(self, Self::Missing(_) | Self::NoNamespace(_))
     }
@@ -73,26 +66,23 @@ impl Hint for MangleError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(missing) => missing.hint(),
-            Self::NoNamespace(_) => Some(
-                "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or \
-                 kernel.apparmor_restrict_unprivileged_userns=0)"
+            Self::NoNamespace(_) => Some(namespace::HINT.to_owned()),
+            Self::Failed { .. } => Some(
+                "correct the script; its working directory and first argument are the root of the tree"
                     .to_owned(),
             ),
-            Self::Failed { .. } => {
-                Some("it is run in the root of the tree, whose path is its first argument".to_owned())
-            }
-            Self::Left { source, .. } => source.hint(),
-            Self::Read { .. } | Self::Stage(_) => None,
+            Self::Result { source, .. } => source.hint(),
+            Self::File(error) => error.hint(),
+            Self::Stage(error) => error.hint(),
         }
     }
 }
 
-/// Runs a script with the tree as its working directory and its first argument, and takes in what
-/// it left there. It says what the script's opaque markers were removed from.
+/// Runs a script with the tree as its working directory and first argument, and adds the files that it has
+/// created. Returns the directories from which opaque markers of the script were removed.
 ///
-/// It runs as root of a user namespace in which the builder's files are root's, without a network,
-/// under the umask 022, and with an environment that is the same everywhere. Real root needs no
-/// user namespace for that.
+/// The script runs as root of a user namespace in which the tree belongs to root, without a network, with
+/// the umask 022, and with the same environment on every host. Real root needs no user namespace for that.
 ///
 /// # Errors
 /// See [`MangleError`].
@@ -101,13 +91,11 @@ pub(super) fn run(
     script: &Utf8Path,
     environment: &Environment<'_>,
 ) -> Result<Vec<Utf8PathBuf>, MangleError> {
-    let script =
-        script.canonicalize_utf8().map_err(|source| MangleError::Read { path: script.to_owned(), source })?;
+    let script = script.canonicalize_utf8().map_err(FileError::at::<MangleError>("resolve", script))?;
     staged.settle(environment.epoch)?;
-    let mut command = apart(&Tool::find("unshare")?);
+    let mut command = namespace::command(&Tool::find("unshare")?, "--net");
     command.args(["sh", "-euc", "umask 022; exec \"$@\"", "sh"]);
-    let read = |source| MangleError::Read { path: script.clone(), source };
-    command.args(interpreter(&script).map_err(read)?).arg(&script).arg(staged.root());
+    command.args(interpreter(&script)?).arg(&script).arg(staged.root());
     command.current_dir(staged.root());
     command.env_clear().envs([
         ("HOME", "/nonexistent"),
@@ -119,38 +107,31 @@ pub(super) fn run(
         ("SYSEXT_VERSION_ID", environment.version),
         ("TZ", "UTC"),
     ]);
-    command.run().map_err(|error| tell_apart(error, &script))?;
-    rescan(staged, &script).map_err(|source| MangleError::Left { path: script.clone(), source })
+    command.run().map_err(|error| classify(error, &script))?;
+    rescan(staged, &script).map_err(|source| MangleError::Result { path: script.clone(), source })
 }
 
-fn apart(unshare: &Tool) -> Command {
-    let mut command = unshare.command();
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command.arg("--net");
-    command
-}
-
-/// What the first line names, so that a script needs no executable bit; `sh` where it names nothing.
-fn interpreter(script: &Utf8Path) -> std::io::Result<Vec<String>> {
+/// The interpreter of the first line, so that a script needs no executable bit; `sh` without one.
+fn interpreter(script: &Utf8Path) -> Result<Vec<String>, MangleError> {
     let mut line = Vec::new();
-    BufReader::new(File::open(script)?).read_until(b'\n', &mut line)?;
+    BufReader::new(fs::open(script)?)
+        .read_until(b'\n', &mut line)
+        .map_err(FileError::at::<MangleError>("read", script))?;
     let line = String::from_utf8_lossy(&line).into_owned();
     let Some(named) = line.strip_prefix("#!") else { return Ok(vec!["sh".to_owned()]) };
     // The kernel passes all that follows the interpreter as one argument (execve(2)).
-    let words = named.trim().splitn(2, char::is_whitespace);
-    Ok(words.map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect())
+    let parts = named.trim().splitn(2, char::is_whitespace);
+    Ok(parts.map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
 }
 
-fn tell_apart(error: CommandError, script: &Utf8Path) -> MangleError {
+fn classify(error: CommandError, script: &Utf8Path) -> MangleError {
     match &error {
         CommandError::Failed { tail, .. } if tail.starts_with("unshare:") => MangleError::NoNamespace(error),
         _ => MangleError::Failed { path: script.to_owned(), source: error },
     }
 }
 
-/// Whether a path is a script that can be run: a file.
+/// Whether a path is a file, as a script must be.
 pub(super) fn is_script(path: &Utf8Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
@@ -188,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_script_does_is_taken_in() {
+    fn changes_of_a_script_are_part_of_the_tree() {
         let ran = ran("#!/bin/bash -eu\n\
              [[ $(id -u) = 0 && $1 = \"$PWD\" && $(stat -c %u usr/bin/tool) = 0 ]]\n\
              mkdir -p usr/share/it\n\
@@ -213,29 +194,27 @@ mod tests {
         let environment =
             fs::read_to_string(ran.staged.root().join("usr/share/it/environment")).expect("read");
         assert!(environment.contains("SYSEXT_ID=it\n") && environment.contains("TZ=UTC\n"));
-        assert!(!environment.contains("CARGO"), "nothing of the builder's own: {environment}");
+        assert!(
+            !environment.contains("CARGO"),
+            "the environment of the builder does not leak: {environment}"
+        );
     }
 
     #[test]
-    fn a_script_that_fails_has_its_words_told() {
+    fn the_output_of_a_failed_script_is_part_of_the_error() {
         let error = ran("echo 'no such tool' >&2\nexit 3\n").result.expect_err("it fails");
         let cause = error.source().expect("a cause").to_string();
         assert!(cause.contains("exit status: 3") && cause.contains("no such tool"), "{cause}");
     }
 
     #[test]
-    fn what_no_extension_can_hold_is_refused() {
-        for (script, told) in
+    fn files_that_no_extension_can_contain_are_refused() {
+        for (script, expected) in
             [("mkfifo usr/pipe", "a pipe"), ("printf x > \"usr/$(printf 'a\\nb')\"", "control character")]
         {
             let error = ran(script).result.expect_err(script);
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(inner) = cause {
-                text = format!("{text}: {inner}");
-                cause = inner.source();
-            }
-            assert!(text.contains(told), "{text}");
+            let text = loadgauge_host::error::on_one_line(&error);
+            assert!(text.contains(expected), "{text}");
         }
     }
 

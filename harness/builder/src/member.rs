@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Names that come from outside: archive members and the files of a directory.
+//! Names of archive members and of files in foreign directories.
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// A name that nothing is unpacked under.
+/// A name that cannot be used in an extension.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// not text
+    /// it is not UTF-8
     #[error("`{0}` is not UTF-8")]
     NotUtf8(String),
-    /// it would break listings and tools
-    #[error("`{0}` holds a control character")]
+    /// it has a control character, which breaks listings and tools
+    #[error("`{0}` contains a control character")]
     Control(String),
-    /// it starts at the root
+    /// it is absolute
     #[error("`{0}` is an absolute path")]
     Absolute(String),
-    /// it leads out of the tree
-    #[error("`{0}` leads upwards out of the tree")]
+    /// it leaves the tree
+    #[error("`{0}` leads out of the tree")]
     Upwards(String),
 }
 
 /// The path of an archive member relative to the root; empty for the root itself.
 ///
 /// # Errors
-/// The name is not one that can be unpacked safely.
+/// The name cannot be unpacked safely.
 pub(super) fn member_path(name: &[u8]) -> Result<Utf8PathBuf, NameError> {
     let text = text(name)?;
     if text.starts_with('/') {
@@ -38,11 +38,11 @@ pub(super) fn member_path(name: &[u8]) -> Result<Utf8PathBuf, NameError> {
     Ok(path)
 }
 
-/// The target of a symbolic link that lies at `path`. An absolute target is the guest's business;
-/// a relative one must not climb above the root.
+/// The target of a symbolic link at `path`. An absolute target is resolved in the guest; a relative one must
+/// not lead above the root.
 ///
 /// # Errors
-/// The target is not text, or climbs too high.
+/// The target is not UTF-8, or leads above the root.
 pub(super) fn link_target(path: &Utf8Path, target: &[u8]) -> Result<String, NameError> {
     let target = text(target)?;
     let mut depth = path.components().count().saturating_sub(1);
@@ -58,7 +58,12 @@ pub(super) fn link_target(path: &Utf8Path, target: &[u8]) -> Result<String, Name
     Ok(target)
 }
 
-/// Where a path lies on a system whose /bin, /sbin and /lib* are links into /usr.
+/// An absolute path relative to the root.
+pub(super) fn below_root(path: &str) -> Utf8PathBuf {
+    Utf8PathBuf::from(path.trim_start_matches('/'))
+}
+
+/// The path of a file on a system whose /bin, /sbin and /lib* are links into /usr.
 pub(super) fn merge_usr(path: &Utf8Path) -> Utf8PathBuf {
     match path.components().next().map(|first| first.as_str()) {
         Some("bin" | "sbin" | "lib" | "lib32" | "lib64" | "libx32") => Utf8Path::new("usr").join(path),
@@ -82,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ordinary_names_come_out_relative() {
+    fn valid_names_become_relative() {
         assert_eq!(member_path(b"./usr/bin/x").as_deref(), Ok(Utf8Path::new("usr/bin/x")));
         assert_eq!(member_path(b"./").as_deref(), Ok(Utf8Path::new("")));
         assert_eq!(merge_usr(Utf8Path::new("lib64/ld.so")), Utf8Path::new("usr/lib64/ld.so"));
@@ -90,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_lead_elsewhere_are_refused() {
+    fn names_that_lead_out_of_the_tree_are_refused() {
         assert!(matches!(member_path(b"/etc/passwd"), Err(NameError::Absolute(_))));
         assert!(matches!(member_path(b"usr/../../etc/passwd"), Err(NameError::Upwards(_))));
         assert!(matches!(member_path(b"usr/\xff"), Err(NameError::NotUtf8(_))));
@@ -102,7 +107,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_accepted_stays_inside(name in proptest::collection::vec(prop_oneof![Just(b'/'), Just(b'.'), any::<u8>()], 0..40)) {
+        fn accepted_names_stay_inside(name in proptest::collection::vec(prop_oneof![Just(b'/'), Just(b'.'), any::<u8>()], 0..40)) {
             if let Ok(path) = member_path(&name) {
                 prop_assert!(!path.is_absolute());
                 prop_assert!(path.components().all(|part| !matches!(part.as_str(), "." | ".." | "")));

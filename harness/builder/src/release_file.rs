@@ -1,58 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
 use std::fmt::Write as _;
 
+use loadgauge_host::Hint;
 use loadgauge_images::{Architecture, OsRelease};
 
 use super::recipe::Compatible;
 
-/// What a recipe asks of an image that has no such thing.
+/// An extension-release file that cannot be written for an image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReleaseError {
     /// the os-release of the image lacks a field
     #[error("`{key} = \"image\"` needs `{field}`, which the image's os-release does not have")]
     Missing {
-        /// of the recipe
+        /// the key of the recipe
         key: &'static str,
-        /// of os-release
+        /// the field of os-release
         field: &'static str,
     },
-    /// not systemd's name of an architecture
+    /// the value is not systemd's name of an architecture
     #[error("`{0}` is not an architecture: expected image, other, _any, x86-64 or arm64")]
     Architecture(String),
-    /// it would break the file
-    #[error("`{0}` cannot stand in an extension-release file")]
+    /// the value cannot be quoted
+    #[error("`{0}` is not valid in an extension-release file")]
     Value(String),
 }
 
 impl Hint for ReleaseError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { .. } => Some("say a literal, or id = \"_any\" for any system".to_owned()),
-            Self::Architecture(_) => Some("systemd's names are meant: x86-64 is Debian's amd64".to_owned()),
-            Self::Value(_) => Some("values hold no quotes, backslashes or line breaks".to_owned()),
+            Self::Missing { .. } => Some("write a literal value, or id = \"_any\" for any system".to_owned()),
+            Self::Architecture(_) => Some("use systemd's name: x86-64 for amd64".to_owned()),
+            Self::Value(_) => Some("remove quotes, backslashes and control characters".to_owned()),
         }
     }
 }
 
-/// What an extension-release file says of the extension itself, for people; systemd passes over it.
-/// Flatcar's SDK has written these fields since 2025.
+/// The fields of an extension-release file that describe the extension to people; systemd ignores them.
+/// Flatcar's SDK writes them since 2025.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct About<'a> {
-    /// what systemd-sysext calls it
+    /// its name in systemd-sysext
     pub id: &'a str,
     /// the name of its only package
     pub name: Option<&'a str>,
     /// its version, or that of its only package
     pub version: Option<&'a str>,
-    /// where its project is at home
+    /// the website of its project
     pub homepage: Option<&'a str>,
-    /// where mistakes in it are told
+    /// the URL of its bug tracker
     pub bug_report: Option<&'a str>,
 }
 
 impl<'a> About<'a> {
-    /// In the order of the SDK.
+    /// The fields in the order of the SDK.
     fn fields(&self) -> impl Iterator<Item = (&'static str, &'a str)> {
         let all = [
             ("SYSEXT_ID", Some(self.id).filter(|id| !id.is_empty())),
@@ -65,10 +65,9 @@ impl<'a> About<'a> {
     }
 }
 
-/// The fields of an extension-release file, see extension-release in os-release(5).
+/// The fields of an extension-release file. See extension-release in os-release(5).
 ///
-/// `reload` says whether systemd is to look for new units after a merge, which it understands
-/// from version 255.
+/// With `reload` systemd 255 and later reload their units after a merge.
 ///
 /// # Errors
 /// See [`ReleaseError`].
@@ -99,7 +98,7 @@ pub fn extension_release(
     bind("version-id", "VERSION_ID", compatible.version_id.as_deref())?;
     bind("sysext-level", "SYSEXT_LEVEL", compatible.sysext_level.as_deref())?;
     if !any && compatible.version_id.is_none() && compatible.sysext_level.is_none() {
-        // As Flatcar advises: the level outlives updates, the version does not.
+        // As Flatcar advises: updates change the version, but seldom the level.
         match image.get("SYSEXT_LEVEL") {
             Some(_) => bind("sysext-level", "SYSEXT_LEVEL", Some("image"))?,
             None => bind("version-id", "VERSION_ID", Some("image"))?,
@@ -119,8 +118,8 @@ pub fn extension_release(
     Ok(release)
 }
 
-/// Writes an extension-release file as Flatcar's SDK does since 2025: strings in single quotes,
-/// switches bare, in the SDK's order.
+/// Formats an extension-release file as Flatcar's SDK does since 2025: strings in single quotes, switches
+/// without, in the SDK's order.
 pub fn write(release: &OsRelease) -> String {
     let order = ["ID", "VERSION_ID", "SYSEXT_LEVEL", "ARCHITECTURE", "EXTENSION_RELOAD_MANAGER"];
     let about = ["SYSEXT_ID", "SYSEXT_NAME", "SYSEXT_VERSION_ID", "SYSEXT_HOME_URL", "SYSEXT_BUG_REPORT_URL"];
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_say_what_it_is_compatible_with() {
+    fn all_values_of_compatible() {
         let text = |value: &str| Some(value.to_owned());
         let all = [
             ("default", written(|_| {})),
@@ -194,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn the_file_is_parsed_to_the_same_fields() {
         let release = extension_release(&Compatible::default(), &image(), Architecture::Arm64, true, &ABOUT)
             .expect("valid");
         assert_eq!(OsRelease::parse(&write(&release)), Ok(release));
     }
 
     #[test]
-    fn an_image_without_a_level_is_bound_by_version() {
+    fn an_extension_for_an_image_without_a_level_is_bound_to_its_version() {
         let image = OsRelease::parse("ID=debian\nVERSION_ID=13\n").expect("valid");
         let release =
             extension_release(&Compatible::default(), &image, Architecture::Amd64, false, &About::default())

@@ -1,41 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, Hint, fs};
 
 use super::attributes::{self, Attribute};
 use super::member::{NameError, link_target, member_path};
 use super::stage::{Node, NodeKind, StageError, Staged};
 
-/// Something in a tree that no extension can hold.
+/// A file in a changed tree that no extension can contain.
 #[derive(Debug, thiserror::Error)]
 pub enum RescanError {
-    /// it cannot be read
-    #[error("cannot read `{path}`")]
-    Read {
-        /// what
-        path: String,
-        /// why not
-        source: std::io::Error,
-    },
-    /// a name that cannot be used
+    /// a file cannot be read
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// a name is not valid
     #[error(transparent)]
     Name(#[from] NameError),
-    /// it is of a kind that an extension must not hold
+    /// a file is of a kind that an extension must not contain
     #[error("`/{path}` is {what}")]
     Forbidden {
-        /// where
+        /// the file
         path: Utf8PathBuf,
-        /// what it is
+        /// its kind
         what: String,
     },
-    /// it does not fit
+    /// the tree is too large, or a mode is not valid
     #[error(transparent)]
     Stage(#[from] StageError),
 }
@@ -44,32 +39,30 @@ impl Hint for RescanError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Forbidden { what, .. } if what.contains("owned") => {
-                Some("everything in an extension belongs to root".to_owned())
+                Some("do not change owners: all files of an extension belong to root".to_owned())
             }
-            _ => None,
+            Self::File(error) => error.hint(),
+            Self::Stage(error) => error.hint(),
+            Self::Forbidden { .. } | Self::Name(_) => None,
         }
     }
 }
 
-/// Takes in what lies in a stage's directory now, after something other than the stage has changed
-/// it, and says which directories had opaque markers, which are removed.
+/// Updates a stage from its directory, which a script has changed. Returns the directories whose opaque
+/// markers were removed.
 ///
 /// # Errors
 /// See [`RescanError`].
-pub(super) fn rescan(staged: &mut Staged, by: &Utf8Path) -> Result<Vec<Utf8PathBuf>, RescanError> {
-    let changed_by: Arc<str> = Arc::from(format!("the script `{by}`"));
+pub(super) fn rescan(staged: &mut Staged, script: &Utf8Path) -> Result<Vec<Utf8PathBuf>, RescanError> {
+    let changed_by: Arc<str> = Arc::from(format!("the script `{script}`"));
     let root = staged.root().to_owned();
     let (mut nodes, mut size, mut opaque) = (BTreeMap::new(), 0, Vec::new());
     for entry in walkdir::WalkDir::new(&root).min_depth(1).sort_by_file_name() {
-        let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(root.as_std_path()).display().to_string();
-            RescanError::Read { path, source: error.into() }
-        })?;
+        let entry = entry.map_err(|error| FileError::at::<RescanError>("list", &root)(error.into()))?;
         let host = entry.path();
         let relative = host.strip_prefix(&root).unwrap_or(host);
         let path = member_path(relative.as_os_str().as_bytes())?;
-        let read = |source| RescanError::Read { path: host.display().to_string(), source };
-        let metadata = fs::symlink_metadata(host).map_err(read)?;
+        let metadata = fs::symlink_metadata(host)?;
         let kind = kind(&path, host, &metadata)?;
         if remove_marker(&path, host)? {
             opaque.push(path.clone());
@@ -90,7 +83,7 @@ pub(super) fn rescan(staged: &mut Staged, by: &Utf8Path) -> Result<Vec<Utf8PathB
 
 fn kind(path: &Utf8Path, host: &Path, metadata: &Metadata) -> Result<NodeKind, RescanError> {
     let forbid = |what: &str| RescanError::Forbidden { path: path.to_owned(), what: what.to_owned() };
-    // In a user namespace root's files are the builder's.
+    // Files of root in the user namespace belong to the builder outside of it.
     if metadata.uid() != rustix::process::geteuid().as_raw() {
         return Err(forbid(&format!("owned by the user {}", metadata.uid())));
     }
@@ -102,8 +95,7 @@ fn kind(path: &Utf8Path, host: &Path, metadata: &Metadata) -> Result<NodeKind, R
         return Ok(NodeKind::File { size: metadata.len() });
     }
     if kind.is_symlink() {
-        let read = |source| RescanError::Read { path: host.display().to_string(), source };
-        let target = fs::read_link(host).map_err(read)?;
+        let target = fs::read_link(host)?;
         return Ok(NodeKind::Link { target: link_target(path, target.as_os_str().as_bytes())? });
     }
     Err(forbid(if kind.is_fifo() {
@@ -117,18 +109,21 @@ fn kind(path: &Utf8Path, host: &Path, metadata: &Metadata) -> Result<NodeKind, R
     }))
 }
 
-/// Removes an opaque marker, and refuses what would get lost.
+/// Removes an opaque marker, and refuses attributes that would be lost. Returns whether there was one.
 fn remove_marker(path: &Utf8Path, host: &Path) -> Result<bool, RescanError> {
-    let read = |source: std::io::Error| RescanError::Read { path: host.display().to_string(), source };
     let mut found = false;
-    for attribute in attributes::of(host).map_err(read)? {
+    for attribute in
+        attributes::of(host).map_err(FileError::at::<RescanError>("read the attributes of", host))?
+    {
         match attribute {
             Attribute::Opaque(name) => {
-                rustix::fs::lremovexattr(host, name.as_str()).map_err(|error| read(error.into()))?;
+                rustix::fs::lremovexattr(host, name.as_str()).map_err(|error| {
+                    FileError::at::<RescanError>("change the attributes of", host)(error.into())
+                })?;
                 found = true;
             }
             other => {
-                let what = other.lost();
+                let what = other.description();
                 return Err(RescanError::Forbidden { path: path.to_owned(), what });
             }
         }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The key pair that signs verity root hashes, and its signatures.
-use loadgauge_host::Hint;
 use std::fmt;
-use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, Hint, fs};
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::error::ErrorStack;
@@ -15,11 +14,11 @@ use openssl::rsa::Rsa;
 use openssl::stack::Stack;
 use openssl::x509::{X509, X509NameBuilder};
 
-/// A private key and the certificate for it, which systems that are to trust the key have in
-/// `/etc/verity.d` or `/usr/lib/verity.d`.
+/// A private key and its certificate, which a system that trusts the key has in `/etc/verity.d` or
+/// `/usr/lib/verity.d`.
 ///
-/// RSA keys give the same signature of the same text each time; those on elliptic curves do not,
-/// and make a signed image one that cannot be built again with the same bytes.
+/// RSA keys give the same signature each time; elliptic-curve keys do not, so that images signed with them
+/// are not reproducible.
 #[derive(Clone)]
 pub struct KeyPair {
     key: PKey<Private>,
@@ -30,24 +29,19 @@ pub struct KeyPair {
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
     /// a file cannot be read
-    #[error("cannot read `{path}`")]
-    Read {
-        /// which
-        path: Utf8PathBuf,
-        /// why not
-        source: std::io::Error,
-    },
-    /// not what it should be
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// a file is not of the expected type
     #[error("`{path}` is not {expected} in PEM")]
     Malformed {
-        /// which file
+        /// the file
         path: Utf8PathBuf,
-        /// what it should be
+        /// the expected type
         expected: &'static str,
-        /// OpenSSL's words
+        /// OpenSSL's error
         source: ErrorStack,
     },
-    /// one of the two belongs to something else
+    /// the certificate is for another key
     #[error("the certificate `{certificate}` is not for the private key `{key}`")]
     Mismatch {
         /// the file of the key
@@ -55,12 +49,12 @@ pub enum SigningError {
         /// the file of the certificate
         certificate: Utf8PathBuf,
     },
-    /// OpenSSL refuses
+    /// OpenSSL failed
     #[error("OpenSSL cannot {action}")]
     OpenSsl {
-        /// what was to be done
+        /// the action, as a verb
         action: &'static str,
-        /// its words
+        /// OpenSSL's error
         source: ErrorStack,
     },
 }
@@ -74,8 +68,8 @@ impl SigningError {
 impl Hint for SigningError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Read { .. } | Self::Malformed { .. } => Some(
-                "make a pair: openssl req -x509 -newkey rsa:4096 -noenc -subj /CN=sysexts -days 3650 \
+            Self::File(_) | Self::Malformed { .. } => Some(
+                "create a pair: openssl req -x509 -newkey rsa:4096 -noenc -subj /CN=sysexts -days 3650 \
                  -keyout sysexts.key -out sysexts.crt"
                     .to_owned(),
             ),
@@ -90,17 +84,15 @@ impl KeyPair {
     /// # Errors
     /// See [`SigningError`].
     pub fn load(key: &Utf8Path, certificate: &Utf8Path) -> Result<Self, SigningError> {
-        let read = |path: &Utf8Path| {
-            fs::read(path).map_err(|source| SigningError::Read { path: path.to_owned(), source })
-        };
         let malformed = |path: &Utf8Path, expected| {
             let path = path.to_owned();
             move |source| SigningError::Malformed { path, expected, source }
         };
         // Without a callback OpenSSL would ask for a passphrase on the terminal.
-        let private = PKey::private_key_from_pem_callback(&read(key)?, |_| Ok(0))
+        let private = PKey::private_key_from_pem_callback(&fs::read(key)?, |_| Ok(0))
             .map_err(malformed(key, "a private key without a passphrase"))?;
-        let public = X509::from_pem(&read(certificate)?).map_err(malformed(certificate, "a certificate"))?;
+        let public =
+            X509::from_pem(&fs::read(certificate)?).map_err(malformed(certificate, "a certificate"))?;
         if !public.public_key().is_ok_and(|public| public.public_eq(&private)) {
             let (key, certificate) = (key.to_owned(), certificate.to_owned());
             return Err(SigningError::Mismatch { key, certificate });
@@ -108,16 +100,15 @@ impl KeyPair {
         Ok(Self { key: private, certificate: public })
     }
 
-    /// Makes a pair that nobody else has: RSA of 2048 bits, a certificate of its own that is valid
-    /// for ten years from now. It lies in memory alone.
+    /// Generates a key pair: RSA of 2048 bits with a self-signed certificate, valid for ten years from now.
     ///
     /// # Errors
-    /// OpenSSL cannot make it.
+    /// OpenSSL cannot generate it.
     pub fn generate(common_name: &str) -> Result<Self, SigningError> {
-        generate(common_name).map_err(SigningError::openssl("make a key pair"))
+        generate(common_name).map_err(SigningError::openssl("generate a key pair"))
     }
 
-    /// The certificate in PEM, for `verity.d` of whoever is to trust the key.
+    /// The certificate in PEM, for `verity.d` of a system that trusts the key.
     ///
     /// # Errors
     /// OpenSSL cannot write it.
@@ -134,8 +125,8 @@ impl KeyPair {
         Ok(hex::encode(digest.map_err(SigningError::openssl("digest the certificate"))?))
     }
 
-    /// Signs a text: PKCS#7 in DER, detached, without signed attributes, as the kernel's
-    /// dm-verity and systemd take it.
+    /// Signs a text: PKCS#7 in DER, detached, without signed attributes, as dm-verity of the kernel and
+    /// systemd expect.
     ///
     /// # Errors
     /// OpenSSL cannot sign with this key.
@@ -148,7 +139,7 @@ impl KeyPair {
     }
 }
 
-/// The key is nobody's business.
+/// Leaves the key out.
 impl fmt::Debug for KeyPair {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fingerprint = self.fingerprint().unwrap_or_default();
@@ -210,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn openssl_verifies_a_signature_and_no_other() {
+    fn openssl_verifies_the_signature_and_no_other() {
         let (_keep, directory) = directory();
         let pair = KeyPair::generate("a test").expect("a pair");
         let (key, certificate) = save(&pair, &directory, "one");
@@ -226,11 +217,11 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_keys_are_told_with_a_way_out() {
+    fn errors_about_key_files_have_a_hint() {
         let (_keep, directory) = directory();
         let (_, certificate) = save(&KeyPair::generate("a test").expect("a pair"), &directory, "one");
         let missing = KeyPair::load(&directory.join("none.key"), &certificate);
-        assert!(matches!(&missing, Err(error @ SigningError::Read { .. }) if error.hint().is_some()));
+        assert!(matches!(&missing, Err(error @ SigningError::File(_)) if error.hint().is_some()));
         let wrong = KeyPair::load(&certificate, &certificate);
         assert!(matches!(wrong, Err(SigningError::Malformed { .. })), "{wrong:?}");
     }

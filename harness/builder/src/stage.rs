@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::BTreeMap;
-use std::fs::{self, File, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, Hint, fs};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
-/// How much an extension may hold, in bytes: far beyond any real one, and small enough that an
-/// archive that unpacks without end is stopped before the disk is full.
+/// The size limit of an extension in bytes: far beyond any real one, and small enough to stop a
+/// decompression bomb before the disk is full.
 const MAXIMUM_SIZE: u64 = 8 << 30;
-/// How many files, directories and links an extension may hold.
+/// The limit of files, directories and links in an extension.
 const MAXIMUM_NODES: usize = 500_000;
 
-/// The tree of an extension before it is packed: the bytes in a temporary directory, everything
-/// else in a list.
+/// The tree of an extension before it is packed: file contents in a temporary directory, metadata in
+/// memory.
 ///
-/// All of it belongs to root in the extension, whoever builds it; so owners are not kept and the
-/// packers write 0:0. Paths are relative to the root of the extension. Nothing is ever written
-/// through a link that an earlier source put there.
+/// All files belong to root in the extension, so owners are not kept and the packers write 0:0. Paths are
+/// relative to the root of the extension. No file is written through a link of an earlier source.
 #[derive(Debug)]
 pub struct Staged {
     _scratch: tempfile::TempDir,
@@ -32,132 +32,133 @@ pub struct Staged {
 /// One file, directory or link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// what it is
+    /// its type
     pub kind: NodeKind,
-    /// permission bits, set-id bits among them; 0777 of a link
+    /// permission bits with set-ID bits; 0777 for a link
     pub mode: u32,
-    /// what brought it, for messages: a package, a tree, or the recipe
+    /// its source, for messages: a package, a tree, or the recipe
     pub origin: Arc<str>,
 }
 
-/// What a node is.
+/// The type of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeKind {
     /// a directory
     Directory,
     /// a regular file
     File {
-        /// bytes
+        /// its size in bytes
         size: u64,
     },
     /// a symbolic link
     Link {
-        /// where it points
+        /// its target
         target: String,
     },
 }
 
-/// Something that cannot be put into the tree.
+/// A file that cannot be added to the tree.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
     /// a file operation failed
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// what was to be done
-        action: &'static str,
-        /// to what
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
-    /// it would lie behind a link
-    #[error("`/{path}` would be written through the link `/{link}`, which comes from {origin}")]
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// the path leads through a link
+    #[error("`/{path}` would be written through the link `/{link}` of {origin}")]
     ThroughLink {
-        /// what was to be written
+        /// the file
         path: Utf8PathBuf,
-        /// the link on the way
+        /// the link
         link: Utf8PathBuf,
-        /// what brought the link
+        /// the source of the link
         origin: Arc<str>,
     },
-    /// a directory here, something else there
-    #[error("`/{path}` from {new} is {what} and stands in the way of that from {origin}")]
+    /// the path exists with another type
+    #[error("`/{path}` of {new} is {what}, which conflicts with the one of {origin}")]
     Kind {
-        /// where
+        /// the path
         path: Utf8PathBuf,
-        /// what the new one is
+        /// the type of the new file
         what: &'static str,
-        /// what brings it
+        /// the source of the new file
         new: Arc<str>,
-        /// what brought the one there
+        /// the source of the existing file
         origin: Arc<str>,
     },
-    /// the owner could not use it
-    #[error("`/{path}` has the mode {mode:04o}, which keeps its owner out")]
+    /// the mode denies the owner access
+    #[error("`/{path}` has the mode {mode:04o}, which denies its owner access")]
     Mode {
-        /// where
+        /// the file
         path: Utf8PathBuf,
         /// permission bits
         mode: u32,
     },
-    /// more than an extension may hold
-    #[error("the extension grows beyond {limit} at `/{path}`")]
+    /// the extension exceeds a limit
+    #[error("the extension exceeds {limit} at `/{path}`")]
     TooLarge {
-        /// where
+        /// the file that exceeds it
         path: Utf8PathBuf,
-        /// what there is too much of
+        /// the limit
         limit: &'static str,
     },
+}
+
+impl Hint for StageError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::File(error) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
 type Result<T, E = StageError> = std::result::Result<T, E>;
 
 impl Staged {
-    /// An empty tree in a temporary directory inside `parent`.
+    /// An empty tree in a new temporary directory below `parent`.
     ///
     /// # Errors
-    /// The directory cannot be made.
+    /// The directory cannot be created.
     pub fn new_in(parent: &Utf8Path) -> Result<Self> {
-        let fail =
-            |source| StageError::Io { action: "create a directory in", path: parent.to_owned(), source };
+        let fail = |source| FileError::at::<StageError>("create a directory in", parent)(source);
         let scratch = tempfile::Builder::new().prefix(".stage-").tempdir_in(parent).map_err(fail)?;
         let root = Utf8PathBuf::from_path_buf(scratch.path().join("tree"))
             .map_err(|_| fail(io::ErrorKind::InvalidFilename.into()))?;
-        fs::create_dir(&root).map_err(|source| io_error("create", &root, source))?;
+        fs::create_dir(&root)?;
         Ok(Self { _scratch: scratch, root, nodes: BTreeMap::new(), size: 0, takes_etc: false })
     }
 
-    /// Takes what belongs in /etc too, for as long as it has no other place.
+    /// Accepts files in /etc, until they are moved to another directory.
     pub fn take_etc(&mut self) {
         self.takes_etc = true;
     }
 
-    /// Whether a path relative to the root is one that the tree takes.
+    /// Whether the tree accepts a path relative to the root.
     pub fn takes(&self, path: &Utf8Path) -> bool {
         is_kept(path) || (self.takes_etc && path.starts_with(ETC))
     }
 
-    /// The directory that holds the bytes.
+    /// The directory with the file contents.
     pub fn root(&self) -> &Utf8Path {
         &self.root
     }
 
-    /// A new directory beside the tree, for what is on its way into it.
+    /// A new directory beside the tree, for files that are not part of it yet.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The directory cannot be created.
     pub(super) fn scratch(&self, name: &str) -> Result<Utf8PathBuf> {
         let path = self.root.with_file_name(name);
-        fs::create_dir(&path).map_err(|source| io_error("create", &path, source))?;
+        fs::create_dir(&path)?;
         Ok(path)
     }
 
-    /// Everything in the tree by path; a directory comes before what it holds.
+    /// All nodes by path; a directory comes before its entries.
     pub fn nodes(&self) -> impl Iterator<Item = (&Utf8Path, &Node)> {
         self.nodes.iter().map(|(path, node)| (path.as_path(), node))
     }
 
-    /// What lies at a path.
+    /// The node of a path.
     pub fn get(&self, path: &Utf8Path) -> Option<&Node> {
         self.nodes.get(path)
     }
@@ -167,7 +168,7 @@ impl Staged {
         self.size
     }
 
-    /// Puts a directory in; one that is there keeps what it holds and takes the new mode.
+    /// Adds a directory; an existing one keeps its entries and gets the new mode.
     ///
     /// # Errors
     /// See [`StageError`].
@@ -181,14 +182,14 @@ impl Staged {
                 node.mode = mode;
                 return Ok(());
             }
-            return Err(in_the_way(path, "a directory", origin, node));
+            return Err(conflict(path, "a directory", origin, node));
         }
         let host = self.root.join(path);
-        fs::create_dir(&host).map_err(|source| io_error("create", &host, source))?;
+        fs::create_dir(&host)?;
         self.insert(path, NodeKind::Directory, mode, origin)
     }
 
-    /// Puts a file in, in place of a file or link that is there.
+    /// Adds a file, and replaces an existing file or link.
     ///
     /// # Errors
     /// See [`StageError`].
@@ -203,10 +204,10 @@ impl Staged {
             return Err(StageError::Mode { path: path.to_owned(), mode });
         }
         let host = self.make_room(path, "a file", origin)?;
-        let mut file = File::create_new(&host).map_err(|source| io_error("create", &host, source))?;
+        let mut file = File::create_new(&host).map_err(FileError::at::<StageError>("create", &host))?;
         let allowed = MAXIMUM_SIZE.saturating_sub(self.size);
         let size = io::copy(&mut contents.take(allowed + 1), &mut file)
-            .map_err(|source| io_error("write", &host, source))?;
+            .map_err(FileError::at::<StageError>("write", &host))?;
         if size > allowed {
             return Err(StageError::TooLarge { path: path.to_owned(), limit: "8 GiB" });
         }
@@ -214,36 +215,36 @@ impl Staged {
         self.insert(path, NodeKind::File { size }, mode, origin)
     }
 
-    /// Puts a symbolic link in, in place of a file or link that is there.
+    /// Adds a symbolic link, and replaces an existing file or link.
     ///
     /// # Errors
     /// See [`StageError`].
     pub fn put_link(&mut self, path: &Utf8Path, target: &str, origin: &Arc<str>) -> Result<()> {
         let host = self.make_room(path, "a link", origin)?;
-        std::os::unix::fs::symlink(target, &host).map_err(|source| io_error("create", &host, source))?;
+        fs::symlink(target, &host)?;
         self.insert(path, NodeKind::Link { target: target.to_owned() }, 0o777, origin)
     }
 
-    /// Gives a file that is in the tree a second name. The names share their bytes.
+    /// Adds a hard link to a file of the tree.
     ///
     /// # Errors
     /// See [`StageError`]; there is no such file.
     pub fn put_hard_link(&mut self, path: &Utf8Path, existing: &Utf8Path, origin: &Arc<str>) -> Result<()> {
         let Some(Node { kind: kind @ NodeKind::File { .. }, mode, .. }) = self.nodes.get(existing).cloned()
         else {
-            return Err(io_error("link to", existing, io::ErrorKind::NotFound.into()));
+            return Err(FileError::at("link to", existing)(io::ErrorKind::NotFound.into()));
         };
         let host = self.make_room(path, "a file", origin)?;
-        fs::hard_link(self.root.join(existing), &host).map_err(|source| io_error("create", &host, source))?;
+        fs::hard_link(self.root.join(existing), &host)?;
         self.insert(path, kind, mode, origin)
     }
 
-    /// Removes a path with all it holds, and says whether it was there.
+    /// Removes a path with all entries, and returns whether it existed.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// A file cannot be removed.
     pub fn remove(&mut self, path: &Utf8Path) -> Result<bool> {
-        // Paths are ordered by component, so what a directory holds follows it without a gap.
+        // Paths are ordered by component, so the entries of a directory directly follow it.
         let below: Vec<Utf8PathBuf> = self
             .nodes
             .range(path.to_owned()..)
@@ -251,7 +252,7 @@ impl Staged {
             .take_while(|found| found.starts_with(path))
             .cloned()
             .collect();
-        // Children come after their directories, so they go first.
+        // Entries come after their directories, and are removed first.
         for path in below.iter().rev() {
             let host = self.root.join(path);
             let node = self.nodes.remove(path);
@@ -263,15 +264,15 @@ impl Staged {
                 }
                 _ => fs::remove_file(&host),
             };
-            removed.map_err(|source| io_error("remove", &host, source))?;
+            removed?;
         }
         Ok(!below.is_empty())
     }
 
-    /// Moves what one directory holds into another, which then takes the place of the first.
+    /// Moves the entries of a directory into another one, and removes the first.
     ///
     /// # Errors
-    /// Something of that name is there already.
+    /// An entry exists in both.
     pub fn move_contents(&mut self, from: &Utf8Path, to: &Utf8Path, origin: &Arc<str>) -> Result<()> {
         let inside: Vec<Utf8PathBuf> = self
             .nodes
@@ -287,18 +288,18 @@ impl Staged {
                 continue;
             }
             if let Some(there) = self.nodes.get(&target) {
-                return Err(in_the_way(&target, "moved there", &node.origin, there));
+                return Err(conflict(&target, "moved there", &node.origin, there));
             }
             self.make_parents(&target, origin)?;
             let (old, new) = (self.root.join(&path), self.root.join(&target));
-            fs::rename(&old, &new).map_err(|source| io_error("move", &old, source))?;
+            fs::rename(&old, &new)?;
             self.nodes.remove(&path);
             self.nodes.insert(target, node);
         }
         self.remove(from).map(drop)
     }
 
-    /// Gives every node on the disk its mode and its times, directories after what they hold.
+    /// Sets the modes and times of all files on the disk, those of directories last.
     ///
     /// # Errors
     /// A mode or time cannot be set.
@@ -307,7 +308,7 @@ impl Staged {
         let times = Timestamps { last_access: instant, last_modification: instant };
         let set_times = |host: &Utf8Path| {
             utimensat(CWD, host.as_std_path(), &times, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|error| io_error("set the times of", host, error.into()))
+                .map_err(|error| FileError::at::<StageError>("set the times of", host)(error.into()))
         };
         for (path, node) in self.nodes.iter().rev() {
             let host = self.root.join(path);
@@ -320,10 +321,10 @@ impl Staged {
         set_times(&self.root)
     }
 
-    /// Takes in what somebody else left in the directory.
+    /// Replaces the list of nodes after a change of the directory.
     ///
     /// # Errors
-    /// There is too much of it, or its owner could not use something.
+    /// The tree is too large, or a mode denies the owner access.
     pub(super) fn replace(&mut self, nodes: BTreeMap<Utf8PathBuf, Node>, size: u64) -> Result<()> {
         let first = || nodes.keys().next().cloned().unwrap_or_default();
         if size > MAXIMUM_SIZE {
@@ -350,7 +351,7 @@ impl Staged {
         Ok(())
     }
 
-    /// Makes the directories above a path.
+    /// Creates the directories above a path.
     fn make_parents(&mut self, path: &Utf8Path, origin: &Arc<str>) -> Result<()> {
         let parents: Vec<&Utf8Path> =
             path.ancestors().skip(1).filter(|path| !path.as_str().is_empty()).collect();
@@ -358,7 +359,7 @@ impl Staged {
             match self.nodes.get(parent) {
                 None => {
                     let host = self.root.join(parent);
-                    fs::create_dir(&host).map_err(|source| io_error("create", &host, source))?;
+                    fs::create_dir(&host)?;
                     self.insert(parent, NodeKind::Directory, 0o755, origin)?;
                 }
                 Some(Node { kind: NodeKind::Directory, .. }) => {}
@@ -366,19 +367,19 @@ impl Staged {
                     let (path, link, origin) = (path.to_owned(), parent.to_owned(), Arc::clone(origin));
                     return Err(StageError::ThroughLink { path, link, origin });
                 }
-                Some(node) => return Err(in_the_way(parent, "a directory", origin, node)),
+                Some(node) => return Err(conflict(parent, "a directory", origin, node)),
             }
         }
         Ok(())
     }
 
-    /// Makes the way to a path free, and says where it is on the host.
+    /// Prepares a path for a new file, and returns its path on the host.
     fn make_room(&mut self, path: &Utf8Path, what: &'static str, origin: &Arc<str>) -> Result<Utf8PathBuf> {
         self.make_parents(path, origin)?;
         match self.nodes.get(path) {
             None => {}
             Some(node @ Node { kind: NodeKind::Directory, .. }) => {
-                return Err(in_the_way(path, what, origin, node));
+                return Err(conflict(path, what, origin, node));
             }
             Some(_) => drop(self.remove(path)?),
         }
@@ -386,26 +387,21 @@ impl Staged {
     }
 }
 
-/// Where configuration lies before it is moved to where an extension can hold it.
+/// The directory of files that are moved under /usr before the extension is packed.
 const ETC: &str = "etc";
 
-/// Whether systemd-sysext merges what lies at a path relative to the root.
+/// Whether systemd-sysext merges a path relative to the root.
 pub(super) fn is_kept(path: &Utf8Path) -> bool {
     matches!(path.components().next(), Some(first) if first.as_str() == "usr" || first.as_str() == "opt")
 }
 
 fn set_mode(host: &Utf8Path, mode: u32) -> Result<()> {
-    fs::set_permissions(host, Permissions::from_mode(mode))
-        .map_err(|source| io_error("set the mode of", host, source))
+    Ok(fs::set_permissions(host, Permissions::from_mode(mode))?)
 }
 
-fn in_the_way(path: &Utf8Path, what: &'static str, new: &Arc<str>, there: &Node) -> StageError {
+fn conflict(path: &Utf8Path, what: &'static str, new: &Arc<str>, there: &Node) -> StageError {
     let (new, origin) = (Arc::clone(new), Arc::clone(&there.origin));
     StageError::Kind { path: path.to_owned(), what, new, origin }
-}
-
-fn io_error(action: &'static str, path: &Utf8Path, source: io::Error) -> StageError {
-    StageError::Io { action, path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -430,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_file_takes_the_place_of_an_earlier_one_without_touching_its_other_name() {
+    fn a_later_file_replaces_an_earlier_one_but_not_its_hard_link() {
         let (mut staged, origin) = staged();
         let (first, second) = (Utf8Path::new("usr/bin/a"), Utf8Path::new("usr/bin/b"));
         staged.put_file(first, 0o755, &mut &b"old"[..], &origin).expect("a file");
@@ -441,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_removed_with_all_it_holds_and_nothing_else() {
+    fn a_directory_is_removed_with_its_entries_and_nothing_else() {
         let (mut staged, origin) = staged();
         for path in ["usr/share/doc/a/b", "usr/share/doc-base/c", "usr/share/doc.txt"] {
             staged.put_file(Utf8Path::new(path), 0o644, &mut &b"x"[..], &origin).expect("a file");
@@ -456,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn contents_move_and_the_old_directory_goes() {
+    fn entries_move_and_the_old_directory_is_removed() {
         let (mut staged, origin) = staged();
         for path in ["usr/sbin/runc", "usr/bin/containerd"] {
             staged.put_file(Utf8Path::new(path), 0o755, &mut &b"x"[..], &origin).expect("a file");

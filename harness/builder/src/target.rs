@@ -2,33 +2,33 @@
 use std::time::SystemTime;
 
 use camino::Utf8PathBuf;
+use loadgauge_host::fs;
 use loadgauge_images::{Architecture, Base, Image, OsRelease};
 
 use super::lint::BaseLinks;
 
-/// What an extension is built for.
+/// The image or base that an extension is built for.
 #[derive(Debug, Clone)]
 pub struct Target<'a> {
     /// `/usr/lib/os-release` of the image
     pub os_release: &'a OsRelease,
-    /// what the image runs on
+    /// the architecture of the image
     pub architecture: Architecture,
-    /// what the image has already, where that is known; recipes with packages need it
+    /// the Debian packages of the image, where they are known; recipes with Debian packages need them
     pub base: Option<&'a Base>,
-    /// where the image's Gentoo packages are known from: a directory that holds var/db/pkg, or a
-    /// squashfs that does; recipes with Gentoo packages need it
+    /// a directory or squashfs with `var/db/pkg`, the Gentoo packages of the image; recipes with Gentoo
+    /// packages need it
     pub portage: Option<Utf8PathBuf>,
-    /// where the libraries of the image are known from: a directory that is its root, or the squashfs
-    /// of one
+    /// a directory or squashfs with the root of the image, for its libraries
     pub root: Option<Utf8PathBuf>,
-    /// what lies in the image, where that is known
+    /// the files of the image, where they are known
     pub links: BaseLinks,
 }
 
-/// What Flatcar calls the root that its extensions are built against; it lies beside the image.
+/// The root that Flatcar builds its extensions against, in the directory of the image.
 const SQUASHFS: &str = "flatcar_production_image_sysext.squashfs";
 
-/// What Flatcar calls the list of all files of an image; it is published beside it.
+/// Flatcar's list of all files of an image, in the same directory.
 const CONTENTS: &str = "flatcar_production_image_contents.txt";
 
 impl<'a> Target<'a> {
@@ -38,13 +38,13 @@ impl<'a> Target<'a> {
         let (os_release, architecture) = (&facts.os_release, facts.architecture);
         let squashfs = image.directory().join(SQUASHFS);
         let portage = squashfs.is_file().then_some(squashfs);
-        let contents = std::fs::read_to_string(image.directory().join(CONTENTS)).unwrap_or_default();
+        let contents = fs::read_to_string(image.directory().join(CONTENTS)).unwrap_or_default();
         let links = BaseLinks::parse(&contents);
         let root = portage.clone();
         Self { os_release, architecture, base: image.base.as_ref(), portage, root, links }
     }
 
-    /// A target for a base that no image is made of yet.
+    /// A target for a base that no image was built from yet.
     pub fn of_base(base: &'a Base) -> Self {
         let (os_release, architecture) = (&base.os_release, base.architecture);
         let root = base.dpkg_status.with_file_name(SQUASHFS);
@@ -52,17 +52,17 @@ impl<'a> Target<'a> {
         Self { os_release, architecture, base: Some(base), portage: None, root, links: BaseLinks::new() }
     }
 
-    /// Changes whenever the image's root does; empty where there is none.
+    /// A key that changes with the image's root; empty where there is none.
     pub(super) fn root_key(&self) -> String {
         let Some(root) = &self.root else { return String::new() };
         if let Some(base) = self.base {
             return base.digest.clone();
         }
-        // It is too large to be read whole for its digest each time.
-        let metadata = std::fs::metadata(root).ok();
-        let size = metadata.as_ref().map_or(0, std::fs::Metadata::len);
-        let changed = metadata.and_then(|metadata| metadata.modified().ok());
-        let changed = changed.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        format!("{root} {size} {}", changed.unwrap_or_default().as_nanos())
+        // The root is too large to compute its digest each time.
+        let metadata = fs::metadata(root).ok();
+        let size = metadata.as_ref().map_or(0, |metadata| metadata.len());
+        let modified = metadata.and_then(|metadata| metadata.modified().ok());
+        let modified = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        format!("{root} {size} {}", modified.unwrap_or_default().as_nanos())
     }
 }

@@ -1,45 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
-use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, Hint, fs};
 
 use super::attributes::{self, Attribute};
 use super::member::{NameError, link_target, member_path};
 use super::stage::{StageError, Staged};
 
-/// A directory that cannot become part of an extension.
+/// A directory that cannot be copied into an extension.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
-    /// it cannot be read
-    #[error("cannot read the tree `{path}`")]
-    Read {
-        /// the directory or file
-        path: String,
-        /// why not
-        source: std::io::Error,
-    },
-    /// a name that cannot be used
-    #[error("the tree `{tree}` holds a name that an extension cannot")]
+    /// a file of it cannot be read
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// a name in it is not valid in an extension
+    #[error("the tree `{tree}` contains an invalid name")]
     Name {
         /// the directory
         tree: String,
-        /// which
+        /// the name
         source: NameError,
     },
-    /// something that an extension must not hold
-    #[error("the tree holds `/{path}`, which is {what}")]
+    /// a file that an extension must not contain
+    #[error("the tree contains `/{path}`, which is {what}")]
     Forbidden {
-        /// relative to the tree
+        /// the file, relative to the tree
         path: String,
-        /// what it is
+        /// its kind
         what: String,
     },
-    /// it does not fit with what is there
+    /// a file that conflicts with the staged ones
     #[error(transparent)]
     Stage(#[from] StageError),
 }
@@ -48,21 +42,23 @@ impl Hint for TreeError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Forbidden { what, .. } if what.contains("whiteout") => {
-                Some("it hides a file of the base; remove it, or mask the file through Ignition".to_owned())
+                Some("remove the whiteout: an extension must not hide files of the base".to_owned())
             }
             Self::Forbidden { what, .. } if what.contains("outside") => {
-                Some("move it under /usr or /opt; what belongs in /etc comes through Ignition, or with [finish] etc = \"tmpfiles\"".to_owned())
+                Some("move it under /usr or /opt; files in /etc come through Ignition, or with [finish] etc = \"tmpfiles\"".to_owned())
             }
-            _ => None,
+            Self::File(error) => error.hint(),
+            Self::Stage(error) => error.hint(),
+            Self::Forbidden { .. } | Self::Name { .. } => None,
         }
     }
 }
 
 /// Copies a directory into a stage.
 ///
-/// Modes become 0755 for directories and for files that their owner may execute, 0644 for others:
-/// the umask that a checkout was made under must not change the extension. It says which
-/// directories had opaque markers, which are left out: they would hide what other layers hold.
+/// The mode is 0755 for directories and executable files and 0644 for others: the umask of a checkout must
+/// not change the extension. Returns the directories with opaque markers, which are left out: they would
+/// hide the files of other layers.
 ///
 /// # Errors
 /// See [`TreeError`].
@@ -70,10 +66,7 @@ pub(super) fn copy_tree(staged: &mut Staged, tree: &Utf8Path) -> Result<Vec<Utf8
     let mut opaque = Vec::new();
     let origin: Arc<str> = Arc::from(format!("the tree `{tree}`"));
     for entry in walkdir::WalkDir::new(tree).min_depth(1).sort_by_file_name() {
-        let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(tree.as_std_path()).display().to_string();
-            TreeError::Read { path, source: error.into() }
-        })?;
+        let entry = entry.map_err(|error| FileError::at::<TreeError>("list", tree)(error.into()))?;
         let host = entry.path();
         let relative = host.strip_prefix(tree).unwrap_or(host);
         copy_entry(staged, tree, host, relative, &origin, &mut opaque)?;
@@ -90,30 +83,31 @@ fn copy_entry(
     opaque: &mut Vec<Utf8PathBuf>,
 ) -> Result<(), TreeError> {
     let name = |source| TreeError::Name { tree: tree.to_string(), source };
-    let read = |source| TreeError::Read { path: host.display().to_string(), source };
     let path = member_path(relative.as_os_str().as_bytes()).map_err(name)?;
     let forbid = |what: String| TreeError::Forbidden { path: path.to_string(), what };
     if !staged.takes(&path) {
         return Err(forbid("outside /usr and /opt".to_owned()));
     }
-    let metadata = fs::symlink_metadata(host).map_err(read)?;
-    for attribute in attributes::of(host).map_err(read)? {
+    let metadata = fs::symlink_metadata(host)?;
+    for attribute in
+        attributes::of(host).map_err(FileError::at::<TreeError>("read the attributes of", host))?
+    {
         match attribute {
-            // Left behind by the overlay that the tree was the upper layer of.
+            // The tree was the upper layer of an overlay.
             Attribute::Opaque(_) => opaque.push(path.clone()),
-            other => return Err(forbid(other.lost())),
+            other => return Err(forbid(other.description())),
         }
     }
     let kind = metadata.file_type();
     if kind.is_dir() {
         staged.put_directory(&path, 0o755, origin)?;
     } else if kind.is_symlink() {
-        let target = fs::read_link(host).map_err(read)?;
+        let target = fs::read_link(host)?;
         let target = link_target(&path, target.as_os_str().as_bytes()).map_err(name)?;
         staged.put_link(&path, &target, origin)?;
     } else if kind.is_file() {
         let mode = if metadata.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
-        staged.put_file(&path, mode, &mut File::open(host).map_err(read)?, origin)?;
+        staged.put_file(&path, mode, &mut fs::open(host)?, origin)?;
     } else if kind.is_char_device() && metadata.rdev() == 0 {
         return Err(forbid("a whiteout of an overlay".to_owned()));
     } else {
@@ -142,7 +136,7 @@ mod tests {
         let nodes = copied(|root| {
             for (name, mode) in [("usr/share/data", 0o600), ("usr/share/tool", 0o700)] {
                 fs::write(root.join(name), "x").expect("written");
-                fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).expect("set");
+                fs::set_permissions(root.join(name), std::fs::Permissions::from_mode(mode)).expect("set");
             }
         })
         .expect("copied");
@@ -152,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_extension_may_hold_is_refused() {
+    fn files_that_no_extension_can_contain_are_refused() {
         let outside = copied(|root| fs::create_dir(root.join("etc")).expect("made"));
         assert!(
             matches!(&outside, Err(error @ TreeError::Forbidden { .. }) if error.hint().is_some()),
@@ -178,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn opaque_markers_are_left_out_and_told() {
+    fn opaque_markers_are_left_out_and_returned() {
         let (opaque, staged) = marked("user.overlay.opaque").expect("copied");
         assert_eq!(opaque, ["usr/share"]);
         let copied = staged.root().join("usr/share");
@@ -186,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_that_would_get_lost_are_refused() {
+    fn attributes_that_would_be_lost_are_refused() {
         let error = marked("user.other").map(|(opaque, _)| opaque);
         assert!(matches!(&error, Err(TreeError::Forbidden { path, .. }) if path == "usr/share"), "{error:?}");
     }

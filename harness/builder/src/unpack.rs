@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Archives from outside: their members go into a stage, or the archive is refused.
+//! Unpacks archives into a stage.
 //!
-//! An archive is untrusted: names are checked, no device is made, nothing is written through a link,
-//! no member comes twice, and neither its size nor the number of its members is without bound (see
-//! [`Staged`]).
+//! Archives are not trusted: names are checked, devices and duplicate members are refused, no file is
+//! written through a link, and the size and the number of members are limited (see [`Staged`]).
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -14,81 +13,81 @@ use super::attributes::{self, Attribute};
 use super::member::{NameError, link_target, member_path};
 use super::stage::{NodeKind, StageError, Staged};
 
-/// How much is read after the end of a tar, in bytes.
+/// The size limit of the padding after the end of a tar, in bytes.
 const MAXIMUM_PADDING: u64 = 16 << 20;
-/// How many members an archive may have.
+/// The limit of members in an archive.
 const MAXIMUM_MEMBERS: usize = 1_000_000;
 
-/// An archive that cannot be unpacked: which one, and at which member.
+/// An archive that cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot unpack `{archive}`{}", member.as_ref().map(|member| format!(" at `{member}`")).unwrap_or_default())]
 pub struct UnpackError {
     /// its file name
     pub archive: String,
-    /// the member, where it is known
+    /// the member, where the error is about one
     pub member: Option<String>,
-    /// why not
+    /// the reason
     #[source]
     pub cause: Box<UnpackCause>,
 }
 
-/// Why an archive cannot be unpacked.
+/// The reason why an archive cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackCause {
-    /// the file cannot be read, or its compression is broken
-    #[error("its bytes cannot be read")]
+    /// the file cannot be read or decompressed
+    #[error("the archive cannot be read")]
     Read(#[source] io::Error),
-    /// it is something else
+    /// the file is of another type
     #[error("it is not {what}: {why}")]
     Layout {
-        /// what it should be, with an article
+        /// the expected type, with an article
         what: &'static str,
-        /// why it is not
+        /// the reason
         why: String,
     },
-    /// a name that cannot be used
+    /// a name is not valid
     #[error(transparent)]
     Name(#[from] NameError),
-    /// what an extension must not hold
-    #[error("it is {0}, which an extension must not hold")]
+    /// a member is of a type that an extension must not contain
+    #[error("it is {0}, which an extension must not contain")]
     Forbidden(&'static str),
-    /// a hard link to something that the archive did not bring before
-    #[error("it is a hard link to `{0}`, which the archive did not bring before")]
+    /// a hard link to a file that is not an earlier member
+    #[error("it is a hard link to `{0}`, which is not an earlier member")]
     HardLink(Utf8PathBuf),
-    /// the archive brings it twice
-    #[error("the archive brings `/{0}` twice")]
+    /// a path is in the archive twice
+    #[error("the archive contains `/{0}` twice")]
     Duplicate(Utf8PathBuf),
-    /// another archive brought it
-    #[error("{0} brings it too")]
+    /// another archive contains the path too
+    #[error("{0} contains it too")]
     Clash(Arc<str>),
-    /// it has too many members
+    /// the archive has too many members
     #[error("it has more than {MAXIMUM_MEMBERS} members")]
     Members,
-    /// it does not fit into the tree
+    /// the member does not fit into the tree
     #[error(transparent)]
     Stage(#[from] StageError),
 }
 
 impl UnpackCause {
-    /// Adds which archive, and which member of it.
+    /// Adds the archive and the member.
     pub(super) fn of(self, archive: &str, member: Option<String>) -> UnpackError {
         UnpackError { archive: archive.to_owned(), member, cause: Box::new(self) }
     }
 }
 
-/// Where a member goes.
+/// The place of a member in the extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    /// to this path
+    /// this path
     At(Utf8PathBuf),
-    /// nowhere, as was asked for
+    /// it is left out
     Nowhere,
 }
 
-/// The decoder for a suffix. Streams may be concatenated in all of these formats.
+/// The decoder for a file name suffix. All of these formats can have concatenated streams.
 ///
 /// # Errors
-/// None is known for it.
+/// The suffix is unknown, or the decoder cannot start.
 pub(super) fn decoder<'a>(suffix: &str, reader: impl Read + 'a) -> Result<Box<dyn Read + 'a>, UnpackCause> {
     Ok(match suffix {
         "" => Box::new(reader),
@@ -97,7 +96,7 @@ pub(super) fn decoder<'a>(suffix: &str, reader: impl Read + 'a) -> Result<Box<dy
         ".zst" => Box::new(zstd::Decoder::new(reader).map_err(UnpackCause::Read)?),
         ".bz2" => Box::new(bzip2::read::MultiBzDecoder::new(reader)),
         other => {
-            let why = format!("it is compressed as `{other}`; known are .gz, .xz, .zst and .bz2");
+            let why = format!("unknown compression `{other}`, expected .gz, .xz, .zst or .bz2");
             return Err(UnpackCause::Layout { what: "a tar that can be read", why });
         }
     })
@@ -114,7 +113,7 @@ pub(super) struct Unpacking<'a> {
 }
 
 impl<'a> Unpacking<'a> {
-    /// Of the archive of a name, whose members go where `place` says.
+    /// Prepares the unpacking of an archive. `place` decides where its members go.
     pub(super) fn new(
         staged: &'a mut Staged,
         archive: &'a str,
@@ -123,7 +122,7 @@ impl<'a> Unpacking<'a> {
         Self { staged, archive, place, origin: Arc::from(archive), dropped: Vec::new(), members: 0 }
     }
 
-    /// Unpacks a tar, and says which files and links lie outside /usr and /opt and were left out.
+    /// Unpacks a tar archive. Returns the files and links outside /usr and /opt, which were left out.
     ///
     /// # Errors
     /// See [`UnpackCause`].
@@ -136,13 +135,13 @@ impl<'a> Unpacking<'a> {
             let name = String::from_utf8_lossy(&entry.path_bytes()).escape_debug().to_string();
             self.tar_member(entry).map_err(|cause| cause.of(archive, Some(name)))?;
         }
-        // The tar may end before its compressed stream does, whose checksum comes last.
+        // The checksum of the compressed stream can follow the end of the tar archive.
         let mut rest = tar.into_inner().take(MAXIMUM_PADDING);
         io::copy(&mut rest, &mut io::sink()).map_err(read)?;
         Ok(self.dropped)
     }
 
-    /// Unpacks a zip, as [`Unpacking::tar`] does.
+    /// Unpacks a zip archive, like [`Unpacking::tar`].
     ///
     /// # Errors
     /// See [`UnpackCause`].
@@ -164,7 +163,7 @@ impl<'a> Unpacking<'a> {
     fn tar_member<R: Read>(&mut self, mut entry: Entry<'_, R>) -> Result<(), UnpackCause> {
         let kind = entry.header().entry_type();
         let mode = entry.header().mode().map_err(UnpackCause::Read)? & 0o7777;
-        let Some(path) = self.admit(&entry.path_bytes(), kind == EntryType::Directory)? else {
+        let Some(path) = self.destination(&entry.path_bytes(), kind == EntryType::Directory)? else {
             return Ok(());
         };
         refuse_attributes(&mut entry)?;
@@ -181,11 +180,11 @@ impl<'a> Unpacking<'a> {
         }
     }
 
-    /// A zip from another system than Unix has no modes: its files are as a umask of 022 leaves them.
+    /// Archives of other systems than Unix have no modes: their files get those of a umask of 022.
     fn zip_member<R: Read>(&mut self, mut entry: zip::read::ZipFile<'_, R>) -> Result<(), UnpackCause> {
         const LONGEST_LINK: u64 = 4096;
         let is_directory = entry.is_dir();
-        let Some(path) = self.admit(entry.name_raw(), is_directory)? else { return Ok(()) };
+        let Some(path) = self.destination(entry.name_raw(), is_directory)? else { return Ok(()) };
         let mode = entry.unix_mode().map(|mode| mode & 0o7777);
         if is_directory {
             return self.directory(&path, mode.unwrap_or(0o755));
@@ -202,8 +201,8 @@ impl<'a> Unpacking<'a> {
         Ok(self.staged.put_file(&path, mode.unwrap_or(0o644), &mut entry, &self.origin)?)
     }
 
-    /// Where a member goes, if it goes anywhere.
-    fn admit(&mut self, name: &[u8], is_directory: bool) -> Result<Option<Utf8PathBuf>, UnpackCause> {
+    /// The path of a member in the extension, or `None` where it is left out.
+    fn destination(&mut self, name: &[u8], is_directory: bool) -> Result<Option<Utf8PathBuf>, UnpackCause> {
         self.members += 1;
         if self.members > MAXIMUM_MEMBERS {
             return Err(UnpackCause::Members);
@@ -228,7 +227,7 @@ impl<'a> Unpacking<'a> {
 
     fn directory(&mut self, path: &Utf8Path, mode: u32) -> Result<(), UnpackCause> {
         match self.staged.get(path) {
-            // Two archives share it; what the first says stays.
+            // Two archives share the directory; the first one decides its mode.
             Some(node) if node.kind == NodeKind::Directory => Ok(()),
             _ => Ok(self.staged.put_directory(path, mode, &self.origin)?),
         }
@@ -251,22 +250,22 @@ impl<'a> Unpacking<'a> {
     }
 }
 
-/// Refuses a member with file capabilities or other extended attributes (pax(1) records of GNU tar
-/// and libarchive), which no format carries. Labels belong to the system that they were made on, and
-/// an opaque marker to its overlay.
+/// Refuses a member with file capabilities or other extended attributes (pax(1) records of GNU tar and
+/// libarchive), which no format keeps. SELinux labels and opaque markers are ignored: they belong to the
+/// system and the overlay that the archive was created on.
 fn refuse_attributes<R: Read>(entry: &mut Entry<'_, R>) -> Result<(), UnpackCause> {
     let Some(records) = entry.pax_extensions().map_err(UnpackCause::Read)? else { return Ok(()) };
     for record in records {
         let record = record.map_err(UnpackCause::Read)?;
         let key = String::from_utf8_lossy(record.key_bytes()).into_owned();
         let name = key.strip_prefix("SCHILY.xattr.").or_else(|| key.strip_prefix("LIBARCHIVE.xattr."));
-        match name.map(attributes::sort) {
+        match name.map(attributes::classify) {
             None | Some(None | Some(Attribute::Opaque(_))) => {}
             Some(Some(Attribute::Capability)) => {
-                return Err(UnpackCause::Forbidden("given file capabilities, which would get lost"));
+                return Err(UnpackCause::Forbidden("a file with capabilities, which would be lost"));
             }
             Some(Some(Attribute::Other(_))) => {
-                return Err(UnpackCause::Forbidden("marked by an extended attribute, which would get lost"));
+                return Err(UnpackCause::Forbidden("a file with an extended attribute, which would be lost"));
             }
         }
     }
@@ -291,8 +290,8 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_and_other_attributes_are_refused_and_labels_passed_over() {
-        for (attribute, taken) in [
+    fn capabilities_and_other_attributes_are_refused_and_labels_ignored() {
+        for (attribute, accepted) in [
             ("SCHILY.xattr.security.selinux", true),
             ("SCHILY.xattr.trusted.overlay.opaque", true),
             ("comment", true),
@@ -300,7 +299,7 @@ mod tests {
             ("LIBARCHIVE.xattr.user.other", false),
         ] {
             let result = unpacked(attribute);
-            assert_eq!(result.is_ok(), taken, "{attribute}: {result:?}");
+            assert_eq!(result.is_ok(), accepted, "{attribute}: {result:?}");
         }
     }
 }

@@ -114,7 +114,7 @@ fn a_signed_image_and_one_around_a_squashfs_are_the_same_bytes_each_time() {
     let store = Store::at(place.path("cache"));
     let (recipe, _) = signed(&rich_recipe(&place));
     check_reproducible(&recipe, &place.target(), Format::Ddi, &store, &|_| {}).expect("the same bytes");
-    let text = format!("{}[pack]\nddi = \"squashfs\"\n", recipe.text);
+    let text = format!("{}[pack]\nddi-filesystem = \"squashfs\"\n", recipe.text);
     let squashfs = Recipe::parse(&text, &recipe.path).expect("a recipe");
     let built = check_reproducible(&squashfs, &place.target(), Format::Ddi, &store, &|_| {});
     let parts = parts(&place, &built.expect("the same bytes").extension.path);

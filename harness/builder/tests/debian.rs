@@ -191,7 +191,7 @@ fn an_extension_contains_what_the_base_lacks_and_nothing_else() {
         .command()
         .args(["-cat", database.as_str(), "var/lib/dpkg/status"])
         .run()
-        .expect("it holds the file");
+        .expect("the image has the file");
     let status = String::from_utf8(status.stdout).expect("UTF-8");
     assert_eq!(status.matches("\nStatus: install ok installed\n").count(), 2, "{status}");
     assert!(status.starts_with("Package: engine\n"), "{status}");
@@ -218,7 +218,7 @@ fn every_package_is_explained() {
     assert_eq!(
         explanation.to_string(),
         "in the extension:\n  engine 2:1.0-1\n    the recipe asks for `engine`\n  runtime 1.7-3\n    \
-         engine needs `runtime (>= 1.5)`\nthere already:\n  libbase 1\n    runtime needs `libbase`\n    \
+         engine needs `runtime (>= 1.5)`\nin the base:\n  libbase 1\n    runtime needs `libbase`\n    \
          engine needs `libbase`\n"
     );
 }
@@ -227,7 +227,7 @@ fn every_package_is_explained() {
 fn packages_of_base_extensions_count_as_installed() {
     let place = Place::new();
     place.recipe("runtime", "[[debian]]\npackages = [\"runtime\"]\n");
-    let recipe = place.recipe("engine", &format!("beyond = [\"runtime\"]\n{ENGINE}"));
+    let recipe = place.recipe("engine", &format!("base-extensions = [\"runtime\"]\n{ENGINE}"));
     assert_eq!(names(&place.build(&recipe).expect("built")), ["engine"]);
 }
 
@@ -258,11 +258,11 @@ fn unmet_dependencies_and_wrong_base_extensions_are_reported() {
                 .contains("hint: use an alternative package: an extension can add packages to the base"),
         "{conflict}"
     );
-    place.recipe("left", "beyond = [\"right\"]\n[[debian]]\npackages = [\"runtime\"]\n");
-    let circle = refuse("right", "beyond = [\"left\"]\n[[debian]]\npackages = [\"engine\"]\n");
-    assert!(circle.starts_with("PLACE/left.toml:2:11: `right` builds beyond `left` in turn"), "{circle}");
-    let missing = refuse("lonely", "beyond = [\"nobody\"]\n[[debian]]\npackages = [\"engine\"]\n");
-    assert!(missing.starts_with("PLACE/lonely.toml:2:11: there is no recipe `nobody`"), "{missing}");
+    place.recipe("left", "base-extensions = [\"right\"]\n[[debian]]\npackages = [\"runtime\"]\n");
+    let circle = refuse("right", "base-extensions = [\"left\"]\n[[debian]]\npackages = [\"engine\"]\n");
+    assert!(circle.starts_with("PLACE/left.toml:2:20: `right` is built on `left` in turn"), "{circle}");
+    let missing = refuse("lonely", "base-extensions = [\"nobody\"]\n[[debian]]\npackages = [\"engine\"]\n");
+    assert!(missing.starts_with("PLACE/lonely.toml:2:20: there is no recipe `nobody`"), "{missing}");
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_package_that_was_changed_after_signing_is_refused() {
     fs::write(&deb, bytes).expect("written");
     let error =
         place.build(&place.recipe("extras", "[[debian]]\npackages = [\"extras\"]\n")).expect_err("refused");
-    assert!(report(&place, &error).contains("has the SHA-256"), "{}", report(&place, &error));
+    assert!(report(&place, &error).contains("has SHA-256"), "{}", report(&place, &error));
 }
 
 /// Publishes a changed Release file, signed with a new key that the base trusts.
@@ -338,7 +338,7 @@ fn indices_that_differ_from_the_signed_release_are_refused() {
         "{index}"
     );
     let suite = refused(&|place| republish(place, |release| release.replace(": test\n", ": other\n")));
-    assert!(suite.contains("is the suite `other`, expected `test`"), "{suite}");
+    assert!(suite.contains("is of the suite `other`, expected `test`"), "{suite}");
     let component = refused(&|place| republish(place, |release| release.replace("main/", "contrib/")));
     assert!(component.contains("no index of the component `main` for amd64"), "{component}");
     let gone = refused(&|place| fs::remove_file(place.path("archive/pool/engine.deb")).expect("removed"));

@@ -34,7 +34,7 @@ contents = "read me\n"
 source = "tree"
 
 [finish]
-mask = ["/usr/share/doc/**", "/usr/share/man/**"]
+install-mask = ["/usr/share/doc/**", "/usr/share/man/**"]
 script = "mangle.sh"
 etc = "tmpfiles"
 
@@ -117,7 +117,7 @@ fn the_documents_speak_of_the_image_and_of_all_that_it_was_made_from() {
     let made_from = &provenance["predicate"]["buildDefinition"]["resolvedDependencies"];
     let named: Vec<&str> =
         made_from.as_array().expect("a list").iter().filter_map(|input| input["uri"].as_str()).collect();
-    assert_eq!(named, ["tool.toml", "tool.sh", "mangle.sh", "tree/usr/share/tool/data"]);
+    assert_eq!(named, ["tool.toml", "mangle.sh", "tree/usr/share/tool/data", "tool.sh"]);
     for input in made_from.as_array().expect("a list") {
         let file = place.path(input["uri"].as_str().expect("text"));
         let mut sum = Tool::find("sha256sum").expect("a tool of the host").command();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Gentoo's binary packages, against the real Portage.
+//! Compares the handling of Gentoo's binary packages with Portage.
 //!
-//! `tests/gentoo/fetch-portage.sh DIRECTORY` installs it, and `LOADGAUGE_PORTAGE` names the
-//! directory. Without it these tests fail, since an oracle that is not asked proves nothing.
+//! `tests/gentoo/fetch-portage.sh DIRECTORY` installs Portage, and `LOADGAUGE_PORTAGE` names the directory.
+//! The tests fail without it, so that a run without Portage does not pass.
 #[path = "gentoo/build.rs"]
 mod build;
 #[path = "gentoo/language.rs"]

@@ -42,7 +42,7 @@ fn recipe(place: &Place, name: &str, text: &str) -> Recipe {
 
 fn first(place: &Place, format: Format) -> Built {
     let mut first = recipe(place, "first", FIRST);
-    first.pack.erofs = Some(loadgauge_builder::pack::ErofsCompression::None);
+    first.pack.erofs_compression = Some(loadgauge_builder::pack::ErofsCompression::None);
     place.build(&first, format).unwrap_or_else(|error| panic!("{format}: {error} {:?}", error.source()))
 }
 
@@ -98,7 +98,7 @@ fn for_whom_an_image_is_can_be_read_from_every_format() {
 fn a_disk_image_with_a_squashfs_inside_is_taken_apart_too() {
     let place = Place::new();
     let mut first = recipe(&place, "first", FIRST);
-    first.pack.ddi = Some(loadgauge_builder::pack::Inner::Squashfs);
+    first.pack.ddi_filesystem = Some(loadgauge_builder::pack::DdiFilesystem::Squashfs);
     let image = place.build(&first, Format::Ddi).expect("built").extension.path;
     let built = again(&place, &image, Format::Directory).expect("built");
     assert_eq!(fs::read_to_string(built.extension.path.join("usr/bin/probe")).expect("there"), "set-id");

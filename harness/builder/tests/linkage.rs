@@ -77,7 +77,7 @@ impl Bench {
         let store = Store::at(self.path("cache"));
         build(recipe, &target, Format::Directory, &store, &|_| {}).map_err(|error| {
             assert!(matches!(error, BuildError::Unlinked(_)), "{error}");
-            assert!(error.hint().is_some_and(|hint| hint.contains("missing-libraries")));
+            assert!(error.hint().is_some_and(|hint| hint.contains("allow-missing-libraries")));
             error.to_string()
         })
     }
@@ -95,7 +95,7 @@ fn a_missing_library_is_an_error_that_names_the_file_and_the_library() {
     let error = bench.build(&aside).expect_err("outside the search path");
     assert!(error.contains("is outside the loader's search path: /usr/lib/aside/libtwo.so.1"), "{error}");
     for glob in ["libtwo.so.*", "/usr/bin/*"] {
-        let finish = format!("[finish]\nmissing-libraries = [\"{glob}\"]\n");
+        let finish = format!("[finish]\nallow-missing-libraries = [\"{glob}\"]\n");
         let built = bench.build(&bench.recipe("allowed", "", &["/usr/bin/app"], &finish)).expect("allowed");
         assert_eq!(built.warnings, [""; 0]);
     }
@@ -107,7 +107,7 @@ fn a_library_is_found_in_the_extension_and_in_a_base_extension() {
     let whole = bench.recipe("whole", "", &["/usr/bin/app", "/usr/lib/libtwo.so.1"], "");
     assert_eq!(bench.build(&whole).expect("whole").warnings, [""; 0]);
     bench.recipe("before", "", &["/usr/lib/libtwo.so.1"], "");
-    let after = bench.recipe("after", "beyond = [\"before\"]", &["/usr/bin/app"], "");
+    let after = bench.recipe("after", "base-extensions = [\"before\"]", &["/usr/bin/app"], "");
     assert_eq!(bench.build(&after).expect("the library is in the base extension").warnings, [""; 0]);
     bench.recipe("before", "", &["/usr/lib/aside/libtwo.so.1"], "");
     bench.build(&after).expect_err("the base extension has changed");
@@ -118,7 +118,10 @@ fn an_unknown_base_is_a_warning_unless_there_are_no_programs() {
     let bench = Bench::new();
     let alone = bench.recipe("alone", "", &["/usr/bin/app"], "");
     let built = bench.build_on(&alone, None).expect("built");
-    assert!(built.warnings.iter().any(|warning| warning.contains("was not looked up")), "{built:?}");
+    assert!(
+        built.warnings.iter().any(|warning| warning.contains("libraries of its programs were not checked")),
+        "{built:?}"
+    );
     let script = bench.recipe("script", "", &["/usr/share/app.c"], "");
     assert_eq!(bench.build_on(&script, None).expect("built").warnings, [""; 0]);
 }
@@ -142,7 +145,7 @@ fn declared_dlopen_dependencies_are_checked() {
         let recipe = bench.recipe("plugin", "", &["/usr/lib/plugin.so"], "");
         let warnings = bench.build(&recipe).expect("built").warnings;
         let expected = format!(
-            "/usr/lib/plugin.so loads `libnone.so.3` while it runs, which is not there ({priority}: Music)"
+            "/usr/lib/plugin.so loads `libnone.so.3` at run time, which is missing ({priority}: Music)"
         );
         assert_eq!(warnings.contains(&expected), warns, "{priority}: {warnings:?}");
     }

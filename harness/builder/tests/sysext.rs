@@ -308,7 +308,7 @@ fn what_would_not_be_merged_or_breaks_the_host_is_not_built() {
 fn erofs_is_compressed_with_zstd_where_the_host_can_and_refused_aloud_where_not() {
     let place = Place::new();
     let mut recipe = catalogue("hello");
-    recipe.pack.erofs = Some(loadgauge_builder::pack::ErofsCompression::Zstd);
+    recipe.pack.erofs_compression = Some(loadgauge_builder::pack::ErofsCompression::Zstd);
     let help = Tool::find("mkfs.erofs").expect("on the host").command().arg("--help").output().expect("runs");
     let help = String::from_utf8_lossy(&[help.stdout, help.stderr].concat()).into_owned();
     match place.build(&recipe, Format::Erofs) {

@@ -14,26 +14,26 @@ use ssh_key::PrivateKey;
 
 use crate::Result;
 
-/// A QEMU that ends with the measurement, however that ends.
+/// A QEMU that is killed at the end of the measurement.
 struct Bare(Child);
 
 impl Drop for Bare {
     fn drop(&mut self) {
-        // It has ended by itself where this does not succeed.
+        // An error means that it has exited.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The seconds from the start of QEMU to the guest's word that it is up. The disk and the config are
-/// made before.
+/// The seconds from the start of QEMU to the guest's report that it is up. The disk and the config are
+/// created before.
 pub(crate) fn boot(
     plan: &MachinePlan,
     key: &PrivateKey,
     directory: &Utf8Path,
     relay: &Utf8Path,
 ) -> Result<f64> {
-    let layout = Layout::new(directory.join("kept"), directory.join("run"), relay);
+    let layout = Layout::new(directory.join("records"), directory.join("run"), relay);
     fs::create_dir_all(layout.records())?;
     fs::create_dir_all(layout.runtime())?;
     let config = complete_config(&plan.config, &key.public_key().to_openssh()?)?.to_json();
@@ -64,16 +64,15 @@ pub(crate) fn boot(
             return Ok(begun.elapsed().as_secs_f64());
         }
     }
-    Err("the bare QEMU ended before its guest was ready".into())
+    Err("the bare QEMU exited before its guest was ready".into())
 }
 
-/// Reads to the end, as somebody must, or the guest waits.
+/// Reads to the end, because the guest waits if nothing reads.
 fn record(mut stream: UnixStream, path: impl AsRef<std::path::Path> + Send + 'static) {
     thread::spawn(move || File::create(path).and_then(|mut file| io::copy(&mut stream, &mut file)));
 }
 
-/// The memory of a machine in MiB, with what it shares divided among those who do
-/// (proc_pid_smaps(5)).
+/// The proportional set size of a machine in MiB (proc_pid_smaps(5)).
 pub(crate) fn memory(machine: &Machine) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", machine.pid()))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).ok_or("no `Pss:`")?;

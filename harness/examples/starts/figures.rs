@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What was measured, as a table and as JSON.
+//! The figures, as a table and as JSON.
 use std::fs;
 use std::io::{self, Write as _};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::Result;
 
-/// One figure beside its bound.
+/// A figure and its bound.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
     what: &'static str,
@@ -25,7 +25,7 @@ pub(crate) struct Figures {
     image: String,
     acceleration: String,
     processors: usize,
-    /// load average over a minute, before the first measurement and after the last
+    /// load average over a minute, before the first measurement and after the last one
     load: Vec<f64>,
     measured: Vec<Figure>,
 }
@@ -36,8 +36,8 @@ impl Figures {
         Ok(Self { image, acceleration, processors, load: vec![load()?], measured: Vec::new() })
     }
 
-    /// Enters a figure and prints its line.
-    pub(crate) fn enter(
+    /// Adds a figure and prints its line.
+    pub(crate) fn add(
         &mut self,
         what: &'static str,
         (value, unit): (f64, &'static str),
@@ -51,7 +51,7 @@ impl Figures {
         Ok(())
     }
 
-    /// Writes all to a file.
+    /// Writes all figures to a file.
     pub(crate) fn write(mut self, path: &Utf8Path) -> Result<()> {
         self.load.push(load()?);
         fs::create_dir_all(path.parent().ok_or("a file has a directory")?)?;
@@ -67,14 +67,14 @@ fn load() -> Result<f64> {
     Ok(text.split(' ').next().ok_or("no load")?.parse()?)
 }
 
-/// The middle one, or the lower of the two in the middle.
+/// The median; of an even number of values, the lower of the two in the middle.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// As one would write them down.
+/// The values with two decimals.
 pub(crate) fn shown(values: &[f64]) -> String {
     values.iter().map(|value| format!("{value:.2}")).collect::<Vec<_>>().join(" ")
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What starts of machines cost: `starts LOADGAUGE OUTPUT.json`, the program that is measured, and
-//! where the figures go. Every figure is a ratio within this run, on the image that
-//! `loadgauge run` takes by itself, or a time of the harness alone.
+//! Measures the starts of machines: `starts LOADGAUGE OUTPUT.json`, with the program to measure and the file
+//! for the figures. Every figure is a ratio within this run, on the default image of `loadgauge run`, or a
+//! time of the harness alone.
 mod bare;
 mod figures;
 mod program;
@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge::guest::{Command, Guest};
 use loadgauge::machine::{
-    AccelChoice, Firmware, Machine, MachinePlan, MachineSpec, MachineStarter, Place, Start, StartChoice,
-    Supervisor, USER, prove,
+    AccelChoice, Firmware, Machine, MachineContext, MachinePlan, MachineSpec, MachineStarter, Start,
+    StartChoice, Supervisor, USER, prove,
 };
 use loadgauge_host::Store;
 use loadgauge_ignition::Config;
@@ -52,7 +52,7 @@ async fn main() -> Result<()> {
     figures.write(Utf8Path::new(output))
 }
 
-/// A machine that is started again and again.
+/// A machine that is started repeatedly.
 struct Bench {
     directory: tempfile::TempDir,
     root: Utf8PathBuf,
@@ -62,7 +62,7 @@ struct Bench {
     supervisor: Supervisor,
 }
 
-/// What cold starts came to.
+/// The results of cold starts.
 struct Cold {
     /// median of the seconds from the start to the result of the first check
     to_check: f64,
@@ -84,15 +84,15 @@ impl Bench {
             firmware: Firmware::Bios,
             config: Config::new(),
             served: Vec::new(),
-            station: None,
+            peer_address: None,
         };
-        // Of its own, so that no snapshot is there.
+        // A store without snapshots.
         let store = Store::at(root.join("store"));
         let starter = MachineStarter::new(&store, 8 << 30, plan.architecture(), &plan.acceleration, BOOT);
         Ok(Self { directory, root, program, plan, starter, supervisor: Supervisor::new()? })
     }
 
-    /// Cold starts and bare ones in turn, who is first in turn as well.
+    /// Alternates cold starts and bare ones, and which of them is first.
     async fn cold(&self, figures: &mut Figures) -> Result<Cold> {
         let key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
         let (mut ours, mut theirs, mut checks, mut memory) = (vec![], vec![], vec![], 0.0);
@@ -123,11 +123,11 @@ impl Bench {
             shown(&ours),
             shown(&theirs)
         );
-        figures.enter("cold start by a bare QEMU", (median(&ratios), ""), 1.03, how)?;
+        figures.add("cold start by a bare QEMU", (median(&ratios), ""), 1.03, how)?;
         Ok(Cold { to_check: median(&checks), memory })
     }
 
-    /// Warm starts to the first check, and what this process does for each.
+    /// Warm starts to the first check, and the processor time of this process for each.
     async fn warm(&self, cold: f64, figures: &mut Figures) -> Result<()> {
         self.clone_of("first").await?.stop().await;
         let (mut seconds, mut ready, before) = (vec![], vec![], processor_time()?);
@@ -146,10 +146,10 @@ impl Bench {
             median(&ready),
             shown(&seconds)
         );
-        figures.enter("warm by cold, to the first check's result", (warm / cold, ""), 0.05, how)?;
+        figures.add("warm by cold, to the first check's result", (warm / cold, ""), 0.05, how)?;
         let how =
             format!("processor time of this process, mean of {WARM_STARTS} warm starts, checks and stops");
-        figures.enter("the harness's own share", (own, "ms"), 150.0, how)
+        figures.add("the harness's own share", (own, "ms"), 150.0, how)
     }
 
     async fn memory(&self, cold: f64, figures: &mut Figures) -> Result<()> {
@@ -165,15 +165,16 @@ impl Bench {
         }
         let size = self.plan.spec.memory_mib;
         let how = format!("PSS, {together:.0} MiB by {cold:.0} MiB, machines of {size} MiB");
-        figures.enter("8 idle clones by one cold machine", (together / cold, ""), 2.5, how)
+        figures.add("8 idle clones by one cold machine", (together / cold, ""), 2.5, how)
     }
 
-    /// A machine that was restored.
+    /// Restores a machine.
     async fn clone_of(&self, name: &str) -> Result<Machine> {
         let decision = self.starter.decide(StartChoice::Warm, &[(&self.plan, false)], 1).remove(0);
         let directory = self.root.join(name);
-        let place = Place { directory: &directory, relay: &self.program, supervisor: &self.supervisor };
-        let started = Box::pin(self.starter.start(self.plan.clone(), &decision, place)).await;
+        let context =
+            MachineContext { directory: &directory, relay: &self.program, supervisor: &self.supervisor };
+        let started = Box::pin(self.starter.start(self.plan.clone(), &decision, context)).await;
         let (machine, started) = started.map_err(|error| format!("{error:?}"))?;
         if started.start == Start::Warm { Ok(machine) } else { Err(started.reason.into()) }
     }
@@ -181,7 +182,7 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        // What is left is in the place for temporary files.
+        // An error leaves temporary files only.
         let _ = fs::remove_dir_all(self.directory.path());
     }
 }
@@ -194,8 +195,8 @@ async fn check(machine: &Machine) -> Result<()> {
     if output.exit.success() { Ok(()) } else { Err(output.exit.to_string().into()) }
 }
 
-/// Seconds that this process has been on a processor, its children not (proc_pid_stat(5), where a tick
-/// is 1/100 s).
+/// The processor time of this process without its children, in seconds (proc_pid_stat(5), in ticks of
+/// 1/100 s).
 fn processor_time() -> Result<f64> {
     let text = fs::read_to_string("/proc/self/stat")?;
     let (_, fields) = text.rsplit_once(") ").ok_or("no fields")?;

@@ -3,8 +3,8 @@
 //!
 //! - [`Tool`] and [`CommandExt`]: external programs, with their messages in the errors
 //! - [`Confinement`]: programs that read foreign bytes, confined to the files that they need
-//! - [`Store`]: made once, kept under the digest of what it was made from, locked and pruned
-//! - [`digest`] and [`kept_digest`]: SHA-256 and SHA-512 of files and of lists of inputs
+//! - [`Store`]: artefacts under the digest of their inputs, with locks and pruning
+//! - [`digest`] and [`cached_digest`]: SHA-256 and SHA-512 of files and of lists of inputs
 //! - [`fs`] and [`FileError`]: the file system, with errors that name the operation and the file
 //! - [`error`]: hints and chains of causes
 //! - [`Problem`] and [`problem`]: errors at a place in a file that the user wrote
@@ -12,6 +12,7 @@
 //! - [`suggest`]: "did you mean"
 //! - [`environment`]: every environment variable that changes what loadgauge does
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests unwrap at once"))]
+mod cached_digest;
 mod command;
 mod confinement;
 pub mod digest;
@@ -19,7 +20,6 @@ pub mod environment;
 pub mod error;
 mod file;
 pub mod fs;
-mod kept_digest;
 pub mod problem;
 mod prune;
 pub mod quantity;
@@ -28,11 +28,11 @@ mod store;
 pub mod suggest;
 mod tool;
 
+pub use cached_digest::{Algorithm, cached_digest};
 pub use command::{CommandError, CommandExt};
 pub use confinement::Confinement;
 pub use error::Hint;
 pub use file::FileError;
-pub use kept_digest::{Algorithm, kept_digest};
 pub use problem::Problem;
 pub use prune::{Bounds, StoredEntry};
 pub use quote::quote;

@@ -38,7 +38,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn kept(&self, kinds: &[&str]) -> Result<Vec<StoredEntry>, StoreError> {
+    pub fn list(&self, kinds: &[&str]) -> Result<Vec<StoredEntry>, StoreError> {
         let mut found = Vec::new();
         for kind in kinds {
             let parent = self.root().join(kind);
@@ -65,7 +65,7 @@ impl Store {
         for kind in kinds {
             self.remove_abandoned(kind)?;
         }
-        let entries = self.kept(kinds)?;
+        let entries = self.list(kinds)?;
         let mut total: u64 = entries.iter().map(|entry| entry.size).sum();
         let now = SystemTime::now();
         let mut removed = Vec::new();

@@ -28,7 +28,7 @@ fn removed(store: &Store, bounds: Bounds) -> Vec<String> {
 }
 
 fn left(store: &Store) -> Vec<String> {
-    store.kept(&["thing"]).expect("listed").into_iter().map(|entry| entry.key).collect()
+    store.list(&["thing"]).expect("listed").into_iter().map(|entry| entry.key).collect()
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn the_least_recently_used_entries_go_first_and_no_more_than_necessary() {
     // Looking an entry up counts as use.
     assert!(matches!(store.entry("thing", "oldest"), Ok(Entry::Ready(_))));
     assert_eq!(left(&store), ["oldest", "old", "older"]);
-    let one = store.kept(&["thing"]).expect("listed")[0].size;
+    let one = store.list(&["thing"]).expect("listed")[0].size;
     assert!(one >= 64 << 10);
     assert_eq!(removed(&store, Bounds { size: 2 * one, age: Duration::ZERO }), ["older"]);
     let day = Duration::from_hours(24);

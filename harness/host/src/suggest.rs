@@ -68,7 +68,7 @@ mod tests {
     fn typing_errors_are_found_and_other_words_are_not() {
         let packages = ["containerd", "container-tools", "curl", "jq", "nginx", "nginx-light"];
         assert_eq!(typo_of("contaienr", packages), Some("containerd"));
-        assert_eq!(typo_of("contaienrs", packages), None);
+        assert_eq!(typo_of("containment", packages), None);
         assert_eq!(typo_of("contianerd", packages), Some("containerd"));
         assert_eq!(typo_of("containrd", packages), Some("containerd"));
         assert_eq!(typo_of("ngnix", packages), Some("nginx"));

@@ -15,7 +15,7 @@ use super::start::StartArguments;
 use super::{Exit, Failure, output};
 use crate::guest::{Exit as GuestExit, SessionEnd, shell};
 use crate::machine::{
-    BeginError, Decision, Fault, Machine, MachinePlan, MachineStarter, Place, Supervisor, USER,
+    Decision, Fault, Machine, MachineContext, MachinePlan, MachineStarter, StarterError, Supervisor, USER,
 };
 use crate::runner::{Limits, hint_for};
 use crate::scenario::{Scenario, Surroundings};
@@ -106,19 +106,19 @@ async fn start_machine(
     output::message(&format!("booting {} ...", plan.image.disk));
     let records = supervisor.directory().join("records");
     let program = own_program()?;
-    let place = Place { directory: &records, relay: &program, supervisor };
+    let place = MachineContext { directory: &records, relay: &program, supervisor };
     let decision = decisions.first().cloned().unwrap_or_else(|| Decision::cold("nothing was decided"));
-    let (machine, how) = match starter.start(plan, &decision, place).await {
-        Ok(machine) => machine,
-        Err(BeginError::Start(error)) => return Err(Failure::of(Exit::Host, &error)),
-        Err(BeginError::Fault(fault)) => return Err(fault_failure(&fault)),
+    let (machine, started) = match starter.start(plan, &decision, place).await {
+        Ok(started) => started,
+        Err(StarterError::Start(error)) => return Err(Failure::of(Exit::Host, &error)),
+        Err(StarterError::Fault(fault)) => return Err(fault_failure(&fault)),
     };
     let ready =
         machine.ready(None, limits.boot * Limits::GIVE_UP).await.map_err(|fault| fault_failure(&fault))?;
     let how_to_leave = if on_terminal { "; leave with `exit`, or with Enter ~ ." } else { "" };
     output::message(&format!(
         "{}, ready in {:.1} s, systemd reports `{}`{how_to_leave}",
-        how.words(),
+        started.description(),
         ready.since.as_secs_f64(),
         ready.state
     ));

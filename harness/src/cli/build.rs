@@ -2,7 +2,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use loadgauge_builder::describe::merge_sums;
-use loadgauge_builder::pack::Inner;
+use loadgauge_builder::pack::DdiFilesystem;
 use loadgauge_builder::signing::KeyPair;
 use loadgauge_builder::{Built, Format, Recipe, Target};
 use loadgauge_host::{CommandExt as _, FileError, Tool, fs};
@@ -10,6 +10,7 @@ use loadgauge_host::{CommandExt as _, FileError, Tool, fs};
 use super::catalogue_choice::CatalogueChoice;
 use super::context::Context;
 use super::image_choice::ImageOption;
+use super::one_of::one_of;
 use super::{Exit, Failure, output};
 
 /// The file of digests in the directory of an extension.
@@ -45,7 +46,7 @@ pub(super) struct BuildArguments {
 #[command(next_help_heading = "Packing options (they replace those of the recipe)")]
 struct PackArguments {
     /// Format of the extension [default: that of the recipe, or squashfs]
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = one_of(&Format::ALL, Format::name))]
     format: Option<Format>,
     /// Compression of squashfs or erofs: gzip, zstd, xz, lz4, lz4hc or none
     #[arg(long, value_name = "NAME")]
@@ -54,8 +55,8 @@ struct PackArguments {
     #[arg(long, value_name = "NUMBER")]
     level: Option<u32>,
     /// File system of a DDI [default: that of the recipe, or erofs]
-    #[arg(long, value_enum)]
-    ddi: Option<Inner>,
+    #[arg(long, value_parser = one_of(&DdiFilesystem::ALL, DdiFilesystem::name))]
+    ddi: Option<DdiFilesystem>,
     /// Private key that signs a DDI (PEM)
     #[arg(long, value_name = "FILE", requires = "certificate")]
     private_key: Option<Utf8PathBuf>,
@@ -70,8 +71,8 @@ impl PackArguments {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         let format = recipe.format(self.format);
         let packing = &mut recipe.pack;
-        packing.ddi = self.ddi.or(packing.ddi);
-        let inner = if format == Format::Ddi { packing.inner().into() } else { format };
+        packing.ddi_filesystem = self.ddi.or(packing.ddi_filesystem);
+        let inner = if format == Format::Ddi { packing.ddi_filesystem().into() } else { format };
         if self.compression.is_some() || self.level.is_some() {
             packing.compress(inner, self.compression.as_deref(), self.level).map_err(usage)?;
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8Path;
-use loadgauge_host::{Algorithm, Store, kept_digest};
+use loadgauge_host::{Algorithm, Store, cached_digest};
 use loadgauge_ignition::delivery::INLINE_LIMIT;
 use loadgauge_images::{Architecture, Image};
 
@@ -43,7 +43,7 @@ impl Context {
             image: &self.image,
             acceleration,
             build: &build,
-            digest: &|path| kept_digest(path, Algorithm::Sha512, &self.store),
+            digest: &|path| cached_digest(path, Algorithm::Sha512, &self.store),
             origin: ORIGIN,
             firmware,
             inline_limit: INLINE_LIMIT,

@@ -26,6 +26,7 @@ mod keep;
 mod list;
 mod logging;
 mod machine_choice;
+mod one_of;
 mod output;
 mod parent;
 mod plan;

@@ -1,35 +1,35 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Runs in the guest. Tells the harness that the guest is up, and then does what it is ordered:
-#   hold NONCE    keep a word in memory alone, before a snapshot is taken
+# Runs in the guest. Reports that the guest is up, and then serves requests of the harness:
+#   hold NONCE    store a nonce in memory only, before a snapshot is made
 #   wake TIME ENTROPY AUTHORIZED HOST PUBLIC
-#                 become a machine of its own, once a snapshot was restored: its clock, its random
-#                 numbers, who may log in, and the key that it shows to whoever does
-#   links NUMBER  tell whether its network leads anywhere
-#   units NUMBER  tell what became of its sshd and of what runs its network
-# Only `date` and `systemctl` are programs; the rest is the shell's own, since each start of one takes long
-# where the processor is emulated.
+#                 after a snapshot was restored: set the clock, add entropy, and replace the key that may log
+#                 in and the host key
+#   links NUMBER  report the states of the network devices
+#   units NUMBER  report the states of the units of sshd and of the network
+# Only `date` and `systemctl` are programs, because starting one is slow on an emulated processor. All else
+# is built into the shell.
 port=/dev/virtio-ports/org.loadgauge.events
 tries=0
 until [ -c $port ]; do
     tries=$((tries + 1))
-    # A guest that runs elsewhere shall not have a failed unit for it.
+    # A guest that runs elsewhere must not have a failed unit because of this.
     [ $tries -le 100 ] || exit 0
     sleep 0.2
 done
 exec 3<>$port
 
-# Asked again and again rather than once with `--wait`, which has the manager tell of each change of
-# each unit: a tenth of a boot where the processor is emulated.
+# Polled, because with `--wait` the manager sends a signal for each change of each unit, which takes a tenth
+# of the boot on an emulated processor.
 while state=$(systemctl is-system-running); [ "$state" = starting ] || [ "$state" = initializing ]; do
     sleep 0.5
 done
 read -r boot </proc/sys/kernel/random/boot_id
 echo "ready boot_id=$boot state=$state" >&3
 
-# admit FILE KEY: puts a key in the place of the harness's. Files are written in place, so that owner,
-# mode and label stay.
-admit() {
+# replace_key FILE KEY: replaces the harness's key. The file is rewritten in place, which keeps owner, mode
+# and label.
+replace_key() {
     [ -f "$1" ] || return
     text=
     while read -r line; do
@@ -42,8 +42,9 @@ admit() {
     printf %s "$text" >"$1"
 }
 
-# show HOST PUBLIC: the host's key; keys of other kinds are those of the machine that was copied.
-show() {
+# replace_host_key HOST PUBLIC: replaces the host key, and removes those of other types, which all copies
+# have in common.
+replace_host_key() {
     key=/etc/ssh/ssh_host_ed25519_key
     for other in /etc/ssh/ssh_host_*; do
         case $other in
@@ -54,13 +55,13 @@ show() {
     [ -e $key ] || (umask 077 && : >$key)
     printf -- '-----BEGIN OPENSSH PRIVATE KEY-----\n%b\n-----END OPENSSH PRIVATE KEY-----\n' "$1" >$key
     echo "ssh-ed25519 $2" >$key.pub
-    # One that runs for good has read the key already; most start for each connection.
+    # An sshd that runs permanently reloads its key; most are started for each connection.
     [ ! -r /run/sshd.pid ] || { read -r pid </run/sshd.pid && kill -HUP "$pid"; }
 }
 
 nonce=none
-while read -r order one two three four five <&3; do
-    case $order in
+while read -r request one two three four five <&3; do
+    case $request in
     hold)
         nonce=$one
         echo "holding nonce=$nonce" >&3
@@ -69,14 +70,14 @@ while read -r order one two three four five <&3; do
         date --set="@$one" >/dev/null
         printf %s "$two" >/dev/urandom
         for file in ~core/.ssh/authorized_keys ~core/.ssh/authorized_keys.d/*; do
-            admit "$file" "$three"
+            replace_key "$file" "$three"
         done
-        show "$four" "$five"
+        replace_host_key "$four" "$five"
         read -r boot </proc/sys/kernel/random/boot_id
         echo "awake boot_id=$boot nonce=$nonce" >&3
         ;;
     links)
-        # Those of devices: bridges and pairs that the guest made itself lead nowhere by themselves.
+        # Links of devices only: bridges and veth pairs of the guest do not lead to the host.
         text=
         for link in /sys/class/net/*; do
             [ -e "$link/device" ] && read -r state <"$link/operstate" && text="$text ${link##*/}=$state"

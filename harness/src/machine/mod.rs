@@ -73,6 +73,6 @@ pub use snapshot::snapshot::Snapshot;
 pub use snapshot::snapshots::{SnapshotEntry, Snapshots};
 pub use spec::{DiskSpec, LONGEST_SERIAL, MachineSpec, Network};
 pub use start_error::StartError;
-pub use start_method::{ColdReason, Start, StartChoice, StartMethod, WarmReason};
-pub use starter::{BeginError, Decision, MachineStarter, Place, Started};
+pub use start_method::{ColdReason, Start, StartChoice, StartMethod, StartReport, WarmReason};
+pub use starter::{Decision, MachineContext, MachineStarter, StarterError};
 pub use supervisor::{Supervisor, SupervisorError};

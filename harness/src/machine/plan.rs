@@ -26,7 +26,7 @@ pub struct MachinePlan {
     /// the files that the guest fetches from the harness
     pub served: Vec<Served>,
     /// its address on the network of the scenario's machines, if there are several
-    pub station: Option<PeerAddress>,
+    pub peer_address: Option<PeerAddress>,
 }
 
 impl MachinePlan {

@@ -26,11 +26,11 @@ impl Sockets {
             events: bind(&layout.events_socket())?,
             journal: bind(&layout.journal_socket())?,
             http: bind(&layout.http_socket())?,
-            peers: plan.station.map(|_| bind(&layout.peers_socket())).transpose()?,
+            peers: plan.peer_address.map(|_| bind(&layout.peers_socket())).transpose()?,
         })
     }
 }
 
-pub(crate) fn bind(path: &Utf8Path) -> Result<UnixListener, FileError> {
+fn bind(path: &Utf8Path) -> Result<UnixListener, FileError> {
     UnixListener::bind(path).map_err(FileError::at("listen on", path))
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How a machine starts, and why.
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +131,32 @@ impl StartMethod {
         match self {
             Self::Cold { key, .. } => key.as_ref().map(SnapshotKey::digest),
             Self::Warm { key, .. } => Some(key.digest()),
+        }
+    }
+}
+
+/// How a machine was started, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartReport {
+    /// cold or warm
+    pub start: Start,
+    /// why, as a text
+    pub reason: String,
+    /// the time in milliseconds for booting and saving the snapshot, if it was made for this machine
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_ms: Option<u64>,
+}
+
+impl StartReport {
+    /// A short text for reports.
+    pub fn description(&self) -> String {
+        match (self.start, self.snapshot_ms) {
+            (Start::Cold, _) => "cold start".to_owned(),
+            (Start::Warm, None) => "warm start".to_owned(),
+            (Start::Warm, Some(took)) => {
+                let seconds = Duration::from_millis(took).as_secs_f64();
+                format!("warm start (its snapshot was made in {seconds:.1} s)")
+            }
         }
     }
 }

@@ -9,7 +9,6 @@ use camino::Utf8Path;
 use loadgauge_host::error::on_one_line;
 use loadgauge_host::{Store, fs};
 use loadgauge_images::Architecture;
-use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use super::health::fault::Fault;
@@ -22,7 +21,7 @@ use super::snapshot::builder::{SnapshotBuilder, SnapshotError};
 use super::snapshot::key::{SnapshotHost, SnapshotKey, host_processor};
 use super::snapshot::snapshots::{SnapshotInUse, SnapshotLookup, Snapshots};
 use super::start_error::StartError;
-use super::start_method::{ColdReason, Start, StartChoice, StartMethod, WarmReason};
+use super::start_method::{ColdReason, Start, StartChoice, StartMethod, StartReport, WarmReason};
 use super::supervisor::Supervisor;
 
 /// The interval at which a snapshot is looked for that another run or scenario makes.
@@ -63,35 +62,9 @@ impl Deref for Decision {
     }
 }
 
-/// How a machine was started, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Started {
-    /// cold or warm
-    pub start: Start,
-    /// why, as a text
-    pub reason: String,
-    /// the time in milliseconds for booting and saving the snapshot, if it was made for this machine
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot_ms: Option<u64>,
-}
-
-impl Started {
-    /// A short description for reports.
-    pub fn words(&self) -> String {
-        match (self.start, self.snapshot_ms) {
-            (Start::Cold, _) => "cold start".to_owned(),
-            (Start::Warm, None) => "warm start".to_owned(),
-            (Start::Warm, Some(took)) => {
-                let seconds = Duration::from_millis(took).as_secs_f64();
-                format!("warm start (its snapshot was made in {seconds:.1} s)")
-            }
-        }
-    }
-}
-
 /// A machine cannot be started.
 #[derive(Debug, thiserror::Error)]
-pub enum BeginError {
+pub enum StarterError {
     /// the host prevents it
     #[error(transparent)]
     Start(#[from] StartError),
@@ -112,7 +85,7 @@ pub struct MachineStarter {
 
 /// What a machine gets beside its plan.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct MachineContext<'a> {
     /// the directory of its records
     pub directory: &'a Utf8Path,
     /// the relay program, see [`Machine::start`]
@@ -126,7 +99,7 @@ enum WarmStartError {
     /// a cold start is still possible
     Cold(ColdReason),
     /// a cold start would fail as well
-    Fatal(BeginError),
+    Fatal(StarterError),
 }
 
 impl MachineStarter {
@@ -227,13 +200,13 @@ impl MachineStarter {
         &self,
         plan: MachinePlan,
         method: &StartMethod,
-        context: Place<'_>,
-    ) -> Result<(Machine, Started), BeginError> {
+        context: MachineContext<'_>,
+    ) -> Result<(Machine, StartReport), StarterError> {
         let mut reason = method.reason();
         if let (StartMethod::Warm { key, .. }, Ok(host)) = (method, &self.host) {
             match self.start_warm(&plan, key, host, context).await {
                 Ok((machine, snapshot_ms)) => {
-                    return Ok((machine, Started { start: Start::Warm, reason, snapshot_ms }));
+                    return Ok((machine, StartReport { start: Start::Warm, reason, snapshot_ms }));
                 }
                 Err(WarmStartError::Fatal(error)) => return Err(error),
                 Err(WarmStartError::Cold(failure)) => {
@@ -242,9 +215,9 @@ impl MachineStarter {
                 }
             }
         }
-        let Place { directory, relay, supervisor } = context;
+        let MachineContext { directory, relay, supervisor } = context;
         let machine = Machine::start(plan, directory.to_owned(), relay.to_owned(), supervisor).await?;
-        Ok((machine, Started { start: Start::Cold, reason, snapshot_ms: None }))
+        Ok((machine, StartReport { start: Start::Cold, reason, snapshot_ms: None }))
     }
 
     /// Restores a machine. Returns with it the milliseconds for making the snapshot, if it was made.
@@ -253,9 +226,9 @@ impl MachineStarter {
         plan: &MachinePlan,
         key: &SnapshotKey,
         host: &SnapshotHost,
-        context: Place<'_>,
+        context: MachineContext<'_>,
     ) -> Result<(Machine, Option<u64>), WarmStartError> {
-        let Place { directory, relay, supervisor } = context;
+        let MachineContext { directory, relay, supervisor } = context;
         let (snapshot, snapshot_ms) = self.find_or_make(plan, key, host, context).await?;
         let limit = ANSWER.mul_f64(self.factor);
         let (directory, relay) = (directory.to_owned(), relay.to_owned());
@@ -278,7 +251,7 @@ impl MachineStarter {
         plan: &MachinePlan,
         key: &SnapshotKey,
         host: &SnapshotHost,
-        context: Place<'_>,
+        context: MachineContext<'_>,
     ) -> Result<(Arc<SnapshotInUse>, Option<u64>), WarmStartError> {
         let begun = Instant::now();
         let token = context.supervisor.token();
@@ -339,7 +312,7 @@ fn cold_reason(plan: &MachinePlan, required: bool) -> Option<ColdReason> {
     if required {
         return Some(ColdReason::Scenario);
     }
-    plan.station.map(|_| ColdReason::Peers)
+    plan.peer_address.map(|_| ColdReason::Peers)
 }
 
 /// What keys take from this host, or why it cannot make snapshots.

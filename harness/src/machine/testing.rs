@@ -36,6 +36,6 @@ pub(crate) fn plan() -> MachinePlan {
         firmware: Firmware::Bios,
         config: Config::new(),
         served: Vec::new(),
-        station: None,
+        peer_address: None,
     }
 }

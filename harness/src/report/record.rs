@@ -3,7 +3,7 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use crate::check::{Finding, Outcome};
-use crate::machine::Started;
+use crate::machine::StartReport;
 use crate::runner::{Cause, Counts, Event, EventKind, FlakyPolicy, Header};
 
 /// The events of a run so far, by scenario.
@@ -124,7 +124,7 @@ pub(crate) struct BootRecord {
     pub(crate) duration_ms: u64,
     /// cold or warm; `None` after a reboot
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) start: Option<Started>,
+    pub(crate) start: Option<StartReport>,
 }
 
 /// A step that ended.

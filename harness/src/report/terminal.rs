@@ -210,7 +210,7 @@ impl Terminal {
             }
             EventKind::MachineReady { scenario, machine, state, duration_ms, start, .. } => {
                 let start =
-                    start.as_ref().map(|started| format!(", {}", started.words())).unwrap_or_default();
+                    start.as_ref().map(|started| format!(", {}", started.description())).unwrap_or_default();
                 let guest = machine.as_ref().map_or("the guest".to_owned(), |name| format!("`{name}`"));
                 let text = format!("    {guest} is ready{start}, systemd reports `{}`", one_line(state));
                 vec![self.line("ready", Outcome::Passed, scenario, &text, *duration_ms)]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Events for the tests of reports.
 use crate::check::{Finding, Outcome, Transcript};
-use crate::machine::{Acceleration, Accelerator, Fault, Start, Started};
+use crate::machine::{Acceleration, Accelerator, Fault, Start, StartReport};
 use crate::runner::{Cause, Counts, Event, EventKind, FORMAT, FlakyPolicy, Header};
 use serde_json::Value;
 
@@ -68,7 +68,7 @@ fn ready(scenario: &str) -> EventKind {
         boot_id: "7f1a0c9e-5a57-4a4e-9f83-3f4f1f3f0001".to_owned(),
         state: "running".to_owned(),
         duration_ms: 28_140,
-        start: Some(Started {
+        start: Some(StartReport {
             start: Start::Cold,
             reason: "no other scenario has its machine".to_owned(),
             snapshot_ms: None,

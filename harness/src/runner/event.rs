@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FlakyPolicy, Header};
 use crate::check::{Finding, Outcome};
-use crate::machine::{Fault, Started};
+use crate::machine::{Fault, StartReport};
 
 /// Version of the format of the JSON lines that events are written as. It rises when a field
 /// changes its meaning or goes; fields may be added within a version.
@@ -102,7 +102,7 @@ pub enum EventKind {
         duration_ms: u64,
         /// how the machine came to run; nothing after a reboot
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        start: Option<Started>,
+        start: Option<StartReport>,
     },
     /// a step ended
     StepFinished {

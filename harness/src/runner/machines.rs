@@ -16,8 +16,8 @@ use super::{MachineProvider, Question, RetainedMachines, SshAccess, StartFailure
 use crate::check::{Finding, Outcome, Sweep, judge_within, sweep};
 use crate::guest::{Command, Guest, GuestError, Phase};
 use crate::machine::{
-    BeginError, Decision, Fault, Machine, MachinePlan, MachineStarter, PeerNetwork, Place, Started,
-    Supervisor, USER,
+    Decision, Fault, Machine, MachineContext, MachinePlan, MachineStarter, PeerNetwork, StartReport,
+    StarterError, Supervisor, USER,
 };
 
 /// How much of the console is shown when a scenario takes too long.
@@ -54,7 +54,7 @@ pub struct Assigned {
 #[derive(Debug)]
 pub struct RunningMachine {
     machine: Machine,
-    started: Started,
+    started: StartReport,
     kept: Option<Arc<RetainedMachines>>,
     facts: Facts,
     factor: f64,
@@ -113,11 +113,11 @@ impl Machines {
     ) -> Result<RunningMachine, StartFailure> {
         let Assigned { plan, decision, .. } = assigned;
         let (facts, factor) = (plan.image.facts.clone(), plan.acceleration.factor);
-        let place = Place { directory, relay: &self.relay_program, supervisor: &self.supervisor };
+        let place = MachineContext { directory, relay: &self.relay_program, supervisor: &self.supervisor };
         let started = self.starter.start(plan.clone(), decision, place).await;
         let (mut machine, started) = started.map_err(|error| match error {
-            BeginError::Start(error) => trouble(&error, error.hint()),
-            BeginError::Fault(fault) => fault.into(),
+            StarterError::Start(error) => trouble(&error, error.hint()),
+            StarterError::Fault(fault) => fault.into(),
         })?;
         machine.join(segment, &self.supervisor);
         let kept = self.kept.clone();

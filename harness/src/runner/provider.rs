@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Event, EventKind};
 use crate::check::Finding;
-use crate::machine::{Fault, Started};
+use crate::machine::{Fault, StartReport};
 
 /// What starts the machines of a run. The seam between the order of things, which is the runner's,
 /// and QEMU and SSH; behind it, tests put machines that follow a script.
@@ -93,7 +93,7 @@ pub struct Up {
     /// from power-on, from the guest's last reset, or from the order to restore it
     pub since: Duration,
     /// how the machine came to run; nothing after a reboot
-    pub started: Option<Started>,
+    pub started: Option<StartReport>,
 }
 
 /// Why a scenario cannot go on.

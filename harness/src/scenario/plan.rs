@@ -290,7 +290,7 @@ impl Planner<'_> {
             acceleration: self.acceleration.clone(),
             config,
             served: composed.served,
-            station,
+            peer_address: station,
         };
         let MachineRequest { name, cold, .. } = machine;
         Ok(PlannedMachine { name: name.clone(), plan, cold: *cold, extensions })

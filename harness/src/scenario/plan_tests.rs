@@ -384,7 +384,7 @@ fn the_hello_scenario_is_really_built() {
 fn the_machine_bears_the_scenarios_name() {
     let plan = bench().plan().unwrap_or_else(|error| panic!("{error}"));
     let machine = &plan.scenarios[0].machines[0].plan;
-    assert_eq!((machine.name.as_str(), machine.spec.memory_mib, machine.station), ("hello", 2048, None));
+    assert_eq!((machine.name.as_str(), machine.spec.memory_mib, machine.peer_address), ("hello", 2048, None));
     let served: Vec<Utf8PathBuf> = machine.served.iter().map(|served| served.file.clone()).collect();
     assert_eq!(served.len(), 1, "{served:?}");
     assert!(served[0].ends_with("built-big"));

@@ -158,7 +158,7 @@ impl PlannedMachine {
         MachineView {
             name: &self.name,
             spec: &self.plan.spec,
-            address: self.plan.station.map(PeerAddress::address),
+            address: self.plan.peer_address.map(PeerAddress::address),
             start: StartView { how: decision.start, reason: &decision.reason, snapshot: decision.snapshot() },
             command: command(&self.plan),
             ignition: serde_json::from_str(&self.plan.config.to_json()).unwrap_or(Value::Null),
@@ -246,7 +246,7 @@ impl PlannedMachine {
         let processors = spec.processors(self.plan.acceleration.accelerator);
         let size = format!("{} MiB, {processors} processors", spec.memory_mib);
         write!(formatter, "  machine    {}", on(&self.name, &size))?;
-        if let Some(station) = self.plan.station {
+        if let Some(station) = self.plan.peer_address {
             write!(formatter, ", {}", station.address())?;
         }
         if self.plan.firmware != Firmware::Bios {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A real sshd on the host, for tests of what speaks SSH.
+//! A real sshd on the host, for tests over SSH.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use std::fs;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use loadgauge::guest::Guest;
 use ssh_key::private::{Ed25519Keypair, PrivateKey};
 
-/// An sshd of the current user on a port of its own, with its own keys; it ends with the test.
+/// An sshd of the current user, with its own port and keys. It ends with the test.
 pub(crate) struct Sshd {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -22,10 +22,10 @@ pub(crate) struct Sshd {
 }
 
 impl Sshd {
-    /// Starts one.
+    /// Starts an sshd.
     ///
     /// # Panics
-    /// sshd is not installed: a test that is not run is not passed.
+    /// sshd is not installed: a test that cannot run must not pass.
     pub(crate) fn start() -> Self {
         assert!(
             Path::new("/usr/sbin/sshd").exists(),
@@ -51,7 +51,7 @@ impl Sshd {
         sshd
     }
 
-    /// Ends the server and every session of it at once, as a crash of the guest would.
+    /// Kills the server and all its sessions, like a crash of the guest.
     pub(crate) fn kill(&mut self) {
         let mut processes = vec![self.child.id()];
         let mut next = 0;
@@ -60,12 +60,12 @@ impl Sshd {
             next += 1;
         }
         let processes = processes.iter().map(u32::to_string);
-        // Those that ended by themselves in the meantime make `kill` fail.
+        // `kill` fails for processes that have exited meanwhile.
         Command::new("kill").arg("-KILL").args(processes).output().expect("kill runs");
         self.child.wait().expect("sshd is reaped");
     }
 
-    /// Starts it again after [`Sshd::kill`], with a host key of this number.
+    /// Starts it again after [`Sshd::kill`], with another host key.
     pub(crate) fn restart(&mut self, host_key: u8) {
         let text = self::key(host_key).to_openssh(ssh_key::LineEnding::LF).expect("a key");
         write(self.directory.path(), "host_key", &text, 0o600);
@@ -75,9 +75,7 @@ impl Sshd {
 
     /// A logged-in guest.
     pub(crate) async fn guest(&self) -> Guest {
-        Guest::connect(self.address, &self.user, &self.key, Duration::from_secs(10))
-            .await
-            .expect("sshd lets us in")
+        Guest::connect(self.address, &self.user, &self.key, Duration::from_secs(10)).await.expect("logged in")
     }
 
     fn wait(&self) {
@@ -106,13 +104,13 @@ pub(crate) fn key(number: u8) -> PrivateKey {
     PrivateKey::from(Ed25519Keypair::from_seed(&[number; 32]))
 }
 
-/// An address where nothing listens at the moment.
+/// An unused address.
 pub(crate) fn free_port() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("its address")
 }
 
-/// The processes that this one started (proc_pid_stat(5): the parent is the field after the state).
+/// The child processes of a process (proc_pid_stat(5): the parent is the field after the state).
 fn children(parent: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc").flatten();
     let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -132,10 +130,10 @@ fn write(directory: &Path, name: &str, text: &str, mode: u32) {
 }
 
 fn spawn(directory: &Path, address: SocketAddr) -> Child {
-    // Commands that the host lacks and a guest has (sudo, systemctl ...) are put here by tests.
+    // Tests install commands here that a guest has and the host may lack (sudo, systemctl).
     let tools = directory.join("bin");
     fs::create_dir_all(&tools).expect("a directory");
-    // The shell gets a home of its own: what the user's start-up files do is no part of a test.
+    // The shell's home directory excludes the user's start-up files from the test.
     let text = format!(
         "Port {}\nListenAddress 127.0.0.1\nHostKey {d}/host_key\nAuthorizedKeysFile {d}/authorized\n\
          PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\n\
@@ -144,7 +142,7 @@ fn spawn(directory: &Path, address: SocketAddr) -> Child {
         d = directory.display(),
     );
     write(directory, "config", &text, 0o600);
-    // As root, sshd wants its privilege separation directory, which its service would make.
+    // As root, sshd needs its privilege separation directory, which its service creates.
     if rustix::process::geteuid().is_root() {
         fs::create_dir_all("/run/sshd").expect("sshd's directory");
     }

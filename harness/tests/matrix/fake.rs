@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A QEMU that is none: it connects its sockets, lets the guest "run", and says that it stopped it for an
-//! error of its own. No guest can make a sound QEMU say that.
+//! A fake QEMU: it connects its sockets, "runs" the guest, and reports that it stopped it with an internal
+//! error, which no guest can cause in a real QEMU.
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -8,10 +8,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-/// Where the arguments are found, which the test's own program would not take.
+/// The environment variable for the arguments, which the test program would not accept.
 const ARGUMENTS: &str = "FAKE_QEMU_ARGUMENTS";
 
-/// Puts a `qemu-system-x86_64` into a directory that is this test binary.
+/// Installs a `qemu-system-x86_64` into a directory that runs this test binary.
 pub(crate) fn install(directory: &Path, this: &Path) {
     let script = format!(
         "#!/bin/sh\n[ \"$1\" != --version ] || {{ echo 'QEMU emulator version 10.0.0 (fake)'; exit; }}\n\
@@ -23,31 +23,31 @@ pub(crate) fn install(directory: &Path, this: &Path) {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
 }
 
-/// Plays QEMU until it is told to quit.
+/// Acts as QEMU until the `quit` command.
 pub(crate) fn play() {
     let arguments = std::env::var(ARGUMENTS).expect("started as QEMU");
     let connect = |id: &str| {
         let begin = format!("socket,id={id},path=");
-        let path = arguments.split(' ').find_map(|word| word.strip_prefix(&begin)).expect("a socket");
+        let path = arguments.split(' ').find_map(|argument| argument.strip_prefix(&begin)).expect("a socket");
         UnixStream::connect(path).expect("connected")
     };
-    let monitor = connect("qmp");
+    let qmp = connect("qmp");
     let _others = ["console", "events", "journal"].map(connect);
-    let mut writer = monitor.try_clone().expect("a second handle");
-    let mut say = |value: Value| writeln!(writer, "{value}").expect("said");
-    say(json!({ "QMP": { "version": {}, "capabilities": [] } }));
-    for line in BufReader::new(monitor).lines().map_while(Result::ok) {
-        let asked: Value = serde_json::from_str(&line).expect("JSON");
-        let answer = match asked["execute"].as_str().expect("a command") {
+    let mut writer = qmp.try_clone().expect("a second handle");
+    let mut send = |value: Value| writeln!(writer, "{value}").expect("sent");
+    send(json!({ "QMP": { "version": {}, "capabilities": [] } }));
+    for line in BufReader::new(qmp).lines().map_while(Result::ok) {
+        let command: Value = serde_json::from_str(&line).expect("JSON");
+        let answer = match command["execute"].as_str().expect("a command") {
             "query-status" => json!({ "status": "internal-error", "running": false }),
             "human-monitor-command" => {
                 json!("  TCP[HOST_FORWARD]  12  127.0.0.1 40879  10.0.2.15  22  0  0\r\n")
             }
             _ => json!({}),
         };
-        say(json!({ "return": answer, "id": asked["id"] }));
-        match asked["execute"].as_str() {
-            Some("cont") => say(json!({ "event": "STOP" })),
+        send(json!({ "return": answer, "id": command["id"] }));
+        match command["execute"].as_str() {
+            Some("cont") => send(json!({ "event": "STOP" })),
             Some("quit") => return,
             _ => {}
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How a case of the fault matrix is run.
+//! Runs a case of the fault matrix.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 pub(crate) mod fake;
@@ -15,12 +15,12 @@ use loadgauge::machine::{
 use loadgauge_ignition::Config;
 use loadgauge_images::Image;
 
-/// How long QEMU may take to bring a guest of one sector to its text, on a busy host.
+/// The limit for a guest of one sector to print its text, on a busy host.
 const START: Duration = Duration::from_secs(40);
-/// Begins the line on which a process of its own tells its fault.
-const TELL: &str = "FAULT ";
+/// The prefix of the line on which a child process reports its fault.
+const REPORT: &str = "FAULT ";
 
-/// What can happen to a machine.
+/// A machine, and what happens to it.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) text: &'static str,
@@ -28,23 +28,23 @@ pub(crate) struct Case {
     pub(crate) inject: Inject,
 }
 
-/// What is done to it from outside.
+/// What is done to a machine from outside.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inject {
     Nothing,
-    /// somebody waits for so many seconds until it is ready
+    /// its readiness is awaited for this many seconds
     Waiting(u64),
     /// QEMU gets this signal
     Signal(&'static str),
     /// its TPM is killed
     TpmKilled,
-    /// QEMU says that it stopped the guest for an error of its own
+    /// QEMU stops the guest with an internal error
     Internal,
-    /// its disk lies where there is little room
+    /// its disk is on a file system with little space
     SmallDisk,
 }
 
-/// Machines in a directory of their own.
+/// Machines in a temporary directory.
 pub(crate) struct Bench {
     _directory: tempfile::TempDir,
     root: Utf8PathBuf,
@@ -67,9 +67,9 @@ impl Bench {
         boot_disk(&disk, text, action).expect("a disk");
         let mut plan = plan(name, &disk);
         plan.spec.tpm = tpm;
-        let kept = self.root.join(name);
+        let records = self.root.join(name);
         let relay = env!("CARGO_BIN_EXE_loadgauge").into();
-        Machine::start(plan, kept, relay, &self.supervisor).await.expect("started")
+        Machine::start(plan, records, relay, &self.supervisor).await.expect("started")
     }
 }
 
@@ -90,12 +90,12 @@ fn plan(name: &str, disk: &Utf8Path) -> MachinePlan {
         acceleration: Acceleration { accelerator: Accelerator::Tcg, factor: 10.0, reason: String::new() },
         config: Config::new(),
         served: Vec::new(),
-        station: None,
+        peer_address: None,
     }
 }
 
-/// Runs a case beside a machine that nothing happens to, and looks at both.
-#[expect(clippy::print_stdout, reason = "what is seen with --nocapture is the table of the matrix")]
+/// Runs a case beside an unaffected machine, and checks both.
+#[expect(clippy::print_stdout, reason = "with --nocapture, the output is the table of the matrix")]
 pub(crate) async fn check(case: Case, limit: Duration, expected: impl Fn(&Fault) -> bool) {
     let bench = Bench::new();
     let bystander = bench.boot("bystander", "hello\n", BootAction::Idle).await;
@@ -112,7 +112,7 @@ pub(crate) async fn check(case: Case, limit: Duration, expected: impl Fn(&Fault)
                 text(&machine, line).await;
             }
             let begun = Instant::now();
-            let fault = suffer(&bench, &machine, case.inject).await;
+            let fault = inject(&bench, &machine, case.inject).await;
             let after = begun.elapsed();
             machine.stop().await;
             (fault, after)
@@ -121,7 +121,7 @@ pub(crate) async fn check(case: Case, limit: Duration, expected: impl Fn(&Fault)
     assert!(expected(&fault), "another fault: {fault:?}");
     assert!(after < limit, "it took {after:?} from the cause to its report: {fault}");
     println!("{}: after {after:.1?}: {fault}", case.name);
-    // The other machine has not noticed.
+    // The other machine is unaffected.
     let bystanders_fault = tokio::time::timeout(Duration::from_millis(1500), bystander.fault()).await;
     assert!(bystanders_fault.is_err(), "the other machine: {bystanders_fault:?}");
     assert_eq!(bench.supervisor.children().len(), 1, "{:?}", bench.supervisor.children());
@@ -130,9 +130,9 @@ pub(crate) async fn check(case: Case, limit: Duration, expected: impl Fn(&Fault)
     bench.supervisor.stop_all().await;
 }
 
-/// Does it, and waits for the fault.
-async fn suffer(bench: &Bench, machine: &Machine, inject: Inject) -> Fault {
-    match inject {
+/// Does something to a machine, and waits for the fault.
+async fn inject(bench: &Bench, machine: &Machine, what: Inject) -> Fault {
+    match what {
         Inject::Waiting(seconds) => {
             let limit = Duration::from_secs(seconds);
             return machine.ready(None, limit).await.expect_err("it is never ready");
@@ -162,39 +162,39 @@ async fn text(machine: &Machine, wanted: &str) {
     }
 }
 
-/// Runs the ignored test `CASE_inside` of this binary in a process of its own, prepared for it, and gives
-/// the fault that it tells, with how long after its cause.
+/// Runs the ignored test `CASE_inside` of this binary in a child process with an environment for the case.
+/// Returns the fault that it reports, and the time from its cause.
 fn inside(case: &str) -> (Fault, Duration) {
     let scratch = tempfile::tempdir().expect("a directory");
-    let place = scratch.path().to_str().expect("UTF-8");
+    let directory = scratch.path().to_str().expect("UTF-8");
     let this = std::env::current_exe().expect("this test");
     let name = format!("{case}_inside");
     let arguments = ["--exact", &name, "--ignored", "--nocapture"];
     let mut command = if case == "disk_full" {
-        // A file system of its own, which only this process and its children see.
+        // A file system that only this process and its children see.
         let script =
             "mount -t tmpfs -o size=6m tmpfs \"$1\" && cd / && export TMPDIR=\"$1\" && shift && exec \"$@\"";
         let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "--", "sh", "-c", script, "sh", place]).arg(&this);
+        command.args(["--map-root-user", "--mount", "--", "sh", "-c", script, "sh", directory]).arg(&this);
         command
     } else {
         fake::install(scratch.path(), &this);
-        let path = format!("{place}:{}", std::env::var("PATH").unwrap_or_default());
+        let path = format!("{directory}:{}", std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new(&this);
         command.env("PATH", path);
         command
     };
     let output = command.args(arguments).output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().find_map(|line| line.strip_prefix(TELL));
+    let line = text.lines().find_map(|line| line.strip_prefix(REPORT));
     let line = line.unwrap_or_else(|| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)));
     let (after, fault) = line.split_once(' ').expect("two fields");
     let after = Duration::from_millis(after.parse().expect("milliseconds"));
     (serde_json::from_str(fault).expect("a fault"), after)
 }
 
-/// The part of [`inside`] that runs in the process of its own.
-#[expect(clippy::print_stdout, reason = "by which the process tells the one that started it")]
+/// The part of [`inside`] that runs in the child process.
+#[expect(clippy::print_stdout, reason = "the parent process reads it")]
 pub(crate) fn run_inside(name: &'static str, action: BootAction) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let (fault, after) = runtime.block_on(async {
@@ -206,5 +206,5 @@ pub(crate) fn run_inside(name: &'static str, action: BootAction) {
         machine.stop().await;
         (fault, after)
     });
-    println!("\n{TELL}{} {}", after.as_millis(), serde_json::to_string(&fault).expect("JSON"));
+    println!("\n{REPORT}{} {}", after.as_millis(), serde_json::to_string(&fault).expect("JSON"));
 }

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why a Butane config cannot be read.
-
-use loadgauge_host::Hint;
 use std::io;
 
 use camino::Utf8PathBuf;
-
-use loadgauge_host::suggest::nearest;
+use loadgauge_host::suggest::did_you_mean;
+use loadgauge_host::{FileError, Hint};
+use serde_saphyr::Location;
 
 /// A Butane config that cannot be read, with the place in its text.
 #[derive(Debug, thiserror::Error)]
@@ -16,67 +14,69 @@ pub struct ButaneError {
     pub line: u64,
     /// Column, from 1.
     pub column: u64,
-    /// What is wrong there.
+    /// The reason.
     #[source]
     pub cause: ButaneCause,
 }
 
-/// What is wrong with a Butane config.
+impl ButaneError {
+    /// An error at a place in the text, or at its beginning where the place is unknown.
+    pub(super) fn at(location: &Location, cause: impl Into<ButaneCause>) -> Self {
+        Self { line: location.line().max(1), column: location.column().max(1), cause: cause.into() }
+    }
+}
+
+/// The reason why a Butane config cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ButaneCause {
-    /// Not YAML, or a value of another kind than belongs there; in the parser's words.
+    /// The text is not YAML, or a value has the wrong type; the parser's message.
     #[error("{0}")]
     Syntax(String),
-    /// No `variant`, or another than Flatcar's.
+    /// The variant is missing, or is not Flatcar's.
     #[error("variant `{0}`, expected `flatcar`")]
     Variant(String),
-    /// A version of the format that is not read.
+    /// The version of the format is not supported.
     #[error("version `{0}` of variant `flatcar`, expected `1.0.0` or `1.1.0`")]
     Version(String),
     /// A key that the format does not have.
-    #[error("`{key}` is not a key here, expected one of `{}`", known.join("`, `"))]
+    #[error("unknown key `{key}`")]
     UnknownKey {
-        /// The key as it is written.
+        /// The key.
         key: String,
-        /// The keys that can stand in its place.
+        /// The keys that are valid in its place.
         known: Vec<&'static str>,
     },
     /// A key that needs a later specification of Ignition than 3.3.0.
-    #[error("`{0}` needs Ignition's specification 3.4.0, and configs are written as 3.3.0")]
+    #[error("`{0}` needs Ignition's specification 3.4.0, but configs are written as 3.3.0")]
     TooNew(&'static str),
-    /// Keys of which one can be given only.
+    /// Keys that cannot be set together.
     #[error("`{0}` and `{1}` exclude each other")]
     Exclusive(&'static str, &'static str),
-    /// A mode written without the leading zero that makes it octal.
-    #[error("mode `{0}` is decimal, and would be {0:#06o}")]
+    /// A mode without the leading zero of octal numbers.
+    #[error("mode `{0}` is a decimal number, {0:#06o} in octal")]
     DecimalMode(i64),
-    /// A local path that leads out of the directory to which it is relative.
-    #[error("`{path}` leads out of `{files}`, from which local files are read")]
+    /// A local path that leads out of its base directory.
+    #[error("`{path}` leads out of `{files}`, the directory of local files")]
     Outside {
-        /// The path as it is written.
+        /// The path.
         path: String,
-        /// The directory from which local files are read.
+        /// The directory of local files.
         files: Utf8PathBuf,
     },
     /// A local file or directory that cannot be read.
-    #[error("`{path}` cannot be read")]
-    Local {
-        /// The file's path.
-        path: Utf8PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// A local file that must be text, and is not.
-    #[error("`{0}` is not text (UTF-8)")]
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A local file that must be text.
+    #[error("`{0}` is not UTF-8")]
     NotText(Utf8PathBuf),
-    /// Something in a tree that is neither a file, a directory nor a symbolic link.
+    /// A file in a tree of another type.
     #[error("`{0}` is neither a file, a directory nor a symbolic link")]
     TreeEntry(Utf8PathBuf),
-    /// Something in a tree that the config speaks of as well.
-    #[error("`{0}` of the tree is also written elsewhere in the config")]
+    /// A file in a tree that the config writes as well.
+    #[error("`{0}` of the tree is written elsewhere in the config too")]
     TreeTwice(String),
-    /// A mount unit cannot be made of a filesystem.
+    /// A filesystem without a key that its mount unit needs.
     #[error("`with_mount_unit` needs `{0}`")]
     MountUnit(&'static str),
 }
@@ -85,24 +85,21 @@ impl Hint for ButaneError {
     fn hint(&self) -> Option<String> {
         match &self.cause {
             ButaneCause::Variant(variant) if variant == "fcos" || variant == "rhcos" => Some(
-                "that is the variant of another system: write `variant: flatcar`, `version: 1.0.0`"
+                "write `variant: flatcar` and `version: 1.0.0`: this variant is for another system"
                     .to_owned(),
             ),
             ButaneCause::Variant(_) | ButaneCause::Version(_) => {
                 Some("begin with `variant: flatcar` and `version: 1.0.0`".to_owned())
             }
-            ButaneCause::UnknownKey { key, known } => {
-                nearest(key, known.iter().copied()).map(|known| format!("did you mean `{known}`?"))
-            }
-            ButaneCause::TooNew(_) => Some("leave it out, or set it from a unit in the guest".to_owned()),
+            ButaneCause::UnknownKey { key, known } => did_you_mean(key, known.iter().copied()),
+            ButaneCause::TooNew(_) => Some("remove it, or set it with a unit in the guest".to_owned()),
             ButaneCause::DecimalMode(mode) => Some(format!("write `0{mode}`")),
             ButaneCause::Outside { files, .. } => Some(format!("move the file below `{files}`")),
-            ButaneCause::Local { path, source } if source.kind() == io::ErrorKind::NotFound => {
-                Some(format!("local paths are relative to the config's directory: is `{path}` there?"))
+            ButaneCause::File(error) if error.kind() == io::ErrorKind::NotFound => {
+                Some("create the file, or correct the path, which is relative to the config".to_owned())
             }
-            ButaneCause::NotText(_) => {
-                Some("a unit is text; binary data belongs in `storage.files`".to_owned())
-            }
+            ButaneCause::File(error) => error.hint(),
+            ButaneCause::NotText(_) => Some("move binary data to `storage.files`".to_owned()),
             _ => None,
         }
     }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reading Butane, the YAML in which people write Ignition configs.
+//! Reads Butane, the YAML format of Ignition configs.
 //!
 //! Variant `flatcar`, versions 1.0.0 and 1.1.0 (<https://coreos.github.io/butane/config-flatcar-v1_1/>).
-//! Butane itself makes configs of specification 3.4.0 of them; the few keys that 3.3.0 lacks are refused
-//! by name rather than lost. The text is read into types that mirror Butane's own (`schema`), what is
-//! Butane's alone is then resolved away (`resolve`, `tree`, `mount_unit`), and what remains is written as
-//! the JSON of a config.
+//! Butane itself writes configs of specification 3.4.0; the few keys that 3.3.0 lacks are errors. The text is
+//! read into the types of Butane (`schema`), its own features are resolved (`resolve`, `tree`, `mount_unit`),
+//! and the rest is the JSON of a config.
 
 mod error;
 mod local;

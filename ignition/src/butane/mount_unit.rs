@@ -1,36 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mount units that Butane makes of filesystems with `with_mount_unit`.
+//! The mount units of filesystems with `with_mount_unit`.
 
 use std::fmt::Write as _;
 
 use super::{
-    ButaneCause, ButaneError,
-    read::at,
+    error::{ButaneCause, ButaneError},
     schema::{Filesystem, Storage, Systemd, Unit},
 };
 
-/// A mount or swap unit of each filesystem that asks for one.
+/// The mount or swap units of all filesystems that have `with_mount_unit`.
 pub(super) fn units(storage: &Storage) -> Result<Vec<Unit>, ButaneError> {
-    let wanting =
+    let has_unit =
         |filesystem: &&Filesystem| filesystem.with_mount_unit.as_ref().is_some_and(|with| with.value);
-    storage.filesystems.iter().flatten().filter(wanting).map(|f| unit(f, is_remote(f, storage))).collect()
+    storage.filesystems.iter().flatten().filter(has_unit).map(|f| unit(f, is_remote(f, storage))).collect()
 }
 
-/// Puts the units before the config's own; a unit that the config writes itself stays as it is.
-pub(super) fn add(made: Vec<Unit>, systemd: &mut Option<Systemd>) {
-    if made.is_empty() {
+/// Adds the units before the config's own, whose keys replace those of a generated unit.
+pub(super) fn add(generated: Vec<Unit>, systemd: &mut Option<Systemd>) {
+    if generated.is_empty() {
         return;
     }
     let units = &mut systemd.get_or_insert(Systemd { units: None }).units;
     let own = units.take().unwrap_or_default();
-    let mut all = made;
+    let mut all = generated;
     for unit in own {
-        match all.iter_mut().find(|made| made.name == unit.name) {
-            Some(made) => {
-                made.contents = unit.contents.or(made.contents.take());
-                made.enabled = unit.enabled.or(made.enabled);
-                made.mask = unit.mask;
-                made.dropins = unit.dropins;
+        match all.iter_mut().find(|generated| generated.name == unit.name) {
+            Some(generated) => {
+                generated.contents = unit.contents.or(generated.contents.take());
+                generated.enabled = unit.enabled.or(generated.enabled);
+                generated.mask = unit.mask;
+                generated.dropins = unit.dropins;
             }
             None => all.push(unit),
         }
@@ -51,7 +50,7 @@ fn unit(filesystem: &Filesystem, is_remote: bool) -> Result<Unit, ButaneError> {
     let missing = |key| {
         let unknown = serde_saphyr::Location::UNKNOWN;
         let location = filesystem.with_mount_unit.as_ref().map_or(unknown, |with| with.referenced);
-        at(&location, ButaneCause::MountUnit(key))
+        ButaneError::at(&location, ButaneCause::MountUnit(key))
     };
     let format = filesystem.format.as_deref().ok_or_else(|| missing("format"))?;
     let device = &filesystem.device;
@@ -110,7 +109,7 @@ mod tests {
     use super::escape;
 
     #[test]
-    fn paths_are_escaped_as_systemd_does() {
+    fn paths_are_escaped_as_by_systemd_escape() {
         assert_eq!(escape("/"), "-");
         assert_eq!(escape("/var/lib/docker"), "var-lib-docker");
         assert_eq!(escape("/dev/disk/by-label/data"), "dev-disk-by\\x2dlabel-data");

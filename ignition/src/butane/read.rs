@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From the text to a config.
+//! Reads a config from Butane's text.
 
 use camino::Utf8Path;
 use ignition_config::v3_3;
 use serde::Deserialize;
 use serde_saphyr::{Error as YamlError, Location, Spanned};
 
-use super::{ButaneCause, ButaneError, local::Files, resolve, schema};
+use super::error::{ButaneCause, ButaneError};
+use super::{local::Files, resolve, schema};
 use crate::{Config, json::prune};
 
 impl Config {
     /// Reads a Butane config, variant `flatcar`, version 1.0.0 or 1.1.0.
     ///
-    /// `files` is the directory to which `local`, `contents_local`, `ssh_authorized_keys_local` and
-    /// `trees` are relative, and out of which none of them may lead, by `..` or by a link.
+    /// `files` is the directory of local files: `local`, `contents_local`, `ssh_authorized_keys_local` and
+    /// `trees` are relative to it, and must not lead out of it by `..` or by a link.
+    ///
+    /// # Errors
+    /// The config is not valid, or a local file cannot be read; see [`ButaneCause`].
     pub fn from_butane(text: &str, files: &Utf8Path) -> Result<Self, ButaneError> {
         header(text)?;
         let mut butane = parse::<schema::Butane>(text)?;
@@ -34,7 +38,7 @@ impl Config {
     }
 }
 
-/// Judges variant and version first: the keys of another variant are not the author's mistake.
+/// Checks the variant and the version first: in another variant, unknown keys are not the error.
 fn header(text: &str) -> Result<(), ButaneError> {
     #[derive(Deserialize)]
     struct Header {
@@ -45,11 +49,11 @@ fn header(text: &str) -> Result<(), ButaneError> {
     let missing = || Spanned::new("(none)".to_owned(), Location::UNKNOWN, Location::UNKNOWN);
     let variant = header.variant.unwrap_or_else(missing);
     if variant.value != "flatcar" {
-        return Err(at(&variant.referenced, ButaneCause::Variant(variant.value)));
+        return Err(ButaneError::at(&variant.referenced, ButaneCause::Variant(variant.value)));
     }
     let version = header.version.unwrap_or_else(missing);
     if !["1.0.0", "1.1.0"].contains(&version.value.as_str()) {
-        return Err(at(&version.referenced, ButaneCause::Version(version.value)));
+        return Err(ButaneError::at(&version.referenced, ButaneCause::Version(version.value)));
     }
     Ok(())
 }
@@ -65,19 +69,14 @@ fn parse<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, ButaneError> {
             }
             other => ButaneCause::Syntax(without_place(other)),
         };
-        at(&location, cause)
+        ButaneError::at(&location, cause)
     })
 }
 
-/// The parser's words, without the place that stands beside them.
+/// The parser's message without the place, which the error has already.
 fn without_place(error: &YamlError) -> String {
     let text = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
     let line = text.lines().next().unwrap_or_default();
     let end = line.rfind(" at line ").unwrap_or(line.len());
     line[..end].to_owned()
-}
-
-/// An error at a place in the text; what has no place is reported at its beginning.
-pub(super) fn at(location: &Location, cause: ButaneCause) -> ButaneError {
-    ButaneError { line: location.line().max(1), column: location.column().max(1), cause }
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What Butane has and Ignition has not: local and inline contents, trees, mount units.
+//! The features of Butane that Ignition lacks: local and inline contents, trees, mount units.
 
 use serde_saphyr::Spanned;
 
 use super::{
-    ButaneCause, ButaneError,
+    error::{ButaneCause, ButaneError},
     local::Files,
     mount_unit,
-    read::at,
     schema::{Butane, Luks, Resource, Storage, Unit, User},
     tree,
 };
@@ -15,7 +14,7 @@ use crate::data_url;
 
 type Outcome = Result<(), ButaneError>;
 
-/// Replaces everything that Ignition does not know by what it knows; `text` is what was read.
+/// Replaces these features by what Ignition supports; `text` is the text of the config.
 pub(super) fn resolve(butane: &mut Butane, text: &str, files: &Files<'_>) -> Outcome {
     if let Some(ignition) = &mut butane.ignition {
         let config = ignition.config.iter_mut();
@@ -62,8 +61,9 @@ fn storage(storage: &mut Storage, text: &str, files: &Files<'_>) -> Outcome {
 
 /// Inline and local contents become a data URL.
 fn resource(resource: &mut Resource, files: &Files<'_>) -> Outcome {
-    let exclude =
-        |place: &Spanned<String>, one, other| Err(at(&place.referenced, ButaneCause::Exclusive(one, other)));
+    let exclude = |place: &Spanned<String>, one, other| {
+        Err(ButaneError::at(&place.referenced, ButaneCause::Exclusive(one, other)))
+    };
     let bytes = match (&resource.source, &resource.inline, &resource.local) {
         (_, Some(_), Some(local)) => return exclude(local, "inline", "local"),
         (Some(_), Some(inline), _) => return exclude(inline, "source", "inline"),
@@ -87,7 +87,7 @@ fn unit(unit: &mut Unit, files: &Files<'_>) -> Outcome {
 fn contents(contents: &mut Option<String>, local: Option<&Spanned<String>>, files: &Files<'_>) -> Outcome {
     let Some(local) = local else { return Ok(()) };
     if contents.is_some() {
-        return Err(at(&local.referenced, ButaneCause::Exclusive("contents", "contents_local")));
+        return Err(ButaneError::at(&local.referenced, ButaneCause::Exclusive("contents", "contents_local")));
     }
     *contents = Some(files.read_text(local)?);
     Ok(())
@@ -102,23 +102,23 @@ fn keys(user: &mut User, files: &Files<'_>) -> Outcome {
     Ok(())
 }
 
-/// A mode that is written without a leading zero, and whose decimal digits read like an octal mode.
+/// Refuses a mode without a leading zero whose decimal digits look like an octal mode.
 fn mode(mode: Option<&Spanned<i64>>, text: &str) -> Outcome {
     const COMMON: [i64; 17] =
         [400, 440, 444, 500, 550, 555, 600, 640, 644, 660, 664, 666, 700, 750, 755, 775, 777];
     let Some(mode) = mode.filter(|mode| COMMON.contains(&mode.value)) else { return Ok(()) };
-    // The same number may well be meant when it is written in octal: 0620 is 400.
+    // The number is valid where it is written in octal: 0620 is 400.
     let place = mode.defined;
     let line = usize::try_from(place.line()).ok().and_then(|line| text.lines().nth(line.checked_sub(1)?));
     let column = usize::try_from(place.column()).unwrap_or_default().saturating_sub(1);
     if line.and_then(|line| line.chars().nth(column)) == Some('0') {
         return Ok(());
     }
-    Err(at(&mode.referenced, ButaneCause::DecimalMode(mode.value)))
+    Err(ButaneError::at(&mode.referenced, ButaneCause::DecimalMode(mode.value)))
 }
 
 fn not_too_new(luks: &Luks) -> Outcome {
-    let too_new = |place, key| Err(at(place, ButaneCause::TooNew(key)));
+    let too_new = |place, key| Err(ButaneError::at(place, ButaneCause::TooNew(key)));
     if let Some(discard) = &luks.discard {
         return too_new(&discard.referenced, "discard");
     }

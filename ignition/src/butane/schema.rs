@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The shape of a Butane config (`base/v0_4/schema.go` and `v0_5` in `coreos/butane`).
+//! The types of a Butane config (`base/v0_4/schema.go` and `v0_5` in `coreos/butane`).
 //!
-//! The fields are read under their own names, which are Butane's, and written under Ignition's. What
-//! Ignition does not have is never written: it must have been resolved before.
+//! Fields are read under Butane's names and written under Ignition's. Fields that Ignition lacks are resolved
+//! before, and never written.
 
 #![expect(clippy::struct_field_names, reason = "the names are Butane's")]
 
@@ -27,10 +27,10 @@ type Number = Option<i64>;
 schema! {
     struct Butane {
         #[serde(skip_serializing)]
-        #[expect(dead_code, reason = "judged before, and named here so that it is no unknown key")]
+        #[expect(dead_code, reason = "checked before, and declared so that the key is known")]
         variant: String,
         #[serde(skip_serializing)]
-        #[expect(dead_code, reason = "judged before, and named here so that it is no unknown key")]
+        #[expect(dead_code, reason = "checked before, and declared so that the key is known")]
         version: String,
         ignition: Option<Ignition>,
         kernel_arguments: Option<KernelArguments>,

@@ -1,51 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why an extension cannot be delivered.
-
-use loadgauge_host::Hint;
-use std::io;
-
 use camino::Utf8PathBuf;
+use loadgauge_host::{FileError, Hint};
 
-use super::INLINE_MAXIMUM;
+use super::payload::INLINE_MAXIMUM;
 
-/// Why an extension cannot be delivered.
+/// An extension that cannot be delivered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeliveryError {
-    /// The name cannot be that of an extension.
-    #[error("`{0}` is no name for an extension")]
+    /// The name is not valid.
+    #[error("`{0}` is not a valid name for an extension")]
     Name(String),
-    /// Something of it cannot be read.
-    #[error("`{path}` cannot be read")]
-    Read {
-        /// What cannot be read.
-        path: Utf8PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// The image is not what it is said to be: it was changed after it was measured.
-    #[error("`{path}` has the SHA-512 `{found}`, expected `{expected}`")]
+    /// A file of it cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The image was changed after its digest was computed.
+    #[error("`{path}` has SHA-512 {found}, expected {expected}")]
     Changed {
         /// The image.
         path: Utf8PathBuf,
-        /// The digest that was said.
+        /// The expected digest.
         expected: String,
-        /// The digest of what is there.
+        /// The digest of the file.
         found: String,
     },
-    /// The image has not the size that it is said to have: it was changed after it was measured.
+    /// The image was changed after its size was read.
     #[error("`{path}` has {found} bytes, expected {expected}")]
     Size {
         /// The image.
         path: Utf8PathBuf,
-        /// The size that was said.
+        /// The expected size in bytes.
         expected: u64,
-        /// The size that it has.
+        /// The size of the file in bytes.
         found: u64,
     },
-    /// `inline` was asked of more than a config can carry.
+    /// The extension is too large for `inline`.
     #[error(
-        "`{name}` would add {size} bytes to the config, and {INLINE_MAXIMUM} are the most that is delivered inline"
+        "`{name}` would add {size} bytes to the config, the limit of inline delivery is {INLINE_MAXIMUM}"
     )]
     TooLarge {
         /// The extension.
@@ -53,13 +44,13 @@ pub enum DeliveryError {
         /// Bytes of data URLs.
         size: u64,
     },
-    /// Something that Ignition cannot make: a device, a socket, a pipe.
+    /// A file that Ignition cannot create: a device, a socket, a pipe.
     #[error("`{0}` is neither a file, a directory nor a symbolic link")]
     Kind(Utf8PathBuf),
-    /// Bits of a mode that Ignition of specification 3.3.0 loses.
-    #[error("`{path}` has the mode {mode:#06o}, and Ignition loses its set-id and sticky bits")]
+    /// Mode bits that Ignition of specification 3.3.0 loses.
+    #[error("`{path}` has the mode {mode:#06o}, whose set-ID and sticky bits Ignition would lose")]
     SpecialBits {
-        /// What has the mode.
+        /// The file.
         path: Utf8PathBuf,
         /// Its permission bits.
         mode: u32,
@@ -67,11 +58,11 @@ pub enum DeliveryError {
     /// File capabilities, which a config cannot express.
     #[error("`{0}` has file capabilities, which Ignition cannot set")]
     Capabilities(Utf8PathBuf),
-    /// A name that is not UTF-8, as JSON must be.
-    #[error("`{0}` is not named in UTF-8")]
+    /// A name that is not UTF-8, which JSON requires.
+    #[error("the name `{0}` is not UTF-8")]
     Encoding(String),
-    /// A directory that is not one.
-    #[error("`{0}` is no directory")]
+    /// The path is not a directory.
+    #[error("`{0}` is not a directory")]
     NoDirectory(Utf8PathBuf),
 }
 
@@ -79,18 +70,19 @@ impl Hint for DeliveryError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Name(name) if name.strip_suffix(".raw").is_some() => {
-                Some("leave out `.raw`: it is added where the file is written".to_owned())
+                Some("leave out `.raw`: the file name gets it".to_owned())
             }
-            Self::Name(_) => Some("use letters, digits and `-_.+:~@`, and begin with none of `.`".to_owned()),
+            Self::Name(_) => Some("use letters, digits and `-_.+:~@`, and do not start with a dot".to_owned()),
             Self::TooLarge { .. } => Some(
-                "deliver it by `http` or `auto`: the guest reads a config of 1 MiB in 8 seconds, and of 10 MiB in minutes"
+                "use `http` or `auto`: a guest needs 8 seconds to read a config of 1 MiB, and minutes for 10 MiB"
                     .to_owned(),
             ),
-            Self::Changed { .. } | Self::Size { .. } => Some("build the extension again, or say its new size and digest".to_owned()),
+            Self::Changed { .. } | Self::Size { .. } => Some("build the extension again".to_owned()),
             Self::Kind(_) | Self::SpecialBits { .. } | Self::Capabilities(_) => {
-                Some("build the extension as an image, which keeps it".to_owned())
+                Some("build the extension as an image".to_owned())
             }
-            Self::Read { .. } | Self::Encoding(_) | Self::NoDirectory(_) => None,
+            Self::File(error) => error.hint(),
+            Self::Encoding(_) | Self::NoDirectory(_) => None,
         }
     }
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An extension that is one file.
 
-use std::fs;
-
 use camino::Utf8Path;
+use loadgauge_host::fs;
 use sha2::{Digest as _, Sha512};
 
-use super::{Delivered, Delivery, DeliveryError, HowDelivered, IMAGES, Plan, inline_cost};
+use super::error::DeliveryError;
+use super::payload::{Delivered, Delivery, HowDelivered};
+use super::plan::{IMAGES, Plan, inline_cost, link};
 use crate::{Config, Contents, File};
 
 pub(super) fn deliver(
@@ -15,8 +16,7 @@ pub(super) fn deliver(
     size: u64,
     sha512: &str,
 ) -> Result<Delivered, DeliveryError> {
-    let metadata =
-        fs::metadata(path).map_err(|source| DeliveryError::Read { path: path.to_owned(), source })?;
+    let metadata = fs::metadata(path)?;
     if metadata.len() != size {
         let found = metadata.len();
         return Err(DeliveryError::Size { path: path.to_owned(), expected: size, found });
@@ -35,13 +35,13 @@ pub(super) fn deliver(
     };
     let mut config = Config::new();
     config.file(File { path: format!("{IMAGES}/{name}").into(), mode: 0o644, contents, overwrite: true });
-    config.link(super::link(IMAGES, &name));
+    config.link(link(IMAGES, &name));
     Ok(Delivered { config, served, how })
 }
 
-/// A data URL has no digest of its own in the config, so the bytes are judged here.
+/// Reads a file and compares its digest, which the config does not contain for a data URL.
 fn read_verified(path: &Utf8Path, expected: &str) -> Result<Vec<u8>, DeliveryError> {
-    let bytes = fs::read(path).map_err(|source| DeliveryError::Read { path: path.to_owned(), source })?;
+    let bytes = fs::read(path)?;
     let found = hex::encode(Sha512::digest(&bytes));
     if !found.eq_ignore_ascii_case(expected) {
         return Err(DeliveryError::Changed { path: path.to_owned(), expected: expected.to_owned(), found });

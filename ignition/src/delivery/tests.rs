@@ -5,9 +5,10 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
 };
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest as _, Sha512};
 
+use super::plan::inline_cost;
 use super::*;
 
 const ORIGIN: &str = "http://10.0.2.100";
@@ -79,7 +80,7 @@ fn inline_is_refused_when_it_would_take_minutes() {
     let error = deliver(&Host::new().image(200_000), Delivery::Inline, ORIGIN, 0).expect_err("too large");
     assert_eq!(
         error.to_string(),
-        "`hello` would add 266681 bytes to the config, and 262144 are the most that is delivered inline"
+        "`hello` would add 266681 bytes to the config, the limit of inline delivery is 262144"
     );
     assert!(error.hint().expect("a hint").contains("http"));
     let host = Host::new();
@@ -100,7 +101,7 @@ fn an_image_that_changed_is_refused() {
     }
     fs::remove_file(host.path("hello.raw")).expect("it is there");
     let error = deliver(&payload, Delivery::Http, ORIGIN, 0).expect_err("gone");
-    assert_eq!(error.to_string(), format!("`{}` cannot be read", host.path("hello.raw")));
+    assert_eq!(error.to_string(), format!("cannot examine `{}`", host.path("hello.raw")));
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn what_ignition_would_lose_is_refused_with_its_path() {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o4755)).expect("a mode");
     assert_eq!(
         refused(&payload).to_string(),
-        format!("`{script}` has the mode 0o4755, and Ignition loses its set-id and sticky bits")
+        format!("`{script}` has the mode 0o4755, whose set-ID and sticky bits Ignition would lose")
     );
     let payload = host.tree();
     let socket = host.path("tree/usr/socket");
@@ -182,5 +183,5 @@ fn words() {
         assert_eq!(serde_json::to_value(how).expect("JSON"), how.to_string());
     }
     let error = "disk".parse::<Delivery>().expect_err("not yet");
-    assert_eq!(error.to_string(), "no delivery `disk`, expected `auto`, `inline` or `http`");
+    assert_eq!(error.to_string(), "`disk` is not a delivery, expected `auto`, `inline` or `http`");
 }

@@ -19,7 +19,7 @@ fn merged(one: &str, other: &str) -> String {
 fn conflict(one: &str, other: &str) -> String {
     let conflict = config(one).merge(config(other)).expect_err("a conflict");
     assert!(conflict.hint().is_some());
-    conflict.to_string().replace("the configs contradict each other about ", "")
+    conflict.to_string().replace("the configs differ in ", "")
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn users_are_united() {
             r#""passwd": {"users": [{"name": "core", "uid": 500}]}"#,
             r#""passwd": {"users": [{"name": "core", "uid": 501}]}"#
         ),
-        "the `uid` of user `core`: one says `500`, the other `501`"
+        "the `uid` of user `core`: one has `500`, the other `501`"
     );
 }
 
@@ -49,11 +49,11 @@ fn a_path_is_one_thing() {
     );
     assert_eq!(
         conflict(file, r#""storage": {"files": [{"path": "/a", "contents": {"source": "data:,y"}}]}"#),
-        r#"the `contents` of file `/a`: one says `{"source":"data:,x"}`, the other `{"source":"data:,y"}`"#
+        r#"the `contents` of file `/a`: one has `{"source":"data:,x"}`, the other `{"source":"data:,y"}`"#
     );
     assert_eq!(
         conflict(file, r#""storage": {"links": [{"path": "/a", "target": "/dev/null"}]}"#),
-        "what `/a` is: one says `a file`, the other `a link`"
+        "the type of `/a`: one has `a file`, the other `a link`"
     );
     let append = |text: &str| {
         format!(r#""storage": {{"files": [{{"path": "/a", "append": [{{"source": "data:,{text}"}}]}}]}}"#)
@@ -76,19 +76,19 @@ fn units_are_united_or_contradict_each_other() {
     );
     assert_eq!(
         conflict(&dropin("10", "[Unit]"), &dropin("10", "[Service]")),
-        "drop-in `10.conf` of unit `a.service`: one says `[Unit]`, the other `[Service]`"
+        "drop-in `10.conf` of unit `a.service`: one has `[Unit]`, the other `[Service]`"
     );
     assert_eq!(
         conflict(&unit(r#""mask": true"#), &unit(r#""enabled": true"#)),
-        "unit `a.service`: one says `masked`, the other `enabled or written`"
+        "unit `a.service`: one has `masked`, the other `enabled or written`"
     );
     assert_eq!(
         conflict(&unit(r#""enabled": false"#), &unit(r#""enabled": true"#)),
-        "whether unit `a.service` is enabled: one says `false`, the other `true`"
+        "whether unit `a.service` is enabled: one has `false`, the other `true`"
     );
     assert_eq!(
         conflict(&unit(r#""contents": "[Unit]""#), &unit(r#""contents": "[Service]""#)),
-        "the contents of unit `a.service`: one says `[Unit]`, the other `[Service]`"
+        "the contents of unit `a.service`: one has `[Unit]`, the other `[Service]`"
     );
 }
 
@@ -113,7 +113,7 @@ fn the_authors_disks_and_arguments_are_kept() {
     }
     assert_eq!(
         conflict(disks, r#""kernelArguments": {"shouldNotExist": ["quiet"]}"#),
-        "the kernel argument `quiet`: one says `shouldExist`, the other `shouldNotExist`"
+        "the kernel argument `quiet`: one has `shouldExist`, the other `shouldNotExist`"
     );
 }
 

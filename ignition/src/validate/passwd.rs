@@ -3,9 +3,9 @@
 
 use ignition_config::v3_3;
 
-use super::Findings;
+use super::problem::Findings;
 
-/// The section `passwd`.
+/// Validates the section `passwd`.
 pub(super) fn passwd(passwd: &v3_3::Passwd, findings: &mut Findings) {
     let users = passwd.users.as_deref().unwrap_or_default();
     for (index, user) in users.iter().enumerate() {
@@ -28,14 +28,14 @@ fn user(user: &v3_3::User, at: &str, findings: &mut Findings) {
     for (index, key) in keys.iter().enumerate() {
         let at = format!("{at}.sshAuthorizedKeys[{index}]");
         if key.trim().is_empty() {
-            findings.error(at, "an empty key");
+            findings.error(at, "the key is empty");
         } else if key.trim_end().contains('\n') {
-            findings.error(at, "more than one line, but each key is an element of its own");
+            findings.error(at, "the key has more than one line; each key is an element of its own");
         } else if key.contains("PRIVATE KEY") {
             findings.error_with_hint(
                 at,
-                "a private key",
-                "the public one is in the file that ends in `.pub`",
+                "this is a private key",
+                "write the public key, which is in the file `*.pub`",
             );
         }
     }
@@ -50,28 +50,28 @@ fn user(user: &v3_3::User, at: &str, findings: &mut Findings) {
     }
 }
 
-/// useradd(8): what its default pattern allows, since Ignition runs it.
+/// Validates a name with the default pattern of useradd(8), which Ignition runs.
 fn account(name: &str, at: &str, findings: &mut Findings) {
     if name.is_empty() {
-        return findings.error(at, "an empty name");
+        return findings.error(at, "the name is empty");
     }
-    let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let valid_start = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let body = name.strip_suffix('$').unwrap_or(name);
-    let goes_on_well = body.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-    if !begins_well || !goes_on_well || name.len() > 32 {
-        let hint = "a letter or `_`, then letters, digits, `_`, `-` and `.`, 32 at the most";
-        findings.error_with_hint(at, format_args!("`{name}` is no name that useradd accepts"), hint);
+    let valid_rest = body.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    if !valid_start || !valid_rest || name.len() > 32 {
+        let hint = "use a letter or `_`, then letters, digits, `_`, `-` and `.`, at most 32";
+        findings.error_with_hint(at, format_args!("useradd does not accept the name `{name}`"), hint);
     }
 }
 
 fn id(id: Option<i64>, at: &str, findings: &mut Findings) {
-    // The last value means "no such id" to the kernel.
+    // The kernel uses the last value for "no ID".
     if let Some(id) = id.filter(|id| !(0..i64::from(u32::MAX)).contains(id)) {
         findings.error(at, format_args!("{id} is out of range, expected 0 to {}", u32::MAX - 1));
     }
 }
 
-/// The section `kernelArguments`: each stands once, wanted or unwanted.
+/// Validates the section `kernelArguments`: each argument is in one list once.
 pub(super) fn kernel_arguments(arguments: &v3_3::KernelArguments, findings: &mut Findings) {
     let wanted = arguments.should_exist.as_deref().unwrap_or_default();
     let unwanted = arguments.should_not_exist.as_deref().unwrap_or_default();

@@ -1,32 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What validation finds.
-
 use std::{collections::HashSet, fmt::Display};
 
-/// How bad a [`Problem`] is.
+/// The severity of a [`Problem`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// Ignition refuses it, or the guest becomes something other than what the config says.
+    /// Ignition fails, or the guest differs from the config.
     Error,
-    /// What the config says here has no effect.
+    /// The setting has no effect.
     Warning,
 }
 
-/// Something that is wrong with a config.
+/// A problem of a config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{path}`: {cause}")]
 pub struct Problem {
-    /// Where it stands in the config, such as `storage.files[3].mode`.
+    /// Its place in the config, such as `storage.files[3].mode`.
     pub path: String,
-    /// What is wrong there.
+    /// The reason.
     pub cause: String,
-    /// What to do about it, if that can be said.
+    /// The way to correct it, where there is one.
     pub hint: Option<String>,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
 }
 
-/// Problems as they are found.
+/// Collects problems.
 #[derive(Default)]
 pub(super) struct Findings(Vec<Problem>);
 
@@ -47,12 +45,12 @@ impl Findings {
         self.0.push(Problem { path: path.to_string(), cause: cause.to_string(), hint, severity });
     }
 
-    /// Each element of a list must stand there once.
+    /// Adds a problem for each element that is in a list twice.
     pub(super) fn duplicates<'a>(&mut self, list: &str, keys: impl IntoIterator<Item = &'a str>) {
         let mut seen = HashSet::new();
         for (index, key) in keys.into_iter().enumerate() {
             if !seen.insert(key) {
-                self.error(format_args!("{list}[{index}]"), format_args!("`{key}` is there twice"));
+                self.error(format_args!("{list}[{index}]"), format_args!("`{key}` is in the list twice"));
             }
         }
     }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a guest gets bytes from: addresses, digests, compression, headers.
+//! Resources that a guest fetches: URLs, digests, compression, headers.
 
 use ignition_config::v3_3;
 use url::Url;
 
-use super::Findings;
+use super::problem::Findings;
 use crate::data_url;
 
-/// Schemes that Ignition of specification 3.3.0 fetches from.
+/// The URL schemes of Ignition's specification 3.3.0.
 const SCHEMES: [&str; 6] = ["http", "https", "tftp", "s3", "gs", "data"];
 
-/// The section `ignition`: configs to merge, proxies, certificate authorities, time-outs.
+/// Validates the section `ignition`: configs to merge, proxies, certificate authorities, time-outs.
 pub(super) fn ignition(section: &v3_3::Ignition, findings: &mut Findings) {
     if let Some(config) = &section.config {
         for (index, merged) in config.merge.iter().flatten().enumerate() {
@@ -36,28 +36,28 @@ pub(super) fn ignition(section: &v3_3::Ignition, findings: &mut Findings) {
             [("httpTotal", timeouts.http_total), ("httpResponseHeaders", timeouts.http_response_headers)];
         for (name, seconds) in all {
             if seconds.is_some_and(|seconds| seconds < 0) {
-                findings.error(format_args!("ignition.timeouts.{name}"), "a time-out below zero seconds");
+                findings.error(format_args!("ignition.timeouts.{name}"), "the time-out is negative");
             }
         }
     }
 }
 
-/// A resource that must come from somewhere.
+/// Validates a resource that must have a source.
 pub(super) fn required(resource: &v3_3::Resource, path: &str, findings: &mut Findings) {
     if resource.source.as_deref().unwrap_or_default().is_empty() {
-        findings.error(format_args!("{path}.source"), "no source, so nothing can be fetched");
+        findings.error(format_args!("{path}.source"), "the source is missing");
     }
     optional(resource, path, findings);
 }
 
-/// A resource that may be left out, or be empty.
+/// Validates a resource that can be absent or empty.
 pub(super) fn optional(resource: &v3_3::Resource, path: &str, findings: &mut Findings) {
     match resource.compression.as_deref() {
         None | Some("" | "gzip") => {}
         Some(other) => findings.error_with_hint(
             format_args!("{path}.compression"),
-            format_args!("`{other}` is no compression that Ignition undoes"),
-            "compress with gzip, or leave `compression` out",
+            format_args!("Ignition does not support the compression `{other}`"),
+            "use gzip, or remove `compression`",
         ),
     }
     let source = resource.source.as_deref().filter(|source| !source.is_empty());
@@ -67,8 +67,7 @@ pub(super) fn optional(resource: &v3_3::Resource, path: &str, findings: &mut Fin
     if let Some(digest) = resource.verification.as_ref().and_then(|v| v.hash.as_deref()) {
         hash(digest, &format!("{path}.verification.hash"), findings);
         if resource.source.is_none() {
-            findings
-                .error(format_args!("{path}.verification.hash"), "a digest of nothing: there is no `source`");
+            findings.error(format_args!("{path}.verification.hash"), "a digest without a `source`");
         }
     }
     headers(resource, path, findings);
@@ -98,32 +97,32 @@ fn headers(resource: &v3_3::Resource, path: &str, findings: &mut Findings) {
 fn url(source: &str, path: &str, findings: &mut Findings) {
     if source.starts_with("data:") {
         if let Err(error) = data_url::decode(source) {
-            findings.error(path, format_args!("a data URL that cannot be decoded: {error}"));
+            findings.error(path, format_args!("the data URL is not valid: {error}"));
         }
         return;
     }
     match Url::parse(source) {
         Err(error) => findings.error_with_hint(
             path,
-            format_args!("`{source}` is no URL: {error}"),
+            format_args!("`{source}` is not a URL: {error}"),
             format_args!("begin with one of {}", SCHEMES.map(|scheme| format!("`{scheme}:`")).join(", ")),
         ),
         Ok(url) if !SCHEMES.contains(&url.scheme()) => findings.error_with_hint(
             path,
-            format_args!("Ignition fetches nothing by `{}`", url.scheme()),
+            format_args!("Ignition does not support the scheme `{}`", url.scheme()),
             format_args!("use one of `{}`", SCHEMES.join("`, `")),
         ),
         Ok(url) if url.host_str().unwrap_or_default().is_empty() => {
-            findings.error(path, format_args!("`{source}` names no host"));
+            findings.error(path, format_args!("`{source}` has no host"));
         }
         Ok(_) => {}
     }
 }
 
-/// An address that must be http or https: proxies and Tang servers.
+/// Validates a URL that must be http or https: proxies and Tang servers.
 pub(super) fn http_only(source: &str, path: &str, findings: &mut Findings) {
     match Url::parse(source) {
-        Err(error) => findings.error(path, format_args!("`{source}` is no URL: {error}")),
+        Err(error) => findings.error(path, format_args!("`{source}` is not a URL: {error}")),
         Ok(url) if !["http", "https"].contains(&url.scheme()) => {
             findings.error(path, format_args!("`{source}` is neither http nor https"));
         }
@@ -134,24 +133,20 @@ pub(super) fn http_only(source: &str, path: &str, findings: &mut Findings) {
 fn hash(digest: &str, path: &str, findings: &mut Findings) {
     let form = "write `sha512-` and 128 hexadecimal digits, or `sha256-` and 64";
     let Some((function, sum)) = digest.split_once('-') else {
-        return findings.error_with_hint(
-            path,
-            format_args!("`{digest}` does not say of which kind it is"),
-            form,
-        );
+        return findings.error_with_hint(path, format_args!("`{digest}` does not name its algorithm"), form);
     };
     let expected = match function {
         "sha512" => 128,
         "sha256" => 64,
         _ => {
-            return findings.error_with_hint(path, format_args!("unknown kind of digest `{function}`"), form);
+            return findings.error_with_hint(path, format_args!("unknown algorithm `{function}`"), form);
         }
     };
     if sum.len() != expected {
         let found = sum.len();
         findings.error_with_hint(path, format_args!("{found} digits, but {function} has {expected}"), form);
     } else if let Some(digit) = sum.chars().find(|digit| !matches!(digit, '0'..='9' | 'a'..='f')) {
-        // Ignition compares text, and what it computes is in lower case.
-        findings.error_with_hint(path, format_args!("`{digit}` is no lower-case hexadecimal digit"), form);
+        // Ignition compares the text with its own digest in lower case.
+        findings.error_with_hint(path, format_args!("`{digit}` is not a lower-case hexadecimal digit"), form);
     }
 }

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 
 use ignition_config::v3_3;
 
-use super::{Findings, resource};
+use super::problem::Findings;
+use super::resource;
 
-/// A path that the config writes, and where it says so.
+/// A path that the config writes, with its place in the config.
 struct Node<'a> {
     path: &'a str,
     at: String,
@@ -31,7 +32,7 @@ impl Kind {
     }
 }
 
-/// Everything under `storage` that is a path in the guest's tree.
+/// Validates the files, directories and links of `storage`.
 pub(super) fn storage(storage: &v3_3::Storage, findings: &mut Findings) {
     for (index, directory) in storage.directories.iter().flatten().enumerate() {
         let at = format!("storage.directories[{index}]");
@@ -81,8 +82,8 @@ fn file(file: &v3_3::File, at: &str, findings: &mut Findings) {
     if file.overwrite == Some(true) && !has_source {
         findings.error_with_hint(
             format_args!("{at}.overwrite"),
-            "the file shall be replaced, but `contents` does not say by what",
-            "an empty file has the source `data:,`",
+            "`contents` is missing, by which the file is replaced",
+            "set the source to `data:,` for an empty file",
         );
     }
 }
@@ -92,48 +93,48 @@ fn link(link: &v3_3::Link, storage: &v3_3::Storage, at: &str, findings: &mut Fin
     owner(link.user.as_ref(), link.group.as_ref(), at, findings);
     let target = link.target.as_deref().unwrap_or_default();
     if target.is_empty() {
-        findings.error(format_args!("{at}.target"), "a link to nowhere: `target` is missing");
+        findings.error(format_args!("{at}.target"), "`target` is missing");
     } else if target == link.path {
-        findings.error(format_args!("{at}.target"), "a link to itself");
+        findings.error(format_args!("{at}.target"), "the link leads to itself");
     } else if link.hard == Some(true) {
         if storage.directories.iter().flatten().any(|directory| directory.path == target) {
-            findings.error(format_args!("{at}.target"), "a hard link to a directory");
+            findings.error(format_args!("{at}.target"), "the target of the hard link is a directory");
         }
         if link.user.is_some() || link.group.is_some() {
-            findings.warning(at, "a hard link has the owner of its target", "leave `user` and `group` out");
+            findings.warning(at, "a hard link has the owner of its target", "remove `user` and `group`");
         }
     }
 }
 
-/// A path in the guest must be absolute and written the one way in which it can be written.
+/// Validates a path in the guest, which must be absolute and in normal form.
 pub(super) fn path(path: &str, at: &str, findings: &mut Findings) {
     if path.is_empty() {
-        return findings.error(at, "an empty path");
+        return findings.error(at, "the path is empty");
     }
     let Some(rest) = path.strip_prefix('/') else {
         return findings.error(at, format_args!("`{path}` is not absolute"));
     };
     let is_normal = rest.is_empty() || rest.split('/').all(|part| !matches!(part, "" | "." | ".."));
     if !is_normal {
-        let hint = "leave out `.`, `..`, doubled slashes and a slash at the end";
-        findings.error_with_hint(at, format_args!("`{path}` is not in its simplest form"), hint);
+        let hint = "remove `.`, `..`, double slashes and a slash at the end";
+        findings.error_with_hint(at, format_args!("`{path}` is not in normal form"), hint);
     }
     if path.contains('\0') {
-        findings.error(at, "a path cannot hold a NUL byte");
+        findings.error(at, "a path cannot contain a NUL byte");
     }
 }
 
 fn mode(mode: Option<i64>, at: &str, findings: &mut Findings) {
     let Some(mode) = mode else { return };
     if !(0..=0o7777).contains(&mode) {
-        let hint = "JSON has no octal numbers: 0644 is written 420, and 0755 is 493";
-        findings.error_with_hint(at, format_args!("{mode} is no mode, expected 0 to 4095 (07777)"), hint);
+        let hint = "write decimal numbers: 420 for 0644, 493 for 0755";
+        findings.error_with_hint(at, format_args!("{mode} is not a mode, expected 0 to 4095 (07777)"), hint);
     } else if mode & 0o7000 != 0 {
-        // Before specification 3.6.0 Ignition hands these bits to Go, where they mean something else.
+        // Before specification 3.6.0 Ignition passes these bits to Go, where they have another meaning.
         findings.warning(
             at,
-            format_args!("set-id and sticky bits of {mode:#o} have no effect before specification 3.6.0"),
-            "set them from a unit, or ship the file in an extension",
+            format_args!("the set-ID and sticky bits of {mode:#o} have no effect before specification 3.6.0"),
+            "set them with a unit, or move the file to an extension",
         );
     }
 }
@@ -142,10 +143,10 @@ fn owner(user: Option<&v3_3::NodeUser>, group: Option<&v3_3::NodeGroup>, at: &st
     let both =
         |id: Option<i64>, name: Option<&str>| id.is_some() && name.is_some_and(|name| !name.is_empty());
     if user.is_some_and(|user| both(user.id, user.name.as_deref())) {
-        findings.error(format_args!("{at}.user"), "both `id` and `name`, but only one can count");
+        findings.error(format_args!("{at}.user"), "`id` and `name` exclude each other");
     }
     if group.is_some_and(|group| both(group.id, group.name.as_deref())) {
-        findings.error(format_args!("{at}.group"), "both `id` and `name`, but only one can count");
+        findings.error(format_args!("{at}.group"), "`id` and `name` exclude each other");
     }
 }
 
@@ -161,7 +162,7 @@ fn same_path(nodes: &[Node<'_>], findings: &mut Findings) {
     }
 }
 
-/// Nothing can be under a file; and under a link Ignition refuses to write, since it could lead anywhere.
+/// Finds paths below a file, or below a link, through which Ignition refuses to write.
 fn nesting(nodes: &[Node<'_>], findings: &mut Findings) {
     let above = nodes.iter().filter(|node| node.kind != Kind::Directory);
     let above = above.map(|node| (node.path, node)).collect::<HashMap<_, _>>();

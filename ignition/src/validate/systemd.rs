@@ -3,9 +3,9 @@
 
 use ignition_config::v3_3;
 
-use super::Findings;
+use super::problem::Findings;
 
-/// Kinds of unit that Ignition accepts.
+/// The types of units that Ignition accepts.
 const SUFFIXES: [&str; 12] = [
     "service",
     "socket",
@@ -21,10 +21,10 @@ const SUFFIXES: [&str; 12] = [
     "scope",
 ];
 
-/// The longest line that systemd reads.
+/// The limit of a line in systemd, in bytes.
 const LINE_MAX: usize = 2048;
 
-/// The section `systemd`, and files of `storage` that it would write too.
+/// Validates the section `systemd`, and files of `storage` that it writes too.
 pub(super) fn systemd(systemd: &v3_3::Systemd, storage: Option<&v3_3::Storage>, findings: &mut Findings) {
     let units = systemd.units.as_deref().unwrap_or_default();
     for (index, unit) in units.iter().enumerate() {
@@ -53,8 +53,8 @@ fn unit(unit: &v3_3::Unit, at: &str, findings: &mut Findings) {
     if unit.mask == Some(true) && (contents.is_some() || unit.enabled == Some(true)) {
         findings.error_with_hint(
             format_args!("{at}.mask"),
-            format_args!("`{}` is masked, and yet enabled or written", unit.name),
-            "a mask replaces the unit by a link to /dev/null: say one of the two",
+            format_args!("`{}` is masked, but enabled or written too", unit.name),
+            "remove one of them: a mask replaces the unit by a link to /dev/null",
         );
     }
     let dropins = unit.dropins.as_deref().unwrap_or_default();
@@ -74,21 +74,21 @@ fn dropin(dropin: &v3_3::Dropin, at: &str, findings: &mut Findings) {
     }
 }
 
-/// systemd.unit(5): at most 255 characters of a small set, and a suffix that says the kind.
+/// Validates the name of a unit (systemd.unit(5)): at most 255 characters of a small set, with a suffix.
 fn name(name: &str, at: &str, findings: &mut Findings) {
     let stem = SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)?.strip_suffix('.'));
     let Some(stem) = stem else {
         let hint = format!("end it with one of `.{}`", SUFFIXES.join("`, `."));
-        return findings.error_with_hint(at, format_args!("`{name}` has no suffix of a unit"), hint);
+        return findings.error_with_hint(at, format_args!("`{name}` has no unit suffix"), hint);
     };
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
     if stem.is_empty() || stem.starts_with('@') || name.len() > 255 || !stem.chars().all(is_allowed) {
-        let hint = "a name has at most 255 letters, digits and `:-_.\\@`; see systemd-escape(1) for paths";
-        findings.error_with_hint(at, format_args!("`{name}` is no name of a unit"), hint);
+        let hint = "use at most 255 letters, digits and `:-_.\\@`; see systemd-escape(1) for paths";
+        findings.error_with_hint(at, format_args!("`{name}` is not a valid unit name"), hint);
     }
 }
 
-/// The names of a unit file's sections, or why it is none. systemd itself would log and go on.
+/// The names of a unit file's sections, or the reason why it is not valid. systemd would only log it.
 fn sections(text: &str) -> Result<Vec<&str>, String> {
     let mut sections = Vec::new();
     let mut continues = false;
@@ -101,23 +101,24 @@ fn sections(text: &str) -> Result<Vec<&str>, String> {
         let is_continuation = std::mem::replace(&mut continues, trimmed.ends_with('\\'));
         let is_comment = trimmed.starts_with(['#', ';']);
         if is_comment {
-            // A comment does not end the line that goes on around it, nor does it go on itself.
+            // A comment neither ends a continued line nor continues itself.
             continues = is_continuation;
         } else if is_continuation || trimmed.is_empty() {
         } else if let Some(header) = trimmed.strip_prefix('[') {
             let section = header.strip_suffix(']').filter(|section| !section.contains(']'));
-            sections
-                .push(section.ok_or_else(|| format!("line {number}: `{trimmed}` is no section `[Name]`"))?);
+            sections.push(
+                section.ok_or_else(|| format!("line {number}: `{trimmed}` is not a section `[Name]`"))?,
+            );
         } else if sections.is_empty() {
-            return Err(format!("line {number}: `{trimmed}` stands before the first section"));
+            return Err(format!("line {number}: `{trimmed}` is before the first section"));
         } else if !trimmed.contains('=') {
-            return Err(format!("line {number}: `{trimmed}` is no `Name=value`"));
+            return Err(format!("line {number}: `{trimmed}` is not `Name=value`"));
         }
     }
     Ok(sections)
 }
 
-/// What is both a unit and a file: the later would overwrite the earlier.
+/// Finds files that are units too: one would replace the other.
 fn written_twice(units: &[v3_3::Unit], storage: &v3_3::Storage, findings: &mut Findings) {
     let nodes = (storage.directories.iter().flatten().enumerate())
         .map(|(index, node)| ("directories", index, &node.path))

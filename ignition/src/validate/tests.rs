@@ -21,13 +21,13 @@ fn paths_and_modes() {
         ),
         [
             "`storage.files[0].path`: `etc/a` is not absolute",
-            "`storage.files[1].path`: `/etc//b` is not in its simplest form",
-            "`storage.files[2].path`: `/c/../d` is not in its simplest form",
-            "`storage.files[3].path`: `/e/` is not in its simplest form",
-            "`storage.files[4].path`: an empty path",
-            "`storage.files[5].mode`: 4096 is no mode, expected 0 to 4095 (07777)",
-            "`storage.files[6].mode`: -1 is no mode, expected 0 to 4095 (07777)",
-            "warning: `storage.files[7].mode`: set-id and sticky bits of 0o4755 have no effect before specification 3.6.0",
+            "`storage.files[1].path`: `/etc//b` is not in normal form",
+            "`storage.files[2].path`: `/c/../d` is not in normal form",
+            "`storage.files[3].path`: `/e/` is not in normal form",
+            "`storage.files[4].path`: the path is empty",
+            "`storage.files[5].mode`: 4096 is not a mode, expected 0 to 4095 (07777)",
+            "`storage.files[6].mode`: -1 is not a mode, expected 0 to 4095 (07777)",
+            "warning: `storage.files[7].mode`: the set-ID and sticky bits of 0o4755 have no effect before specification 3.6.0",
         ]
     );
 }
@@ -40,8 +40,8 @@ fn one_thing_per_path_and_nothing_below_files_and_links() {
                 "links": [{"path": "/l", "target": "/x"}, {"path": "/l/m", "target": "/dev/null"}, {"path": "/n", "target": "/n"}, {"path": "/o"}]}"#
         ),
         [
-            "`storage.links[2].target`: a link to itself",
-            "`storage.links[3].target`: a link to nowhere: `target` is missing",
+            "`storage.links[2].target`: the link leads to itself",
+            "`storage.links[3].target`: `target` is missing",
             "`storage.files[0].path`: `/a` is already a directory at `storage.directories[0].path`",
             "`storage.directories[1].path`: `/a` above it is a file (`storage.files[0].path`)",
             "`storage.files[2].path`: `/f` above it is a file (`storage.files[1].path`)",
@@ -58,30 +58,28 @@ fn sources_and_digests() {
     let at = "`storage.files[0].contents";
     assert_eq!(
         file(r#"{"source": "ftp://x/y"}"#),
-        [format!("{at}.source`: Ignition fetches nothing by `ftp`")]
+        [format!("{at}.source`: Ignition does not support the scheme `ftp`")]
     );
     assert_eq!(
         file(r#"{"source": "/etc/x"}"#),
-        [format!("{at}.source`: `/etc/x` is no URL: relative URL without a base")]
+        [format!("{at}.source`: `/etc/x` is not a URL: relative URL without a base")]
     );
     assert_eq!(
         file(r#"{"source": "data:;base64,AAA"}"#),
-        [format!(
-            "{at}.source`: a data URL that cannot be decoded: base64 that cannot be decoded: Invalid padding"
-        )]
+        [format!("{at}.source`: the data URL is not valid: the base64 data is not valid: Invalid padding")]
     );
     assert_eq!(
         file(r#"{"source": "data:,", "compression": "xz"}"#),
-        [format!("{at}.compression`: `xz` is no compression that Ignition undoes")]
+        [format!("{at}.compression`: Ignition does not support the compression `xz`")]
     );
     let hash = |hash: &str| file(&format!(r#"{{"source": "data:,", "verification": {{"hash": "{hash}"}}}}"#));
     let at = format!("{at}.verification.hash`");
-    assert_eq!(hash("abc"), [format!("{at}: `abc` does not say of which kind it is")]);
-    assert_eq!(hash("md5-abc"), [format!("{at}: unknown kind of digest `md5`")]);
+    assert_eq!(hash("abc"), [format!("{at}: `abc` does not name its algorithm")]);
+    assert_eq!(hash("md5-abc"), [format!("{at}: unknown algorithm `md5`")]);
     assert_eq!(hash("sha512-abc"), [format!("{at}: 3 digits, but sha512 has 128")]);
     assert_eq!(
         hash(&format!("sha256-{}", "G".repeat(64))),
-        [format!("{at}: `G` is no lower-case hexadecimal digit")]
+        [format!("{at}: `G` is not a lower-case hexadecimal digit")]
     );
     assert_eq!(hash(&format!("sha256-{}", "0a".repeat(32))), [""; 0]);
     assert_eq!(hash(&format!("sha512-{}", "0a".repeat(64))), [""; 0]);
@@ -97,16 +95,16 @@ fn units() {
                 {"name": "i.service"}]}, "storage": {"files": [{"path": "/etc/systemd/system/e.service"}]}"#
         ),
         [
-            "`systemd.units[0].name`: `a` has no suffix of a unit",
-            "`systemd.units[1].name`: `b.conf` has no suffix of a unit",
-            "`systemd.units[2].name`: `c d.service` is no name of a unit",
-            "`systemd.units[3].contents`: line 1: `ExecStart=x` stands before the first section",
-            "`systemd.units[4].contents`: line 2: `ExecStart` is no `Name=value`",
+            "`systemd.units[0].name`: `a` has no unit suffix",
+            "`systemd.units[1].name`: `b.conf` has no unit suffix",
+            "`systemd.units[2].name`: `c d.service` is not a valid unit name",
+            "`systemd.units[3].contents`: line 1: `ExecStart=x` is before the first section",
+            "`systemd.units[4].contents`: line 2: `ExecStart` is not `Name=value`",
             "warning: `systemd.units[5].enabled`: `g.service` has no section `[Install]`, so enabling it does nothing",
-            "`systemd.units[6].mask`: `h.service` is masked, and yet enabled or written",
+            "`systemd.units[6].mask`: `h.service` is masked, but enabled or written too",
             "`systemd.units[7].dropins[0].name`: `x` is not named `NAME.conf`",
-            "`systemd.units[7].dropins[1].contents`: line 1: `[Unit` is no section `[Name]`",
-            "`systemd.units[8]`: `i.service` is there twice",
+            "`systemd.units[7].dropins[1].contents`: line 1: `[Unit` is not a section `[Name]`",
+            "`systemd.units[8]`: `i.service` is in the list twice",
             "`storage.files[0].path`: `/etc/systemd/system/e.service` is written by `systemd.units` too",
         ]
     );
@@ -120,15 +118,15 @@ fn accounts_and_kernel_arguments() {
             "passwd": {"users": [{"name": ""}, {"name": "0x"}, {"name": "core", "sshAuthorizedKeys": ["", "a\nb"], "groups": ["docker", "docker"]}, {"name": "core", "uid": -1}]}"#
         ),
         [
-            "`kernelArguments.shouldExist[1]`: `quiet` is there twice",
+            "`kernelArguments.shouldExist[1]`: `quiet` is in the list twice",
             "`kernelArguments.shouldNotExist[0]`: `quiet` is under `shouldExist` too",
-            "`passwd.users[0].name`: an empty name",
-            "`passwd.users[1].name`: `0x` is no name that useradd accepts",
-            "`passwd.users[2].sshAuthorizedKeys[0]`: an empty key",
-            "`passwd.users[2].sshAuthorizedKeys[1]`: more than one line, but each key is an element of its own",
-            "`passwd.users[2].groups[1]`: `docker` is there twice",
+            "`passwd.users[0].name`: the name is empty",
+            "`passwd.users[1].name`: useradd does not accept the name `0x`",
+            "`passwd.users[2].sshAuthorizedKeys[0]`: the key is empty",
+            "`passwd.users[2].sshAuthorizedKeys[1]`: the key has more than one line; each key is an element of its own",
+            "`passwd.users[2].groups[1]`: `docker` is in the list twice",
             "`passwd.users[3].uid`: -1 is out of range, expected 0 to 4294967294",
-            "`passwd.users[3]`: `core` is there twice",
+            "`passwd.users[3]`: `core` is in the list twice",
         ]
     );
 }
@@ -142,12 +140,12 @@ fn block_devices() {
                 "filesystems": [{"device": "/dev/vdc", "format": "ntfs"}, {"device": "/dev/vdd", "path": "/var"}, {"device": "/dev/vde", "format": "ext4", "label": "0123456789abcdefg"}]}"#
         ),
         [
-            "`storage.disks[0].partitions[1].number`: number 1 is there twice",
+            "`storage.disks[0].partitions[1].number`: number 1 is in the list twice",
             "`storage.disks[0].partitions[1]`: overlaps `partitions[0]`",
             "`storage.disks[0].partitions[2]`: a partition needs a `number` of 1 or more, or a `label`",
             "`storage.raid[0].level`: unknown level `raid7`",
             "`storage.filesystems[0].format`: unknown format `ntfs`",
-            "`storage.filesystems[1].format`: no format, but something that needs one",
+            "`storage.filesystems[1].format`: `format` is missing, which the other keys need",
             "`storage.filesystems[2].label`: a label of ext4 has at most 16 bytes",
         ]
     );

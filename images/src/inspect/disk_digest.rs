@@ -2,7 +2,7 @@
 use camino::Utf8Path;
 
 use loadgauge_host::digest::Inputs;
-use loadgauge_host::{Algorithm, FileError, Store, kept_digest};
+use loadgauge_host::{Algorithm, FileError, Store, cached_digest};
 
 use crate::disk::Disk;
 use crate::image::ImageError;
@@ -28,5 +28,5 @@ pub(super) fn of_disk(disk: &Disk, store: &Store) -> Result<String, ImageError> 
 /// # Errors
 /// The file cannot be read.
 pub(super) fn of_file(path: &Utf8Path, store: &Store) -> Result<String, ImageError> {
-    kept_digest(path, Algorithm::Sha256, store).map_err(FileError::at("read", path))
+    cached_digest(path, Algorithm::Sha256, store).map_err(FileError::at("read", path))
 }

@@ -68,7 +68,7 @@ pub enum DebianArchiveError {
         source: SignatureError,
     },
     /// the `Release` file is of another suite
-    #[error("{archive} is the suite `{found}`, expected `{expected}`")]
+    #[error("cannot use {archive}: its Release file is of the suite `{found}`, expected `{expected}`")]
     Suite {
         /// mirror and suite
         archive: String,
@@ -250,7 +250,7 @@ fn fetch_indices(base: &Base, directory: &Utf8Path) -> Result<()> {
         return Err(DebianArchiveError::Suite {
             archive: describe(base),
             expected: base.archive.suite.clone(),
-            found: release.names.join("`, `"),
+            found: release.names.join("`/`"),
         });
     }
     let (path, packed) = (directory.join("Packages"), directory.join("packed"));

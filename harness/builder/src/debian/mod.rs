@@ -38,4 +38,4 @@ pub use unmet::{UnmetCause, UnmetDependency};
 pub use version::{Version, VersionError};
 
 pub(super) use library_packages::packages_of_library;
-pub(super) use source::{collect, list, resolve_recipe, stage};
+pub(super) use source::{Resolved, list, resolve_recipe, stage};

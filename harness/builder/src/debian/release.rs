@@ -30,7 +30,9 @@ impl Release {
     /// Parses the text, whose signature the caller has verified. Invalid entries are ignored.
     pub(super) fn parse(text: &str) -> Self {
         let paragraph = Paragraph::new(text.as_bytes());
-        let names = ["Suite", "Codename"].iter().filter_map(|field| paragraph.field(field)).collect();
+        let mut names: Vec<String> =
+            ["Suite", "Codename"].iter().filter_map(|field| paragraph.field(field)).collect();
+        names.dedup();
         let by_hash = paragraph.field("Acquire-By-Hash").is_some_and(|value| value == "yes");
         let list = paragraph.field("SHA256").unwrap_or_default();
         let files = list.lines().filter_map(|line| {

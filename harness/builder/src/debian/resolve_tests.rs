@@ -126,9 +126,9 @@ impl Apt {
             return Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)));
         }
         let line = |line: &str| {
-            let mut words = line.strip_prefix("Inst ")?.split_whitespace();
-            let name = words.next()?.to_owned();
-            let version = words.find_map(|word| word.strip_prefix('('))?;
+            let mut fields = line.strip_prefix("Inst ")?.split_whitespace();
+            let name = fields.next()?.to_owned();
+            let version = fields.find_map(|field| field.strip_prefix('('))?;
             Some((name, version.to_owned()))
         };
         Ok(text.lines().filter_map(line).collect())

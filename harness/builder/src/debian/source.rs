@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The `[[debian]]` sections of a recipe: which packages they need, and their files.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use loadgauge_host::{Entry, FileError, Hint, Store, StoreError, digest, fs};
 use loadgauge_images::Base;
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,7 @@ use super::search::RECIPE;
 use super::solution::{Reason, Solution};
 use crate::explain::{Explained, Explanation, Need};
 use crate::globs;
-use crate::recipe::Recipe;
-use crate::recipe_error::RecipeError;
+use crate::recipe::{Recipe, RecipeError};
 use crate::stage::Staged;
 use crate::unpack::UnpackError;
 
@@ -96,7 +95,7 @@ pub(crate) struct Resolved {
     pub(crate) explanation: Explanation,
 }
 
-/// Resolves the packages of a recipe.
+/// Resolves the packages of the last recipe of a chain; the others are its base extensions.
 ///
 /// The result is stored under the base and the names of the packages: the same recipe gives the same
 /// extension until the cache is emptied, even if the archive is updated.
@@ -104,18 +103,14 @@ pub(crate) struct Resolved {
 /// # Errors
 /// See [`DebianError`].
 pub(crate) fn resolve_recipe(
-    recipe: &Recipe,
+    chain: &[&Recipe],
     base: Option<&Base>,
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<Resolved, DebianError> {
-    if recipe.debian.is_empty() {
-        return Ok(Resolved::default());
-    }
+    let Some(recipe) = chain.last() else { return Ok(Resolved::default()) };
     let base = base.ok_or_else(|| DebianError::NoBase { recipe: recipe.name().to_owned() })?;
-    let mut chain = Vec::new();
-    collect(recipe, &mut chain, &mut BTreeSet::new())?;
-    let key = key(&chain, base);
+    let key = key(chain, base);
     let vacancy = match store.entry("packages", &key)? {
         Entry::Ready(directory) => {
             let path = directory.join(PACKAGES);
@@ -126,7 +121,7 @@ pub(crate) fn resolve_recipe(
     };
     let archive = Archive::open(base, store, progress)?;
     progress("resolving the Debian packages");
-    let resolved = resolve_chain(&chain, base, &Index::of_archive(archive.index()?))?;
+    let resolved = resolve_chain(chain, base, &Index::of_archive(archive.index()?))?;
     let path = vacancy.directory().join(PACKAGES);
     let text = serde_json::to_string_pretty(&resolved)
         .map_err(|error| FileError::at::<FileError>("write", &path)(error.into()))?;
@@ -137,7 +132,7 @@ pub(crate) fn resolve_recipe(
 
 /// Resolves base extensions and then the recipe, each on top of those before it; returns the packages of
 /// the last.
-fn resolve_chain(chain: &[Recipe], base: &Base, archive: &Index) -> Result<Resolved, DebianError> {
+fn resolve_chain(chain: &[&Recipe], base: &Base, archive: &Index) -> Result<Resolved, DebianError> {
     let mut installed = Index::of_status(fs::read(&base.dpkg_status)?);
     let mut resolved = Resolved::default();
     for member in chain {
@@ -240,36 +235,7 @@ pub(crate) fn list(groups: &Groups) -> String {
     text
 }
 
-/// Collects the base extensions of a recipe, each after its own, and the recipe as the last.
-///
-/// # Errors
-/// A base extension has no recipe, or two recipes are base extensions of each other.
-pub(crate) fn collect(
-    recipe: &Recipe,
-    chain: &mut Vec<Recipe>,
-    open: &mut BTreeSet<Utf8PathBuf>,
-) -> Result<(), RecipeError> {
-    open.insert(recipe.path.clone());
-    for name in &recipe.beyond {
-        let path = recipe.beside(Utf8Path::new(&format!("{}.toml", name.get_ref())));
-        if chain.iter().any(|member| member.path == path) {
-            continue;
-        }
-        if open.contains(&path) {
-            let message = format!("`{}` builds beyond `{}` in turn", name.get_ref(), recipe.name());
-            return Err(recipe.error(name, message, "of two recipes only one can build beyond the other"));
-        }
-        if !path.is_file() {
-            let message = format!("there is no recipe `{}`", name.get_ref());
-            return Err(recipe.error(name, message, &format!("looked for {path}")));
-        }
-        collect(&Recipe::load(&path)?, chain, open)?;
-    }
-    chain.push(recipe.clone());
-    Ok(())
-}
-
-fn key(chain: &[Recipe], base: &Base) -> String {
+fn key(chain: &[&Recipe], base: &Base) -> String {
     let mut parts =
         vec![FORMAT.to_owned(), base.digest.clone(), base.archive.mirror.clone(), base.archive.suite.clone()];
     for section in chain.iter().flat_map(|recipe| &recipe.debian) {

@@ -1,30 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt;
 
-use crate::Package;
-use crate::gentoo::Chosen;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+
+/// The characters that a package URL does not allow in its parts.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
 /// A package in an extension.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Component {
-    /// its name; with its category where the ecosystem has such
+    /// its name, with the category where the ecosystem has categories
     pub name: String,
-    /// its version in the order of its ecosystem
+    /// its version, in the ecosystem's format
     pub version: String,
-    /// what kind of package it is
+    /// the kind of package
     pub ecosystem: Ecosystem,
     /// `amd64`, `arm64` or `all`
     pub architecture: String,
-    /// where it comes from: a suite, or the name of a repository
+    /// the suite or repository that it is from
     pub repository: String,
-    /// SHA-256 of the package file in hex, where it is known
+    /// SHA-256 of the package file in hex, where known
     pub sha256: Option<String>,
-    /// under which licence, as an SPDX expression, where it is known to be one
+    /// its licence as an SPDX expression, where known
     pub license: Option<String>,
 }
 
-/// Where packages come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A kind of package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Ecosystem {
     /// Debian packages
     Debian,
@@ -33,70 +37,34 @@ pub enum Ecosystem {
 }
 
 impl Component {
-    /// A Debian package of a suite.
-    pub(crate) fn of_debian(package: &Package, suite: &str) -> Self {
-        Self {
-            name: package.name.clone(),
-            version: package.version.clone(),
-            ecosystem: Ecosystem::Debian,
-            architecture: package.architecture.clone(),
-            repository: suite.to_owned(),
-            sha256: Some(package.sha256.clone()),
-            license: None,
-        }
-    }
-
-    /// A Gentoo package. Its licence is in Gentoo's words, which SPDX has others for.
-    pub(crate) fn of_gentoo(package: &Chosen, architecture: &str) -> Self {
-        let repository = if package.repository.is_empty() { "unknown" } else { &package.repository };
-        Self {
-            name: package.name.clone(),
-            version: package.version.clone(),
-            ecosystem: Ecosystem::Gentoo,
-            architecture: architecture.to_owned(),
-            repository: repository.to_owned(),
-            sha256: Some(package.sha256.clone()),
-            license: None,
-        }
-    }
-
-    /// A package URL, see <https://github.com/package-url/purl-spec>.
+    /// The package URL. See <https://github.com/package-url/purl-spec>.
     pub fn purl(&self) -> String {
         let Self { architecture, repository, .. } = self;
-        let version = escape(&self.version);
+        let version = encode(&self.version);
         match self.ecosystem {
             Ecosystem::Debian => {
-                let name = escape(&self.name);
-                format!("pkg:deb/debian/{name}@{version}?arch={architecture}&distro={}", escape(repository))
+                let name = encode(&self.name);
+                format!("pkg:deb/debian/{name}@{version}?arch={architecture}&distro={}", encode(repository))
             }
             Ecosystem::Gentoo => {
-                let name: Vec<String> = self.name.split('/').map(escape).collect();
+                let name: Vec<String> = self.name.split('/').map(encode).collect();
                 let name = name.join("/");
-                format!("pkg:ebuild/{name}@{version}?arch={architecture}&repository={}", escape(repository))
+                format!("pkg:ebuild/{name}@{version}?arch={architecture}&repository={}", encode(repository))
             }
         }
     }
 }
 
-/// As `equery list --format '$cpv::$repo'` has it, which is the form of Flatcar's lists.
+/// The format of `equery list --format '$cpv::$repo'`, which Flatcar's lists have.
 impl fmt::Display for Component {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}-{}::{}", self.name, self.version, self.repository)
     }
 }
 
-/// Percent-encodes what a package URL does not take as it is.
-fn escape(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
+/// Percent-encodes a part of a package URL.
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 #[cfg(test)]
@@ -104,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packages_are_named_as_their_ecosystem_does() {
+    fn package_urls_have_the_form_of_their_ecosystem() {
         let mut component = Component {
             name: "libstdc++6".to_owned(),
             version: "1:14.2.0-19+b1".to_owned(),

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Listings of a tree, as `find -printf` of Flatcar's SDK writes them (`write_contents` and
+//! Listings of a tree in the format of `find -printf` in Flatcar's SDK (`write_contents` and
 //! `write_contents_with_technical_details` in its `build_library`).
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, fs};
 
 use crate::stage::{Node, NodeKind, Staged};
 
-/// What a directory counts as, in bytes. Formats differ in it; most file systems say this.
+/// The size of a directory in bytes. Formats differ; this is the one of most file systems.
 const DIRECTORY_SIZE: u64 = 4096;
 
-/// A tree as it is listed, kept while its bytes are packed.
+/// The files of a tree with their metadata, kept while the tree is packed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Listing {
     entries: Vec<Entry>,
@@ -31,11 +31,11 @@ struct Entry {
 }
 
 impl Listing {
-    /// Lists a staged tree, its root included.
+    /// Lists a staged tree with its root.
     ///
     /// # Errors
-    /// A file cannot be looked at.
-    pub(crate) fn of(staged: &Staged, epoch: u32) -> std::io::Result<Self> {
+    /// A file cannot be examined.
+    pub(crate) fn of(staged: &Staged, epoch: u32) -> Result<Self, FileError> {
         let mut below: BTreeMap<&Utf8Path, u64> = BTreeMap::new();
         for (path, _) in staged.nodes().filter(|(_, node)| node.kind == NodeKind::Directory) {
             *below.entry(path.parent().unwrap_or(Utf8Path::new(""))).or_default() += 1;
@@ -49,7 +49,7 @@ impl Listing {
             let next = inodes.len() + 1;
             let inode = *inodes.entry(metadata.ino()).or_insert(next);
             let links = match kind {
-                // Itself, its name in the directory above, and `..` of every directory inside.
+                // `.`, its name in the parent directory, and `..` of every directory inside.
                 NodeKind::Directory => 2 + below.get(path).copied().unwrap_or(0),
                 NodeKind::File { .. } => metadata.nlink(),
                 NodeKind::Link { .. } => 1,
@@ -82,8 +82,8 @@ impl Listing {
         lines.into_iter().map(|(_, line)| line + "\n").collect()
     }
 
-    /// `%M %D %i %n %s ./%P`. There is one device; identities of files are numbers in the order of
-    /// paths, so that two names of one file can be told from two files.
+    /// `%M %D %i %n %s ./%P`. There is one device; inodes are numbered in the order of paths, so
+    /// that hard links can be told from separate files.
     pub(super) fn technical(&self) -> String {
         let line = |entry: &Entry| {
             let Entry { path, links, inode, .. } = entry;
@@ -107,7 +107,7 @@ fn size(entry: &Entry) -> u64 {
     }
 }
 
-/// As `ls` writes modes.
+/// The type and mode in the format of `ls`.
 fn mode(entry: &Entry) -> String {
     let kind = match &entry.kind {
         NodeKind::Directory => 'd',
@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// A settled tree of everything that a listing tells apart.
+    /// A settled tree with one file of each kind that a listing distinguishes.
     fn staged() -> Staged {
         let mut staged = Staged::new_in(Utf8Path::new("/tmp")).expect("a stage");
         let origin: Arc<str> = Arc::from("a test");
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_one_file_share_its_number() {
+    fn hard_links_share_an_inode_number() {
         let listing = Listing::of(&staged(), 0).expect("listed");
         insta::assert_snapshot!(listing.technical());
         assert_eq!(listing.set_id(), ["usr/bin/at", "usr/bin/su", "usr/two"]);

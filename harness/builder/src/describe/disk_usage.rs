@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How large an extension is, in the form of `df --human-readable
-//! --output=file,size,used,avail,pcent,fstype ./`, which Flatcar's SDK keeps.
+//! The size of an extension in the format of `df --human-readable
+//! --output=file,size,used,avail,pcent,fstype ./`, which Flatcar's SDK publishes.
 use crate::Format;
 
-/// Two lines. `size` are the bytes of the image and `used` those of what is in it; what a
-/// compressed file system holds fills it.
+/// The table of two lines. `size` is that of the image in bytes, and `used` that of its files; a
+/// compressed file system is always full.
 pub(super) fn table(format: Format, size: u64, used: u64) -> String {
     let used = match format {
         Format::Ext4 | Format::Btrfs => used.min(size),
@@ -18,12 +18,12 @@ pub(super) fn table(format: Format, size: u64, used: u64) -> String {
     )
 }
 
-/// As `df` and `numfmt --to=iec --round=up` write bytes: one digit after the point below ten.
+/// The format of `df` and `numfmt --to=iec --round=up`: one decimal place below ten.
 fn human(bytes: u64) -> String {
     let mut unit = 1_u64;
     let mut letters = ["", "K", "M", "G", "T", "P"].into_iter();
     let mut letter = letters.next().unwrap_or_default();
-    // What rounds up to a thousand and more of a unit is said in the next.
+    // 1024 and more of a unit are written in the next one.
     while bytes.div_ceil(unit) >= 1024 {
         unit *= 1024;
         letter = letters.next().unwrap_or_default();
@@ -50,16 +50,16 @@ mod tests {
             })
             .filter(|number| *number < 1 << 50)
             .collect();
-        let words = numbers.iter().map(u64::to_string);
+        let arguments = numbers.iter().map(u64::to_string);
         let mut numfmt = Tool::find("numfmt").expect("a tool of the host").command();
-        let output = numfmt.args(["--to=iec", "--round=up"]).args(words).run().expect("it runs");
+        let output = numfmt.args(["--to=iec", "--round=up"]).args(arguments).run().expect("it runs");
         let theirs = String::from_utf8(output.stdout).expect("UTF-8");
         let ours: Vec<String> = numbers.iter().map(|number| human(*number)).collect();
         assert_eq!(ours, theirs.lines().collect::<Vec<_>>());
     }
 
     #[test]
-    fn the_table_reads_like_that_of_df() {
+    fn the_table_has_the_format_of_df() {
         let tables = [table(Format::Squashfs, 41_000_000, 99_000_000), table(Format::Ext4, 8 << 20, 5 << 20)];
         insta::assert_snapshot!(tables.concat());
     }

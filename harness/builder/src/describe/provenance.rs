@@ -1,24 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An in-toto statement that says what an extension was made from: the SLSA provenance predicate,
-//! version 1 (<https://slsa.dev/spec/v1.0/provenance>).
+//! The in-toto statement about the inputs of an extension: the SLSA provenance predicate, version 1 (<https://slsa.dev/spec/v1.0/provenance>).
 use serde_json::{Value, json};
 
-use super::write::Subject;
-
-/// Something that went into an extension.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Input {
-    /// what it is called
-    pub(crate) name: String,
-    /// a package URL, or a path relative to the recipe
-    pub(crate) uri: String,
-    /// SHA-256 in hex
-    pub(crate) sha256: String,
-}
+use super::input::Input;
+use super::subject::Subject;
 
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
-/// The statement. Nothing in it depends on when or where the extension was built.
+/// The statement. It does not depend on the time or the place of the build.
 pub(super) fn statement(subject: &Subject<'_>, inputs: &[Input], image: &(&str, Value)) -> Value {
     let resolved: Vec<Value> = inputs
         .iter()

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A bill of materials in SPDX 2.3, as JSON (<https://spdx.github.io/spdx-spec/v2.3/>).
+//! The software bill of materials in SPDX 2.3, as JSON (<https://spdx.github.io/spdx-spec/v2.3/>).
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
 use super::component::Component;
-use super::write::Subject;
+use super::subject::Subject;
 
-/// The document. `sha256` is that of the image in hex, where it is a file.
+/// The document. `sha256` is the image's in hex, where the image is a file.
 pub(super) fn document(subject: &Subject<'_>, components: &[Component], sha256: Option<&str>) -> Value {
     let created = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(subject.identity.epoch));
     let whole = json!({

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `SHA256SUMS`, as sha256sum(1) writes and systemd-sysupdate reads it.
+//! `SHA256SUMS`, in the format that sha256sum(1) writes and systemd-sysupdate reads.
 use std::collections::BTreeMap;
 
 /// One line for each file: its digest in hex and its name.
@@ -7,7 +7,7 @@ pub(super) fn text(digests: &BTreeMap<String, String>) -> String {
     digests.iter().flat_map(|(name, digest)| [digest.as_str(), "  ", name.as_str(), "\n"]).collect()
 }
 
-/// Two files of sums in one: of a name that both have, the newer line stays.
+/// Merges two files of digests. Of a name that both have, the newer line is kept.
 pub fn merge(older: &str, newer: &str) -> String {
     let lines = older.lines().chain(newer.lines());
     let digests = lines.filter_map(|line| {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How systemd-sysupdate fetches an extension and its successors: sysupdate.d(5).
+//! The transfer file with which systemd-sysupdate fetches later versions of an extension: sysupdate.d(5).
 
-/// The transfer file. What is fetched is verified: `SHA256SUMS` at the source needs a detached
-/// signature `SHA256SUMS.gpg` by a key that the system trusts. It is laid out for Flatcar: versions
-/// in `/opt/extensions/NAME`, the current one linked from `/etc/extensions`.
+/// The transfer file. Downloads are verified: `SHA256SUMS` at the source needs a detached signature
+/// `SHA256SUMS.gpg` of a key that the system trusts. As Flatcar recommends, versions are stored in
+/// `/opt/extensions/NAME`, and the current one is linked from `/etc/extensions`.
 pub(super) fn text(name: &str, url: &str) -> String {
     let url = url.trim_end_matches('/');
     format!(
@@ -25,7 +25,7 @@ pub(super) fn text(name: &str, url: &str) -> String {
     )
 }
 
-/// The name that an image is published under, which the pattern above matches.
+/// The file name of a published image, which the pattern above matches.
 pub(super) fn published(name: &str, version: &str, architecture: &str) -> String {
     format!("{name}-{version}-{architecture}.raw")
 }

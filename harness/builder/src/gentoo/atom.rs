@@ -1,69 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::cmp::Ordering;
 use std::fmt;
 
 use super::use_dependency::UseDependency;
 use super::version::{Version, split_name};
+use crate::version_order::Comparison;
 
-/// A package dependency: which packages satisfy it, such as `>=dev-db/sqlite-3.7:3=[threads(+)]`.
+/// A package dependency specification, such as `>=dev-db/sqlite-3.7:3=[threads(+)]`.
 ///
-/// Package Manager Specification, 8.3 ("Package dependency specifications"); and `::REPOSITORY`
-/// behind the slot, which Portage takes from users.
+/// Source: Package Manager Specification, 8.3; and `::REPOSITORY` after the slot, which Portage accepts
+/// from users.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Atom {
-    /// whether it forbids instead of asking
+    /// whether it is a blocker
     pub blocker: Option<Blocker>,
     /// category and name: `dev-db/sqlite`
     pub name: String,
-    /// which versions
+    /// the versions that match
     pub version: Option<(Operator, Version)>,
-    /// which slot
+    /// the slot
     pub slot: Option<String>,
-    /// which sub-slot
+    /// the sub-slot
     pub sub_slot: Option<String>,
-    /// `:=`, `:*`, or what stands behind a slot
+    /// `=` or `*` after the slot
     pub slot_operator: Option<SlotOperator>,
-    /// from which repository
+    /// the repository
     pub repository: Option<String>,
-    /// which USE flags
+    /// the USE dependencies
     pub flags: Vec<UseDependency>,
 }
 
-/// How much a blocker forbids.
+/// The strength of a blocker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Blocker {
-    /// `!`: the two may be there together while one takes the place of the other
+    /// `!`: both packages may be installed while one replaces the other
     Weak,
-    /// `!!`: not even then
+    /// `!!`: both packages must never be installed together
     Strong,
 }
 
-/// How versions are compared with the one of the atom.
+/// How a version is compared with that of the atom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operator {
-    /// `<`
-    Less,
-    /// `<=`
-    LessOrEqual,
-    /// `=`
-    Equal,
-    /// `=` with `*` at the end
-    Begins,
+    /// `<`, `<=`, `=`, `>=` or `>`
+    Compare(Comparison),
+    /// `=` with `*` after the version
+    Glob,
     /// `~`: any revision
     AnyRevision,
-    /// `>=`
-    GreaterOrEqual,
-    /// `>`
-    Greater,
 }
 
-/// What is to happen when the slot of the package changes.
+/// Whether the dependant must be rebuilt when the slot of the package changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SlotOperator {
-    /// `=`: the package must be built again; in a built package, the slot that it was built with
-    /// stands before it
+    /// `=`: it must be rebuilt; in a binary package, the slot that it was built with precedes the operator
     Rebuild,
-    /// `*`: any slot will do
+    /// `*`: any slot satisfies it
     Any,
 }
 
@@ -73,30 +64,44 @@ pub enum SlotOperator {
 pub struct AtomError {
     /// the text
     pub text: String,
-    /// what is wrong with it
+    /// why it is not an atom
     pub reason: &'static str,
 }
 
-/// What an atom is compared with.
+/// The properties of a package that an atom is matched against.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
     /// category and name
     pub name: &'a str,
-    /// its version
+    /// the version
     pub version: &'a Version,
-    /// its slot
+    /// the slot
     pub slot: &'a str,
-    /// its sub-slot; the slot where it has none
+    /// the sub-slot; equal to the slot where the package has none
     pub sub_slot: &'a str,
-    /// where its ebuild came from; empty where that is not known
+    /// the repository of the ebuild; empty where unknown
     pub repository: &'a str,
 }
 
 impl Atom {
-    /// Reads an atom.
+    /// The atom of all versions of a package.
+    pub(super) fn of_name(name: &str) -> Self {
+        Self {
+            blocker: None,
+            name: name.to_owned(),
+            version: None,
+            slot: None,
+            sub_slot: None,
+            slot_operator: None,
+            repository: None,
+            flags: Vec::new(),
+        }
+    }
+
+    /// Parses an atom.
     ///
     /// # Errors
-    /// It is not written as the specification demands.
+    /// The text does not follow the specification.
     pub fn parse(text: &str) -> Result<Self, AtomError> {
         Self::read(text).map_err(|reason| AtomError { text: text.to_owned(), reason })
     }
@@ -113,7 +118,7 @@ impl Atom {
         let (rest, flags) = read_flags(rest)?;
         let (rest, repository) = match rest.split_once("::") {
             Some((rest, repository)) if is_repository(repository) => (rest, Some(repository.to_owned())),
-            Some(_) => return Err("what stands behind `::` cannot name a repository"),
+            Some(_) => return Err("expected the name of a repository after `::`"),
             None => (rest, None),
         };
         let (rest, slot, sub_slot, slot_operator) = read_slot(rest)?;
@@ -125,20 +130,20 @@ impl Atom {
         Ok(Self { blocker, name, version, slot, sub_slot, slot_operator, repository, flags })
     }
 
-    /// Whether a package is one of those that the atom speaks of, its USE flags aside.
+    /// Whether a package matches, without regard to its USE flags.
     pub fn matches(&self, candidate: &Candidate<'_>) -> bool {
         self.name == candidate.name
             && self
                 .version
                 .as_ref()
-                .is_none_or(|(operator, version)| operator.holds(candidate.version, version))
+                .is_none_or(|(operator, version)| operator.matches(candidate.version, version))
             && self.slot.as_ref().is_none_or(|slot| slot == candidate.slot)
             && self.sub_slot.as_ref().is_none_or(|sub_slot| sub_slot == candidate.sub_slot)
             && (candidate.repository.is_empty()
                 || self.repository.as_ref().is_none_or(|repository| repository == candidate.repository))
     }
 
-    /// The atom without what it asks of USE flags.
+    /// The atom without its USE dependencies.
     #[must_use]
     pub fn without_flags(&self) -> Self {
         Self { flags: Vec::new(), ..self.clone() }
@@ -146,44 +151,40 @@ impl Atom {
 }
 
 impl Operator {
-    /// Whether `version` stands in this relation to `other`.
-    pub fn holds(self, version: &Version, other: &Version) -> bool {
-        let order = version.cmp(other);
+    /// Whether `version` matches the version of the atom.
+    pub fn matches(self, version: &Version, of_atom: &Version) -> bool {
         match self {
-            Self::Less => order == Ordering::Less,
-            Self::LessOrEqual => order != Ordering::Greater,
-            Self::Equal => order == Ordering::Equal,
-            Self::Begins => version.begins_with(other),
-            // Portage demands the same text, `1.0` is not `1.00` here.
-            Self::AnyRevision => version.without_revision() == other.without_revision(),
-            Self::GreaterOrEqual => order != Ordering::Less,
-            Self::Greater => order == Ordering::Greater,
+            Self::Compare(comparison) => comparison.admits(version.cmp(of_atom)),
+            Self::Glob => version.matches_glob(of_atom),
+            // Portage compares the texts here: `1.0` is not `1.00`.
+            Self::AnyRevision => version.without_revision() == of_atom.without_revision(),
         }
     }
 
-    fn sign(self) -> &'static str {
+    fn symbol(self) -> &'static str {
         match self {
-            Self::Less => "<",
-            Self::LessOrEqual => "<=",
-            Self::Equal | Self::Begins => "=",
+            Self::Compare(Comparison::Less) => "<",
+            Self::Compare(Comparison::LessOrEqual) => "<=",
+            Self::Compare(Comparison::Equal) | Self::Glob => "=",
+            Self::Compare(Comparison::GreaterOrEqual) => ">=",
+            Self::Compare(Comparison::Greater) => ">",
             Self::AnyRevision => "~",
-            Self::GreaterOrEqual => ">=",
-            Self::Greater => ">",
         }
     }
 }
 
 fn read_operator(text: &str) -> (Option<Operator>, &str) {
-    let signs = [
-        ("<=", Operator::LessOrEqual),
-        (">=", Operator::GreaterOrEqual),
-        ("<", Operator::Less),
-        (">", Operator::Greater),
-        ("=", Operator::Equal),
+    // A longer symbol precedes its prefix.
+    let symbols = [
+        ("<=", Operator::Compare(Comparison::LessOrEqual)),
+        (">=", Operator::Compare(Comparison::GreaterOrEqual)),
+        ("<", Operator::Compare(Comparison::Less)),
+        (">", Operator::Compare(Comparison::Greater)),
+        ("=", Operator::Compare(Comparison::Equal)),
         ("~", Operator::AnyRevision),
     ];
-    for (sign, operator) in signs {
-        if let Some(rest) = text.strip_prefix(sign) {
+    for (symbol, operator) in symbols {
+        if let Some(rest) = text.strip_prefix(symbol) {
             return (Some(operator), rest);
         }
     }
@@ -192,14 +193,14 @@ fn read_operator(text: &str) -> (Option<Operator>, &str) {
 
 fn read_flags(text: &str) -> Result<(&str, Vec<UseDependency>), &'static str> {
     let Some((rest, inside)) = text.split_once('[') else { return Ok((text, Vec::new())) };
-    let inside = inside.strip_suffix(']').ok_or("`[` without a `]` at the end")?;
+    let inside = inside.strip_suffix(']').ok_or("`[` is not closed by `]` at the end")?;
     let flags = inside
         .split(',')
-        .map(|flag| UseDependency::read(flag).ok_or("what stands in `[...]` is not a list of USE flags"))
+        .map(|flag| UseDependency::read(flag).ok_or("expected USE dependencies in `[...]`"))
         .collect::<Result<Vec<_>, _>>()?;
     for (index, flag) in flags.iter().enumerate() {
         if flags[..index].iter().any(|other| other.flag == flag.flag && other.default != flag.default) {
-            return Err("the same USE flag stands in it with two defaults");
+            return Err("a USE flag has two different defaults");
         }
     }
     Ok((rest, flags))
@@ -208,7 +209,7 @@ fn read_flags(text: &str) -> Result<(&str, Vec<UseDependency>), &'static str> {
 type Slot<'a> = (&'a str, Option<String>, Option<String>, Option<SlotOperator>);
 
 fn read_slot(text: &str) -> Result<Slot<'_>, &'static str> {
-    let wrong = "what stands behind `:` is not a slot";
+    let invalid = "expected a slot after `:`";
     let Some((rest, slot)) = text.split_once(':') else { return Ok((text, None, None, None)) };
     let (slot, operator) = if let Some(slot) = slot.strip_suffix('=') {
         (slot, Some(SlotOperator::Rebuild))
@@ -225,7 +226,7 @@ fn read_slot(text: &str) -> Result<Slot<'_>, &'static str> {
         None => (slot, None),
     };
     if operator == Some(SlotOperator::Any) || !is_slot(slot) || !sub_slot.is_none_or(is_slot) {
-        return Err(wrong);
+        return Err(invalid);
     }
     Ok((rest, Some(slot.to_owned()), sub_slot.map(str::to_owned), operator))
 }
@@ -235,38 +236,38 @@ type Versioned<'a> = (&'a str, Option<(Operator, Version)>);
 fn read_version(operator: Option<Operator>, text: &str) -> Result<Versioned<'_>, &'static str> {
     let Some(operator) = operator else {
         return match split_name(text) {
-            Some(_) => Err("a version needs an operator, such as `>=`, before the category"),
+            Some(_) => Err("a version requires an operator, such as `>=`, before the category"),
             None => Ok((text, None)),
         };
     };
     let (operator, text) = match (operator, text.strip_suffix('*')) {
-        (Operator::Equal, Some(rest)) => (Operator::Begins, rest),
-        (_, Some(_)) => return Err("`*` goes with `=` alone"),
+        (Operator::Compare(Comparison::Equal), Some(rest)) => (Operator::Glob, rest),
+        (_, Some(_)) => return Err("`*` after the version requires the operator `=`"),
         (_, None) => (operator, text),
     };
-    let (name, version) = split_name(text).ok_or("an operator needs a version behind the name")?;
+    let (name, version) = split_name(text).ok_or("an operator requires a version after the name")?;
     if split_name(name).is_some() {
         return Err("the name ends like a version");
     }
     Ok((name, Some((operator, version))))
 }
 
-/// Category and name, specification 3.1.1 and 3.1.2.
+/// Whether a text is a category and a name (specification, 3.1.1 and 3.1.2).
 pub(super) fn is_name(text: &str) -> bool {
     let Some((category, name)) = text.split_once('/') else { return false };
-    is_word(category, b"+_.-") && is_word(name, b"+_-") && split_name(text).is_none()
+    is_identifier(category, b"+_.-") && is_identifier(name, b"+_-") && split_name(text).is_none()
 }
 
 fn is_slot(text: &str) -> bool {
-    is_word(text, b"+_.-")
+    is_identifier(text, b"+_.-")
 }
 
 fn is_repository(text: &str) -> bool {
-    is_word(text, b"_-")
+    is_identifier(text, b"_-")
 }
 
-/// Letters, digits, `_`; and behind the first character also others.
-fn is_word(text: &str, others: &[u8]) -> bool {
+/// Whether a text consists of letters, digits and `_`; after the first character also of `others`.
+fn is_identifier(text: &str, others: &[u8]) -> bool {
     let first = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.bytes().next().is_some_and(first) && text.bytes().all(|byte| first(byte) || others.contains(&byte))
 }
@@ -281,8 +282,8 @@ impl fmt::Display for Atom {
         match &self.version {
             None => write!(formatter, "{}", self.name)?,
             Some((operator, version)) => {
-                let end = if *operator == Operator::Begins { "*" } else { "" };
-                write!(formatter, "{}{}-{version}{end}", operator.sign(), self.name)?;
+                let end = if *operator == Operator::Glob { "*" } else { "" };
+                write!(formatter, "{}{}-{version}{end}", operator.symbol(), self.name)?;
             }
         }
         if self.slot.is_some() || self.slot_operator.is_some() {
@@ -314,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_atom_is_written_as_it_was_read() {
+    fn formatting_is_the_inverse_of_parsing() {
         for text in [
             "app-misc/foo",
             "!app-misc/foo",
@@ -332,8 +333,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_atom_is_refused_with_the_reason() {
-        let told: Vec<String> = [
+    fn invalid_atoms_are_refused_with_the_reason() {
+        let errors: Vec<String> = [
             "foo",
             "app-misc/foo-1.2",
             ">=app-misc/foo",
@@ -352,7 +353,7 @@ mod tests {
         .into_iter()
         .map(|text| Atom::parse(text).expect_err(text).to_string())
         .collect();
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(errors.join("\n"));
     }
 
     #[test]
@@ -380,12 +381,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC*") {
+        fn no_text_panics(text in "\\PC*") {
             let _ = Atom::parse(&text);
         }
 
         #[test]
-        fn what_is_read_can_be_read_again(text in "(!|!!)?(<|<=|=|~|>=|>)?[ab]/[a-c1-2-]{1,6}\\*?(:[0-1/=*]{0,4})?(::g)?(\\[[!-]?[ab](\\([+-]\\))?[?=]?(,b)?\\])?") {
+        fn a_formatted_atom_is_parsed_again(text in "(!|!!)?(<|<=|=|~|>=|>)?[ab]/[a-c1-2-]{1,6}\\*?(:[0-1/=*]{0,4})?(::g)?(\\[[!-]?[ab](\\([+-]\\))?[?=]?(,b)?\\])?") {
             if let Ok(atom) = Atom::parse(&text) {
                 prop_assert_eq!(Atom::parse(&atom.to_string()), Ok(atom));
             }

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The installed packages of a base, read straight out of its squashfs.
-use std::fs;
-use std::io;
+//! The installed packages of a base, read from its squashfs.
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::{CommandError, CommandExt as _, Entry, MissingTool, Store, StoreError, Tool};
+use loadgauge_host::{
+    CommandError, CommandExt as _, Entry, FileError, Hint, MissingTool, Store, StoreError, Tool, digest, fs,
+};
 
 use super::database::{self, DatabaseError};
 use super::package::Package;
-use loadgauge_host::digest;
 
 /// A base whose packages cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -17,26 +16,21 @@ pub enum BaseError {
     /// the host has no unsquashfs
     #[error(transparent)]
     Missing(#[from] MissingTool),
-    /// unsquashfs said no
+    /// unsquashfs failed
     #[error("cannot read the package database in `{path}`")]
     Command {
         /// the squashfs
         path: Utf8PathBuf,
-        /// its own words
+        /// the failure of unsquashfs
         source: CommandError,
     },
-    /// there is none
-    #[error("`{0}` holds no {place}", place = database::PLACE)]
-    None(Utf8PathBuf),
-    /// a file operation failed
-    #[error("cannot read `{path}`")]
-    Read {
-        /// which
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
-    /// the database cannot be read
+    /// the base has no package database
+    #[error("cannot read the installed packages of `{0}`: it has no `/{path}`", path = database::PATH)]
+    NoDatabase(Utf8PathBuf),
+    /// a file cannot be read
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// the database is invalid
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// the cache cannot be used
@@ -44,31 +38,47 @@ pub enum BaseError {
     Store(#[from] StoreError),
 }
 
-/// Reads the packages of a base: a directory that is a root, or the squashfs of one.
+impl BaseError {
+    /// Whether the cause is the host, not the base.
+    pub(super) fn is_host(&self) -> bool {
+        !matches!(self, Self::NoDatabase(_) | Self::Database(_))
+    }
+}
+
+impl Hint for BaseError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing(error) => error.hint(),
+            Self::File(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the installed packages of a base: a root directory, or the squashfs of one.
 ///
-/// The database is unpacked from a squashfs once and kept in the store.
+/// The database of a squashfs is unpacked once and stored.
 ///
 /// # Errors
 /// See [`BaseError`].
 pub(super) fn packages(base: &Utf8Path, store: &Store) -> Result<Vec<Package>, BaseError> {
     let root = if base.is_dir() { base.to_owned() } else { unpacked(base, store)? };
-    let place = root.join(database::PLACE);
-    if !place.is_dir() {
-        return Err(BaseError::None(base.to_owned()));
+    let path = root.join(database::PATH);
+    if !path.is_dir() {
+        return Err(BaseError::NoDatabase(base.to_owned()));
     }
-    Ok(database::read(&place)?)
+    Ok(database::read(&path)?)
 }
 
 fn unpacked(squashfs: &Utf8Path, store: &Store) -> Result<Utf8PathBuf, BaseError> {
-    let fail = |source| BaseError::Read { path: squashfs.to_owned(), source };
-    let metadata = fs::metadata(squashfs).map_err(fail)?;
-    let changed =
-        metadata.modified().map_err(fail)?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    // It is too large to be read whole for its digest each time.
+    let metadata = fs::metadata(squashfs)?;
+    let modified = metadata.modified().map_err(FileError::at::<FileError>("examine", squashfs))?;
+    let modified = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    // The file is too large for a digest of its contents in each run.
     let key = digest::of_parts([
-        squashfs.canonicalize_utf8().map_err(fail)?.as_str(),
+        fs::canonicalize(squashfs)?.to_string_lossy().as_ref(),
         &metadata.len().to_string(),
-        &changed.as_nanos().to_string(),
+        &modified.as_nanos().to_string(),
     ]);
     let vacancy = match store.entry("gentoo-base", &key)? {
         Entry::Ready(directory) => return Ok(directory.join("root")),
@@ -76,7 +86,7 @@ fn unpacked(squashfs: &Utf8Path, store: &Store) -> Result<Utf8PathBuf, BaseError
     };
     let mut command = Tool::find("unsquashfs")?.command();
     command.args(["-no-progress", "-no-xattrs", "-quiet", "-dest"]).arg(vacancy.directory().join("root"));
-    command.arg(squashfs).arg(database::PLACE);
+    command.arg(squashfs).arg(database::PATH);
     command.run().map_err(|source| BaseError::Command { path: squashfs.to_owned(), source })?;
     Ok(vacancy.commit()?.join("root"))
 }

@@ -3,17 +3,18 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 
 use camino::Utf8Path;
+use loadgauge_host::{FileError, fs};
 
 use super::compression::Compression;
 use super::gpkg::{self, GpkgError, read_head};
 use super::xpak::{self, Entries, XpakError};
 
-/// A package file, opened: what is written about the package, and its files.
+/// An open package file: the metadata of the package, and its files.
 #[derive(Debug)]
-pub struct Binary {
-    /// values by key, as they lie in `/var/db/pkg/CATEGORY/NAME-VERSION`
+pub struct BinaryPackage {
+    /// the metadata by key, as in `/var/db/pkg/CATEGORY/NAME-VERSION`
     pub entries: Entries,
-    /// what stands before the path of each file in the tar
+    /// the prefix of all paths in the tar
     pub prefix: &'static str,
     file: File,
     start: u64,
@@ -23,27 +24,31 @@ pub struct Binary {
 /// A package file that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BinaryError {
-    /// a file operation failed
-    #[error("its bytes cannot be read")]
-    Read(#[source] io::Error),
-    /// it is no xpak package
+    /// the file cannot be read
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// the file is not a valid xpak package
     #[error(transparent)]
     Xpak(#[from] XpakError),
-    /// it is no gpkg package
+    /// the file is not a valid gpkg package
     #[error(transparent)]
     Gpkg(#[from] GpkgError),
 }
 
-impl Binary {
-    /// Opens a package in either format. Which one it is, is told by its end: an xpak package ends
-    /// with `STOP`, the end of a tar is zeros.
+impl BinaryPackage {
+    /// Opens a package in the xpak or gpkg format. An xpak package ends with `STOP`, a gpkg package with
+    /// the zeros of a tar.
     ///
     /// # Errors
-    /// The file cannot be read or is in neither format.
+    /// The file cannot be read or has neither format.
     pub fn open(path: &Utf8Path) -> Result<Self, BinaryError> {
-        let mut file = File::open(path).map_err(BinaryError::Read)?;
+        let mut file = fs::open(path)?;
         let mut end = [0; 4];
-        file.seek(SeekFrom::End(-4)).and_then(|_| file.read_exact(&mut end)).map_err(BinaryError::Read)?;
+        file.seek(SeekFrom::End(-4)).and_then(|_| file.read_exact(&mut end)).map_err(FileError::at::<
+            FileError,
+        >(
+            "read", path
+        ))?;
         if &end == b"STOP" {
             let (length, entries) = xpak::read_end(&mut file)?;
             return Ok(Self { entries, prefix: "", file, start: 0, length });
@@ -53,12 +58,12 @@ impl Binary {
         Ok(Self { entries: container.entries, prefix: "image/", file, start, length })
     }
 
-    /// The text of a value, without the line break at its end.
+    /// A value of the metadata, trimmed.
     pub fn value(&self, key: &str) -> Option<&str> {
         std::str::from_utf8(self.entries.get(key)?).ok().map(str::trim)
     }
 
-    /// The tar of the files, unpacked while it is read.
+    /// A reader of the decompressed tar of the files.
     ///
     /// # Errors
     /// The file cannot be read.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::io::{self, BufRead, BufReader, Read};
 
-/// How the tar inside a package is compressed. It is known by its first bytes: an xpak package says
-/// nothing about it.
+/// The compression of the tar in a package, which is detected by its first bytes: an xpak package does not
+/// name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// not at all
+    /// no compression
     None,
     /// bzip2, as Flatcar's packages are
     Bzip2,
@@ -21,9 +21,9 @@ pub enum Compression {
     Zstd,
 }
 
-/// Memory that a decoder may take for its window, in bytes.
+/// Limit of a decoder's memory in bytes.
 const MAXIMUM_MEMORY: u64 = 1 << 30;
-/// Base 2 logarithm of the largest window of zstd: `zstd --ultra -22 --long` gives 27.
+/// Binary logarithm of the largest zstd window; that of `zstd --ultra -22 --long` is 27.
 const ZSTD_WINDOW: u32 = 27;
 
 const MAGIC: [(&[u8], Compression); 6] = [
@@ -36,17 +36,16 @@ const MAGIC: [(&[u8], Compression); 6] = [
 ];
 
 impl Compression {
-    /// The compression that bytes begin with; none that is known means none at all.
+    /// Detects the compression by the first bytes.
     pub fn of(bytes: &[u8]) -> Self {
         let known = MAGIC.into_iter().find(|(magic, _)| bytes.starts_with(magic));
         known.map_or(Self::None, |(_, compression)| compression)
     }
 
-    /// The decoder. Streams may be concatenated in each of these formats, as parallel compressors
-    /// such as lbzip2 do.
+    /// A decoder, for concatenated streams too, which parallel compressors such as lbzip2 write.
     ///
     /// # Errors
-    /// The decoder cannot be set up.
+    /// The decoder cannot be initialised.
     pub fn decoder<'a>(self, reader: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
         let reader = BufReader::with_capacity(1 << 18, reader);
         Ok(match self {
@@ -77,19 +76,19 @@ impl Compression {
     }
 }
 
-/// Frames of lz4, one after the other: the decoder of the crate stops after the first, and takes a
-/// frame that is cut off for one that ends.
+/// Decodes concatenated lz4 frames. The decoder of the crate stops after the first frame, and does not
+/// detect a truncated one.
 struct Lz4Frames<R: Read> {
-    decoder: Option<lz4_flex::frame::FrameDecoder<Watched<R>>>,
+    decoder: Option<lz4_flex::frame::FrameDecoder<EndDetector<R>>>,
 }
 
-/// A reader, and whether more was asked of it than it had.
-struct Watched<R> {
+/// A reader that remembers whether it was read beyond its end.
+struct EndDetector<R> {
     reader: R,
     exhausted: bool,
 }
 
-impl<R: Read> Read for Watched<R> {
+impl<R: Read> Read for EndDetector<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.reader.read(buffer)?;
         self.exhausted |= length == 0 && !buffer.is_empty();
@@ -99,8 +98,8 @@ impl<R: Read> Read for Watched<R> {
 
 impl<R: BufRead> Lz4Frames<R> {
     fn new(reader: R) -> Self {
-        let watched = Watched { reader, exhausted: false };
-        Self { decoder: Some(lz4_flex::frame::FrameDecoder::new(watched)) }
+        let reader = EndDetector { reader, exhausted: false };
+        Self { decoder: Some(lz4_flex::frame::FrameDecoder::new(reader)) }
     }
 }
 
@@ -112,7 +111,7 @@ impl<R: BufRead> Read for Lz4Frames<R> {
                 return Ok(length);
             }
             let Some(decoder) = self.decoder.take() else { break };
-            let Watched { mut reader, exhausted } = decoder.into_inner();
+            let EndDetector { mut reader, exhausted } = decoder.into_inner();
             if exhausted {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -171,7 +170,7 @@ mod tests {
     ];
 
     #[test]
-    fn concatenated_streams_are_one() {
+    fn concatenated_streams_are_decoded() {
         for compression in ALL {
             let bytes = [compress(compression, b"first "), compress(compression, b"second")].concat();
             assert_eq!(unpack(&bytes).expect("unpacked"), b"first second", "{compression:?}");
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_cut_off_is_an_error() {
+    fn a_truncated_stream_is_an_error() {
         for compression in &ALL[1..] {
             let bytes = compress(*compression, &[7; 5000]);
             assert!(unpack(&bytes[..bytes.len() - 3]).is_err(), "{compression:?}");
@@ -188,7 +187,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_unpacked_or_refused(kind in 0_usize..6, bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        fn no_bytes_panic(kind in 0_usize..6, bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             let _ = unpack(&[MAGIC[kind].0, &bytes].concat());
         }
     }

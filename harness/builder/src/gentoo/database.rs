@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Portage's database of installed packages, `/var/db/pkg`.
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+//! Portage's database of installed packages (vdb), `/var/db/pkg`.
+use std::io::Read as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, fs};
 
 use super::index::Metadata;
 use super::package::{Package, PackageError};
 
-/// Where the database lies, relative to the root.
-pub const PLACE: &str = "var/db/pkg";
+/// The path of the database, relative to the root.
+pub const PATH: &str = "var/db/pkg";
 
-/// What is read of each package. The rest (`CONTENTS`, `environment.bz2` ..) is large and says
-/// nothing of what needs what.
+/// The files that are read of each package. Others (`CONTENTS`, `environment.bz2` ...) are large and not
+/// needed for the resolution.
 const KEYS: [&str; 12] = [
     "SLOT",
     "USE",
@@ -27,47 +27,42 @@ const KEYS: [&str; 12] = [
     "LICENSE",
     "DESCRIPTION",
 ];
-/// Bytes of one value: the longest of Gentoo's are some tens of kilobytes.
+/// Limit of a value in bytes; the longest of Gentoo's have some tens of kilobytes.
 const MAXIMUM_VALUE: u64 = 4 << 20;
 
 /// A database that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// a file operation failed
-    #[error("cannot read `{path}`")]
-    Read {
-        /// which
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
-    /// a package in it cannot be read
+    /// a file or directory cannot be read
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// the metadata of a package are invalid
     #[error("cannot read the installed package `{path}`")]
     Package {
         /// its directory
         path: Utf8PathBuf,
-        /// why not
+        /// what is wrong
         source: PackageError,
     },
 }
 
-/// Reads the installed packages of a database, a directory `CATEGORY/NAME-VERSION` for each.
+/// Reads the installed packages of a database, which has a directory `CATEGORY/NAME-VERSION` for each.
 ///
-/// What Portage leaves half-done while it merges (`-MERGING-*`) and lock files are passed over, and
-/// symbolic links are not followed.
+/// Packages that Portage is merging (`-MERGING-*`) and lock files are ignored; symbolic links are not
+/// followed.
 ///
 /// # Errors
 /// See [`DatabaseError`].
 pub fn read(directory: &Utf8Path) -> Result<Vec<Package>, DatabaseError> {
     let mut packages = Vec::new();
     for category in directories(directory)? {
-        for place in directories(&directory.join(&category))? {
-            if place.starts_with('-') {
+        for name in directories(&directory.join(&category))? {
+            if name.starts_with('-') {
                 continue;
             }
-            let path = directory.join(&category).join(&place);
+            let path = directory.join(&category).join(&name);
             let metadata = read_values(&path)?;
-            let package = Package::read(&format!("{category}/{place}"), &metadata)
+            let package = Package::read(&format!("{category}/{name}"), &metadata)
                 .map_err(|source| DatabaseError::Package { path, source })?;
             packages.push(package);
         }
@@ -75,13 +70,13 @@ pub fn read(directory: &Utf8Path) -> Result<Vec<Package>, DatabaseError> {
     Ok(packages)
 }
 
-/// Names of the directories in a directory, sorted.
-fn directories(path: &Utf8Path) -> Result<Vec<String>, DatabaseError> {
-    let fail = |source| DatabaseError::Read { path: path.to_owned(), source };
+/// The names of the directories in a directory, sorted.
+fn directories(path: &Utf8Path) -> Result<Vec<String>, FileError> {
+    let failed = || FileError::at::<FileError>("list", path);
     let mut names = Vec::new();
-    for entry in path.read_dir_utf8().map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        if entry.file_type().map_err(fail)?.is_dir() && !entry.file_name().starts_with('.') {
+    for entry in path.read_dir_utf8().map_err(failed())? {
+        let entry = entry.map_err(failed())?;
+        if entry.file_type().map_err(failed())?.is_dir() && !entry.file_name().starts_with('.') {
             names.push(entry.file_name().to_owned());
         }
     }
@@ -89,19 +84,19 @@ fn directories(path: &Utf8Path) -> Result<Vec<String>, DatabaseError> {
     Ok(names)
 }
 
-fn read_values(directory: &Utf8Path) -> Result<Metadata, DatabaseError> {
+fn read_values(directory: &Utf8Path) -> Result<Metadata, FileError> {
     let mut metadata = Metadata::new();
     for key in KEYS {
         let path = directory.join(key);
-        let fail = |source| DatabaseError::Read { path: path.clone(), source };
-        // Absent is what is empty.
+        // Portage writes no file for an empty value.
         if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
             continue;
         }
         let mut value = String::new();
-        File::open(&path)
-            .and_then(|file| file.take(MAXIMUM_VALUE).read_to_string(&mut value))
-            .map_err(fail)?;
+        fs::open(&path)?
+            .take(MAXIMUM_VALUE)
+            .read_to_string(&mut value)
+            .map_err(FileError::at::<FileError>("read", &path))?;
         metadata.insert(key.to_owned(), value.trim().to_owned());
     }
     Ok(metadata)
@@ -109,6 +104,8 @@ fn read_values(directory: &Utf8Path) -> Result<Metadata, DatabaseError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn write(root: &Utf8Path, package: &str, values: &[(&str, &str)]) {
@@ -120,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn installed_packages_are_read_and_what_is_half_done_is_not() {
+    fn installed_packages_are_read_and_half_merged_ones_are_not() {
         let scratch = tempfile::tempdir().expect("a directory");
         let root = Utf8Path::from_path(scratch.path()).expect("UTF-8");
         write(
@@ -139,6 +136,6 @@ mod tests {
         assert_eq!((package.dependencies.run.len(), package.description.as_str()), (1, ""));
         write(root, "sys-apps/broken", &[]);
         assert!(matches!(read(root), Err(DatabaseError::Package { .. })));
-        assert!(matches!(read(Utf8Path::new("/nowhere")), Err(DatabaseError::Read { .. })));
+        assert!(matches!(read(Utf8Path::new("/nowhere")), Err(DatabaseError::File(_))));
     }
 }

@@ -5,28 +5,28 @@ use std::fmt;
 use super::atom::{Atom, AtomError};
 use super::use_dependency::is_flag;
 
-/// How deep groups may be nested. Real ones are at most four deep, and a hostile text must not
-/// exhaust the stack.
+/// Limit of nested groups, so that a hostile text does not overflow the stack; packages of Gentoo nest at
+/// most four.
 const MAXIMUM_DEPTH: usize = 64;
 
-/// One item of a dependency such as `RDEPEND`.
+/// An item of a dependency specification such as `RDEPEND`.
 ///
-/// Package Manager Specification, 8.2 ("Dependency specification format").
+/// Source: Package Manager Specification, 8.2 ("Dependency specification format").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dependency {
     /// a package
     Atom(Atom),
-    /// `|| ( ... )`: one of these
+    /// `|| ( ... )`: one of the items
     AnyOf(Vec<Dependency>),
-    /// `( ... )`: all of these
+    /// `( ... )`: all items
     AllOf(Vec<Dependency>),
-    /// `flag? ( ... )`: these, if the package is built with the flag
+    /// `flag? ( ... )`: all items, if the package is built with the flag
     IfFlag {
         /// the flag
         flag: String,
-        /// whether it counts when the flag is absent: `!flag?`
+        /// whether the flag must be disabled: `!flag?`
         negated: bool,
-        /// what is needed then
+        /// the items
         inside: Vec<Dependency>,
     },
 }
@@ -34,56 +34,54 @@ pub enum Dependency {
 /// A text that is not a dependency specification.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DependencyError {
-    /// one of its items is no atom
+    /// an item is not an atom
     #[error(transparent)]
     Atom(#[from] AtomError),
-    /// its brackets or operators stand wrong
-    #[error("{reason}, near `{near}`")]
+    /// a bracket or an operator is misplaced
+    #[error("{reason} at `{token}`")]
     Structure {
         /// what is wrong
         reason: &'static str,
-        /// the word that tells it
-        near: String,
+        /// the token where the parser stopped
+        token: String,
     },
 }
 
-/// Reads a dependency specification.
+/// Parses a dependency specification.
 ///
 /// # Errors
-/// An item is no atom, or the groups are not closed.
+/// An item is not an atom, or a group is malformed.
 pub fn parse(text: &str) -> Result<Vec<Dependency>, DependencyError> {
-    let mut words = text.split_ascii_whitespace();
-    let items = group(&mut words, 0)?;
-    Ok(items)
+    group(&mut text.split_ascii_whitespace(), 0)
 }
 
-fn structure(reason: &'static str, near: &str) -> DependencyError {
-    DependencyError::Structure { reason, near: near.to_owned() }
+fn structure(reason: &'static str, token: &str) -> DependencyError {
+    DependencyError::Structure { reason, token: token.to_owned() }
 }
 
-/// Reads up to the bracket that closes the group; at depth 0, to the end.
+/// Parses the items of a group up to its closing bracket; at depth 0, up to the end.
 fn group<'a>(
-    words: &mut impl Iterator<Item = &'a str>,
+    tokens: &mut impl Iterator<Item = &'a str>,
     depth: usize,
 ) -> Result<Vec<Dependency>, DependencyError> {
     if depth > MAXIMUM_DEPTH {
-        return Err(structure("groups are nested too deep", "("));
+        return Err(structure("groups are nested too deeply", "("));
     }
     let mut items = Vec::new();
-    while let Some(word) = words.next() {
-        items.push(match word {
-            ")" if items.is_empty() && depth > 0 => return Err(structure("a group is empty", word)),
+    while let Some(token) = tokens.next() {
+        items.push(match token {
+            ")" if items.is_empty() && depth > 0 => return Err(structure("a group is empty", token)),
             ")" if depth > 0 => return Ok(items),
-            ")" => return Err(structure("a group ends that was not begun", word)),
-            "(" => Dependency::AllOf(group(words, depth + 1)?),
+            ")" => return Err(structure("unexpected `)`", token)),
+            "(" => Dependency::AllOf(group(tokens, depth + 1)?),
             "||" => {
-                open(words, word)?;
-                Dependency::AnyOf(group(words, depth + 1)?)
+                open(tokens, token)?;
+                Dependency::AnyOf(group(tokens, depth + 1)?)
             }
-            "^^" | "??" => return Err(structure("this operator is for REQUIRED_USE alone", word)),
-            _ => match word.strip_suffix('?') {
-                Some(flag) => conditional(words, word, flag, depth)?,
-                None => Dependency::Atom(Atom::parse(word)?),
+            "^^" | "??" => return Err(structure("operator of REQUIRED_USE in a dependency", token)),
+            _ => match token.strip_suffix('?') {
+                Some(flag) => conditional(tokens, token, flag, depth)?,
+                None => Dependency::Atom(Atom::parse(token)?),
             },
         });
     }
@@ -91,29 +89,28 @@ fn group<'a>(
 }
 
 fn conditional<'a>(
-    words: &mut impl Iterator<Item = &'a str>,
-    word: &str,
+    tokens: &mut impl Iterator<Item = &'a str>,
+    token: &str,
     flag: &str,
     depth: usize,
 ) -> Result<Dependency, DependencyError> {
     let (flag, negated) = flag.strip_prefix('!').map_or((flag, false), |flag| (flag, true));
     if !is_flag(flag) {
-        return Err(structure("expected a USE flag before `?`", word));
+        return Err(structure("expected a USE flag before `?`", token));
     }
-    open(words, word)?;
-    Ok(Dependency::IfFlag { flag: flag.to_owned(), negated, inside: group(words, depth + 1)? })
+    open(tokens, token)?;
+    Ok(Dependency::IfFlag { flag: flag.to_owned(), negated, inside: group(tokens, depth + 1)? })
 }
 
-fn open<'a>(words: &mut impl Iterator<Item = &'a str>, word: &str) -> Result<(), DependencyError> {
-    match words.next() {
+fn open<'a>(tokens: &mut impl Iterator<Item = &'a str>, token: &str) -> Result<(), DependencyError> {
+    match tokens.next() {
         Some("(") => Ok(()),
-        _ => Err(structure("expected `(` behind it", word)),
+        _ => Err(structure("expected `(` after the operator", token)),
     }
 }
 
-/// What is left of dependencies for a package that is built with `flags`: conditionals are decided,
-/// and groups that hold one thing only are that thing. A group of choices of which none counts
-/// stays, empty: nothing satisfies it.
+/// Evaluates the conditionals of dependencies for a package that is built with `flags`, and flattens
+/// groups of a single item. A `|| ( )` without remaining items is kept: nothing satisfies it.
 pub fn reduce(items: &[Dependency], flags: &BTreeSet<String>) -> Vec<Dependency> {
     let mut reduced = Vec::new();
     for item in items {
@@ -136,7 +133,7 @@ fn any_of(inside: &[Dependency], flags: &BTreeSet<String>) -> Vec<Dependency> {
     for item in inside {
         let mut choice = reduce(std::slice::from_ref(item), flags);
         match choice.len() {
-            // A conditional that does not count is no choice.
+            // A conditional that is not met is not a choice.
             0 => {}
             1 => match choice.remove(0) {
                 Dependency::AnyOf(more) => choices.extend(more),
@@ -154,7 +151,7 @@ fn any_of(inside: &[Dependency], flags: &BTreeSet<String>) -> Vec<Dependency> {
     }
 }
 
-/// All atoms, wherever they stand.
+/// All atoms, also those in groups.
 pub fn atoms(items: &[Dependency]) -> Vec<&Atom> {
     let mut found = Vec::new();
     for item in items {
@@ -199,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn conditionals_are_decided_and_groups_flattened() {
+    fn conditionals_are_evaluated_and_groups_flattened() {
         for (text, flags, expected) in [
             ("a/b  c/d\n\te/f", &[][..], "a/b c/d e/f"),
             ("( a/b ( c/d ) )", &[], "a/b c/d"),
@@ -217,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_specification_is_refused() {
+    fn invalid_specifications_are_refused() {
         let deep = "( ".repeat(100_000);
         for text in [
             "(",
@@ -241,13 +238,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC*") {
+        fn no_text_panics(text in "\\PC*") {
             let _ = parse(&text);
         }
 
         #[test]
-        fn any_words_are_read_or_refused(words in proptest::collection::vec("\\|\\||\\(|\\)|x\\?|!x\\?|a/b|!c/d|a", 0..20)) {
-            if let Ok(items) = parse(&words.join(" ")) {
+        fn no_tokens_panic_and_formatting_is_the_inverse_of_parsing(tokens in proptest::collection::vec("\\|\\||\\(|\\)|x\\?|!x\\?|a/b|!c/d|a", 0..20)) {
+            if let Ok(items) = parse(&tokens.join(" ")) {
                 let text = items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
                 prop_assert_eq!(parse(&text), Ok(items.clone()));
                 reduce(&items, &BTreeSet::new());

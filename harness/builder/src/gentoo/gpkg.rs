@@ -3,93 +3,98 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::compression::Compression;
-use super::manifest::{Manifest, ManifestError, Measured, Meter};
+use super::manifest::{Manifest, ManifestError, MemberDigests, MemberHasher};
 use super::xpak::Entries;
 
-/// Members that a container may have: real ones have four to seven.
+/// Limit of the members of a container; Portage writes four to seven.
 const MAXIMUM_MEMBERS: usize = 64;
-/// Bytes of a manifest.
+/// Limit of the manifest in bytes.
 const MAXIMUM_MANIFEST: u64 = 1 << 20;
-/// Bytes of all metadata when unpacked.
+/// Limit of the decompressed metadata in bytes.
 const MAXIMUM_METADATA: u64 = 64 << 20;
 
-/// What a container holds.
+/// The contents of a container.
 #[derive(Debug)]
 pub struct Container {
-    /// the metadata, by key
+    /// the metadata by key
     pub entries: Entries,
-    /// where the compressed tar of the files begins, in bytes
+    /// offset of the compressed tar of the files, in bytes
     pub image_start: u64,
     /// its length in bytes
     pub image_length: u64,
 }
 
-/// A package file that is not in the gpkg format, or that is damaged.
+/// A package file that is not in the gpkg format or is damaged.
 #[derive(Debug, thiserror::Error)]
 pub enum GpkgError {
-    /// its bytes, or their compression
-    #[error("its bytes cannot be read")]
+    /// the file cannot be read or decompressed
+    #[error("cannot read the package file")]
     Read(#[source] io::Error),
-    /// the format is another
-    #[error("it is no gpkg package: {0}")]
+    /// the layout is invalid
+    #[error("not a gpkg package: {0}")]
     Layout(String),
-    /// it was changed or damaged
+    /// a member differs from the manifest
     #[error(transparent)]
     Manifest(#[from] ManifestError),
 }
 
-/// Where a member's bytes lie.
+/// The position of a member in the file.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct ByteRange {
     start: u64,
     length: u64,
 }
 
-/// Reads a container, and compares every member with the manifest.
+/// Reads a container, and checks every member against the manifest.
 ///
-/// Format: GLEP 78. A tar that is not compressed, with `NAME/gpkg-1`, `NAME/metadata.tar.*`,
-/// `NAME/image.tar.*` and, at the end, `NAME/Manifest`. Signatures are not judged.
+/// Format: GLEP 78, an uncompressed tar with `NAME/gpkg-1`, `NAME/metadata.tar.*`, `NAME/image.tar.*` and,
+/// as the last member, `NAME/Manifest`. Signatures are not verified.
 ///
 /// # Errors
 /// See [`GpkgError`].
 pub fn read(file: &mut (impl Read + Seek)) -> Result<Container, GpkgError> {
     file.seek(SeekFrom::Start(0)).map_err(GpkgError::Read)?;
-    let (manifest, measured, places) = survey(file)?;
-    manifest.check(&measured)?;
-    if !places.contains_key("gpkg-1") {
-        return Err(GpkgError::Layout("it has no member `gpkg-1`".to_owned()));
+    let Members { manifest, digests, ranges } = read_members(file)?;
+    manifest.check(&digests)?;
+    if !ranges.contains_key("gpkg-1") {
+        return Err(GpkgError::Layout("no member `gpkg-1`".to_owned()));
     }
-    let metadata = one(&places, "metadata.tar")?;
-    let image = one(&places, "image.tar")?;
+    let metadata = single(&ranges, "metadata.tar")?;
+    let image = single(&ranges, "image.tar")?;
     file.seek(SeekFrom::Start(metadata.start)).map_err(GpkgError::Read)?;
     let entries = read_metadata(file.take(metadata.length))?;
     Ok(Container { entries, image_start: image.start, image_length: image.length })
 }
 
-type Survey = (Manifest, BTreeMap<String, Measured>, BTreeMap<String, Place>);
+/// The members of a container, by name.
+struct Members {
+    manifest: Manifest,
+    digests: BTreeMap<String, MemberDigests>,
+    ranges: BTreeMap<String, ByteRange>,
+}
 
-/// Looks at all members once: the manifest comes last.
-fn survey(file: &mut impl Read) -> Result<Survey, GpkgError> {
-    let (mut measured, mut places) = (BTreeMap::new(), BTreeMap::new());
+/// Reads all members in one pass, since the manifest is the last.
+fn read_members(file: &mut impl Read) -> Result<Members, GpkgError> {
+    let (mut digests, mut ranges) = (BTreeMap::new(), BTreeMap::new());
     let mut manifest = None;
     let mut directory: Option<String> = None;
     let mut archive = tar::Archive::new(file);
     for entry in archive.entries().map_err(GpkgError::Read)? {
         let mut entry = entry.map_err(GpkgError::Read)?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let layout = |what: &str| GpkgError::Layout(format!("its member `{}` {what}", path.escape_debug()));
+        let layout = |what: &str| GpkgError::Layout(format!("the member `{}` {what}", path.escape_debug()));
         if entry.header().entry_type() == tar::EntryType::Directory {
             continue;
         }
-        let (above, name) = path.split_once('/').ok_or_else(|| layout("is not in a directory"))?;
+        let (parent, name) = path.split_once('/').ok_or_else(|| layout("is not in a directory"))?;
         if entry.header().entry_type() != tar::EntryType::Regular || name.contains('/') {
             return Err(layout("is not a file in the directory of the package"));
         }
-        if *directory.get_or_insert_with(|| above.to_owned()) != *above {
-            return Err(layout("is in another directory than the first"));
+        if *directory.get_or_insert_with(|| parent.to_owned()) != *parent {
+            return Err(layout("is in a different directory than the first"));
         }
-        if manifest.is_some() || measured.len() >= MAXIMUM_MEMBERS {
-            return Err(layout("is one too many"));
+        if manifest.is_some() || digests.len() >= MAXIMUM_MEMBERS {
+            return Err(layout("follows the manifest or exceeds the limit of members"));
         }
         if name == "Manifest" {
             let mut text = String::new();
@@ -97,44 +102,44 @@ fn survey(file: &mut impl Read) -> Result<Survey, GpkgError> {
             manifest = Some(Manifest::parse(&text)?);
             continue;
         }
-        let place = Place { start: entry.raw_file_position(), length: entry.size() };
-        if places.insert(name.to_owned(), place).is_some() {
-            return Err(layout("is there twice"));
+        let range = ByteRange { start: entry.raw_file_position(), length: entry.size() };
+        if ranges.insert(name.to_owned(), range).is_some() {
+            return Err(layout("exists twice"));
         }
-        measured.insert(name.to_owned(), measure(&mut entry)?);
+        digests.insert(name.to_owned(), digest(&mut entry)?);
     }
-    let manifest = manifest.ok_or_else(|| GpkgError::Layout("it has no manifest".to_owned()))?;
-    Ok((manifest, measured, places))
+    let manifest = manifest.ok_or_else(|| GpkgError::Layout("no member `Manifest`".to_owned()))?;
+    Ok(Members { manifest, digests, ranges })
 }
 
-fn measure(entry: &mut impl Read) -> Result<Measured, GpkgError> {
-    let mut meter = Meter::default();
+fn digest(entry: &mut impl Read) -> Result<MemberDigests, GpkgError> {
+    let mut hasher = MemberHasher::default();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match entry.read(&mut buffer).map_err(GpkgError::Read)? {
-            0 => return Ok(meter.finish()),
-            length => meter.update(&buffer[..length]),
+            0 => return Ok(hasher.finish()),
+            length => hasher.update(&buffer[..length]),
         }
     }
 }
 
-/// The one member whose name is `stem`, with the suffix of a compression or without.
-fn one(places: &BTreeMap<String, Place>, stem: &str) -> Result<Place, GpkgError> {
-    let mut found = places.iter().filter(|(name, _)| {
+/// The only member whose name is `stem`, with or without the suffix of a compression.
+fn single(ranges: &BTreeMap<String, ByteRange>, stem: &str) -> Result<ByteRange, GpkgError> {
+    let mut found = ranges.iter().filter(|(name, _)| {
         let rest = name
             .strip_prefix(stem)
             .and_then(|rest| if rest.is_empty() { Some("") } else { rest.strip_prefix('.') });
-        // `image.tar.zst.sig` is the signature of it.
+        // `image.tar.zst.sig` is a signature.
         rest.is_some_and(|rest| rest.split('.').next_back() != Some("sig"))
     });
     match (found.next(), found.next()) {
-        (Some((_, place)), None) => Ok(*place),
-        (None, _) => Err(GpkgError::Layout(format!("it has no member `{stem}`"))),
-        (Some(_), Some(_)) => Err(GpkgError::Layout(format!("it has two members `{stem}`"))),
+        (Some((_, range)), None) => Ok(*range),
+        (None, _) => Err(GpkgError::Layout(format!("no member `{stem}`"))),
+        (Some(_), Some(_)) => Err(GpkgError::Layout(format!("two members `{stem}`"))),
     }
 }
 
-/// Reads `metadata/KEY` of the metadata.
+/// Reads the members `metadata/KEY` of the metadata.
 fn read_metadata(mut compressed: impl Read) -> Result<Entries, GpkgError> {
     let mut head = [0; 6];
     let length = read_head(&mut compressed, &mut head).map_err(GpkgError::Read)?;
@@ -147,18 +152,21 @@ fn read_metadata(mut compressed: impl Read) -> Result<Entries, GpkgError> {
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let Some(key) = path.strip_prefix("metadata/").filter(|key| !key.is_empty()) else { continue };
         if entry.header().entry_type() != tar::EntryType::Regular || key.contains('/') {
-            return Err(GpkgError::Layout(format!("its metadata hold `{}`", path.escape_debug())));
+            return Err(GpkgError::Layout(format!(
+                "unexpected member `{}` in the metadata",
+                path.escape_debug()
+            )));
         }
         let mut value = Vec::new();
         entry.read_to_end(&mut value).map_err(GpkgError::Read)?;
         if entries.insert(key.to_owned(), value).is_some() {
-            return Err(GpkgError::Layout(format!("its metadata hold `{key}` twice")));
+            return Err(GpkgError::Layout(format!("duplicate key `{key}` in the metadata")));
         }
     }
     Ok(entries)
 }
 
-/// Reads as many bytes as there are, up to the length of the buffer.
+/// Reads until the buffer is full or the input ends; returns the number of bytes.
 pub(super) fn read_head(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {
@@ -194,14 +202,14 @@ pub(super) mod tests {
     fn manifest(members: &[(&str, &[u8])]) -> String {
         let mut text = String::new();
         for (name, bytes) in members {
-            let found = measure(&mut &bytes[..]).expect("measured");
+            let found = digest(&mut &bytes[..]).expect("read");
             writeln!(text, "DATA {name} {} SHA512 {} BLAKE2B {}", found.size, found.sha512, found.blake2b)
                 .expect("written");
         }
         text
     }
 
-    /// A container with these members and a manifest of them.
+    /// A container with these members and a manifest.
     pub(in crate::gentoo) fn container(members: &[(&str, &[u8])]) -> Vec<u8> {
         let text = manifest(members);
         let mut all: Vec<(String, &[u8])> =
@@ -216,7 +224,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn metadata_and_the_place_of_the_files_are_found() {
+    fn metadata_and_the_position_of_the_files_are_read() {
         let (metadata, image) = (metadata(), tar(&[("image/usr/bin/foo", b"foo")]));
         let members: [(&str, &[u8]); 4] = [
             ("gpkg-1", b""),
@@ -232,7 +240,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_damaged_or_of_another_form_is_refused_with_the_reason() {
+    fn damaged_and_malformed_containers_are_refused_with_the_reason() {
         let metadata = metadata();
         let good: [(&str, &[u8]); 3] =
             [("gpkg-1", b""), ("metadata.tar.zst", &metadata), ("image.tar.zst", b"x")];
@@ -240,7 +248,7 @@ pub(super) mod tests {
         let mut changed = whole.clone();
         let place = whole.windows(metadata.len()).position(|part| part == metadata).expect("there");
         changed[place + 9] ^= 1;
-        let wrong: &[(&str, Vec<u8>)] = &[
+        let invalid: &[(&str, Vec<u8>)] = &[
             ("changed", changed),
             ("cut off", whole[..whole.len() - 2048].to_vec()),
             ("no manifest", tar(&[("foo-1/gpkg-1", b"")])),
@@ -250,7 +258,7 @@ pub(super) mod tests {
             ("nested", tar(&[("foo-1/a/b", b"")])),
             ("another directory", tar(&[("foo-1/a", b""), ("foo-2/b", b"")])),
         ];
-        let told: Vec<String> = wrong
+        let errors: Vec<String> = invalid
             .iter()
             .map(|(what, bytes)| {
                 let error = read(&mut Cursor::new(bytes)).expect_err(what).to_string();
@@ -265,13 +273,13 @@ pub(super) mod tests {
                 )
             })
             .collect();
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(errors.join("\n"));
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn one_changed_byte_is_found_out_or_does_no_harm(at in any::<proptest::sample::Index>(), to in any::<u8>()) {
+        fn one_changed_byte_is_detected_or_harmless(at in any::<proptest::sample::Index>(), to in any::<u8>()) {
             let metadata = metadata();
             let mut bytes = container(&[("gpkg-1", b""), ("metadata.tar.zst", &metadata), ("image.tar.zst", b"x")]);
             let at = at.index(bytes.len());
@@ -282,7 +290,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
             let _ = read(&mut Cursor::new(&bytes));
         }
     }

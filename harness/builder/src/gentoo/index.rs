@@ -2,51 +2,50 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-/// Bytes that an index may hold once it is unpacked: some fifty times Gentoo's whole binhost.
+/// Limit of a decompressed index in bytes: fifty times that of Gentoo's binhost.
 const MAXIMUM_SIZE: u64 = 512 << 20;
 
-/// What is written about a package, by key: `SLOT`, `RDEPEND` ..
+/// The metadata of a package by key: `SLOT`, `RDEPEND` ...
 pub type Metadata = BTreeMap<String, String>;
 
 /// The index of a binhost, the file `Packages`.
 ///
-/// Format, as Portage writes it: paragraphs of `KEY: value` lines with an empty line between them.
-/// The first is about the binhost; what it says of `CHOST` and `REPO` counts for packages that say
-/// nothing.
+/// Format, as Portage writes it: paragraphs of `KEY: value` lines, separated by an empty line. The first
+/// paragraph is the header; its `CHOST` and `REPO` are the defaults of the packages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Index {
-    /// about the binhost: `TIMESTAMP`, `PACKAGES`, `VERSION` ..
+    /// the header: `TIMESTAMP`, `PACKAGES`, `VERSION` ...
     pub header: Metadata,
-    /// about each package; `CPV` is always there
+    /// the packages; each has `CPV`
     pub packages: Vec<Metadata>,
 }
 
 /// An index that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    /// its bytes, or their compression
-    #[error("the bytes of the index cannot be read")]
+    /// it cannot be decompressed, or is not UTF-8
+    #[error("cannot decode the index")]
     Read(#[source] io::Error),
-    /// a line is not one of an index
-    #[error("line {line} of the index, `{text}`, {reason}")]
+    /// a line is invalid
+    #[error("line {line}, `{text}`: {reason}")]
     Line {
-        /// 1-based
+        /// number of the line, from 1
         line: usize,
-        /// what it says, shortened
+        /// the line, shortened
         text: String,
-        /// what is wrong with it
+        /// what is wrong
         reason: &'static str,
     },
 }
 
-/// Keys that packages inherit from the header.
+/// Keys of the header that are the defaults of the packages.
 const INHERITED: [&str; 2] = ["CHOST", "REPO"];
 
 impl Index {
-    /// Reads an index from its bytes, which may be compressed with gzip.
+    /// Reads an index, which may be compressed with gzip.
     ///
     /// # Errors
-    /// The compression is broken, the text is not UTF-8, or a line is not one of an index.
+    /// The index cannot be decompressed, is not UTF-8, or has an invalid line.
     pub fn read(bytes: &[u8]) -> Result<Self, IndexError> {
         if !bytes.starts_with(&[0x1f, 0x8b]) {
             return Self::parse(text(bytes)?);
@@ -57,15 +56,15 @@ impl Index {
             .read_to_end(&mut unpacked)
             .map_err(IndexError::Read)?;
         if unpacked.len() as u64 > MAXIMUM_SIZE {
-            return Err(IndexError::Read(io::Error::other("it grows beyond 512 MiB when it is unpacked")));
+            return Err(IndexError::Read(io::Error::other("it is larger than 512 MiB when decompressed")));
         }
         Self::parse(text(&unpacked)?)
     }
 
-    /// Reads the text of an index.
+    /// Parses the text of an index.
     ///
     /// # Errors
-    /// A line is not one of an index.
+    /// A line is invalid.
     pub fn parse(text: &str) -> Result<Self, IndexError> {
         let mut index = Self::default();
         let mut paragraph = Metadata::new();
@@ -77,15 +76,15 @@ impl Index {
             };
             if !line.trim_end().is_empty() {
                 let Some((key, value)) = line.split_once(':') else {
-                    return fail(number + 1, line, "has no `:`");
+                    return fail(number + 1, line, "expected `KEY: value`");
                 };
                 if paragraph.insert(key.to_owned(), value.trim().to_owned()).is_some() {
-                    return fail(number + 1, line, "gives a key a second time");
+                    return fail(number + 1, line, "duplicate key");
                 }
                 continue;
             }
             if in_header {
-                // An index without a header begins with a package.
+                // An index without a header starts with a package.
                 in_header = false;
                 if !paragraph.contains_key("CPV") {
                     index.header = std::mem::take(&mut paragraph);
@@ -96,7 +95,7 @@ impl Index {
                     return fail(
                         start,
                         text.lines().nth(start - 1).unwrap_or_default(),
-                        "begins a package without `CPV`",
+                        "the package has no `CPV`",
                     );
                 }
                 index.packages.push(inherit(std::mem::take(&mut paragraph), &index.header));
@@ -134,7 +133,7 @@ mod tests {
                         CPV: app-misc/bar-2\nREPO: coreos-overlay\nRDEPEND:\n\n";
 
     #[test]
-    fn packages_inherit_from_the_header() {
+    fn the_header_has_the_defaults_of_the_packages() {
         let index = Index::read(TEXT.as_bytes()).expect("an index");
         assert_eq!(index.header["PACKAGES"], "2");
         let value = |package: usize, key: &str| index.packages[package].get(key).map(String::as_str);
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_index_is_the_same() {
+    fn a_compressed_index_is_decompressed() {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(TEXT.as_bytes()).expect("compressed");
         let bytes = encoder.finish().expect("compressed");
@@ -155,25 +154,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_index_is_told_with_its_line() {
-        let told: Vec<String> =
+    fn errors_name_the_line() {
+        let errors: Vec<String> =
             ["VERSION: 0\n\nCPV: a/b-1\nnonsense\n", "VERSION: 0\n\nSLOT: 0\n", "A: 1\nA: 2\n"]
                 .into_iter()
                 .map(|text| Index::parse(text).expect_err(text).to_string())
                 .collect();
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(errors.join("\n"));
         assert_eq!(Index::parse("").expect("an empty one"), Index::default());
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200), gzip in any::<bool>()) {
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), gzip in any::<bool>()) {
             let head: &[u8] = if gzip { &[0x1f, 0x8b, 8, 0] } else { &[] };
             let _ = Index::read(&[head, &bytes].concat());
         }
 
         #[test]
-        fn any_lines_are_read_or_refused(lines in proptest::collection::vec("(CPV|SLOT|X)?:? ?[a-z/1-]{0,5}", 0..12)) {
+        fn no_lines_panic(lines in proptest::collection::vec("(CPV|SLOT|X)?:? ?[a-z/1-]{0,5}", 0..12)) {
             let _ = Index::parse(&lines.join("\n"));
         }
     }

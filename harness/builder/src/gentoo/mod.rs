@@ -1,59 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Gentoo's binary packages as a source of an extension.
 //!
-//! - [`version`], [`atom`] with [`use_dependency`], [`dependency`]: the language that packages speak
-//!   of each other in
-//! - [`index`], [`xpak`], [`gpkg`] with [`manifest`], [`compression`]: the files of a binhost
-//! - [`package`]: a built package, wherever it was read
-//! - [`binhost`] and `base`, [`binary`], [`source`]: where packages come from, and the `[[gentoo]]` of a recipe
-//! - [`world`], [`resolve()`] with `attempt`, `choice` and `wish`, [`refusal`]: which packages are to be added
-/// Which packages are meant.
+//! - [`version`], [`atom`] with [`use_dependency`], [`dependency`]: the dependency language
+//! - [`index`], [`xpak`], [`gpkg`] with [`manifest`], [`compression`], [`binary`]: the files of a binhost
+//! - [`package`]: the metadata of a package
+//! - [`binhost`] with `remote_index`, [`database`] with `base`: available and installed packages
+//! - [`pool`]: the packages of a resolution, with `provided` and `use_rule`
+//! - [`resolve()`] with `backtracking`, `depgraph`, `choice`, `alternative`, `requirement`: the packages to
+//!   be added
+//! - `section`, `select`, [`selection`](Selection), `staging`: the `[[gentoo]]` sections of
+//!   a recipe
+//! - `install_mask`, `provided`, `sdk`: the settings of Flatcar's SDK
+//! - `pkginfo`: the package database of the extension
+//! - `library_packages`: the packages that contain a library
+mod alternative;
+/// Package dependency specifications.
 pub mod atom;
 mod backtracking;
 mod base;
-/// Package files of either format.
+/// Package files in either format.
 pub mod binary;
-/// Places with packages.
+/// Directories and URLs with packages.
 pub mod binhost;
+mod binhost_error;
 mod choice;
-/// How the tar inside a package is compressed.
+/// Compression of the tar in a package.
 pub mod compression;
-/// Packages that are installed.
+/// Installed packages.
 pub mod database;
-/// What a package needs.
+/// Dependency specifications.
 pub mod dependency;
-/// Package files in Gentoo's format.
+mod depgraph;
+mod error;
+/// Package files in the gpkg format.
 pub mod gpkg;
 /// The index of a binhost.
 pub mod index;
 mod install_mask;
-/// Digests inside a gpkg package.
+mod library_packages;
+/// The manifest of a gpkg package.
 pub mod manifest;
-/// A built package.
+/// The metadata of a package.
 pub mod package;
 mod pkginfo;
+/// The packages of a resolution.
+pub mod pool;
 mod provided;
-/// Why packages cannot be had.
-pub mod refusal;
 mod remote_index;
 mod requirement;
-/// Which packages are to be added.
+/// The packages to be added.
 pub mod resolve;
+mod resolve_error;
+mod sdk;
 mod section;
-/// The packages of a recipe.
-pub mod source;
-/// What is asked of a USE flag.
+mod select;
+mod selection;
+mod staging;
+/// Conditions on USE flags.
 pub mod use_dependency;
+mod use_rule;
 /// Versions and their order.
 pub mod version;
-/// All packages that a resolution knows.
-pub mod world;
-/// Package files in Portage's older format, which Flatcar uses.
+/// Package files in the xpak format, which Flatcar uses.
 pub mod xpak;
 
 pub use base::BaseError;
-pub use refusal::Refusal;
-pub use resolve::{Resolution, Taken, resolve};
-pub use section::GentooSource;
-pub use source::{Chosen, GentooError, Selection};
-pub(super) use source::{bringing, key, only, select, stage};
+pub use binhost_error::BinhostError;
+pub use error::GentooError;
+pub use resolve::{Resolution, ResolvedPackage, resolve};
+pub use resolve_error::ResolveError;
+pub use selection::{SelectedPackage, Selection};
+pub use use_rule::UseRule;
+
+pub(super) use library_packages::packages_of_library;
+pub(super) use section::{check as check_section, requested};
+pub(super) use select::select;
+pub(super) use selection::key;
+pub(super) use staging::{StagedPackages, stage};

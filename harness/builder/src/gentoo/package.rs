@@ -8,99 +8,104 @@ use super::index::Metadata;
 use super::use_dependency::Flags;
 use super::version::{Version, split_name};
 
-/// A built package: one of a binhost, or one that is installed.
+/// A binary package of a binhost, or an installed package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
     /// category and name
     pub name: String,
-    /// its version
+    /// the version
     pub version: Version,
-    /// its slot
+    /// the slot
     pub slot: String,
-    /// its sub-slot; the slot where it has none
+    /// the sub-slot; equal to the slot where the package has none
     pub sub_slot: String,
-    /// where its ebuild came from; empty where that is not known
+    /// the repository of the ebuild; empty where unknown
     pub repository: String,
-    /// flags that it knows
+    /// its USE flags (`IUSE`, `IUSE_EFFECTIVE`)
     pub known_flags: BTreeSet<String>,
-    /// flags that it was built with
+    /// USE flags that it was built with
     pub flags: BTreeSet<String>,
-    /// what it needs, and what it blocks: `RDEPEND`, `PDEPEND` and `IDEPEND`, reduced
+    /// dependencies and blockers, with conditionals evaluated
     pub dependencies: Dependencies,
-    /// counts how often this version was built for a binhost that keeps several builds
+    /// `BUILD_ID`: the number of the build, on a binhost with several builds of a version
     pub build_id: u64,
-    /// seconds since 1970
+    /// `BUILD_TIME` in seconds since 1970
     pub build_time: u64,
-    /// the package file, of a package of a binhost
+    /// the package file on the binhost; `None` for an installed package
     pub file: Option<PackageFile>,
-    /// a line about it
+    /// `DESCRIPTION`
     pub description: String,
-    /// its licence, as Gentoo writes it
+    /// `LICENSE`, in Gentoo's syntax
     pub license: String,
-    /// where it comes from, of an installed package alone
+    /// `HOMEPAGE`; empty for a package of an index, which does not have it
     pub homepage: String,
 }
 
-/// What a package needs, by when it is needed.
+/// The dependencies of a package by kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dependencies {
-    /// to run
+    /// `RDEPEND`
     pub run: Vec<Dependency>,
-    /// to run, and it may come later
+    /// `PDEPEND`
     pub post: Vec<Dependency>,
-    /// to be installed: its install hooks use it
+    /// `IDEPEND`, which the install hooks use
     pub install: Vec<Dependency>,
 }
 
-/// A package file of a binhost.
+/// A package file on a binhost, as in the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageFile {
-    /// relative to the binhost
+    /// path relative to the binhost
     pub path: String,
-    /// bytes, where the index says that
+    /// size in bytes, if the index has it
     pub size: Option<u64>,
-    /// SHA-1 in hex, where the index says that
+    /// SHA-1 in hex, if the index has it
     pub sha1: Option<String>,
-    /// MD5 in hex, where the index says that
-    pub md5: Option<String>,
 }
 
-/// What is written about a package cannot be read.
+/// Metadata of a package that are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
-    /// its name or version
-    #[error("`{0}` is not a category, a name and a version")]
+    /// the name or version is invalid
+    #[error("`{0}` is not a category, a name and a version, such as `app-misc/foo-1.0`")]
     Name(String),
-    /// its slot
+    /// the slot is invalid
     #[error("`{0}` is not a slot")]
     Slot(String),
-    /// what it needs
-    #[error("its {key} cannot be read")]
+    /// a dependency is invalid
+    #[error("invalid {key}")]
     Dependency {
-        /// `RDEPEND` ..
+        /// `RDEPEND`, `PDEPEND` or `IDEPEND`
         key: &'static str,
-        /// why not
+        /// what is wrong
         source: DependencyError,
     },
 }
 
+impl Dependencies {
+    /// All dependencies of any kind.
+    pub fn iter(&self) -> impl Iterator<Item = &Dependency> {
+        [&self.run, &self.install, &self.post].into_iter().flatten()
+    }
+}
+
 impl Package {
-    /// Reads what an index, a package file or a package database says of a package; `name` is the
-    /// category, the name and the version together.
+    /// Parses the metadata of a package from an index, a package file or a package database; `name` is
+    /// `CATEGORY/NAME-VERSION`.
     ///
     /// # Errors
     /// See [`PackageError`].
     pub fn read(name: &str, metadata: &Metadata) -> Result<Self, PackageError> {
-        let wrong = || PackageError::Name(name.to_owned());
-        let (category_and_name, version) = split_name(name).ok_or_else(wrong)?;
+        let invalid = || PackageError::Name(name.to_owned());
+        let (category_and_name, version) = split_name(name).ok_or_else(invalid)?;
         if !is_name(category_and_name) {
-            return Err(wrong());
+            return Err(invalid());
         }
         let value = |key: &str| metadata.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
         let (slot, sub_slot) = read_slot(value("SLOT").unwrap_or("0"))?;
-        let flags: BTreeSet<String> = words(value("USE")).map(str::to_owned).collect();
-        let known = words(value("IUSE")).map(|flag| flag.trim_start_matches(['+', '-']));
-        let known_flags = known.chain(words(value("IUSE_EFFECTIVE"))).map(str::to_owned).collect();
+        let flags: BTreeSet<String> = tokens(value("USE")).map(str::to_owned).collect();
+        let known = tokens(value("IUSE")).map(|flag| flag.trim_start_matches(['+', '-']));
+        let known_flags = known.chain(tokens(value("IUSE_EFFECTIVE"))).map(str::to_owned).collect();
         let depend = |key: &'static str| {
             let items = dependency::parse(value(key).unwrap_or_default())
                 .map_err(|source| PackageError::Dependency { key, source })?;
@@ -128,7 +133,7 @@ impl Package {
         })
     }
 
-    /// Reads a package of an index, with where its file lies.
+    /// Parses a package of an index, with its package file.
     ///
     /// # Errors
     /// See [`PackageError`].
@@ -140,12 +145,11 @@ impl Package {
             path: given("PATH").unwrap_or_else(|| format!("{name}.tbz2")),
             size: given("SIZE").and_then(|size| size.parse().ok()),
             sha1: given("SHA1").map(|digest| digest.to_ascii_lowercase()),
-            md5: given("MD5").map(|digest| digest.to_ascii_lowercase()),
         });
         Ok(package)
     }
 
-    /// What an atom is compared with.
+    /// The properties that an atom is matched against.
     pub fn candidate(&self) -> Candidate<'_> {
         Candidate {
             name: &self.name,
@@ -156,13 +160,13 @@ impl Package {
         }
     }
 
-    /// Whether the package satisfies an atom of a package whose enabled flags are `parent`.
+    /// Whether the package satisfies an atom; `parent` has the enabled USE flags of the dependant.
     pub fn satisfies(&self, atom: &Atom, parent: &BTreeSet<String>) -> bool {
         atom.matches(&self.candidate()) && atom.flags.iter().all(|flag| flag.matches(self, parent))
     }
 
-    /// Name and slot: of these, one can be installed at a time.
-    pub fn place(&self) -> (&str, &str) {
+    /// Name and slot: one package of each can be installed at a time.
+    pub fn name_and_slot(&self) -> (&str, &str) {
         (&self.name, &self.slot)
     }
 }
@@ -177,19 +181,19 @@ impl Flags for Package {
     }
 }
 
-/// Flags that the profile gives to every package. An index does not tell them.
+/// Whether a flag is one of those that the profile adds to every package; an index does not list them.
 fn is_of_profile(flag: &str) -> bool {
     ["elibc_", "kernel_", "userland_"].iter().any(|prefix| flag.starts_with(prefix))
         || matches!(flag, "amd64" | "arm64" | "x86" | "arm" | "prefix" | "prefix-guest" | "prefix-stack")
 }
 
-fn words(value: Option<&str>) -> impl Iterator<Item = &str> {
+fn tokens(value: Option<&str>) -> impl Iterator<Item = &str> {
     value.unwrap_or_default().split_ascii_whitespace()
 }
 
 fn read_slot(text: &str) -> Result<(String, String), PackageError> {
     let (slot, sub_slot) = text.split_once('/').unwrap_or((text, text));
-    // The grammar is the one of atoms.
+    // The syntax is that of an atom's slot.
     match Atom::parse(&format!("a/b:{slot}/{sub_slot}")) {
         Ok(Atom {
             slot: Some(slot),
@@ -218,9 +222,9 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_an_index_is_read_with_its_defaults() {
+    fn index_entries_are_parsed_with_defaults() {
         let package = Package::of_index(&metadata(&[("CPV", "app-misc/foo-1.0-r1")])).expect("a package");
-        assert_eq!(package.place(), ("app-misc/foo", "0"));
+        assert_eq!(package.name_and_slot(), ("app-misc/foo", "0"));
         assert_eq!(package.sub_slot, "0");
         assert_eq!(package.file.expect("a file").path, "app-misc/foo-1.0-r1.tbz2");
         let package = Package::of_index(&metadata(&[
@@ -249,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused() {
+    fn invalid_metadata_are_refused() {
         for lines in [
             &[("CPV", "foo-1")][..],
             &[("CPV", "a/foo")],

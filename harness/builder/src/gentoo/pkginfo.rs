@@ -1,52 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The package database of what an extension adds, as Portage would have written it.
+//! The package database of an extension, as Portage would have written it.
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io;
 
 use camino::Utf8Path;
+use loadgauge_host::{FileError, fs};
 use md5::{Digest as _, Md5};
 
-use super::super::stage::{Node, NodeKind, Staged};
 use super::database;
-use super::source::Chosen;
+use super::selection::SelectedPackage;
 use super::xpak::Entries;
+use crate::stage::{Node, NodeKind, Staged};
 
-/// The files of one package in the database: what its package file says of it, and `CONTENTS`, the
-/// list of what of it is in the extension.
+/// The files of a package in the database: its metadata, and `CONTENTS`, which lists the files of the
+/// package that are in the extension.
 ///
-/// Times in `CONTENTS` are 0: those of an extension are decided later, and the same for all files.
+/// Times in `CONTENTS` are 0: all files of an extension get the same time later.
 pub(super) fn entries(
-    package: &Chosen,
-    values: &Entries,
+    package: &SelectedPackage,
+    metadata: &Entries,
     staged: &Staged,
     origin: &str,
 ) -> Vec<(String, Vec<u8>)> {
-    let place = format!("{}/{}-{}", database::PLACE, package.name, package.version);
-    let own = values.iter().filter(|(key, _)| is_key(key) && key.as_str() != "CONTENTS");
+    let directory = format!("{}/{}-{}", database::PATH, package.name, package.version);
+    let metadata = metadata.iter().filter(|(key, _)| is_file_name(key) && key.as_str() != "CONTENTS");
     let mut files: Vec<(String, Vec<u8>)> =
-        own.map(|(key, value)| (format!("{place}/{key}"), value.clone())).collect();
-    files.push((format!("{place}/CONTENTS"), contents(staged, origin).into_bytes()));
+        metadata.map(|(key, value)| (format!("{directory}/{key}"), value.clone())).collect();
+    files.push((format!("{directory}/CONTENTS"), contents(staged, origin).into_bytes()));
     files
 }
 
-/// The name of an entry becomes the name of a file.
-fn is_key(key: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-+".contains(&byte);
-    !key.is_empty() && !key.starts_with('.') && key.bytes().all(plain)
+/// Whether a key can be the name of a file.
+fn is_file_name(key: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-+".contains(&byte);
+    !key.is_empty() && !key.starts_with('.') && key.bytes().all(valid)
 }
 
 fn contents(staged: &Staged, origin: &str) -> String {
     let own = |node: &Node| node.kind != NodeKind::Directory && node.origin.as_ref() == origin;
     let files: Vec<_> = staged.nodes().filter(|(_, node)| own(node)).collect();
-    let above: BTreeSet<&Utf8Path> = files
+    let directories: BTreeSet<&Utf8Path> = files
         .iter()
         .flat_map(|(path, _)| path.ancestors().skip(1))
         .filter(|path| !path.as_str().is_empty())
         .collect();
     let mut text = String::new();
-    for path in above {
+    for path in directories {
         let _ = writeln!(text, "dir /{path}");
     }
     for (path, node) in files {
@@ -58,8 +57,8 @@ fn contents(staged: &Staged, origin: &str) -> String {
     text
 }
 
-fn md5_of(path: &Utf8Path) -> io::Result<String> {
+fn md5_of(path: &Utf8Path) -> Result<String, FileError> {
     let mut hash = Md5::new();
-    io::copy(&mut File::open(path)?, &mut hash)?;
+    std::io::copy(&mut fs::open(path)?, &mut hash).map_err(FileError::at::<FileError>("read", path))?;
     Ok(hex::encode(hash.finalize()))
 }

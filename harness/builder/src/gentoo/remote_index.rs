@@ -1,62 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The index of a binhost on another host: kept, and asked for again only where it has changed.
-use std::fs;
+//! The index of a binhost with a URL: stored, and fetched again only when it has changed.
 use std::io::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::{Entry, Store};
+use loadgauge_host::{Entry, FileError, Store, digest, fs};
 use serde::{Deserialize, Serialize};
 
-use super::super::fetch::{self, FetchError, Fetched, Validators};
-use super::binhost::BinhostError;
+use super::binhost_error::BinhostError;
 use super::index::Index;
-use loadgauge_host::digest;
+use crate::fetch::{self, FetchError, Fetched, Validators};
 
-/// Bytes of an index as it is fetched.
+/// Limit of a fetched index in bytes.
 const MAXIMUM_INDEX: u64 = 256 << 20;
-/// What a binhost may call its index; the first that is there counts.
+/// Names of the index, the preferred one first.
 const NAMES: [&str; 2] = ["Packages.gz", "Packages"];
-/// The kind of entry that holds an index, under the digest of its bytes.
+/// The kind of store entry with an index, under its digest.
 const KIND: &str = "gentoo-index";
+/// The file of such an entry, and the directory with the last state of each URL.
+const FILE: &str = "Packages";
+const STATE: &str = "gentoo-binhost";
 
-/// What is known of the index that a URL gave last.
+/// The index that was fetched last from a URL.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Known {
+struct CachedIndex {
     /// one of [`NAMES`]
     name: String,
-    /// of its bytes, in hex
+    /// its digest in hex
     sha256: String,
-    /// what the server tells a change by
+    /// `ETag` and `Last-Modified` of the response
     validators: Validators,
 }
 
-/// The index of a URL that ends with `/`, on this host.
+/// The path of the current index of a URL that ends with `/`.
 ///
-/// The server is asked each time whether it has changed (RFC 9110, chapter 13). Where it cannot be
-/// reached, the index that it gave last counts, and that is told.
+/// A conditional request (RFC 9110, chapter 13) detects a change. If the server cannot be reached, the
+/// stored index is used, which is reported as progress.
 ///
 /// # Errors
 /// See [`BinhostError`].
-pub(super) fn bring(url: &str, store: &Store, progress: &dyn Fn(&str)) -> Result<Utf8PathBuf, BinhostError> {
-    let note = store.root().join("gentoo-binhost").join(format!("{}.json", digest::of_parts([url])));
-    let known = fs::read(&note).ok().and_then(|text| serde_json::from_slice::<Known>(&text).ok());
-    let kept = known.and_then(|known| {
-        let path = store.root().join(KIND).join(&known.sha256).join("Packages");
-        path.is_file().then_some((known, path))
+pub(super) fn fetch(url: &str, store: &Store, progress: &dyn Fn(&str)) -> Result<Utf8PathBuf, BinhostError> {
+    let state = store.root().join(STATE).join(format!("{}.json", digest::of_parts([url])));
+    let cached = fs::read(&state).ok().and_then(|text| serde_json::from_slice::<CachedIndex>(&text).ok());
+    let stored = cached.and_then(|cached| {
+        let path = store.root().join(KIND).join(&cached.sha256).join(FILE);
+        path.is_file().then_some((cached, path))
     });
-    let validators = kept.as_ref().map(|(known, _)| (known.name.as_str(), &known.validators));
-    match (ask(url, validators), kept) {
+    let validators = stored.as_ref().map(|(cached, _)| (cached.name.as_str(), &cached.validators));
+    match (fetch_if_changed(url, validators), stored) {
         (Ok(None), Some((_, path))) => Ok(path),
         (Ok(Some((name, bytes, validators))), _) => {
             progress(&format!("package index of {url}"));
-            // Looked at before it is kept.
+            // Only a valid index is stored.
             Index::read(&bytes).map_err(|source| BinhostError::Index { binhost: url.to_owned(), source })?;
-            let (sha256, path) = keep(&bytes, store)?;
-            remember(&note, &Known { name: name.to_owned(), sha256, validators })?;
+            let (sha256, path) = add_to_store(&bytes, store)?;
+            write_state(&state, &CachedIndex { name: name.to_owned(), sha256, validators })?;
             Ok(path)
         }
         (Err(error), Some((_, path))) if !error.is_absent() => {
-            progress(&format!("the binhost does not answer, and its index of last time counts: {error}"));
+            progress(&format!("using the stored index, since the binhost does not answer: {error}"));
             Ok(path)
         }
         (Err(error), _) => Err(error.into()),
@@ -64,13 +65,13 @@ pub(super) fn bring(url: &str, store: &Store, progress: &dyn Fn(&str)) -> Result
     }
 }
 
-type Answer = Option<(&'static str, Vec<u8>, Validators)>;
+type Response = Option<(&'static str, Vec<u8>, Validators)>;
 
-/// The index that a binhost has now; nothing where it is the known one.
-fn ask(url: &str, known: Option<(&str, &Validators)>) -> Result<Answer, FetchError> {
+/// Fetches the index; `None` where it is the cached one.
+fn fetch_if_changed(url: &str, cached: Option<(&str, &Validators)>) -> Result<Response, FetchError> {
     let mut absent = None;
     for name in NAMES {
-        let validators = known.filter(|(known, _)| *known == name).map(|(_, validators)| validators);
+        let validators = cached.filter(|(cached, _)| *cached == name).map(|(_, validators)| validators);
         match fetch::read_if_changed(&format!("{url}{name}"), MAXIMUM_INDEX, validators) {
             Ok(Fetched::Unchanged) => return Ok(None),
             Ok(Fetched::New(bytes, validators)) => return Ok(Some((name, bytes, validators))),
@@ -81,26 +82,26 @@ fn ask(url: &str, known: Option<(&str, &Validators)>) -> Result<Answer, FetchErr
     absent.map_or(Ok(None), Err)
 }
 
-fn keep(bytes: &[u8], store: &Store) -> Result<(String, Utf8PathBuf), BinhostError> {
+fn add_to_store(bytes: &[u8], store: &Store) -> Result<(String, Utf8PathBuf), BinhostError> {
     let sha256 = digest::sha256(bytes);
     let directory = match store.entry(KIND, &sha256)? {
         Entry::Ready(directory) => directory,
         Entry::Vacant(vacancy) => {
-            let path = vacancy.directory().join("Packages");
-            fs::write(&path, bytes).map_err(|source| BinhostError::Read { path, source })?;
+            let path = vacancy.directory().join(FILE);
+            fs::write(&path, bytes)?;
             vacancy.commit()?
         }
     };
-    Ok((sha256, directory.join("Packages")))
+    Ok((sha256, directory.join(FILE)))
 }
 
-/// Whoever reads it at the same time has the old one or the new one whole.
-fn remember(note: &Utf8Path, known: &Known) -> Result<(), BinhostError> {
-    let fail = |source| BinhostError::Read { path: note.to_owned(), source };
-    let directory = note.parent().unwrap_or(note);
-    fs::create_dir_all(directory).map_err(fail)?;
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(fail)?;
-    let text = serde_json::to_vec(known).map_err(|error| fail(error.into()))?;
-    file.write_all(&text).map_err(fail)?;
-    file.persist(note).map(drop).map_err(|error| fail(error.error))
+/// Writes the state of a URL atomically, since other processes may read it at the same time.
+fn write_state(path: &Utf8Path, state: &CachedIndex) -> Result<(), FileError> {
+    let failed = || FileError::at::<FileError>("write", path);
+    let directory = path.parent().unwrap_or(path);
+    fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed())?;
+    let text = serde_json::to_vec(state).map_err(|error| failed()(error.into()))?;
+    file.write_all(&text).map_err(failed())?;
+    file.persist(path).map(drop).map_err(|error| failed()(error.error))
 }

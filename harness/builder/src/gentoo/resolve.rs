@@ -2,265 +2,272 @@
 use std::collections::BTreeSet;
 
 use super::atom::{Atom, Blocker};
-use super::backtracking::{Attempt, Need, Stop};
+use super::backtracking::BacktrackRun;
 use super::dependency::{Dependency, atoms};
-use super::refusal::{Refusal, chain, near};
-use super::world::{Id, World};
+use super::depgraph::{Depgraph, ParentAtom, ResolutionFailure};
+use super::pool::{PackageId, PackagePool};
+use super::resolve_error::{ResolveError, dependency_chain, rejected_candidates};
 
-/// How often a resolution is tried again without a package that was in the way.
-const MAXIMUM_ATTEMPTS: usize = 40;
+/// Limit of backtracking runs.
+const MAXIMUM_RUNS: usize = 40;
 
-/// The packages that are to be added to those installed so that all that was asked is there.
+/// The packages to be added to the installed ones so that the requested ones can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolution {
-    /// in the order in which they were found
-    pub taken: Vec<Taken>,
-    /// packages that are needed and installed already
-    pub present: Vec<Taken>,
-    /// what the author should know
+    /// the packages to be added, in the order in which they were selected
+    pub added: Vec<ResolvedPackage>,
+    /// installed packages that satisfy a dependency
+    pub already_installed: Vec<ResolvedPackage>,
+    /// warnings for the author of the recipe
     pub warnings: Vec<String>,
 }
 
-/// A package with all that need it.
+/// A package with its dependants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
-    /// which
-    pub id: Id,
-    /// an installed package of another version or build in the same slot, which it hides
-    pub hides: Option<Id>,
-    /// who needs it, the first one first; `None` where it was asked for
-    pub needs: Vec<(Option<Id>, Atom)>,
+pub struct ResolvedPackage {
+    /// the package
+    pub id: PackageId,
+    /// the installed package in the same slot, which it hides
+    pub hides: Option<PackageId>,
+    /// the dependants with their atoms, in the order in which they were found; `None` where the recipe
+    /// asks for the package
+    pub parents: Vec<(Option<PackageId>, Atom)>,
 }
 
-/// Finds the packages that are to be added, as `emerge --usepkgonly` does over a root with the same
-/// packages: the newest that fit, packages that are installed rather than others, and what is asked
-/// for anew in any case. Where that does not go, older packages are tried.
+/// Finds the packages to be added, as `emerge --usepkgonly` does on a root with the same packages: the
+/// newest that satisfy the dependencies, installed packages in preference to others, and requested
+/// packages in any case. After a conflict, packages that caused it are masked and others are tried.
 ///
-/// An extension cannot take away what a layer below has: where Portage would remove a package that
-/// is in the way, the asked packages are refused.
+/// An extension cannot remove packages of lower layers: where Portage would uninstall a blocked package,
+/// this is an error.
 ///
 /// # Errors
-/// See [`Refusal`]; the one that the first attempt met.
-pub fn resolve(world: &World, asked: &[Atom]) -> Result<Resolution, Box<Refusal>> {
+/// See [`ResolveError`]; the failure of the first run.
+pub fn resolve(pool: &PackagePool, requested: &[Atom]) -> Result<Resolution, Box<ResolveError>> {
     let mut pending = vec![BTreeSet::new()];
-    let mut seen: BTreeSet<BTreeSet<Id>> = BTreeSet::new();
-    let mut first = None;
+    let mut seen: BTreeSet<BTreeSet<PackageId>> = BTreeSet::new();
+    let mut first_error = None;
     while let Some(masked) = pending.pop() {
-        if seen.len() >= MAXIMUM_ATTEMPTS || !seen.insert(masked.clone()) {
+        if seen.len() >= MAXIMUM_RUNS || !seen.insert(masked.clone()) {
             continue;
         }
-        let mut attempt = Attempt::new(world, asked, &masked);
-        let stop = match attempt.run().and_then(|()| unbroken(&attempt)) {
-            Ok(()) => match blocked(&attempt) {
-                Some(refusal) => return Err(Box::new(first.unwrap_or(refusal))),
-                None => return Ok(finish(&attempt)),
+        let mut run = BacktrackRun::new(pool, requested, &masked);
+        let result = run.run().and_then(|()| check_installed(&run.graph));
+        let graph = &run.graph;
+        let failure = match result {
+            Ok(()) => match blocker_conflict(&run) {
+                Some(error) => return Err(Box::new(first_error.unwrap_or(error))),
+                None => return Ok(resolution(graph)),
             },
-            Err(stop) => stop,
+            Err(failure) => failure,
         };
-        pending.extend(without(&attempt, &stop).into_iter().map(|id| {
+        pending.extend(packages_to_mask(graph, &failure).into_iter().map(|id| {
             let mut masked = masked.clone();
             masked.insert(id);
             masked
         }));
-        let refusal = refuse(&attempt, stop);
-        first.get_or_insert(refusal);
+        let error = describe(graph, failure);
+        first_error.get_or_insert(error);
     }
-    Err(Box::new(first.unwrap_or(Refusal::Nothing)))
+    Err(Box::new(first_error.unwrap_or(ResolveError::NothingRequested)))
 }
 
-/// The packages to do without after a stop; the one to try first comes last.
-fn without(attempt: &Attempt<'_>, stop: &Stop) -> Vec<Id> {
-    match stop {
-        Stop::Unsatisfied(need) => {
-            let Some(by) = need.by else { return Vec::new() };
-            // Another version of the package that asks would help little where a flag is wrong.
-            let flags_only =
-                !need.atom.flags.is_empty() && attempt.select(&need.atom.without_flags(), need.by).is_some();
-            if flags_only { Vec::new() } else { vec![by] }
+/// The packages that further runs mask after a failure, the preferred one last.
+fn packages_to_mask(graph: &Depgraph<'_>, failure: &ResolutionFailure) -> Vec<PackageId> {
+    match failure {
+        ResolutionFailure::Unsatisfied(need) => {
+            let Some(parent) = need.parent else { return Vec::new() };
+            // Another version of the dependant does not help where only a USE flag is wrong.
+            let flags_only = !need.atom.flags.is_empty()
+                && graph.select(&need.atom.without_flags(), need.parent).is_some();
+            if flags_only { Vec::new() } else { vec![parent] }
         }
-        Stop::OnlyInstalled(..) => Vec::new(),
-        Stop::Conflict { there, other, need } => {
-            let needs = attempt.parents.get(there).map(Vec::as_slice).unwrap_or_default();
-            if needs.iter().all(|need| attempt.fits(*other, &need.atom, need.by)) {
-                return vec![*there];
+        ResolutionFailure::OnlyInstalled(..) => Vec::new(),
+        ResolutionFailure::SlotConflict { selected, other, need } => {
+            let parents = graph.parents.get(selected).map(Vec::as_slice).unwrap_or_default();
+            let satisfies = |id: PackageId, need: &ParentAtom| graph.satisfies(id, &need.atom, need.parent);
+            let satisfies_all = |id: PackageId| parents.iter().all(|need| satisfies(id, need));
+            if satisfies_all(*other) {
+                return vec![*selected];
             }
-            // A third one may fit all of them.
-            let name = &attempt.world.package(*there).name;
-            let slot = &attempt.world.package(*there).slot;
-            let fits_all = attempt.world.available(name).iter().any(|id| {
-                attempt.world.package(*id).slot == *slot
-                    && attempt.fits(*id, &need.atom, need.by)
-                    && needs.iter().all(|need| attempt.fits(*id, &need.atom, need.by))
-            });
-            if fits_all { vec![*other, *there] } else { vec![*there, *other] }
+            let (name, slot) = graph.pool.package(*selected).name_and_slot();
+            let third_satisfies_all =
+                graph.pool.available(name).iter().any(|id| {
+                    graph.pool.package(*id).slot == slot && satisfies(*id, need) && satisfies_all(*id)
+                });
+            if third_satisfies_all { vec![*other, *selected] } else { vec![*selected, *other] }
         }
     }
 }
 
-fn refuse(attempt: &Attempt<'_>, stop: Stop) -> Refusal {
-    match stop {
-        Stop::Unsatisfied(need) => Refusal::Unsatisfied {
-            chain: chain(attempt, need.by),
-            near: near(attempt.world, &need.atom, need.by),
-            wanted: need.atom.to_string(),
+/// Turns a failure into an error with names in place of identifiers.
+fn describe(graph: &Depgraph<'_>, failure: ResolutionFailure) -> ResolveError {
+    match failure {
+        ResolutionFailure::Unsatisfied(need) => ResolveError::Unsatisfied {
+            chain: dependency_chain(graph, need.parent),
+            candidates: rejected_candidates(graph.pool, &need.atom, need.parent),
+            atom: need.atom.to_string(),
         },
-        Stop::OnlyInstalled(need, id) => {
-            let entry = attempt.world.entry(id);
-            Refusal::OnlyInstalled { wanted: need.atom.to_string(), installed: entry.package.to_string() }
+        ResolutionFailure::OnlyInstalled(need, id) => {
+            let entry = graph.pool.entry(id);
+            ResolveError::OnlyInstalled { atom: need.atom.to_string(), installed: entry.package.to_string() }
         }
-        Stop::Conflict { there, other, need } => {
-            let of = |id: Id, need: Option<&Need>| {
-                let need = need.or_else(|| attempt.parents.get(&id).and_then(|needs| needs.first()));
-                let mut steps = need.map(|need| chain(attempt, need.by)).unwrap_or_default();
-                steps.extend(need.map(|need| need.atom.to_string()));
-                (attempt.world.package(id).to_string(), steps)
+        ResolutionFailure::SlotConflict { selected, other, need } => {
+            let side = |id: PackageId, need: Option<&ParentAtom>| {
+                let need = need.or_else(|| graph.parents.get(&id).and_then(|parents| parents.first()));
+                let mut chain = need.map(|need| dependency_chain(graph, need.parent)).unwrap_or_default();
+                chain.extend(need.map(|need| need.atom.to_string()));
+                (graph.pool.package(id).to_string(), chain)
             };
-            let unfitting = attempt
-                .parents
-                .get(&there)
-                .and_then(|needs| needs.iter().find(|need| !attempt.fits(other, &need.atom, need.by)));
-            let package = attempt.world.package(other);
-            Refusal::Conflict {
+            let unsatisfied = graph.parents.get(&selected).and_then(|parents| {
+                parents.iter().find(|need| !graph.satisfies(other, &need.atom, need.parent))
+            });
+            let package = graph.pool.package(other);
+            ResolveError::SlotConflict {
                 name: package.name.clone(),
                 slot: package.slot.clone(),
-                sides: [of(there, unfitting), of(other, Some(&need))],
+                sides: [side(selected, unsatisfied), side(other, Some(&need))],
             }
         }
     }
 }
 
-/// Looks for a taken package that is, or has, something that another must not stand beside.
-fn blocked(attempt: &Attempt<'_>) -> Option<Refusal> {
-    let of_installed = attempt.world.all_installed().filter(|id| is_kept(attempt, *id)).flat_map(|id| {
-        let needs = &attempt.world.package(id).dependencies;
-        let all = [&needs.run, &needs.install, &needs.post].into_iter().flatten();
-        // What stands in a group of choices counts only when it is chosen.
-        let plain = all.filter(|item| matches!(item, Dependency::Atom(atom) if atom.blocker.is_some()));
+/// The first blocker whose blocked package is present after the merge.
+fn blocker_conflict(run: &BacktrackRun<'_>) -> Option<ResolveError> {
+    let graph = &run.graph;
+    let of_installed = graph.pool.all_installed().filter(|id| is_visible(graph, *id)).flat_map(|id| {
+        // A blocker in a group applies only where its alternative was selected.
+        let plain = graph
+            .pool
+            .package(id)
+            .dependencies
+            .iter()
+            .filter(|item| matches!(item, Dependency::Atom(atom) if atom.blocker.is_some()));
         plain.flat_map(|item| atoms(std::slice::from_ref(item))).map(move |atom| (id, atom))
     });
-    let of_taken = attempt.blockers.iter().map(|(id, atom)| (*id, atom));
-    of_taken.chain(of_installed).find_map(|(id, atom)| blocks(attempt, id, atom))
+    let of_graph = run.blockers.iter().map(|(id, atom)| (*id, atom));
+    of_graph.chain(of_installed).find_map(|(id, atom)| check_blocker(graph, id, atom))
 }
 
-fn blocks(attempt: &Attempt<'_>, by: Id, atom: &Atom) -> Option<Refusal> {
-    let world = attempt.world;
+fn check_blocker(graph: &Depgraph<'_>, blocking: PackageId, atom: &Atom) -> Option<ResolveError> {
+    let pool = graph.pool;
     let strong = atom.blocker == Some(Blocker::Strong);
     let positive = Atom { blocker: None, ..atom.clone() };
-    let hit = attempt.at_the_end(&positive, Some(by)).into_iter().find(|id| {
-        let same_slot = world.package(*id).place() == world.package(by).place();
-        let both_installed = world.is_installed(*id) && world.is_installed(by);
+    let blocked = graph.all_satisfying(&positive, Some(blocking)).into_iter().find(|id| {
+        let same_slot = pool.package(*id).name_and_slot() == pool.package(blocking).name_and_slot();
+        let both_installed = pool.is_installed(*id) && pool.is_installed(blocking);
         !both_installed && (strong || !same_slot)
     })?;
-    Some(Refusal::Blocked {
-        chain: chain(attempt, Some(by)),
+    let need = graph.parents.get(&blocked).and_then(|parents| parents.first());
+    Some(ResolveError::BlockerConflict {
+        chain: dependency_chain(graph, Some(blocking)),
         blocker: atom.to_string(),
-        blocked: world.package(hit).to_string(),
-        blocked_chain: attempt
-            .parents
-            .get(&hit)
-            .and_then(|needs| needs.first())
-            .map(|need| chain(attempt, need.by))
-            .unwrap_or_default(),
-        installed: world.is_installed(hit),
-        by_installed: world.is_installed(by),
+        blocked: pool.package(blocked).to_string(),
+        blocked_chain: need.map(|need| dependency_chain(graph, need.parent)).unwrap_or_default(),
+        blocked_installed: pool.is_installed(blocked),
+        blocking_installed: pool.is_installed(blocking),
     })
 }
 
-/// Whether an installed package is not hidden by one that is taken.
-fn is_kept(attempt: &Attempt<'_>, id: Id) -> bool {
-    let (name, slot) = attempt.world.package(id).place();
-    attempt.at(name, slot) == Some(id)
+/// Whether no added package hides an installed one.
+fn is_visible(graph: &Depgraph<'_>, id: PackageId) -> bool {
+    let (name, slot) = graph.pool.package(id).name_and_slot();
+    graph.in_slot(name, slot) == Some(id)
 }
 
-/// Looks for an installed package that is needed and needs another that is hidden by one that does
-/// not satisfy it.
-fn unbroken(attempt: &Attempt<'_>) -> Result<(), Stop> {
-    if hidden(attempt).is_empty() {
+/// Checks the dependencies of installed packages in the graph: an added package may hide the one that
+/// satisfied them.
+fn check_installed(graph: &Depgraph<'_>) -> Result<(), ResolutionFailure> {
+    if hidden(graph).is_empty() {
         return Ok(());
     }
-    let mut queue: Vec<Id> = attempt.order.clone();
-    let mut seen: BTreeSet<Id> = queue.iter().copied().collect();
+    let mut queue: Vec<PackageId> = graph.order.clone();
+    let mut seen: BTreeSet<PackageId> = queue.iter().copied().collect();
     while let Some(id) = queue.pop() {
-        for atom in needed(attempt, id) {
-            let end = attempt.at_the_end(atom, Some(id));
-            if end.is_empty()
-                && let Some(stop) = broken(attempt, id, atom)
+        for atom in unconditional(graph, id) {
+            let satisfying = graph.all_satisfying(atom, Some(id));
+            if satisfying.is_empty()
+                && let Some(failure) = hidden_dependency(graph, id, atom)
             {
-                return Err(stop);
+                return Err(failure);
             }
-            queue.extend(end.into_iter().filter(|id| attempt.world.is_installed(*id) && seen.insert(*id)));
+            queue
+                .extend(satisfying.into_iter().filter(|id| graph.pool.is_installed(*id) && seen.insert(*id)));
         }
     }
     Ok(())
 }
 
-/// What a package needs for certain: what stands in no group of choices.
-fn needed<'a>(attempt: &Attempt<'a>, id: Id) -> impl Iterator<Item = &'a Atom> {
-    let needs = &attempt.world.package(id).dependencies;
-    [&needs.run, &needs.install, &needs.post].into_iter().flatten().filter_map(|item| match item {
+/// The dependencies of a package that are in no group.
+fn unconditional<'a>(graph: &Depgraph<'a>, id: PackageId) -> impl Iterator<Item = &'a Atom> {
+    graph.pool.package(id).dependencies.iter().filter_map(|item| match item {
         Dependency::Atom(atom) if atom.blocker.is_none() => Some(atom),
         _ => None,
     })
 }
 
-/// The conflict between what an installed package needs and what took the place of that.
-fn broken(attempt: &Attempt<'_>, id: Id, atom: &Atom) -> Option<Stop> {
-    let before = attempt.installed(atom, Some(id))?;
-    let (name, slot) = attempt.world.package(before).place();
-    // One that replaces what it needs an earlier version of is let through.
-    if attempt.world.package(id).place() == (name, slot) {
+/// The conflict between the installed package that satisfies a dependency and the one that hides it.
+fn hidden_dependency(graph: &Depgraph<'_>, id: PackageId, atom: &Atom) -> Option<ResolutionFailure> {
+    let other = graph.installed(atom, Some(id))?;
+    let (name, slot) = graph.pool.package(other).name_and_slot();
+    // A package may need the installed version that it replaces.
+    if graph.pool.package(id).name_and_slot() == (name, slot) {
         return None;
     }
-    let there = attempt.at(name, slot)?;
-    Some(Stop::Conflict { there, other: before, need: Box::new(Need { by: Some(id), atom: atom.clone() }) })
+    let selected = graph.in_slot(name, slot)?;
+    let need = Box::new(ParentAtom { parent: Some(id), atom: atom.clone() });
+    Some(ResolutionFailure::SlotConflict { selected, other, need })
 }
 
-/// Installed packages that are hidden by another version.
-fn hidden(attempt: &Attempt<'_>) -> Vec<(Id, Id)> {
-    let hides = |id: Id| {
-        let package = attempt.world.package(id);
-        let below = attempt.world.installed_in(&package.name, &package.slot)?;
-        (attempt.world.package(below).version != package.version).then_some((id, below))
+/// The added packages that hide an installed one of another version, with that one.
+fn hidden(graph: &Depgraph<'_>) -> Vec<(PackageId, PackageId)> {
+    let hides = |id: PackageId| {
+        let package = graph.pool.package(id);
+        let installed = graph.pool.installed_in_slot(&package.name, &package.slot)?;
+        (graph.pool.package(installed).version != package.version).then_some((id, installed))
     };
-    attempt.order.iter().copied().filter(|id| !attempt.world.is_installed(*id)).filter_map(hides).collect()
+    graph.order.iter().copied().filter(|id| !graph.pool.is_installed(*id)).filter_map(hides).collect()
 }
 
-fn finish(attempt: &Attempt<'_>) -> Resolution {
-    let world = attempt.world;
-    let of = |id: &Id| {
-        let (name, slot) = world.package(*id).place();
-        let hides = world.installed_in(name, slot).filter(|_| !world.is_installed(*id));
-        let needs = attempt.parents.get(id).into_iter().flatten();
-        Taken { id: *id, hides, needs: needs.map(|need| (need.by, need.atom.clone())).collect() }
+fn resolution(graph: &Depgraph<'_>) -> Resolution {
+    let pool = graph.pool;
+    let resolved = |id: &PackageId| {
+        let (name, slot) = pool.package(*id).name_and_slot();
+        let hides = pool.installed_in_slot(name, slot).filter(|_| !pool.is_installed(*id));
+        let parents = graph.parents.get(id).into_iter().flatten();
+        let parents = parents.map(|need| (need.parent, need.atom.clone())).collect();
+        ResolvedPackage { id: *id, hides, parents }
     };
-    let (present, taken): (Vec<&Id>, Vec<&Id>) =
-        attempt.order.iter().partition(|id| world.is_installed(**id));
+    let (installed, added): (Vec<&PackageId>, Vec<&PackageId>) =
+        graph.order.iter().partition(|id| pool.is_installed(**id));
     Resolution {
-        taken: taken.into_iter().map(of).collect(),
-        present: present.into_iter().map(of).collect(),
-        warnings: provided(attempt).chain(broken_below(attempt)).collect(),
+        added: added.into_iter().map(resolved).collect(),
+        already_installed: installed.into_iter().map(resolved).collect(),
+        warnings: provided_warnings(graph).chain(broken_dependencies(graph)).collect(),
     }
 }
 
-/// What was asked for and is not taken, since it is said to be there.
-fn provided(attempt: &Attempt<'_>) -> impl Iterator<Item = String> {
-    let asked = attempt.asked().iter().filter(|atom| attempt.world.is_provided(atom));
-    asked.map(|atom| format!("`{atom}` is not taken: `provided` says that it is there"))
+/// Warnings for requested packages that are not added since they count as installed.
+fn provided_warnings(graph: &Depgraph<'_>) -> impl Iterator<Item = String> {
+    let provided = graph.requested.iter().filter(|atom| graph.pool.is_provided(atom));
+    provided
+        .map(|atom| format!("`{atom}` is not added: it counts as installed because of `package-provided`"))
 }
 
-/// Packages of the layers below that hidden ones leave without something they need. Portage does
-/// not look at those that nothing asked has to do with; on a running system they break all the same.
-fn broken_below(attempt: &Attempt<'_>) -> Vec<String> {
-    let world = attempt.world;
+/// Warnings for installed packages whose dependencies are hidden. Portage does not check those that are not
+/// in the graph, but they break on a running system.
+fn broken_dependencies(graph: &Depgraph<'_>) -> Vec<String> {
+    let pool = graph.pool;
     let mut warnings = Vec::new();
-    for (id, below) in hidden(attempt) {
-        for other in world.all_installed().filter(|other| is_kept(attempt, *other)) {
-            let lost = needed(attempt, other).find(|atom| {
-                attempt.fits(below, atom, Some(other)) && attempt.at_the_end(atom, Some(other)).is_empty()
+    for (id, hidden) in hidden(graph) {
+        for other in pool.all_installed().filter(|other| is_visible(graph, *other)) {
+            let broken = unconditional(graph, other).find(|atom| {
+                graph.satisfies(hidden, atom, Some(other))
+                    && graph.all_satisfying(atom, Some(other)).is_empty()
             });
-            if let Some(atom) = lost {
-                let (other, id, below) = (world.package(other), world.package(id), world.package(below));
-                warnings.push(format!("{other}, which is installed, needs {atom}, and {id} hides {below}"));
+            if let Some(atom) = broken {
+                let (other, id, hidden) = (pool.package(other), pool.package(id), pool.package(hidden));
+                warnings.push(format!("the installed {other} needs `{atom}`, but {id} hides {hidden}"));
             }
         }
     }

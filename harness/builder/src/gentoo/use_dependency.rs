@@ -2,40 +2,40 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// What an atom asks of one USE flag of the package, such as `ssl`, `-ssl`, `ssl?` or `ssl(+)=`.
+/// The condition of an atom on one USE flag of the package, such as `ssl`, `-ssl`, `ssl?` or `ssl(+)=`.
 ///
-/// See the Package Manager Specification, 8.3.4 ("2-style and 4-style USE dependencies").
+/// Source: Package Manager Specification, 8.3.4 ("2-style and 4-style USE dependencies").
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UseDependency {
     /// the flag
     pub flag: String,
-    /// what counts for a package that does not have the flag; such a package does not match where
-    /// nothing is said
+    /// the state that is assumed for a package without the flag; such a package does not match where
+    /// there is no default
     pub default: Option<bool>,
-    /// what is asked
+    /// the required state of the flag
     pub condition: UseCondition,
 }
 
-/// What is asked of a flag; the words are those of the specification.
+/// The required state of a flag, named as in the specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UseCondition {
     /// `flag`
     Enabled,
     /// `-flag`
     Disabled,
-    /// `flag?`: enabled, if the asking package has it enabled
+    /// `flag?`: enabled, if it is enabled for the dependant
     EnabledIf,
-    /// `!flag?`: disabled, if the asking package has it disabled
+    /// `!flag?`: disabled, if it is disabled for the dependant
     DisabledUnless,
-    /// `flag=`: as the asking package has it
+    /// `flag=`: the same as for the dependant
     Equal,
-    /// `!flag=`: not as the asking package has it
+    /// `!flag=`: the opposite of that of the dependant
     Opposite,
 }
 
 impl UseCondition {
-    /// What is asked when the asking package has the flag enabled or not; nothing where `None`.
-    fn wanted(self, parent: bool) -> Option<bool> {
+    /// The required state, given the state of the dependant; `None` where both are allowed.
+    fn required(self, parent: bool) -> Option<bool> {
         match self {
             Self::Enabled => Some(true),
             Self::Disabled => Some(false),
@@ -47,16 +47,16 @@ impl UseCondition {
     }
 }
 
-/// The flags of a package: those it knows, and those that it was built with.
+/// The USE flags of a package.
 pub trait Flags {
-    /// Whether the package knows a flag.
+    /// Whether the package has the flag (`IUSE_EFFECTIVE`).
     fn knows(&self, flag: &str) -> bool;
-    /// Whether it was built with it.
+    /// Whether the package was built with the flag enabled.
     fn enabled(&self, flag: &str) -> bool;
 }
 
 impl UseDependency {
-    /// Reads what stands between the commas of `[...]`.
+    /// Parses one element of `[...]`.
     pub(super) fn read(text: &str) -> Option<Self> {
         let (prefix, rest) = match text.as_bytes().first()? {
             b'!' => ("!", &text[1..]),
@@ -87,19 +87,19 @@ impl UseDependency {
         is_flag(flag).then(|| Self { flag: flag.to_owned(), default, condition })
     }
 
-    /// Whether a package has what is asked by another one, whose enabled flags are `parent`.
+    /// Whether a package satisfies the condition; `parent` has the enabled flags of the dependant.
     pub fn matches(&self, package: &dyn Flags, parent: &BTreeSet<String>) -> bool {
         let known = package.knows(&self.flag);
         if !known && self.default.is_none() {
-            // Even where nothing is asked: the author of the atom took the flag for given.
+            // Even where both states are allowed: an atom may only name flags that exist.
             return false;
         }
         let has = if known { package.enabled(&self.flag) } else { self.default.unwrap_or(false) };
-        self.condition.wanted(parent.contains(&self.flag)).is_none_or(|wanted| wanted == has)
+        self.condition.required(parent.contains(&self.flag)).is_none_or(|required| required == has)
     }
 }
 
-/// Specification, 3.1.4.
+/// Whether a text is the name of a USE flag (specification, 3.1.4).
 pub(super) fn is_flag(text: &str) -> bool {
     text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+_@-".contains(&byte))
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_judged_as_the_specification_says() {
+    fn conditions_are_checked_as_specified() {
         for (text, without, with) in [
             ("on", true, true),
             ("off", false, false),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_use_dependency_is_refused() {
+    fn invalid_use_dependencies_are_refused() {
         for text in ["", "!", "!f", "-f?", "-f=", "f(+", "(+)", "f(*)", "f??", "!-f?", "f g", "+f"] {
             assert_eq!(UseDependency::read(text), None, "{text}");
         }

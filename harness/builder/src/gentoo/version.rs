@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::cmp::Ordering;
-use std::fmt;
 use std::hash::{Hash, Hasher};
+
+use crate::version_order::{self, version_traits};
 
 /// A version of a Gentoo package, such as `1.2.3b_beta4_p20240101-r2`.
 ///
-/// Grammar and order: Package Manager Specification, chapter 3 ("Names and Versions"). Versions
-/// that compare as equal are equal (`1.0` and `1.00-r0` are), however they are written.
+/// Grammar and order: Package Manager Specification, chapter 3 ("Names and Versions"). Different texts
+/// can be equal versions, such as `1.0` and `1.00-r0`.
 #[derive(Debug, Clone)]
 pub struct Version {
     text: String,
@@ -16,21 +17,21 @@ pub struct Version {
     revision: String,
 }
 
-/// What a version may be followed by, from the lowest to the highest.
+/// A suffix of a version, from the lowest to the highest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Suffix {
     Alpha,
     Beta,
     Pre,
     Release,
-    /// Not written anywhere: the place of a version without a suffix.
+    /// the order of a version without a suffix
     None,
     Patch,
 }
 
 /// A text that is not a version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a version")]
+#[error("`{0}` is not a version, such as `1.2_rc3-r1`")]
 pub struct VersionError(pub String);
 
 const SUFFIXES: [(&str, Suffix); 5] = [
@@ -42,10 +43,10 @@ const SUFFIXES: [(&str, Suffix); 5] = [
 ];
 
 impl Version {
-    /// Reads a version with its revision.
+    /// Parses a version with its revision.
     ///
     /// # Errors
-    /// It is not written as the specification demands.
+    /// The text does not follow the specification.
     pub fn parse(text: &str) -> Result<Self, VersionError> {
         Self::read(text).ok_or_else(|| VersionError(text.to_owned()))
     }
@@ -67,27 +68,27 @@ impl Version {
         Some(Self { text: text.to_owned(), numbers, letter, suffixes, revision: revision.to_owned() })
     }
 
-    /// As it is written.
+    /// The version as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// As it is written, without the revision.
+    /// The version as it was written, without the revision.
     pub fn without_revision(&self) -> &str {
         self.text.split_once("-r").map_or(&self.text, |(rest, _)| rest)
     }
 
-    /// Order without a look at the revisions, as `~` atoms need it.
-    pub fn compare_without_revision(&self, other: &Self) -> Ordering {
+    /// The order without the revisions.
+    fn compare_without_revision(&self, other: &Self) -> Ordering {
         compare_numbers(&self.numbers, &other.numbers)
             .then_with(|| self.letter.cmp(&other.letter))
             .then_with(|| compare_suffixes(&self.suffixes, &other.suffixes))
     }
 
-    /// Whether this version begins as a pattern `1.2*` says: literally, except for zeros at the
-    /// front, and only up to a boundary between two parts of the version.
-    pub fn begins_with(&self, prefix: &Self) -> bool {
-        let (own, prefix) = (trim_front(&self.text), trim_front(&prefix.text));
+    /// Whether this version matches `=PREFIX*`: its text starts with the prefix, except for leading zeros,
+    /// and the prefix ends between two components of the version.
+    pub fn matches_glob(&self, prefix: &Self) -> bool {
+        let (own, prefix) = (normalise_zeros(&self.text), normalise_zeros(&prefix.text));
         let Some(rest) = own.strip_prefix(prefix.as_str()) else { return false };
         let last_is_digit = prefix.bytes().next_back().is_some_and(|byte| byte.is_ascii_digit());
         match rest.bytes().next() {
@@ -96,7 +97,7 @@ impl Version {
         }
     }
 
-    /// Digits of the revision without zeros at the front.
+    /// The revision without leading zeros.
     fn revision_number(&self) -> &str {
         self.revision.trim_start_matches('0')
     }
@@ -114,7 +115,7 @@ fn read_suffix(text: &str) -> Option<(Suffix, String)> {
     (number.is_empty() || digits(number).is_some()).then(|| (suffix, number.to_owned()))
 }
 
-fn trim_front(text: &str) -> String {
+fn normalise_zeros(text: &str) -> String {
     let trimmed = text.trim_start_matches('0');
     if trimmed.starts_with(|character: char| character.is_ascii_digit()) {
         trimmed.to_owned()
@@ -123,13 +124,12 @@ fn trim_front(text: &str) -> String {
     }
 }
 
-/// Order of two numbers of any length; an empty text counts as 0.
+/// Compares integers of any length; an empty text is 0.
 fn compare_integers(left: &str, right: &str) -> Ordering {
-    let (left, right) = (left.trim_start_matches('0'), right.trim_start_matches('0'));
-    left.len().cmp(&right.len()).then_with(|| left.cmp(right))
+    version_order::compare_integers(left.as_bytes(), right.as_bytes())
 }
 
-/// Numbers after the first are compared as decimals where one of them begins with a zero.
+/// Compares the components; after the first, components with a leading zero are decimal fractions.
 fn compare_numbers(left: &[String], right: &[String]) -> Ordering {
     let mut pairs = left.iter().zip(right);
     let first = pairs.next().map_or(Ordering::Equal, |(left, right)| compare_integers(left, right));
@@ -170,23 +170,11 @@ impl Ord for Version {
     }
 }
 
-impl PartialOrd for Version {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Version {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Version {}
+version_traits!(Version);
 
 impl Hash for Version {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Of what is equal in equal versions.
+        // Equal versions must have the same hash: `1.0` and `1.00` are equal.
         self.numbers.len().hash(state);
         self.letter.hash(state);
         self.suffixes.len().hash(state);
@@ -194,14 +182,8 @@ impl Hash for Version {
     }
 }
 
-impl fmt::Display for Version {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.text)
-    }
-}
-
-/// Takes `foo-bar-1.2-r3` apart into name and version. Versions hold no hyphen but the one before
-/// the revision, so there is one way to do that.
+/// Splits `foo-bar-1.2-r3` into name and version. The only hyphen of a version precedes its revision, so
+/// the split is unique.
 pub fn split_name(text: &str) -> Option<(&str, Version)> {
     let (rest, last) = text.rsplit_once('-')?;
     let is_revision = last.strip_prefix('r').is_some_and(|number| digits(number).is_some());
@@ -225,8 +207,8 @@ mod tests {
     }
 
     #[test]
-    fn versions_rise_as_the_specification_says() {
-        let rising = [
+    fn versions_are_ordered_as_specified() {
+        let ascending = [
             "0.9",
             "1_alpha",
             "1_alpha1",
@@ -254,8 +236,8 @@ mod tests {
             "10",
             "18446744073709551617",
         ];
-        for (index, left) in rising.iter().enumerate() {
-            for (other, right) in rising.iter().enumerate() {
+        for (index, left) in ascending.iter().enumerate() {
+            for (other, right) in ascending.iter().enumerate() {
                 assert_eq!(version(left).cmp(&version(right)), index.cmp(&other), "{left} and {right}");
             }
         }
@@ -280,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_pattern_ends_between_parts() {
-        let matches = |text: &str, pattern: &str| version(text).begins_with(&version(pattern));
+        let matches = |text: &str, pattern: &str| version(text).matches_glob(&version(pattern));
         assert!(matches("1.2.3", "1.2") && matches("1.2", "1.2") && matches("1.2_p1", "1.2"));
         assert!(matches("1.2a", "1.2") && matches("01.2", "1") && matches("1.2-r1", "1.2"));
         assert!(!matches("1.20", "1.2") && !matches("10", "1") && !matches("1.3", "1.2"));

@@ -2,70 +2,71 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// What an xpak segment may hold, in bytes. The largest entry of a real one is
-/// `environment.bz2` with some tens of kilobytes.
+/// Limit of an xpak segment in bytes; the largest entry of Portage's, `environment.bz2`, has some tens of
+/// kilobytes.
 const MAXIMUM_SIZE: u64 = 64 << 20;
-/// Length of the segment and `STOP`, behind the segment.
+/// Bytes after the segment: its length and `STOP`.
 const TRAILER: u64 = 8;
 
-/// Entries of an xpak segment, by name.
+/// The entries of an xpak segment by name.
 pub type Entries = BTreeMap<String, Vec<u8>>;
 
-/// A package file or segment that is not in Portage's xpak format.
+/// A package file that is not in Portage's xpak format.
 #[derive(Debug, thiserror::Error)]
 pub enum XpakError {
     /// the file cannot be read
-    #[error("its bytes cannot be read")]
+    #[error("cannot read the package file")]
     Read(#[source] io::Error),
-    /// the format is another
-    #[error("it is no xpak package: {0}")]
+    /// the layout is invalid
+    #[error("not an xpak package: {0}")]
     Layout(&'static str),
 }
 
-/// Where a file ends in an xpak segment: the length of what stands before it, which is a compressed
-/// tar, and the entries.
+/// Reads the xpak segment at the end of a package file; returns the length of the compressed tar before
+/// it, and the entries.
 ///
-/// Format: xpak(5) of Portage. The file ends with the length of the segment, a big-endian 32-bit
-/// number, and `STOP`.
+/// Format: xpak(5) of Portage. The file ends with the length of the segment, a big-endian 32-bit number,
+/// and `STOP`.
 ///
 /// # Errors
-/// The file cannot be read or has no such end.
+/// The file cannot be read, or the segment is invalid.
 pub fn read_end(file: &mut (impl Read + Seek)) -> Result<(u64, Entries), XpakError> {
     let end = file.seek(SeekFrom::End(0)).map_err(XpakError::Read)?;
-    let trailer_start = end.checked_sub(TRAILER).ok_or(XpakError::Layout("it is too short"))?;
+    let trailer_start = end.checked_sub(TRAILER).ok_or(XpakError::Layout("the file is too short"))?;
     let trailer = read_at(file, trailer_start, TRAILER)?;
     let length = match trailer.split_last_chunk::<4>() {
         Some((length, b"STOP")) => u64::from(number(length).unwrap_or(0)),
-        _ => return Err(XpakError::Layout("it does not end with `STOP`")),
+        _ => return Err(XpakError::Layout("the file does not end with `STOP`")),
     };
     if length > MAXIMUM_SIZE {
-        return Err(XpakError::Layout("its segment is larger than 64 MiB"));
+        return Err(XpakError::Layout("the segment is larger than 64 MiB"));
     }
-    let start = trailer_start.checked_sub(length).ok_or(XpakError::Layout("its segment begins before it"))?;
+    let start =
+        trailer_start.checked_sub(length).ok_or(XpakError::Layout("the segment is longer than the file"))?;
     Ok((start, parse(&read_at(file, start, length)?)?))
 }
 
-/// Reads a segment, from `XPAKPACK` to `XPAKSTOP`.
+/// Parses a segment, from `XPAKPACK` to `XPAKSTOP`.
 ///
 /// # Errors
-/// It is no segment, or an entry lies outside of it.
+/// The segment is invalid.
 pub fn parse(segment: &[u8]) -> Result<Entries, XpakError> {
     let layout = |what| move || XpakError::Layout(what);
     let inside =
-        segment.strip_prefix(b"XPAKPACK").ok_or_else(layout("its segment does not begin with `XPAKPACK`"))?;
+        segment.strip_prefix(b"XPAKPACK").ok_or_else(layout("the segment does not start with `XPAKPACK`"))?;
     let inside =
-        inside.strip_suffix(b"XPAKSTOP").ok_or_else(layout("its segment does not end with `XPAKSTOP`"))?;
-    let short = layout("its segment is shorter than it says");
+        inside.strip_suffix(b"XPAKSTOP").ok_or_else(layout("the segment does not end with `XPAKSTOP`"))?;
+    let short = layout("the segment is shorter than its length fields");
     let (index_length, inside) = take_number(inside).ok_or_else(&short)?;
     let (data_length, inside) = take_number(inside).ok_or_else(&short)?;
     let (mut index, data) = inside.split_at_checked(index_length).ok_or_else(&short)?;
     if data.len() != data_length {
-        return Err(XpakError::Layout("the length of its segment is not what it says"));
+        return Err(XpakError::Layout("the segment and its length fields differ"));
     }
     let mut entries = Entries::new();
     while !index.is_empty() {
         let (name, value, rest) =
-            take_entry(index, data).ok_or_else(layout("an entry lies outside its segment"))?;
+            take_entry(index, data).ok_or_else(layout("an entry exceeds the segment"))?;
         let name =
             std::str::from_utf8(name).map_err(|_| XpakError::Layout("the name of an entry is not UTF-8"))?;
         if entries.insert(name.to_owned(), value.to_vec()).is_some() {
@@ -78,7 +79,7 @@ pub fn parse(segment: &[u8]) -> Result<Entries, XpakError> {
 
 type Entry<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 
-/// The name and value of the first entry of an index, and the rest of the index.
+/// Splits the first entry off an index: its name, its value, and the rest of the index.
 fn take_entry<'a>(index: &'a [u8], data: &'a [u8]) -> Option<Entry<'a>> {
     let (length, rest) = take_number(index)?;
     let (name, rest) = rest.split_at_checked(length)?;
@@ -129,14 +130,14 @@ pub(super) mod tests {
         [&b"XPAKPACK"[..], &length(&index), &length(&data), &index, &data, b"XPAKSTOP"].concat()
     }
 
-    /// A package file: a tar, a segment, and the end.
+    /// A package file: a tar, a segment, and the trailer.
     pub(in crate::gentoo) fn package(tar: &[u8], entries: &[(&str, &[u8])]) -> Vec<u8> {
         let segment = segment(entries);
         [tar, &segment, &length(&segment), b"STOP"].concat()
     }
 
     #[test]
-    fn the_entries_and_the_length_of_the_tar_are_found() {
+    fn the_entries_and_the_length_of_the_tar_are_read() {
         let bytes = package(b"a tar", &[("SLOT", b"0\n"), ("EMPTY", b""), ("RDEPEND", b"a/b\n")]);
         let (tar, entries) = read_end(&mut Cursor::new(&bytes)).expect("a package");
         assert_eq!(tar, 5);
@@ -145,7 +146,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn every_truncation_is_found_out() {
+    fn every_truncation_is_detected() {
         let bytes = package(b"a tar", &[("SLOT", b"0\n"), ("RDEPEND", b"a/b\n")]);
         for length in 0..bytes.len() {
             assert!(read_end(&mut Cursor::new(&bytes[..length])).is_err(), "{length}");
@@ -157,11 +158,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn entries_outside_the_segment_and_doubles_are_refused() {
+    fn entries_outside_the_segment_and_duplicates_are_refused() {
         let mut bytes = segment(&[("SLOT", b"0\n")]);
         let offset = bytes.len() - 8 - 2 - 8;
         bytes[offset..offset + 4].copy_from_slice(&u32::MAX.to_be_bytes());
-        assert!(matches!(parse(&bytes), Err(XpakError::Layout("an entry lies outside its segment"))));
+        assert!(matches!(parse(&bytes), Err(XpakError::Layout("an entry exceeds the segment"))));
         assert!(parse(&segment(&[("SLOT", b"0"), ("SLOT", b"1")])).is_err());
         let mut huge = package(b"", &[]);
         let place = huge.len() - 8;
@@ -171,7 +172,7 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes);
             let _ = parse(&[b"XPAKPACK", &bytes[..], b"XPAKSTOP"].concat());
             let _ = read_end(&mut Cursor::new([&bytes[..], b"STOP"].concat()));

@@ -6,7 +6,7 @@ use loadgauge_images::file_system::FileSystemError;
 
 use crate::fetch::FetchError;
 use crate::member::NameError;
-use crate::recipe_error::RecipeError;
+use crate::recipe::RecipeError;
 use crate::stage::StageError;
 
 /// An existing image that cannot become part of an extension.
@@ -80,7 +80,7 @@ impl ImageError {
     /// Whether the host or its network lacks something, rather than the recipe being wrong.
     pub fn is_host(&self) -> bool {
         match self {
-            Self::Fetch(error) => !matches!(error, FetchError::Digest { .. }) && !error.is_absent(),
+            Self::Fetch(error) => error.is_host(),
             Self::Open { source, .. } => source.is_host(),
             Self::Extract { source, .. } => source.is_host(),
             Self::File(_) => true,

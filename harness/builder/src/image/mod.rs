@@ -11,4 +11,4 @@ mod staging;
 pub use error::ImageError;
 pub use release::releases;
 
-pub(super) use source::{check, stage};
+pub(super) use source::stage;

@@ -60,7 +60,7 @@ impl<'a> Staging<'a> {
     /// Adds attributes that the extracted files do not have.
     pub(super) fn set_attributes(&mut self, attributes: Vec<ExtendedAttribute>) {
         for ExtendedAttribute { path, name } in attributes {
-            self.attributes.entry(path).or_default().extend(attributes::sort(&name));
+            self.attributes.entry(path).or_default().extend(attributes::classify(&name));
         }
     }
 
@@ -107,7 +107,7 @@ impl<'a> Staging<'a> {
         for attribute in preserved.into_iter().chain(attributes) {
             match attribute {
                 Attribute::Opaque(_) => is_opaque = true,
-                other => return Err(ImageError::Attribute { image, path, attribute: other.lost() }),
+                other => return Err(ImageError::Attribute { image, path, attribute: other.description() }),
             }
         }
         self.found.opaque.extend(is_opaque.then(|| path.clone()));

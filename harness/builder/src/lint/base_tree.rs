@@ -2,14 +2,14 @@
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use sha2::{Digest as _, Sha256};
+use loadgauge_host::digest;
 
 use crate::member::merge_usr;
 
-/// What lies in a tree, by path relative to its root: a base, or an extension.
+/// The files of a base or an extension, by paths relative to its root.
 ///
-/// It is complete when it was read from a list of contents. Otherwise it knows of some links, and
-/// what it does not know of may be there all the same.
+/// The list is complete when it was read from a list of contents. Otherwise it has some links only, and other
+/// files may exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BaseTree {
     nodes: BTreeMap<Utf8PathBuf, BaseNode>,
@@ -17,7 +17,7 @@ pub struct BaseTree {
     digest: String,
 }
 
-/// What lies at a path.
+/// The type of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseNode {
     /// a directory
@@ -29,14 +29,14 @@ pub enum BaseNode {
 }
 
 impl BaseTree {
-    /// A tree of which nothing is known.
+    /// A tree without known files.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads a list of contents, as Flatcar publishes one with each image and the builder writes one
-    /// with each extension: `find -printf '%M %2n %-7u %-7g %7s %TY-%Tm-%Td %TH:%TM ./%P -> %l\n'`.
-    /// Lines of another form are passed over.
+    /// Parses a list of contents, which Flatcar publishes with each image and the builder writes for each
+    /// extension: `find -printf '%M %2n %-7u %-7g %7s %TY-%Tm-%Td %TH:%TM ./%P -> %l\n'`.
+    /// Lines of another format are ignored.
     pub fn parse(contents: &str) -> Self {
         let mut nodes = BTreeMap::new();
         for line in contents.lines() {
@@ -53,38 +53,38 @@ impl BaseTree {
             };
             nodes.insert(Utf8PathBuf::from(name), node);
         }
-        let digest = hex::encode(Sha256::digest(contents.as_bytes()));
+        let digest = digest::sha256(contents);
         Self { complete: !nodes.is_empty(), nodes, digest }
     }
 
-    /// What lies at a path, if it is known.
+    /// The type of a path, if it is known.
     pub fn get(&self, path: &Utf8Path) -> Option<&BaseNode> {
         self.nodes.get(path)
     }
 
-    /// Whether a path that is not known is not there.
+    /// Whether all files are known.
     pub fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// Whether nothing is known.
+    /// Whether no file is known.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// Everything that is not a directory.
+    /// All files and links.
     pub(super) fn files(&self) -> impl Iterator<Item = (&Utf8Path, &BaseNode)> {
         let nodes = self.nodes.iter().filter(|(_, node)| **node != BaseNode::Directory);
         nodes.map(|(path, node)| (path.as_path(), node))
     }
 
-    /// Changes whenever what is known does.
+    /// A key that changes with the list.
     pub(crate) fn key(&self) -> &str {
         &self.digest
     }
 
-    /// Whether there is something at a path, behind links of directories too. Of what is not known it
-    /// is said to be there.
+    /// Whether a path may exist, directly or through links of directories. Unknown paths may exist where the
+    /// list is not complete.
     pub(super) fn may_have(&self, path: &Utf8Path) -> bool {
         !self.complete || self.resolves(&merge_usr(path), 0)
     }
@@ -123,7 +123,7 @@ fn normal(path: &Utf8Path) -> Utf8PathBuf {
 
 impl<const N: usize> From<[(Utf8PathBuf, Utf8PathBuf); N]> for BaseTree {
     fn from(links: [(Utf8PathBuf, Utf8PathBuf); N]) -> Self {
-        let digest = hex::encode(Sha256::digest(format!("{links:?}").as_bytes()));
+        let digest = digest::sha256(format!("{links:?}"));
         let nodes = links.into_iter().map(|(path, target)| (path, BaseNode::Link(target))).collect();
         Self { nodes, complete: false, digest }
     }
@@ -142,7 +142,7 @@ lrwxrwxrwx  1 root    root          3 2025-01-01 00:00 ./usr/sbin -> bin
 ";
 
     #[test]
-    fn a_list_of_contents_is_read() {
+    fn a_list_of_contents_is_parsed() {
         let tree = BaseTree::parse(CONTENTS);
         assert_eq!(tree.get(Utf8Path::new("usr/bin/odd ./name")), Some(&BaseNode::File));
         assert_eq!(tree.get(Utf8Path::new("usr/sbin")), Some(&BaseNode::Link("bin".into())));

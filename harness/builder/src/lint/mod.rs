@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What breaks extensions on Flatcar, as far as it can be told without a guest. Each rule stands for
-//! something that has happened.
+//! Rules for faults that break extensions on Flatcar and can be found without a guest. Each rule is for a
+//! fault that has happened.
 //!
-//! - `rules`: one tree, alone and against its base
-//! - `units`: what its units run
-//! - [`BaseTree`]: what lies in a base
-//! - [`overlaps`]: two extensions that bring the same file
+//! - [`Finding`]: a fault
+//! - `rules`: a tree, alone and together with its base
+//! - `units`: the programs of its units
+//! - [`BaseTree`]: the files of a base
+//! - [`overlaps`]: files that are in two extensions
 mod base_tree;
+mod finding;
 mod overlap;
 mod rules;
 mod units;
 
 pub use base_tree::{BaseNode, BaseTree};
+pub use finding::Finding;
 pub use overlap::overlaps;
-pub use rules::{Finding, check};
+pub use rules::check;
 
-/// What lies under /usr of a base, where it is known.
+/// The files under /usr of a base, where they are known.
 pub type BaseLinks = BaseTree;

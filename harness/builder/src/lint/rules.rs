@@ -1,37 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fmt;
-
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
+use loadgauge_host::fs;
 
 use super::base_tree::{BaseNode, BaseTree};
-use super::units::programs_that_are_not_there;
+use super::finding::Finding;
+use super::units::missing_programs;
 use crate::stage::{NodeKind, Staged, is_kept};
 
-/// Something about an extension that breaks it, or that its author should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// whether the extension cannot be used like this
-    pub fatal: bool,
-    /// where, relative to the root
-    pub path: Utf8PathBuf,
-    /// what is the matter
-    pub message: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "/{} {}", self.path, self.message)
-    }
-}
-
-/// Directories that are links on some systems and real on others. A real one in an extension
-/// hides the link (flatcar/sysext-bakery#105: after that sshd and update-engine were gone).
+/// Directories that are links on some systems. A directory in an extension hides such a link
+/// (flatcar/sysext-bakery#105: sshd and update-engine were hidden).
 const SOMETIMES_LINKS: [&str; 3] = ["usr/sbin", "usr/lib64", "usr/local/sbin"];
 
-/// Looks a finished tree over. What the type of [`Staged`] already rules out (foreign owners,
-/// devices, whiteouts, names that are not text) is not looked for again.
+/// Applies all rules to a complete tree. [`Staged`] excludes other owners, devices, whiteouts and names that
+/// are not UTF-8.
 ///
-/// `base` is what the extension is laid over; empty where that is not known.
+/// `base` has the files of the base; it is empty where they are not known.
 pub fn check(staged: &Staged, base: &BaseTree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, node) in staged.nodes() {
@@ -41,7 +24,7 @@ pub fn check(staged: &Staged, base: &BaseTree) -> Vec<Finding> {
             find(true, "is outside /usr and /opt, and would not be merged".to_owned());
         }
         if path == "usr/lib/os-release" {
-            find(true, "makes systemd-sysext take the extension for a whole system and refuse it".to_owned());
+            find(true, "makes systemd-sysext refuse the extension as a complete system".to_owned());
         }
         if let Some((fatal, message)) = clash(path, &node.kind, base) {
             find(fatal, message);
@@ -50,71 +33,61 @@ pub fn check(staged: &Staged, base: &BaseTree) -> Vec<Finding> {
             NodeKind::Directory => {}
             NodeKind::File { .. } => {
                 if node.mode & 0o6000 != 0 {
-                    find(
-                        false,
-                        format!("gives its caller the rights of its owner or group (mode {:04o})", node.mode),
-                    );
+                    find(false, format!("is set-user-ID or set-group-ID (mode {:04o})", node.mode));
                 }
                 if is_module_index(path) {
                     find(
                         false,
-                        "hides the index of the base's kernel modules and of any other extension's"
+                        "hides the index of the kernel modules of the base and of other extensions"
                             .to_owned(),
                     );
                 }
             }
             NodeKind::Link { target } => {
                 if leads_out(path, target) {
-                    find(false, format!("is a link to {target}, which the extension cannot hold"));
+                    find(false, format!("is a link to {target}, which no extension can contain"));
                 }
             }
         }
     }
     findings.extend(units_that_nothing_starts(staged));
-    findings.extend(programs_that_are_not_there(staged, base));
+    findings.extend(missing_programs(staged, base));
     findings
 }
 
-/// What is of one kind here and of another in the base hides it (systemd/systemd#26947: "Too many
+/// A path with another type than in the base, which hides the base's files (systemd/systemd#26947: "Too many
 /// levels of symbolic links").
 fn clash(path: &Utf8Path, kind: &NodeKind, base: &BaseTree) -> Option<(bool, String)> {
     match (kind, base.get(path)) {
         (NodeKind::Directory, Some(BaseNode::Link(target))) => {
-            return Some((
-                true,
-                format!("is a directory, and hides the base's link to {target} with all behind it"),
-            ));
+            return Some((true, format!("is a directory, and hides the base's link to {target}")));
         }
         (NodeKind::Directory, Some(BaseNode::File)) => {
             return Some((true, "is a directory, and hides the base's file".to_owned()));
         }
         (NodeKind::Link { target }, Some(BaseNode::Directory)) => {
-            let message = format!("is a link to {target}, and hides the base's directory with all in it");
+            let message = format!("is a link to {target}, and hides the base's directory");
             return Some((true, message));
         }
         (NodeKind::File { .. }, Some(BaseNode::Directory)) => {
-            return Some((true, "is a file, and hides the base's directory with all in it".to_owned()));
+            return Some((true, "is a file, and hides the base's directory".to_owned()));
         }
         _ => {}
     }
     if *kind == NodeKind::Directory && base.is_empty() && SOMETIMES_LINKS.contains(&path.as_str()) {
-        return Some((
-            false,
-            "is a directory; where the image has a link, it hides all behind it".to_owned(),
-        ));
+        return Some((false, "is a directory, and hides the link of images that have one".to_owned()));
     }
     None
 }
 
-/// `modules.dep` and its like, which depmod writes for all modules of a kernel together.
+/// `modules.dep` and others, which depmod writes for all modules of a kernel together.
 fn is_module_index(path: &Utf8Path) -> bool {
     path.starts_with("usr/lib/modules")
         && path.file_name().is_some_and(|name| name.starts_with("modules."))
         && path.components().count() == 5
 }
 
-/// Whether a link points to something that is neither under /usr nor under /opt, the file systems
-/// that only a running system has aside.
+/// Whether a link leads out of /usr and /opt, other than to the file systems of a running system.
 fn leads_out(path: &Utf8Path, target: &str) -> bool {
     let target = Utf8Path::new(target);
     let start = path.parent().unwrap_or(Utf8Path::new(""));
@@ -133,11 +106,11 @@ fn leads_out(path: &Utf8Path, target: &str) -> bool {
     )
 }
 
-/// Units that expect to be enabled: their `[Install]` section says so and is not evaluated for
-/// what an extension brings (flatcar/sysext-bakery#8).
+/// Units with an `[Install]` section, which systemd does not evaluate in extensions
+/// (flatcar/sysext-bakery#8).
 fn units_that_nothing_starts(staged: &Staged) -> Vec<Finding> {
     let units = Utf8Path::new("usr/lib/systemd/system");
-    let read = |path: &Utf8Path| std::fs::read_to_string(staged.root().join(path)).unwrap_or_default();
+    let read = |path: &Utf8Path| fs::read_to_string(staged.root().join(path)).unwrap_or_default();
     let is_file =
         |path: &Utf8Path| staged.get(path).is_some_and(|node| matches!(node.kind, NodeKind::File { .. }));
     let drop_ins: String = staged
@@ -159,7 +132,7 @@ fn units_that_nothing_starts(staged: &Staged) -> Vec<Finding> {
     for (path, _) in staged.nodes().filter(|(path, _)| path.parent() == Some(units) && is_file(path)) {
         let name = path.file_name().unwrap_or_default();
         let text = read(path);
-        // A service that goes with a socket of its own name is started by it.
+        // A socket starts the service of its name.
         let socket =
             staged.get(&path.with_extension("socket")).is_some() && path.extension() == Some("service");
         if text.contains("[Install]")
@@ -168,8 +141,8 @@ fn units_that_nothing_starts(staged: &Staged) -> Vec<Finding> {
             && !drop_ins.contains(name)
             && !linked(name)
         {
-            let message = "has an [Install] section, which is not evaluated for extensions: let a target uphold it \
-                           ([finish] upholds)";
+            let message = "has an [Install] section, which systemd does not evaluate in extensions: add it to \
+                           [finish] upholds";
             found.push(Finding { fatal: false, path: path.to_owned(), message: message.to_owned() });
         }
     }
@@ -182,14 +155,14 @@ mod tests {
 
     use super::*;
 
-    fn told(base: &BaseTree, fill: impl Fn(&mut Staged, &Arc<str>)) -> String {
+    fn findings(base: &BaseTree, fill: impl Fn(&mut Staged, &Arc<str>)) -> String {
         let mut staged = Staged::new_in(Utf8Path::new("/tmp")).expect("a stage");
         fill(&mut staged, &Arc::from("a test"));
-        let findings: Vec<String> = check(&staged, base)
+        let lines: Vec<String> = check(&staged, base)
             .iter()
             .map(|finding| format!("{}: {finding}", if finding.fatal { "fatal" } else { "warning" }))
             .collect();
-        findings.join("\n")
+        lines.join("\n")
     }
 
     fn file(staged: &mut Staged, origin: &Arc<str>, path: &str, mode: u32, text: &str) {
@@ -197,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_can_find_something() {
-        let text = told(&BaseTree::new(), |staged, origin| {
+    fn every_rule_has_a_finding() {
+        let text = findings(&BaseTree::new(), |staged, origin| {
             file(staged, origin, "etc/motd", 0o644, "x");
             file(staged, origin, "usr/lib/os-release", 0o644, "ID=x");
             file(staged, origin, "usr/sbin/tool", 0o4755, "x");
@@ -216,8 +189,8 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_tree_gives_nothing_to_say() {
-        let text = told(&BaseTree::new(), |staged, origin| {
+    fn a_sound_tree_has_no_findings() {
+        let text = findings(&BaseTree::new(), |staged, origin| {
             file(staged, origin, "usr/bin/tool", 0o755, "x");
             file(staged, origin, "opt/tool/data", 0o644, "x");
             file(staged, origin, "usr/lib/systemd/system/a.service", 0o644, "[Install]\n");
@@ -237,18 +210,15 @@ mod tests {
     #[test]
     fn a_directory_where_the_base_has_a_link_is_fatal() {
         let base = BaseTree::from([("usr/sbin".into(), "bin".into())]);
-        let text = told(&base, |staged, origin| file(staged, origin, "usr/sbin/tool", 0o755, "x"));
-        assert_eq!(
-            text,
-            "fatal: /usr/sbin is a directory, and hides the base's link to bin with all behind it"
-        );
+        let text = findings(&base, |staged, origin| file(staged, origin, "usr/sbin/tool", 0o755, "x"));
+        assert_eq!(text, "fatal: /usr/sbin is a directory, and hides the base's link to bin");
     }
 
     #[test]
-    fn other_clashes_of_kind_are_fatal_too() {
+    fn other_clashes_of_type_are_fatal_too() {
         let base =
             BaseTree::parse("drwxr ./usr\ndrwxr ./usr/lib/tool\n-rwxr ./usr/lib/file\n-rw ./usr/lib/same\n");
-        let text = told(&base, |staged, origin| {
+        let text = findings(&base, |staged, origin| {
             file(staged, origin, "usr/lib/file/inside", 0o644, "x");
             file(staged, origin, "usr/lib/same", 0o644, "x");
             staged.put_link(Utf8Path::new("usr/lib/tool"), "other", origin).expect("a link");
@@ -256,7 +226,7 @@ mod tests {
         assert_eq!(
             text,
             "fatal: /usr/lib/file is a directory, and hides the base's file\n\
-             fatal: /usr/lib/tool is a link to other, and hides the base's directory with all in it"
+             fatal: /usr/lib/tool is a link to other, and hides the base's directory"
         );
     }
 }

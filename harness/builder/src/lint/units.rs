@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::fs;
 
 use super::base_tree::BaseTree;
-use super::rules::Finding;
+use super::finding::Finding;
 use crate::member::merge_usr;
 use crate::stage::{NodeKind, Staged};
 
-/// Where systemd looks for a program without a path (systemd.service(5)).
-const SEARCHED: [&str; 4] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin"];
+/// The directories in which systemd searches for a program without a path (systemd.service(5)).
+const SEARCH_PATH: [&str; 4] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin"];
 
-/// Units that run what is not there, or cannot be executed: systemd would give up with 203/EXEC
-/// (flatcar/sysext-bakery#247: the program had moved, and its unit had not been told).
-pub(super) fn programs_that_are_not_there(staged: &Staged, base: &BaseTree) -> Vec<Finding> {
+/// Units whose programs do not exist or are not executable, so that systemd fails with 203/EXEC
+/// (flatcar/sysext-bakery#247: the program was moved, but not its path in the unit).
+pub(super) fn missing_programs(staged: &Staged, base: &BaseTree) -> Vec<Finding> {
     let mut found = Vec::new();
     for (path, node) in staged.nodes() {
         let unit = path.starts_with("usr/lib/systemd/system")
@@ -19,9 +20,9 @@ pub(super) fn programs_that_are_not_there(staged: &Staged, base: &BaseTree) -> V
         if !unit || !matches!(node.kind, NodeKind::File { .. }) {
             continue;
         }
-        let text = std::fs::read_to_string(staged.root().join(path)).unwrap_or_default();
+        let text = fs::read_to_string(staged.root().join(path)).unwrap_or_default();
         for program in programs(&text) {
-            if let Some(message) = judge(staged, base, &program) {
+            if let Some(message) = check_program(staged, base, &program) {
                 found.push(Finding { fatal: false, path: path.to_owned(), message });
             }
         }
@@ -29,10 +30,10 @@ pub(super) fn programs_that_are_not_there(staged: &Staged, base: &BaseTree) -> V
     found
 }
 
-fn judge(staged: &Staged, base: &BaseTree, program: &str) -> Option<String> {
+fn check_program(staged: &Staged, base: &BaseTree, program: &str) -> Option<String> {
     let candidates: Vec<Utf8PathBuf> = match program.strip_prefix('/') {
         Some(relative) => vec![merge_usr(Utf8Path::new(relative))],
-        None => SEARCHED.iter().map(|directory| Utf8Path::new(directory).join(program)).collect(),
+        None => SEARCH_PATH.iter().map(|directory| Utf8Path::new(directory).join(program)).collect(),
     };
     for candidate in &candidates {
         match staged.get(candidate).map(|node| (&node.kind, node.mode)) {
@@ -44,16 +45,15 @@ fn judge(staged: &Staged, base: &BaseTree, program: &str) -> Option<String> {
             None => {}
         }
     }
-    // What lies elsewhere (/etc, /run) may be made by anybody; what lies behind a link of the
-    // extension's is wherever the link leads.
-    let ours = candidates.iter().any(|path| path.starts_with("usr") || path.starts_with("opt"));
+    // Files elsewhere (/etc, /run) can be created at run time; links of the extension are not followed.
+    let in_hierarchy = candidates.iter().any(|path| path.starts_with("usr") || path.starts_with("opt"));
     let behind_link = candidates
         .iter()
         .flat_map(|path| path.ancestors().skip(1))
         .any(|parent| staged.get(parent).is_some_and(|node| matches!(node.kind, NodeKind::Link { .. })));
-    let there = candidates.iter().any(|path| base.may_have(path));
-    (ours && !behind_link && !there)
-        .then(|| format!("runs {program}, which neither the extension nor its base has"))
+    let may_exist = candidates.iter().any(|path| base.may_have(path));
+    (in_hierarchy && !behind_link && !may_exist)
+        .then(|| format!("runs {program}, which is neither in the extension nor in the base"))
 }
 
 /// The programs of all `Exec*=` lines that must succeed, see "Command lines" in systemd.service(5).
@@ -70,12 +70,12 @@ fn programs(text: &str) -> Vec<String> {
             if command[..start].contains('-') {
                 return None;
             }
-            let word = match command[start..].strip_prefix('"') {
+            let program = match command[start..].strip_prefix('"') {
                 Some(quoted) => quoted.split('"').next()?,
                 None => command[start..].split_whitespace().next()?,
             };
-            // A specifier or a variable is known to the running system alone.
-            (!word.contains(['%', '$', '\\'])).then(|| word.to_owned())
+            // Only the running system can expand specifiers and variables.
+            (!program.contains(['%', '$', '\\'])).then(|| program.to_owned())
         })
         .collect()
 }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_looked_for_in_the_extension_and_in_its_base() {
+    fn a_program_is_searched_in_the_extension_and_in_the_base() {
         let mut staged = Staged::new_in(Utf8Path::new("/tmp")).expect("a stage");
         let origin: Arc<str> = Arc::from("a test");
         let unit = "[Service]\nExecStartPre=/bin/sh -c true\nExecStartPre=/usr/bin/plain\n\
@@ -107,13 +107,14 @@ mod tests {
         file("usr/lib/systemd/system/tool.service", 0o644, unit);
         file("usr/sbin/tool", 0o755, "x");
         file("usr/bin/plain", 0o644, "x");
-        let told = |base: &BaseTree| -> Vec<String> {
-            programs_that_are_not_there(&staged, base).into_iter().map(|finding| finding.message).collect()
+        let messages = |base: &BaseTree| -> Vec<String> {
+            missing_programs(&staged, base).into_iter().map(|finding| finding.message).collect()
         };
         let plain = "runs /usr/bin/plain, which is not executable (mode 0644)".to_owned();
-        let moved = "runs /usr/local/sbin/moved, which neither the extension nor its base has".to_owned();
-        assert_eq!(told(&BaseTree::new()), std::slice::from_ref(&plain));
+        let moved =
+            "runs /usr/local/sbin/moved, which is neither in the extension nor in the base".to_owned();
+        assert_eq!(messages(&BaseTree::new()), std::slice::from_ref(&plain));
         let base = BaseTree::parse("-rwxr ./usr/bin/sh\n-rwxr ./usr/bin/systemctl\n");
-        assert_eq!(told(&base), [plain, moved]);
+        assert_eq!(messages(&base), [plain, moved]);
     }
 }

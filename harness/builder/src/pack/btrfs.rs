@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs::{self, File};
-use std::process::Command;
+use std::fs::File;
 
 use camino::Utf8Path;
-use loadgauge_host::{CommandError, CommandExt as _, Tool};
+use loadgauge_host::{CommandError, CommandExt as _, FileError, Tool, fs};
 
 use super::{Identity, PackError, btrfs_normalise};
+use crate::namespace;
 use crate::stage::Staged;
 
-/// Copies the tree to a tmpfs and packs it from there: mkfs.btrfs takes names in the order in which the
-/// host's file system lists them, which for a tmpfs comes from the order of creation alone. Kernels list
-/// the newest first or last (last from 6.6 on for some versions), so it is tried out, and the tree made
-/// such that each directory lists its names in order: `/` is sorted as what comes before any other
-/// character. With `-P` tar makes links that lead upwards where they come, and not at its end, in an
-/// order of each version's own. Inside a user namespace the builder's files are root's.
+/// Copies the tree to a tmpfs and packs it from there: mkfs.btrfs adds names in the order in which the
+/// host's file system lists them, which on a tmpfs depends on the order of creation alone. Kernels list the
+/// newest name first or last (last from 6.6 on in some versions), so the script tries it out, and creates
+/// the files such that each directory lists its names in order: `/` is sorted before any other character.
+/// With `-P` tar creates links with `..` in this order too; otherwise it creates them at its end, in an
+/// order that depends on its version. In a user namespace the builder's files belong to root.
 const SCRIPT: &str = r#"
 mount -t tmpfs -o mode=0755 tmpfs "$2"
 mkdir "$2/try"
@@ -27,37 +27,32 @@ find . -print0 | tr / '\001' | LC_ALL=C sort -z $reverse | tr '\001' / |
 exec "$3" -q -f -d single -m single --csum crc32c -n 16384 -s 4096 -U "$4" --rootdir "$2" --shrink "$5"
 "#;
 
-/// mkfs.btrfs, and then a pass over its output: up to version 6.2 at least, it draws three
-/// identifiers by chance and reads the clock and the host's change times, and no option changes
-/// that. See [`btrfs_normalise`].
+/// Runs mkfs.btrfs and normalises its output: up to version 6.2 at least, it creates three random
+/// identifiers and uses the clock and the host's change times, and no option changes that. See
+/// [`btrfs_normalise`].
 pub(super) fn pack(staged: &Staged, identity: &Identity, output: &Utf8Path) -> Result<(), PackError> {
-    let file = File::create_new(output).map_err(PackError::io("create", output))?;
-    // Sparse, and cut off by --shrink.
-    file.set_len((staged.size() * 2).next_multiple_of(1 << 20) + (512 << 20))
-        .map_err(PackError::io("write", output))?;
+    let file = File::create_new(output).map_err(FileError::at::<PackError>("create", output))?;
+    // The file is sparse, and --shrink truncates it.
+    file.set_len((staged.size() * 2).next_multiple_of(1 << 20) + (512 << 20)).map_err(FileError::at::<
+        PackError,
+    >(
+        "write", output
+    ))?;
     drop(file);
     let mount = output.with_extension("mount");
-    fs::create_dir(&mount).map_err(PackError::io("create", &mount))?;
+    fs::create_dir(&mount)?;
     let mkfs = Tool::find("mkfs.btrfs")?;
     let uuid = identity.uuid("btrfs").to_string();
-    let mut command = namespace(&Tool::find("unshare")?);
+    let mut command = namespace::command(&Tool::find("unshare")?, "--mount");
+    command.env_remove("TAR_OPTIONS");
     command.args(["sh", "-euc", SCRIPT, "sh"]);
     command.arg(staged.root()).arg(&mount).arg(mkfs.path()).arg(uuid).arg(output);
-    command.run().map_err(tell_apart)?;
-    fs::remove_dir(&mount).map_err(PackError::io("remove", &mount))?;
+    command.run().map_err(classify)?;
+    fs::remove_dir(&mount)?;
     btrfs_normalise::normalise(output, identity)
 }
 
-fn namespace(unshare: &Tool) -> Command {
-    let mut command = unshare.command();
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command.arg("--mount").env_remove("TAR_OPTIONS");
-    command
-}
-
-fn tell_apart(error: CommandError) -> PackError {
+fn classify(error: CommandError) -> PackError {
     match &error {
         CommandError::Failed { tail, .. } if tail.contains("unshare:") || tail.contains("mount:") => {
             PackError::NoNamespace(error)

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Takes chance and clock out of a file system that mkfs.btrfs has made.
+//! Makes a file system of mkfs.btrfs reproducible.
 //!
-//! Every tree block is visited, those that a later transaction made obsolete too, and in each of
-//! them identifiers and times are replaced, unused space is cleared and the checksum made anew.
+//! In every tree block, including those that a later transaction made obsolete, identifiers and times are
+//! replaced, unused space is cleared, and the checksum is recomputed.
 //! The layout is that of the "On-disk Format" chapter of the btrfs documentation and of the
 //! kernel's `include/uapi/linux/btrfs_tree.h`.
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 
 use camino::Utf8Path;
+use loadgauge_host::FileError;
 
 use super::{Identity, PackError};
 
@@ -21,7 +22,7 @@ const HEADER: usize = 101;
 const ITEM: usize = 25;
 const KEY_POINTER: usize = 33;
 
-// Types of items that hold an identifier, a time, or what was in memory before.
+// Types of items with an identifier, a time, or uninitialised memory.
 const INODE_ITEM: u8 = 1;
 const XATTR_ITEM: u8 = 24;
 const DIR_ITEM: u8 = 84;
@@ -34,13 +35,17 @@ const UUID_KEY_SUBVOLUME: u8 = 251;
 
 /// Sets all times to the epoch and all identifiers to ones derived from the seed.
 pub(super) fn normalise(path: &Utf8Path, identity: &Identity) -> Result<(), PackError> {
-    let fail = |what: &str| PackError::Layout { path: path.to_owned(), what: what.to_owned() };
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(PackError::io("open", path))?;
-    let length = file.metadata().map_err(PackError::io("read", path))?.len();
+    let fail = |reason: &str| PackError::Layout { path: path.to_owned(), reason: reason.to_owned() };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(FileError::at::<PackError>("open", path))?;
+    let length = file.metadata().map_err(FileError::at::<PackError>("read", path))?.len();
     let mut superblock = vec![0; SUPERBLOCK_SIZE];
-    file.read_exact_at(&mut superblock, SUPERBLOCK).map_err(PackError::io("read", path))?;
+    file.read_exact_at(&mut superblock, SUPERBLOCK).map_err(FileError::at::<PackError>("read", path))?;
     if &superblock[64..72] != MAGIC || u16_at(&superblock, 196) != 0 {
-        return Err(fail("its superblock is not that of a btrfs with crc32c"));
+        return Err(fail("the superblock is not one of btrfs with crc32c"));
     }
     let fixed = Fixed {
         filesystem: copy_of(&superblock[32..48]),
@@ -54,22 +59,22 @@ pub(super) fn normalise(path: &Utf8Path, identity: &Identity) -> Result<(), Pack
     for (offset, mut block) in blocks {
         fixed.block(&mut block).ok_or_else(|| fail("a tree block is malformed"))?;
         seal(&mut block);
-        file.write_all_at(&block, offset).map_err(PackError::io("write", path))?;
+        file.write_all_at(&block, offset).map_err(FileError::at::<PackError>("write", path))?;
     }
     fixed.superblock(&mut superblock).ok_or_else(|| fail("the list of system chunks is malformed"))?;
     for offset in std::iter::once(SUPERBLOCK).chain(SUPERBLOCK_COPIES) {
         if offset + SUPERBLOCK_SIZE as u64 <= length {
             superblock[48..56].copy_from_slice(&offset.to_le_bytes());
             seal(&mut superblock);
-            file.write_all_at(&superblock, offset).map_err(PackError::io("write", path))?;
+            file.write_all_at(&superblock, offset).map_err(FileError::at::<PackError>("write", path))?;
         }
     }
-    file.sync_all().map_err(PackError::io("write", path))
+    file.sync_all().map_err(FileError::at::<PackError>("write", path))
 }
 
 type Block = (u64, Vec<u8>);
 
-/// All blocks that bear the file system's identifier and a right checksum.
+/// All blocks with the file system's identifier and a valid checksum.
 fn tree_blocks(
     file: &File,
     length: u64,
@@ -81,12 +86,12 @@ fn tree_blocks(
     let mut offset = SUPERBLOCK + SECTOR;
     while offset + size as u64 <= length {
         let mut header = [0; HEADER];
-        file.read_exact_at(&mut header, offset).map_err(PackError::io("read", path))?;
+        file.read_exact_at(&mut header, offset).map_err(FileError::at::<PackError>("read", path))?;
         let is_copy = SUPERBLOCK_COPIES.contains(&offset);
         if header[32..48] == fixed.filesystem && !is_copy {
             let mut block = vec![0; size];
-            file.read_exact_at(&mut block, offset).map_err(PackError::io("read", path))?;
-            if block[..4] == checksum(&block[32..]).to_le_bytes() {
+            file.read_exact_at(&mut block, offset).map_err(FileError::at::<PackError>("read", path))?;
+            if block[..4] == crc32c::crc32c(&block[32..]).to_le_bytes() {
                 found.push((offset, block));
                 offset += size as u64;
                 continue;
@@ -97,7 +102,7 @@ fn tree_blocks(
     Ok(found)
 }
 
-/// What stands in place of chance and clock.
+/// The values that replace random and present ones.
 struct Fixed {
     filesystem: [u8; 16],
     device: [u8; 16],
@@ -106,7 +111,7 @@ struct Fixed {
     epoch: u64,
 }
 
-// Each of these gives nothing where the layout is not as expected.
+// These return `None` where the layout is not the expected one.
 impl Fixed {
     fn superblock(&self, block: &mut [u8]) -> Option<()> {
         self.device_item(block.get_mut(201..299)?)?;
@@ -168,7 +173,7 @@ impl Fixed {
         Some(())
     }
 
-    /// Sets four times; one that was never set stays so.
+    /// Sets four times; an unset one stays unset.
     fn times(&self, data: &mut [u8]) {
         for time in data.chunks_exact_mut(12).filter(|time| time.iter().any(|byte| *byte != 0)) {
             time[..8].copy_from_slice(&self.epoch.to_le_bytes());
@@ -181,7 +186,7 @@ impl Fixed {
         Some(())
     }
 
-    /// Gives the length of the item.
+    /// Returns the length of the item.
     fn chunk_item(&self, data: &mut [u8]) -> Option<usize> {
         let stripes = usize::from(u16::from_le_bytes([*data.get(44)?, *data.get(45)?]));
         for stripe in 0..stripes {
@@ -191,8 +196,8 @@ impl Fixed {
         Some(48 + stripes * 32)
     }
 
-    /// The identifier of a subvolume is the key it is found by. With one subvolume there is one
-    /// such key, and the order of keys stays right whatever it is.
+    /// The identifier of a subvolume is its key. There is one subvolume and so one such key, and replacing it
+    /// keeps the keys in order.
     fn subvolume_key(&self, key: &mut [u8], count: usize) -> Option<()> {
         if count != 1 {
             return None;
@@ -203,8 +208,8 @@ impl Fixed {
     }
 }
 
-/// mkfs.btrfs leaves the transaction of a directory entry as it finds it in memory. Nothing reads
-/// it. An item holds several entries where the hashes of their names are the same.
+/// mkfs.btrfs does not initialise the transaction of a directory entry, which nothing reads. An item has
+/// several entries where the hashes of their names are the same.
 fn directory_entries(data: &mut [u8]) -> Option<()> {
     let mut at = 0;
     while at < data.len() {
@@ -216,32 +221,9 @@ fn directory_entries(data: &mut [u8]) -> Option<()> {
 }
 
 fn seal(block: &mut [u8]) {
-    let sum = checksum(&block[32..]);
+    let sum = crc32c::crc32c(&block[32..]);
     block[..32].fill(0);
     block[..4].copy_from_slice(&sum.to_le_bytes());
-}
-
-/// CRC-32C (Castagnoli), by nibbles.
-fn checksum(bytes: &[u8]) -> u32 {
-    const TABLE: [u32; 16] = {
-        let mut table = [0; 16];
-        let mut index = 0;
-        while index < 16 {
-            // The index is below 16.
-            #[expect(clippy::cast_possible_truncation, reason = "below 16")]
-            let mut value = index as u32;
-            let mut bit = 0;
-            while bit < 4 {
-                value = if value & 1 == 1 { (value >> 1) ^ 0x82f6_3b78 } else { value >> 1 };
-                bit += 1;
-            }
-            table[index] = value;
-            index += 1;
-        }
-        table
-    };
-    let step = |sum: u32, nibble: u32| (sum >> 4) ^ TABLE[((sum ^ nibble) & 15) as usize];
-    !bytes.iter().fold(!0, |sum, byte| step(step(sum, u32::from(*byte)), u32::from(*byte >> 4)))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -263,14 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_crc32c() {
-        // RFC 3720, appendix B.4
-        assert_eq!(checksum(&[0; 32]), 0x8a91_36aa);
-        assert_eq!(checksum(b"123456789"), 0xe306_9283);
-    }
-
-    #[test]
-    fn what_was_in_memory_is_cleared_from_every_entry_of_an_item() {
+    fn uninitialised_memory_is_cleared_in_every_entry_of_an_item() {
         let entry = |transaction: u64, name: &str| {
             let mut entry = vec![7; 17];
             entry.extend(transaction.to_le_bytes());

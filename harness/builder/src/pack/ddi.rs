@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A discoverable disk image: a GPT with the file system, its dm-verity hash tree, and a signature
-//! of the tree's root. See the discoverable partitions specification of the UAPI group, and
-//! systemd-repart(8), whose `--make-ddi=sysext` lays an extension out in the same way.
-use std::fs::{self, File};
+//! A discoverable disk image: a GPT with the file system, its dm-verity hash tree, and a signature of the
+//! root hash. See the discoverable partitions specification of the UAPI group, and systemd-repart(8), whose
+//! `--make-ddi=sysext` uses the same layout.
+use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 
 use camino::Utf8Path;
+use loadgauge_host::{FileError, fs};
 use loadgauge_images::Architecture;
 use loadgauge_images::gpt::{self, NewPartition, SECTOR_SIZE};
 use loadgauge_images::verity::{BLOCK, HashArea, Parameters, hash_area};
@@ -15,9 +16,9 @@ use uuid::{Uuid, uuid};
 use super::{Identity, PackError};
 use crate::signing::KeyPair;
 
-/// Where the first partition starts, in bytes.
+/// The start of the first partition, in bytes.
 const START: u64 = 1 << 20;
-/// Room for a signature, as systemd-repart leaves it.
+/// The size of the signature partition in bytes, as in systemd-repart.
 const SIGNATURE_SIZE: usize = 16 << 10;
 
 /// Type GUIDs and names of the three partitions.
@@ -38,11 +39,10 @@ const ARM64: Kinds = Kinds {
     signature: (uuid!("6db69de6-29f4-4758-a7a5-962190f00ce3"), "root-arm64-verity-sig"),
 };
 
-/// Lays a file system that is packed already into an image around it. Without a key pair there is
-/// no signature partition.
+/// Packs a file system into a disk image. Without a key pair there is no signature partition.
 ///
-/// The identifiers of the first two partitions are the two halves of the root hash, from which
-/// systemd finds the one to the other.
+/// The identifiers of the first two partitions are the halves of the root hash, with which systemd finds
+/// them.
 pub(super) fn pack(
     filesystem: &Utf8Path,
     architecture: Architecture,
@@ -50,20 +50,20 @@ pub(super) fn pack(
     identity: &Identity,
     output: &Utf8Path,
 ) -> Result<(), PackError> {
-    let read = || PackError::io("read", filesystem);
+    let read = || FileError::at::<PackError>("read", filesystem);
     let source = File::options().read(true).write(true).open(filesystem).map_err(read())?;
     let size = source.metadata().map_err(read())?.len().next_multiple_of(BLOCK as u64);
-    source.set_len(size).map_err(PackError::io("write", filesystem))?;
+    source.set_len(size).map_err(FileError::at::<PackError>("write", filesystem))?;
     let parameters = Parameters { salt: identity.digest("verity salt"), uuid: identity.uuid("verity") };
     let tree = hash_area(&source, 0, size / BLOCK as u64, &parameters).map_err(read())?;
     let signature = signer.map(|signer| signature(signer, &tree)).transpose()?;
     write(source, size, &tree, signature.as_deref(), kinds(architecture), identity, output)
-        .map_err(PackError::io("write", output))?;
-    fs::remove_file(filesystem).map_err(PackError::io("remove", filesystem))
+        .map_err(FileError::at::<PackError>("write", output))?;
+    Ok(fs::remove_file(filesystem)?)
 }
 
-/// Changes one byte of the file system, in the block that a mount reads first. What it is a file
-/// system of can still be told.
+/// Changes one byte in the block of the file system that a mount reads first. The type of the file system
+/// can still be detected.
 pub(super) fn damage(image: &Utf8Path) -> Result<(), PackError> {
     let flip = || {
         let file = File::options().read(true).write(true).open(image)?;
@@ -71,7 +71,7 @@ pub(super) fn damage(image: &Utf8Path) -> Result<(), PackError> {
         file.read_exact_at(&mut byte, START + SECTOR_SIZE)?;
         file.write_all_at(&[byte[0] ^ 0xff], START + SECTOR_SIZE)
     };
-    flip().map_err(PackError::io("write", image))
+    flip().map_err(FileError::at::<PackError>("write", image))
 }
 
 fn kinds(architecture: Architecture) -> &'static Kinds {
@@ -111,14 +111,14 @@ fn write(
     file.write_all_at(&tail, (sectors - gpt::TAIL) * SECTOR_SIZE)
 }
 
-/// Partitions one after the other.
+/// Consecutive partitions.
 struct Layout {
     next: u64,
     partitions: Vec<NewPartition>,
 }
 
 impl Layout {
-    /// Adds one of so many bytes, a multiple of the sector, and says where it starts in bytes.
+    /// Adds a partition, whose size is a multiple of the sector, and returns its start; both in bytes.
     fn add(&mut self, (kind, label): (Uuid, &'static str), identifier: Uuid, size: u64) -> u64 {
         let (first, sectors) = (self.next, size / SECTOR_SIZE);
         self.partitions.push(NewPartition { kind, identifier, label, first, sectors });
@@ -127,7 +127,7 @@ impl Layout {
     }
 }
 
-/// The contents of the signature partition: JSON, filled up with zeros. See "Verity Signature
+/// The contents of the signature partition: JSON, padded with zeros. See "Verity Signature
 /// Partition" in the discoverable partitions specification.
 fn signature(signer: &KeyPair, tree: &HashArea) -> Result<Vec<u8>, PackError> {
     use base64::Engine as _;

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-
 use camino::Utf8Path;
 use loadgauge_host::{CommandExt as _, Tool};
 
-use super::help::said;
 use super::options::ErofsCompression;
+use super::program_text::program_text;
 use super::{Identity, PackError};
 use crate::stage::Staged;
 
-/// With the options of Flatcar's SDK, but at a level that takes seconds unless another is asked
-/// for. Kernels from 6.1 read it (`fragments`); Flatcar's have erofs from release 4284.
+/// Packs with the options of Flatcar's SDK, but at a level that takes seconds by default. `fragments`
+/// needs Linux 6.1; Flatcar's kernels have erofs from release 4284 on.
 pub(super) fn pack(
     staged: &Staged,
     (compression, level): (ErofsCompression, Option<u32>),
@@ -27,31 +26,31 @@ pub(super) fn pack(
 
 fn arguments(compression: ErofsCompression, level: Option<u32>) -> Vec<String> {
     let level = level.unwrap_or(3);
-    let (how, cluster) = match compression {
+    let (compressor, cluster) = match compression {
         ErofsCompression::Lz4hc => (format!("-zlz4hc,{level}"), "-C65536"),
         ErofsCompression::Lz4 => ("-zlz4".to_owned(), "-C65536"),
         ErofsCompression::Zstd => (format!("-zzstd,level={level}"), "-C524288"),
         ErofsCompression::None => return Vec::new(),
     };
-    vec![how, cluster.to_owned(), "-Efragments,ztailpacking".to_owned()]
+    vec![compressor, cluster.to_owned(), "-Efragments,ztailpacking".to_owned()]
 }
 
-/// Refuses a compression that the host's mkfs.erofs was built without.
+/// Checks that the host's mkfs.erofs was built with a compression.
 pub(super) fn check(compression: ErofsCompression) -> Result<(), PackError> {
     if compression == ErofsCompression::None {
         return Ok(());
     }
-    let text = said("mkfs.erofs", "--help")?;
-    if offers(&text, &compression.to_string()) {
+    let text = program_text("mkfs.erofs", "--help")?;
+    if lists(&text, &compression.to_string()) {
         return Ok(());
     }
     Err(PackError::Compression { format: "erofs", compression: compression.to_string() })
 }
 
-/// Whether the help of mkfs.erofs lists a compression: of old in one line after `Available compressors
-/// are:`, from erofs-utils 1.8 each at the start of a line below `supported compressors and their option
-/// ranges are:`, up to the next option.
-fn offers(help: &str, name: &str) -> bool {
+/// Whether the help text of mkfs.erofs lists a compression: before erofs-utils 1.8 in one line after
+/// `Available compressors are:`, later each at the start of a line below `supported compressors and their
+/// option ranges are:`, up to the next option.
+fn lists(help: &str, name: &str) -> bool {
     let mut lines = help.lines().skip_while(|line| !(line.contains("compressors") && line.contains("are:")));
     let Some(first) = lines.next() else { return false };
     let listed = first.split_once("are:").map_or("", |(_, listed)| listed);
@@ -63,12 +62,12 @@ fn offers(help: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Of erofs-utils 1.5, the end of its help.
+    /// The end of the help text of erofs-utils 1.5.
     const OLD: &str = " --quiet               quiet execution (do not write anything to standard output.)
 
 Available compressors are: lz4hc, lz4
 ";
-    /// Of erofs-utils 1.8.6, from the middle of its help.
+    /// The middle of the help text of erofs-utils 1.8.6.
     const NEW: &str = " -x#                   set xattr tolerance to # (< 0, disable xattrs; default 2)
  -zX[,level=Y]         X=compressor (Y=compression level, Z=dictionary size, optional)
     [,dictsize=Z]      alternative compressors can be separated by colons(:)
@@ -85,10 +84,10 @@ Available compressors are: lz4hc, lz4
 ";
 
     #[test]
-    fn what_mkfs_erofs_can_do_is_read_from_its_help() {
-        assert!(offers(OLD, "lz4") && offers(OLD, "lz4hc") && !offers(OLD, "zstd"));
-        assert!(offers(NEW, "lz4") && offers(NEW, "lz4hc") && offers(NEW, "zstd") && offers(NEW, "lzma"));
-        assert!(!offers(NEW, "deflate"), "another option's");
-        assert!(!offers("usage: mkfs.erofs", "lz4"));
+    fn compressions_are_read_from_the_help_text() {
+        assert!(lists(OLD, "lz4") && lists(OLD, "lz4hc") && !lists(OLD, "zstd"));
+        assert!(lists(NEW, "lz4") && lists(NEW, "lz4hc") && lists(NEW, "zstd") && lists(NEW, "lzma"));
+        assert!(!lists(NEW, "deflate"), "part of another option");
+        assert!(!lists("usage: mkfs.erofs", "lz4"));
     }
 }

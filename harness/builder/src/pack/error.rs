@@ -1,70 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
-use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::Hint;
-use loadgauge_host::{CommandError, MissingTool};
+use camino::Utf8PathBuf;
+use loadgauge_host::{CommandError, FileError, Hint, MissingTool};
 
+use crate::namespace;
 use crate::signing::SigningError;
 
-/// A tree that could not be packed.
+/// A tree that cannot be packed.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
-    /// the host has no packer for the format
+    /// the host lacks the packer of the format
     #[error(transparent)]
     Missing(#[from] MissingTool),
-    /// the packer said no
+    /// the packer failed
     #[error("the packer failed")]
     Command(#[from] CommandError),
-    /// the packer does not say which version it is
-    #[error("`{command}` does not say its version")]
+    /// the packer prints no version
+    #[error("no version in the output of `{command}`")]
     NoVersion {
         /// the command line
         command: String,
     },
     /// the host's packer was built without a compression
-    #[error("the host's packer cannot compress {format} with {compression}")]
+    #[error("the host's mkfs of {format} does not support {compression}")]
     Compression {
-        /// which format
+        /// the format
         format: &'static str,
-        /// which compression
+        /// the compression
         compression: String,
     },
-    /// it cannot be signed
+    /// signing failed
     #[error(transparent)]
     Signing(#[from] SigningError),
     /// a signature is larger than its partition
-    #[error("the signature takes {0} bytes, more than its partition has")]
+    #[error("the signature has {0} bytes, more than its partition")]
     SignatureSize(usize),
-    /// debugfs ended well and yet complained
-    #[error("debugfs did not put everything into the ext4 image:\n{0}")]
+    /// debugfs exited with 0 and reported errors
+    #[error("debugfs cannot write all files to the ext4 image:\n{0}")]
     Debugfs(String),
-    /// there is no private place to pack in
-    #[error("btrfs needs a private mount of a tmpfs, which the host refuses")]
+    /// the host does not allow a mount namespace
+    #[error("cannot mount the tmpfs that packing btrfs needs")]
     NoNamespace(#[source] CommandError),
-    /// the image is not what is known of btrfs, so that it cannot be made reproducible
-    #[error("`{path}` cannot be made reproducible: {what}")]
+    /// mkfs.btrfs has written an unknown layout
+    #[error("cannot make `{path}` reproducible: {reason}")]
     Layout {
         /// the image
         path: Utf8PathBuf,
-        /// what is unknown about it
-        what: String,
+        /// the unknown part
+        reason: String,
     },
     /// a file operation failed
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// what was to be done
-        action: &'static str,
-        /// to what
-        path: Utf8PathBuf,
-        /// why not
-        source: std::io::Error,
-    },
-}
-
-impl PackError {
-    pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
-    }
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl Hint for PackError {
@@ -72,18 +58,13 @@ impl Hint for PackError {
         match self {
             Self::Missing(missing) => missing.hint(),
             Self::Signing(error) => error.hint(),
-            Self::Compression { .. } => Some(
-                "install a newer one (zstd needs erofs-utils 1.8), or choose another compression".to_owned(),
-            ),
-            Self::SignatureSize(_) => Some("sign with a certificate of ordinary size".to_owned()),
-            Self::NoNamespace(_) => Some(
-                "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or \
-                 kernel.apparmor_restrict_unprivileged_userns=0), or choose another format"
-                    .to_owned(),
-            ),
-            Self::Layout { .. } => {
-                Some("this version of btrfs-progs writes something new; choose another format".to_owned())
+            Self::File(error) => error.hint(),
+            Self::Compression { .. } => {
+                Some("install a newer erofs-utils (zstd needs 1.8), or choose another compression".to_owned())
             }
+            Self::SignatureSize(_) => Some("sign with a smaller certificate".to_owned()),
+            Self::NoNamespace(_) => Some(format!("{}, or choose another format", namespace::HINT)),
+            Self::Layout { .. } => Some("use an older btrfs-progs, or choose another format".to_owned()),
             _ => None,
         }
     }

@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::File;
 
 use camino::Utf8Path;
-use loadgauge_host::{CommandExt as _, Tool};
+use loadgauge_host::{CommandExt as _, FileError, Tool, fs};
 
 use super::{Identity, PackError};
 use crate::stage::{NodeKind, Staged};
 
 const BLOCK: u64 = 4096;
 
-/// What every kernel since 4.4 reads. Named one by one, so that the host's mke2fs.conf has no say;
-/// no journal, since the image is only ever read.
+/// Features that every kernel since 4.4 reads. The list is complete, so that the host's mke2fs.conf does
+/// not matter; there is no journal, since the image is read-only.
 const FEATURES: &str = "none,ext_attr,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,\
                         huge_file,dir_nlink,extra_isize,metadata_csum";
 
-/// An empty file system that debugfs then fills.
+/// Creates an empty file system with mke2fs and fills it with debugfs.
 ///
-/// `mke2fs -d` would take owners and change times from the host's files and the order of names
-/// from its directories. debugfs takes them from nowhere: what it makes belongs to root and has
-/// the time of `E2FSPROGS_FAKE_TIME`, and it makes things in the order in which it is told to.
+/// `mke2fs -d` would take owners and change times from the host's files and the order of names from its
+/// directories. Files of debugfs belong to root, have the time of `E2FSPROGS_FAKE_TIME`, and are created in
+/// the order of its commands.
 pub(super) fn pack(staged: &Staged, identity: &Identity, output: &Utf8Path) -> Result<(), PackError> {
     let epoch = identity.epoch.to_string();
     let inodes = staged.nodes().count() + 16;
-    let file = File::create_new(output).map_err(PackError::io("create", output))?;
-    file.set_len(size(staged, inodes)).map_err(PackError::io("write", output))?;
+    let file = File::create_new(output).map_err(FileError::at::<PackError>("create", output))?;
+    file.set_len(size(staged, inodes)).map_err(FileError::at::<PackError>("write", output))?;
     let mut command = Tool::find("mke2fs")?.command();
     command
         .env("MKE2FS_CONFIG", "/dev/null")
@@ -40,19 +40,19 @@ pub(super) fn pack(staged: &Staged, identity: &Identity, output: &Utf8Path) -> R
 
 fn fill(staged: &Staged, epoch: &str, output: &Utf8Path) -> Result<(), PackError> {
     let script = tempfile::NamedTempFile::new()
-        .map_err(PackError::io("create a file in", Utf8Path::new("the temporary directory")))?;
-    fs::write(script.path(), commands(staged)).map_err(PackError::io("write a script for", output))?;
+        .map_err(FileError::at::<PackError>("create a file in", std::env::temp_dir()))?;
+    fs::write(script.path(), commands(staged))?;
     let mut command = Tool::find("debugfs")?.command();
     command.env("E2FSPROGS_FAKE_TIME", epoch).env_remove("SOURCE_DATE_EPOCH").current_dir(staged.root());
     command.arg("-w").arg("-f").arg(script.path()).arg(output);
     let run = command.run()?;
-    // Its exit status is 0 whatever happens; it says its version and then complaints.
+    // Its exit status is always 0; it prints its version and then its errors.
     let stderr = String::from_utf8_lossy(&run.stderr);
-    let complaints: Vec<&str> = stderr.lines().filter(|line| !line.starts_with("debugfs 1.")).collect();
-    if complaints.is_empty() { Ok(()) } else { Err(PackError::Debugfs(complaints.join("\n"))) }
+    let errors: Vec<&str> = stderr.lines().filter(|line| !line.starts_with("debugfs 1.")).collect();
+    if errors.is_empty() { Ok(()) } else { Err(PackError::Debugfs(errors.join("\n"))) }
 }
 
-/// What debugfs is told. Files are found relative to the root of the stage.
+/// The commands for debugfs. Files of the host are relative to the root of the stage.
 fn commands(staged: &Staged) -> String {
     let mut script = String::new();
     for (path, node) in staged.nodes() {
@@ -71,13 +71,13 @@ fn commands(staged: &Staged) -> String {
     script
 }
 
-/// As libss splits words: a quote inside quotes is doubled.
-fn quote(word: &str) -> String {
-    format!("\"{}\"", word.replace('"', "\"\""))
+/// Quotes an argument for libss, in which a quote inside quotes is doubled.
+fn quote(argument: &str) -> String {
+    format!("\"{}\"", argument.replace('"', "\"\""))
 }
 
-/// Room for everything and a little more, in bytes: data, directories (a block each and one more
-/// for every hundred names), inodes, and the file system's own tables.
+/// The size of a file system with a small reserve, in bytes: data, directories (a block each and one more
+/// for every hundred names), inodes, and tables.
 fn size(staged: &Staged, inodes: usize) -> u64 {
     let blocks: u64 = staged
         .nodes()
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn odd_names_reach_debugfs_whole() {
+    fn quotes_in_names_are_escaped_for_debugfs() {
         let mut staged = Staged::new_in(Utf8Path::new("/tmp")).expect("a stage");
         let origin: Arc<str> = Arc::from("a test");
         staged.put_file(Utf8Path::new("usr/a \"b\" c"), 0o4755, &mut &b"x"[..], &origin).expect("a file");

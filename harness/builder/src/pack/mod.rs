@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From a staged tree to the bytes of an image.
+//! Packs a staged tree as an image.
 //!
-//! The same tree gives the same bytes, whoever builds it, when, and in which directory: times and
-//! identifiers are fixed, and everything belongs to root. What each format needs for that is told
-//! in its file. Another version of a packer may give other bytes; so it is part of what a build is
-//! kept under.
+//! The same tree gives the same bytes for every user, at any time, and in any directory: times and
+//! identifiers are fixed, and all files belong to root. The file of each format says what it needs for
+//! that. Another version of a packer can give other bytes, so the version is part of a build's key.
 mod btrfs;
 mod btrfs_normalise;
 mod ddi;
@@ -12,14 +11,14 @@ mod directory;
 mod erofs;
 mod error;
 mod ext4;
-mod help;
 mod identity;
 mod options;
 mod packing;
+mod program_text;
 mod squashfs;
 
 pub use error::PackError;
 pub use identity::Identity;
-pub use options::{ErofsCompression, Inner, Packing, SquashfsCompression};
+pub use options::{DdiFilesystem, ErofsCompression, Packing, SquashfsCompression};
 pub(super) use packing::pack_database;
 pub use packing::{pack, packer};

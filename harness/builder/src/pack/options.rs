@@ -1,154 +1,196 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt;
+use std::str::FromStr;
 
 use camino::Utf8PathBuf;
-use clap::ValueEnum;
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::Format;
+use crate::extension::named;
 use crate::signing::KeyPair;
 
-/// How a tree is packed: `[pack]` of a recipe. What is not given is quick.
+/// The format of an extension and its options: `[pack]` of a recipe. The defaults pack fast.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Packing {
-    /// as what, where nothing else is asked for; squashfs when not given
+    /// the format where the user does not request one; squashfs by default
     pub format: Option<Format>,
-    /// of squashfs; zstd when not given
-    pub squashfs: Option<SquashfsCompression>,
-    /// of squashfs with zstd, 1 to 22, or with gzip, 1 to 9; 3 and 9 when not given
+    /// the compression of squashfs; zstd by default
+    pub squashfs_compression: Option<SquashfsCompression>,
+    /// the level of squashfs: 1 to 22 with zstd (default 3), 1 to 9 with gzip (default 9)
     pub squashfs_level: Option<Spanned<u32>>,
-    /// of erofs; lz4hc when not given
-    pub erofs: Option<ErofsCompression>,
-    /// of erofs with lz4hc, 0 to 12, or with zstd, 1 to 22; 3 when not given
+    /// the compression of erofs; lz4hc by default
+    pub erofs_compression: Option<ErofsCompression>,
+    /// the level of erofs: 0 to 12 with lz4hc, 1 to 22 with zstd (default 3)
     pub erofs_level: Option<Spanned<u32>>,
-    /// the file system inside a DDI; erofs when not given
-    pub ddi: Option<Inner>,
-    /// beside the recipe: the private key, in PEM, that signs a DDI
+    /// the file system in a DDI; erofs by default
+    pub ddi_filesystem: Option<DdiFilesystem>,
+    /// the private key that signs a DDI: a PEM file beside the recipe
     pub private_key: Option<Spanned<Utf8PathBuf>>,
-    /// beside the recipe: the certificate for it
+    /// the certificate of the key: a PEM file beside the recipe
     pub certificate: Option<Spanned<Utf8PathBuf>>,
-    /// changes a byte of a DDI's file system when everything is signed, for tests of its refusal
+    /// whether a byte of the file system in a signed DDI is changed, for tests of its refusal
     #[serde(default)]
     pub damaged: bool,
-    /// signs a DDI in place of the key that the recipe names
+    /// the key pair that signs a DDI in place of the recipe's
     #[serde(skip)]
     pub signer: Option<KeyPair>,
 }
 
-/// How a squashfs is compressed. The kernel of Flatcar reads all of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+/// The compression of a squashfs. Flatcar's kernel reads all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SquashfsCompression {
-    /// as Flatcar's own up to release 3760
+    /// gzip, as Flatcar's own extensions up to release 3760
     Gzip,
-    /// in blocks of 512 KiB, as Flatcar's own from release 3794
+    /// zstd in blocks of 512 KiB, as Flatcar's own extensions from release 3794 on
     Zstd,
-    /// the smallest
+    /// xz, the smallest
     Xz,
-    /// the quickest to read
+    /// lz4, the fastest to read
     Lz4,
-    /// not at all
+    /// uncompressed
     None,
 }
 
-/// How an erofs is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+/// The compression of an erofs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ErofsCompression {
-    /// as Flatcar's own from release 4628
+    /// lz4hc, as Flatcar's own extensions from release 4628 on
     Lz4hc,
-    /// the quickest
+    /// lz4, the fastest
     Lz4,
-    /// needs erofs-utils 1.8 and a kernel from 6.10
+    /// zstd, which needs erofs-utils 1.8 and Linux 6.10
     Zstd,
-    /// not at all
+    /// uncompressed
     None,
 }
 
-/// The file system inside a DDI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+/// The file system in a DDI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Inner {
-    /// as Flatcar's own from release 4628
+pub enum DdiFilesystem {
+    /// erofs, as Flatcar's own extensions from release 4628 on
     Erofs,
-    /// for kernels without erofs
+    /// squashfs, for kernels without erofs
     Squashfs,
 }
 
+/// Implements the names of an enumeration and their list.
+macro_rules! names {
+    ($type:ident, $kind:literal, $($variant:ident = $name:literal),+) => {
+        impl $type {
+            /// All values.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
+
+            /// Its name in recipes and options.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(self.name())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = String;
+
+            fn from_str(name: &str) -> Result<Self, String> {
+                named(name, &Self::ALL, $kind)
+            }
+        }
+    };
+}
+
+names! {
+    SquashfsCompression, "a compression of squashfs",
+    Gzip = "gzip", Zstd = "zstd", Xz = "xz", Lz4 = "lz4", None = "none"
+}
+names! {
+    ErofsCompression, "a compression of erofs",
+    Lz4hc = "lz4hc", Lz4 = "lz4", Zstd = "zstd", None = "none"
+}
+names! {
+    DdiFilesystem, "a file system of a DDI",
+    Erofs = "erofs", Squashfs = "squashfs"
+}
+
 impl Packing {
-    /// The compression of a squashfs.
+    /// The compression and level of squashfs.
     pub fn squashfs(&self) -> (SquashfsCompression, Option<u32>) {
         let level = self.squashfs_level.as_ref().map(|level| *level.get_ref());
-        (self.squashfs.unwrap_or(SquashfsCompression::Zstd), level)
+        (self.squashfs_compression.unwrap_or(SquashfsCompression::Zstd), level)
     }
 
-    /// The compression of an erofs.
+    /// The compression and level of erofs.
     pub fn erofs(&self) -> (ErofsCompression, Option<u32>) {
         let level = self.erofs_level.as_ref().map(|level| *level.get_ref());
-        (self.erofs.unwrap_or(ErofsCompression::Lz4hc), level)
+        (self.erofs_compression.unwrap_or(ErofsCompression::Lz4hc), level)
     }
 
-    /// The file system inside a DDI.
-    pub fn inner(&self) -> Inner {
-        self.ddi.unwrap_or(Inner::Erofs)
+    /// The file system in a DDI.
+    pub fn ddi_filesystem(&self) -> DdiFilesystem {
+        self.ddi_filesystem.unwrap_or(DdiFilesystem::Erofs)
     }
 
-    /// Takes another compression or level for a file system, in words as a user gives them.
+    /// Replaces the compression or the level of a file system by what the user requests.
     ///
     /// # Errors
-    /// A sentence that says what is wrong.
+    /// The compression or level is not valid for the format; the message says why.
     pub fn compress(
         &mut self,
         format: Format,
         compression: Option<&str>,
         level: Option<u32>,
     ) -> Result<(), String> {
-        let unknown = |name: &str, names: String| format!("`{name}` is no compression of {format}: {names}");
         let level = level.map(|level| Spanned::new(0..0, level));
         match format {
             Format::Squashfs => {
                 if let Some(name) = compression {
-                    let found = SquashfsCompression::from_str(name, false);
-                    self.squashfs = Some(found.map_err(|_| unknown(name, names::<SquashfsCompression>()))?);
+                    self.squashfs_compression = Some(name.parse()?);
                     self.squashfs_level = None;
                 }
                 self.squashfs_level = level.or(self.squashfs_level.take());
             }
             Format::Erofs => {
                 if let Some(name) = compression {
-                    let found = ErofsCompression::from_str(name, false);
-                    self.erofs = Some(found.map_err(|_| unknown(name, names::<ErofsCompression>()))?);
+                    self.erofs_compression = Some(name.parse()?);
                     self.erofs_level = None;
                 }
                 self.erofs_level = level.or(self.erofs_level.take());
             }
-            _ => return Err(format!("{format} is not compressed: only squashfs, erofs and ddi are")),
+            _ => return Err(format!("{format} has no compression; squashfs, erofs and ddi have one")),
         }
         match self.wrong_level() {
             None => Ok(()),
-            Some((level, what, may)) => {
-                Err(format!("{} is no level of {what}: it may be {may}", level.get_ref()))
+            Some((level, what, expected)) => {
+                Err(format!("{} is not a level of {what}: it can be {expected}", level.get_ref()))
             }
         }
     }
 
-    /// Everything that decides how a format is packed, as one text for the key of a build.
+    /// Every option that decides the bytes of a format, as a part of a build's key.
     pub(crate) fn key(&self, format: Format) -> String {
         match format {
             Format::Directory | Format::Ext4 | Format::Btrfs => String::new(),
             Format::Squashfs => format!("{:?}", self.squashfs()),
             Format::Erofs => format!("{:?}", self.erofs()),
             Format::Ddi => {
-                let inner = self.key(self.inner().into());
+                let filesystem = self.key(self.ddi_filesystem().into());
                 let signer = self.signer.as_ref();
-                format!("{inner} signed by {signer:?}, damaged {}", self.damaged)
+                format!("{filesystem} signed by {signer:?}, damaged {}", self.damaged)
             }
         }
     }
 
-    /// What is wrong with a level: where, and what it may be.
+    /// A level that is out of range: its place, the format, and the valid range.
     pub(crate) fn wrong_level(&self) -> Option<(&Spanned<u32>, &'static str, &'static str)> {
         let (squashfs, erofs) = (self.squashfs().0, self.erofs().0);
         let outside =
@@ -173,28 +215,11 @@ impl Packing {
     }
 }
 
-fn names<T: ValueEnum>() -> String {
-    let names = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-    let names: Vec<String> = names.map(|value| value.get_name().to_owned()).collect();
-    format!("expected {}", names.join(", "))
-}
-
-impl From<Inner> for Format {
-    fn from(inner: Inner) -> Self {
-        match inner {
-            Inner::Erofs => Self::Erofs,
-            Inner::Squashfs => Self::Squashfs,
+impl From<DdiFilesystem> for Format {
+    fn from(filesystem: DdiFilesystem) -> Self {
+        match filesystem {
+            DdiFilesystem::Erofs => Self::Erofs,
+            DdiFilesystem::Squashfs => Self::Squashfs,
         }
-    }
-}
-
-impl fmt::Display for ErofsCompression {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Lz4hc => "lz4hc",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-            Self::None => "none",
-        })
     }
 }

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-
 use camino::Utf8Path;
 use loadgauge_images::Architecture;
 
-use super::help::said;
 use super::options::{Packing, SquashfsCompression};
+use super::program_text::program_text;
 use super::{Identity, PackError, btrfs, ddi, directory, erofs, ext4, squashfs};
 use crate::Format;
 use crate::stage::Staged;
 
-/// Packs a settled tree into a new file, or a new directory. It is the last thing done with a
-/// stage: a directory takes its bytes away. `architecture` is the one that a DDI is for.
+/// Packs a settled tree into a new file or directory. The tree must not be used afterwards: the directory
+/// format moves its files. `architecture` selects the partition types of a DDI.
 ///
 /// # Errors
 /// See [`PackError`].
@@ -30,14 +29,14 @@ pub fn pack(
         Format::Btrfs => btrfs::pack(staged, identity, output),
         Format::Ddi => {
             let filesystem = output.with_extension("filesystem");
-            pack(staged, packing.inner().into(), packing, architecture, identity, &filesystem)?;
+            pack(staged, packing.ddi_filesystem().into(), packing, architecture, identity, &filesystem)?;
             ddi::pack(&filesystem, architecture, packing.signer.as_ref(), identity, output)?;
             if packing.damaged { ddi::damage(output) } else { Ok(()) }
         }
     }
 }
 
-/// Packs a package database as Flatcar's SDK does: squashfs, zstd at its highest level.
+/// Packs a package database as Flatcar's SDK does: squashfs, zstd at the highest level.
 ///
 /// # Errors
 /// See [`PackError`].
@@ -52,7 +51,7 @@ pub(crate) fn pack_database(
 /// The program that packs a format, with its version.
 ///
 /// # Errors
-/// The host lacks it, it does not run, or it cannot compress as `packing` says.
+/// The host lacks it, it fails, or it does not support the compression of `packing`.
 pub fn packer(format: Format, packing: &Packing) -> Result<String, PackError> {
     let (name, argument) = match format {
         Format::Directory => return Ok("none".to_owned()),
@@ -60,12 +59,12 @@ pub fn packer(format: Format, packing: &Packing) -> Result<String, PackError> {
         Format::Erofs => ("mkfs.erofs", "-V"),
         Format::Ext4 => ("mke2fs", "-V"),
         Format::Btrfs => ("mkfs.btrfs", "--version"),
-        Format::Ddi => return packer(packing.inner().into(), packing),
+        Format::Ddi => return packer(packing.ddi_filesystem().into(), packing),
     };
     if format == Format::Erofs {
         erofs::check(packing.erofs().0)?;
     }
-    let text = said(name, argument)?;
+    let text = program_text(name, argument)?;
     let says_version = |line: &&str| {
         line.split('.').any(|part| part.ends_with(|c: char| c.is_ascii_digit())) && line.contains(name)
     };

@@ -6,8 +6,8 @@ use super::options::SquashfsCompression;
 use super::{Identity, PackError};
 use crate::stage::Staged;
 
-/// mksquashfs sorts names itself. It takes times from its arguments or from `SOURCE_DATE_EPOCH`,
-/// and refuses both together.
+/// Packs with mksquashfs, which sorts names itself. It takes times from its arguments or from
+/// `SOURCE_DATE_EPOCH`, and refuses both together.
 pub(super) fn pack(
     staged: &Staged,
     (compression, level): (SquashfsCompression, Option<u32>),
@@ -24,19 +24,16 @@ pub(super) fn pack(
     Ok(())
 }
 
-/// As Flatcar's SDK packs (zstd, blocks of 512 KiB), but at a level that takes seconds unless
-/// another is asked for.
+/// The options of Flatcar's SDK (zstd, blocks of 512 KiB), but with a level that takes seconds by default.
 fn arguments(compression: SquashfsCompression, level: Option<u32>) -> Vec<String> {
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let list = |arguments: &[&str]| arguments.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let with_level =
-        |name: &str, level: u32| words(&["-comp", name, "-Xcompression-level", &level.to_string()]);
+        |name: &str, level: u32| list(&["-comp", name, "-Xcompression-level", &level.to_string()]);
     match compression {
         SquashfsCompression::Gzip => with_level("gzip", level.unwrap_or(9)),
-        SquashfsCompression::Zstd => {
-            [with_level("zstd", level.unwrap_or(3)), words(&["-b", "512k"])].concat()
-        }
-        SquashfsCompression::Xz => words(&["-comp", "xz", "-b", "512k"]),
-        SquashfsCompression::Lz4 => words(&["-comp", "lz4"]),
-        SquashfsCompression::None => words(&["-noI", "-noD", "-noF", "-noX"]),
+        SquashfsCompression::Zstd => [with_level("zstd", level.unwrap_or(3)), list(&["-b", "512k"])].concat(),
+        SquashfsCompression::Xz => list(&["-comp", "xz", "-b", "512k"]),
+        SquashfsCompression::Lz4 => list(&["-comp", "lz4"]),
+        SquashfsCompression::None => list(&["-noI", "-noD", "-noF", "-noX"]),
     }
 }

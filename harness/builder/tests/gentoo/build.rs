@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Extensions from packages that the real Portage built from the ebuilds in `repository`.
+//! Extensions from packages that Portage built from the ebuilds in `repository`.
 use loadgauge_host::Hint as _;
 use std::fs;
 use std::process::Command;
 use std::sync::{LazyLock, Mutex};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_builder::gentoo::Chosen;
-use loadgauge_builder::gentoo::binary::Binary;
+use loadgauge_builder::gentoo::binary::BinaryPackage;
 use loadgauge_builder::lint::BaseLinks;
 use loadgauge_builder::{BuildError, Built, Format, Recipe, Target, build};
 use loadgauge_host::{CommandExt as _, Store};
@@ -15,16 +14,17 @@ use loadgauge_images::{Architecture, OsRelease};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::oracle::{Oracle, Workplace, copy, files};
+use crate::oracle::{Oracle, PortageRoot, copy, files};
 use crate::server::Server;
 
-/// What Portage built: a base with `/var/db/pkg`, and a binhost in each format.
+/// The result of Portage: a base with `/var/db/pkg`, and a binhost in each format.
 struct Genuine {
-    workplace: Workplace,
+    root: PortageRoot,
     release: OsRelease,
 }
 
-/// What the base has, and then everything, in both formats and with other USE flags once more.
+/// Builds the packages of the base, and all packages in both formats, some of them with other USE flags
+/// again.
 const SCRIPT: &str = "set -eu
         for ebuild in repository/*/*/*.ebuild; do
             FEATURES='-binpkg-multi-instance' ebuild \"$ebuild\" manifest >/dev/null
@@ -40,7 +40,7 @@ const SCRIPT: &str = "set -eu
         USE=fast emerge --quiet --buildpkgonly --nodeps =dev-libs/store-2.1
     ";
 
-/// Made once and kept as long as nothing changes that it is made of: it takes half a minute.
+/// Built once and stored under the digest of its inputs, since it takes half a minute.
 static GENUINE: LazyLock<Genuine> = LazyLock::new(|| {
     let mut hash = Sha256::new();
     hash.update(SCRIPT);
@@ -55,36 +55,36 @@ static GENUINE: LazyLock<Genuine> = LazyLock::new(|| {
     let name = format!("portage-{}", &hex::encode(hash.finalize())[..16]);
     let directory = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let whole = directory.join("whole");
-    let workplace = if whole.exists() {
-        Workplace::found(&directory)
+    let root = if whole.exists() {
+        PortageRoot::existing(&directory)
     } else {
         drop(fs::remove_dir_all(&directory));
         fs::create_dir_all(&directory).expect("made");
-        let workplace = Workplace::at(&directory);
-        run(workplace.command("sh").args(["-c", SCRIPT]));
-        let base = workplace.path("base");
+        let root = PortageRoot::at(&directory);
+        run(root.command("sh").args(["-c", SCRIPT]));
+        let base = root.path("base");
         fs::create_dir_all(base.join("var/db")).expect("made");
-        copy(&workplace.path("base-packages"), &base.join("var/db/pkg"));
+        copy(&root.path("base-packages"), &base.join("var/db/pkg"));
         fs::write(whole, "").expect("written");
-        workplace
+        root
     };
     let release = OsRelease::parse("ID=flatcar\nVERSION_ID=1.0.0\nSYSEXT_LEVEL=1.0\n").expect("valid");
-    Genuine { workplace, release }
+    Genuine { root, release }
 });
 
 fn run(command: &mut Command) {
     command.run().unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// A cache and recipes of a test's own.
+/// A directory with the cache and the recipes of a test.
 struct Place {
     directory: tempfile::TempDir,
-    told: Mutex<Vec<String>>,
+    progress: Mutex<Vec<String>>,
 }
 
 impl Place {
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().expect("a directory"), told: Mutex::default() }
+        Self { directory: tempfile::tempdir().expect("a directory"), progress: Mutex::default() }
     }
 
     fn path(&self, name: &str) -> Utf8PathBuf {
@@ -93,8 +93,7 @@ impl Place {
 
     fn recipe(&self, name: &str, section: &str) -> Recipe {
         let path = self.path(&format!("{name}.toml"));
-        let text =
-            format!("name = \"{name}\"\n{}", section.replace("PLACE", GENUINE.workplace.path("").as_str()));
+        let text = format!("name = \"{name}\"\n{}", section.replace("PLACE", GENUINE.root.path("").as_str()));
         fs::write(&path, text).expect("written");
         Recipe::load(&path).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -108,17 +107,17 @@ impl Place {
             root: None,
             links: BaseLinks::new(),
         };
-        let tell = |what: &str| self.told.lock().expect("whole").push(what.to_owned());
-        build(recipe, &target, Format::Directory, &Store::at(self.path("cache")), &tell).map_err(Box::new)
+        let progress = |what: &str| self.progress.lock().expect("not poisoned").push(what.to_owned());
+        build(recipe, &target, Format::Directory, &Store::at(self.path("cache")), &progress).map_err(Box::new)
     }
 
     fn build(&self, recipe: &Recipe) -> Result<Built, Box<BuildError>> {
-        self.build_on(recipe, GENUINE.workplace.path("base"))
+        self.build_on(recipe, GENUINE.root.path("base"))
     }
 }
 
 fn names(built: &Built) -> Vec<String> {
-    let mut names: Vec<String> = built.gentoo.iter().map(Chosen::line).collect();
+    let mut names: Vec<String> = built.packages.iter().map(ToString::to_string).collect();
     names.sort();
     names
 }
@@ -139,14 +138,14 @@ fn engine(format: &str) -> String {
 }
 
 #[test]
-fn an_extension_holds_what_the_base_lacks_in_either_format() {
+fn an_extension_contains_what_the_base_lacks_in_both_formats() {
     let place = Place::new();
     let expected =
         ["app-misc/engine-1.0-r2::loadgauge", "dev-libs/left-1::loadgauge", "dev-libs/store-2.1::loadgauge"];
     for format in ["xpak", "gpkg"] {
         let built = place.build(&place.recipe("engine", &engine(format))).expect("built");
-        // engine needs `store:2=[fast]`, `|| ( left right )` and what the base has; it blocks an
-        // older store than any here.
+        // engine needs `store:2=[fast]`, `|| ( left right )` and packages of the base; it blocks a version
+        // of store that does not exist.
         assert_eq!(names(&built), expected, "{format}");
         assert_eq!(
             contents(&built),
@@ -161,48 +160,47 @@ fn an_extension_holds_what_the_base_lacks_in_either_format() {
         );
         let store = fs::read_to_string(built.extension.path.join("usr/lib64/libstore.so")).expect("read");
         assert_eq!(store, "store 2.1 fast\n", "the build with the USE flag that engine needs");
-        // As the SDK says of an extension that one package was asked for.
-        let said = |field| built.extension.release.get(field).map(str::to_owned);
-        assert_eq!(said("SYSEXT_NAME").as_deref(), Some("engine"), "{format}");
-        assert_eq!(said("SYSEXT_VERSION_ID").as_deref(), Some("1.0-r2"), "{format}");
-        assert_eq!(said("SYSEXT_HOME_URL").as_deref(), Some("https://example.org/"), "{format}");
+        // The SDK sets these fields for an extension of one package.
+        let field = |field| built.extension.release.get(field).map(str::to_owned);
+        assert_eq!(field("SYSEXT_NAME").as_deref(), Some("engine"), "{format}");
+        assert_eq!(field("SYSEXT_VERSION_ID").as_deref(), Some("1.0-r2"), "{format}");
+        assert_eq!(field("SYSEXT_HOME_URL").as_deref(), Some("https://example.org/"), "{format}");
         assert_eq!(built.dropped, ["etc/engine.conf"], "{format}");
         let list =
             fs::read_to_string(built.extension.path.with_file_name("engine_packages.txt")).expect("read");
         assert_eq!(list.lines().collect::<Vec<_>>(), expected);
-        insta::assert_snapshot!("why_packages_are_in", built.explanation.to_string());
+        insta::assert_snapshot!("explanation", built.explanation.to_string());
     }
 }
 
 #[test]
-fn the_packages_of_a_base_are_read_out_of_its_squashfs() {
+fn the_packages_of_a_base_are_read_from_its_squashfs() {
     let place = Place::new();
     let squashfs = place.path("base.squashfs");
-    run(Command::new("mksquashfs").arg(GENUINE.workplace.path("base")).arg(&squashfs).arg("-quiet"));
+    run(Command::new("mksquashfs").arg(GENUINE.root.path("base")).arg(&squashfs).arg("-quiet"));
     let recipe = place.recipe("engine", &engine("xpak"));
     let built = place.build_on(&recipe, squashfs.clone()).expect("built");
-    assert_eq!(built.gentoo, place.build(&recipe).expect("built").gentoo);
+    assert_eq!(built.packages, place.build(&recipe).expect("built").packages);
     assert!(place.build_on(&recipe, squashfs).expect("found").cached);
 }
 
 #[test]
-fn packages_of_the_recipes_it_builds_beyond_count_as_present() {
+fn packages_of_base_extensions_count_as_installed() {
     let place = Place::new();
     place.recipe("engine", &engine("xpak"));
-    let plugin =
-        "beyond = [\"engine\"]\n[[gentoo]]\npackages = [\"app-misc/plugin\"]\nbinhost = \"PLACE/xpak\"\n";
+    let plugin = "base-extensions = [\"engine\"]\n[[gentoo]]\npackages = [\"app-misc/plugin\"]\nbinhost = \"PLACE/xpak\"\n";
     let built = place.build(&place.recipe("plugin", plugin)).expect("built");
     assert_eq!(names(&built), ["app-misc/plugin-3::loadgauge"]);
 }
 
 #[test]
-fn what_cannot_be_had_is_told_with_the_way_to_it() {
+fn errors_name_the_chain_of_dependencies() {
     let place = Place::new();
-    let told: Vec<String> = [
+    let errors: Vec<String> = [
         ("eager", "packages = [\"app-misc/eager\"]"),
         ("hungry", "packages = [\"app-misc/hungry\"]"),
         ("nowhere", "packages = [\"app-misc/nowhere\"]"),
-        ("slow", "packages = [\"app-misc/engine\"]\nuse = [\"dev-libs/store -fast\"]"),
+        ("slow", "packages = [\"app-misc/engine\"]\npackage-use = [\"dev-libs/store -fast\"]"),
         ("both", "packages = [\"app-misc/engine\", \"app-misc/plugin\", \"<dev-libs/store-2.1:2\"]"),
         ("base", "packages = [\"sys-libs/other\"]"),
     ]
@@ -215,15 +213,15 @@ fn what_cannot_be_had_is_told_with_the_way_to_it() {
             .replace(place.path("").as_str(), "PLACE/")
     })
     .collect();
-    insta::assert_snapshot!(told.join("\n\n"));
+    insta::assert_snapshot!(errors.join("\n\n"));
 }
 
 #[test]
-fn a_package_that_was_changed_since_it_was_indexed_is_refused() {
+fn a_package_that_differs_from_the_index_is_refused() {
     let place = Place::new();
     for format in ["xpak", "gpkg"] {
         let binhost = place.path(format);
-        copy(&GENUINE.workplace.path(format), &binhost);
+        copy(&GENUINE.root.path(format), &binhost);
         let engine: Vec<_> = walkdir::WalkDir::new(binhost.join("app-misc/engine"))
             .into_iter()
             .flatten()
@@ -237,31 +235,34 @@ fn a_package_that_was_changed_since_it_was_indexed_is_refused() {
         let section = format!("[[gentoo]]\npackages = [\"app-misc/engine\"]\nbinhost = \"{binhost}\"\n");
         let error = place.build(&place.recipe("engine", &section)).expect_err("changed");
         assert!(error.to_string().contains("has the SHA-1"), "{error}");
-        // The package's own digests find it too, where the format has any.
-        assert_eq!(Binary::open(path).is_err(), format == "gpkg", "{format}");
+        // The gpkg format has its own digests.
+        assert_eq!(BinaryPackage::open(path).is_err(), format == "gpkg", "{format}");
     }
 }
 
 #[test]
-fn a_binhost_on_the_network_is_asked_for_what_is_new_and_nothing_else() {
+fn a_binhost_with_a_url_is_asked_for_changes_only() {
     for format in ["xpak", "gpkg"] {
         let place = Place::new();
         let binhost = place.path(format);
-        copy(&GENUINE.workplace.path(format), &binhost);
+        copy(&GENUINE.root.path(format), &binhost);
         let server = Server::of(&binhost);
         let section = format!("[[gentoo]]\npackages = [\"app-misc/engine\"]\nbinhost = \"{}\"\n", server.url);
         let recipe = place.recipe("engine", &section);
         let built = place.build(&recipe).expect("built");
         let local = place.build(&place.recipe("engine", &engine(format))).expect("built");
-        assert_eq!(built.extension.sha512, local.extension.sha512, "{format}: as from the directory");
-        let asked = server.asked();
-        assert_eq!(asked[0], "200 Packages.gz", "{format}");
-        assert_eq!(asked.len(), 1 + built.gentoo.len(), "{format}: each package once: {asked:?}");
+        assert_eq!(
+            built.extension.sha512, local.extension.sha512,
+            "{format}: the same as from the directory"
+        );
+        let requests = server.take_requests();
+        assert_eq!(requests[0], "200 Packages.gz", "{format}");
+        assert_eq!(requests.len(), 1 + built.packages.len(), "{format}: each package once: {requests:?}");
 
         assert!(place.build(&recipe).expect("found").cached, "{format}");
-        assert_eq!(server.asked(), ["304 Packages.gz"], "{format}");
+        assert_eq!(server.take_requests(), ["304 Packages.gz"], "{format}");
 
-        // A newer index, not compressed, with a package that is no more what it says.
+        // A newer, uncompressed index, from which a package differs.
         let index = fs::read_to_string(binhost.join("Packages")).expect("read");
         let changed = index
             .split("\n\n")
@@ -283,19 +284,19 @@ fn a_binhost_on_the_network_is_asked_for_what_is_new_and_nothing_else() {
         let error = place.build(&recipe).expect_err("another digest");
         assert!(error.to_string().contains("has the SHA-1"), "{format}: {error}");
         assert!(!error.is_host(), "{format}");
-        let asked = server.asked();
-        assert_eq!(asked[..2], ["404 Packages.gz", "200 Packages"], "{format}");
-        assert!(asked[2].starts_with("200 app-misc/engine"), "{format}: {asked:?}");
+        let requests = server.take_requests();
+        assert_eq!(requests[..2], ["404 Packages.gz", "200 Packages"], "{format}");
+        assert!(requests[2].starts_with("200 app-misc/engine"), "{format}: {requests:?}");
 
-        // Without the network, what was known last counts.
+        // Without the network, the stored index is used.
         fs::write(binhost.join("Packages"), &index).expect("written");
-        server.asked();
+        server.take_requests();
         assert!(place.build(&recipe).expect("as at first").cached, "{format}");
-        assert_eq!(server.asked(), ["404 Packages.gz", "200 Packages"], "{format}");
-        server.fall_silent();
+        assert_eq!(server.take_requests(), ["404 Packages.gz", "200 Packages"], "{format}");
+        server.silence();
         assert!(place.build(&recipe).expect("kept").cached, "{format}");
-        let told = place.told.lock().expect("whole").join("\n");
-        assert!(told.contains("does not answer"), "{format}: {told}");
+        let progress = place.progress.lock().expect("not poisoned").join("\n");
+        assert!(progress.contains("does not answer"), "{format}: {progress}");
     }
 }
 
@@ -311,16 +312,16 @@ fn the_same_packages_give_the_same_bytes() {
 }
 
 #[test]
-fn portage_takes_the_package_database_of_an_extension_for_its_own() {
+fn portage_reads_the_package_database_of_an_extension() {
     let place = Place::new();
     let built = place.build(&place.recipe("engine", &engine("xpak"))).expect("built");
     let database = built.extension.path.with_file_name("engine_pkginfo.raw");
     let mut oracle = Oracle::start();
-    let root = oracle.workplace.path("root-of-engine");
+    let root = oracle.root.path("root-of-engine");
     run(Command::new("unsquashfs").args(["-quiet", "-no-progress", "-dest", root.as_str()]).arg(&database));
-    copy(&GENUINE.workplace.path("xpak"), &oracle.workplace.path("xpak"));
+    copy(&GENUINE.root.path("xpak"), &oracle.root.path("xpak"));
     let answer = oracle.ask(&json!({
-        "ask": "resolve", "binhost": oracle.workplace.path("xpak"), "database": root.join("var/db/pkg"),
+        "ask": "resolve", "binhost": oracle.root.path("xpak"), "database": root.join("var/db/pkg"),
         "provided": [], "atoms": ["app-misc/plugin"],
     }));
     assert_eq!(
@@ -329,7 +330,7 @@ fn portage_takes_the_package_database_of_an_extension_for_its_own() {
         "{}",
         answer["output"].as_str().unwrap_or_default()
     );
-    // And so do we.
+    // The same database as a base of ours.
     let plugin = "[[gentoo]]\npackages = [\"app-misc/plugin\"]\nbinhost = \"PLACE/xpak\"\n";
     let built = place.build_on(&place.recipe("plugin", plugin), database).expect("built");
     assert_eq!(names(&built), ["app-misc/plugin-3::loadgauge"]);

@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# in-root.sh PORTAGE WORK COMMAND...: runs a command in a root of its own, where Portage finds what
-# it only looks for in fixed places: /etc/portage, /share and /var/db/pkg. The host is not changed,
-# and root is not needed.
+# in-root.sh PORTAGE WORK COMMAND...: runs a command in its own root directory with the fixed paths that
+# Portage uses: /etc/portage, /share and /var/db/pkg. The host is not changed, and root privileges are not
+# needed.
 #
-# PORTAGE is the directory that fetch-portage.sh made. WORK is seen under its own path and can be
-# written; in it lie `etc-portage`, and `var` that becomes the root's /var.
+# PORTAGE is the directory that fetch-portage.sh made. WORK is mounted writable under its own path; it
+# contains `etc-portage`, and `var`, which becomes /var.
 set -eu
 
 if [ "${LOADGAUGE_IN_ROOT-}" != yes ]; then
@@ -30,7 +30,7 @@ mount --rbind /dev "$root/dev"
 mount --rbind /proc "$root/proc"
 mount --bind "$work/var" "$root/var"
 mount --bind "$work/var/tmp" "$root/tmp"
-# bind DIRECTORY: lets it be seen under its own path. A second one below it would be hidden.
+# bind DIRECTORY: mounts it under its own path, and hides earlier mounts below it.
 bind() {
     mkdir -p "$root$1"
     mount --rbind "$1" "$root$1"
@@ -38,7 +38,7 @@ bind() {
 bind "$portage"
 bind "$here"
 bind "$work"
-# Where the interpreter is not the system's.
+# The Python interpreter may be outside /usr.
 python=$(readlink -f "$portage/bin/python3")
 case $python in
 /usr/*) ;;
@@ -53,10 +53,10 @@ ln -s "$work/etc-portage" "$root/etc/portage"
 ln -s "$portage/share" "$root/share"
 
 export PATH="$portage/bin:/usr/bin:/usr/sbin:/bin:/sbin"
-# Files belong to root: there is no other user here.
+# All files belong to root: the namespace has no other user.
 export PORTAGE_USERNAME=root PORTAGE_GRPNAME=root
 export PORTAGE_OVERRIDE_EPREFIX='' HOME=/tmp TMPDIR=/tmp LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=yes
-# In place of Portage's own list, which names Gentoo's repository.
+# Instead of Portage's default list, which has Gentoo's repository.
 PORTAGE_REPOSITORIES=$(cat "$work/etc-portage/repos.conf")
 export PORTAGE_REPOSITORIES
 # shellcheck disable=SC2016 # for the inner shell

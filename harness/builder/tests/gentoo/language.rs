@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Versions, atoms and dependencies, ours against Portage's.
+//! Compares versions, atoms and dependencies with Portage's.
 use std::collections::BTreeSet;
 
 use loadgauge_builder::gentoo::atom::{Atom, Blocker, Candidate, Operator, SlotOperator};
 use loadgauge_builder::gentoo::dependency;
 use loadgauge_builder::gentoo::version::Version;
+use loadgauge_builder::version_order::Comparison;
 use serde_json::{Value, json};
 
 use crate::oracle::Oracle;
 use crate::random::Random;
 
-/// A version, or something that is almost one.
+/// A valid or nearly valid version.
 fn version(random: &mut Random) -> String {
     let number = |random: &mut Random| {
         (random.pick(&["0", "1", "2", "9", "10", "01", "010", "00", "100", "1000000000000000000000"]))
@@ -42,7 +43,7 @@ fn versions_are_ordered_as_portage_orders_them() {
     let pairs: Vec<(String, String)> = (0..20_000)
         .map(|_| {
             let left = version(&mut random);
-            // Neighbours tell more than strangers.
+            // Similar versions find more errors than unrelated ones.
             let right = match random.below(4) {
                 0 => version(&mut random),
                 1 => format!("{left}{}", random.pick(&["0", ".0", ".1", "a", "_p", "_rc1", "-r1", "-r0"])),
@@ -56,7 +57,7 @@ fn versions_are_ordered_as_portage_orders_them() {
         .iter()
         .map(|(left, right)| match (Version::parse(left), Version::parse(right)) {
             (Ok(left), Ok(right)) => json!(left.cmp(&right) as i8),
-            // Portage does not look at texts that are the same.
+            // Portage does not parse equal texts.
             _ if left == right => json!(0),
             _ => Value::Null,
         })
@@ -116,16 +117,16 @@ fn atom(random: &mut Random) -> String {
     text
 }
 
-/// The fields as the oracle tells them.
+/// The fields in the format of the oracle.
 fn fields(atom: &Atom) -> Value {
     let operator = atom.version.as_ref().map(|(operator, _)| match operator {
-        Operator::Less => "<",
-        Operator::LessOrEqual => "<=",
-        Operator::Equal => "=",
-        Operator::Begins => "=*",
+        Operator::Compare(Comparison::Less) => "<",
+        Operator::Compare(Comparison::LessOrEqual) => "<=",
+        Operator::Compare(Comparison::Equal) => "=",
+        Operator::Compare(Comparison::GreaterOrEqual) => ">=",
+        Operator::Compare(Comparison::Greater) => ">",
+        Operator::Glob => "=*",
         Operator::AnyRevision => "~",
-        Operator::GreaterOrEqual => ">=",
-        Operator::Greater => ">",
     });
     let blocker = match atom.blocker {
         None => 0,
@@ -150,13 +151,13 @@ fn fields(atom: &Atom) -> Value {
 }
 
 #[test]
-fn atoms_are_read_as_portage_reads_them() {
+fn atoms_are_parsed_as_portage_parses_them() {
     let mut random = Random(2);
     let texts: Vec<String> = (0..20_000).map(|_| atom(&mut random)).collect();
     let ours: Vec<Value> =
         texts.iter().map(|text| Atom::parse(text).map_or(Value::Null, |atom| fields(&atom))).collect();
-    let read = ours.iter().filter(|fields| !fields.is_null()).count();
-    assert!((1000..17_000).contains(&read), "{read}");
+    let valid = ours.iter().filter(|fields| !fields.is_null()).count();
+    assert!((1000..17_000).contains(&valid), "{valid}");
     let theirs = Oracle::start().ask(&json!({ "ask": "atoms", "texts": texts }));
     let differing: Vec<String> = texts
         .iter()
@@ -174,9 +175,9 @@ fn atoms_are_read_as_portage_reads_them() {
 }
 
 #[test]
-fn packages_match_atoms_as_portage_says() {
+fn packages_match_atoms_as_in_portage() {
     let mut random = Random(3);
-    let good = |random: &mut Random| loop {
+    let valid = |random: &mut Random| loop {
         let text = version(random);
         if let Ok(version) = Version::parse(&text) {
             return version;
@@ -185,9 +186,9 @@ fn packages_match_atoms_as_portage_says() {
     let mut pairs = Vec::new();
     let mut ours = Vec::new();
     while pairs.len() < 20_000 {
-        let package = good(&mut random);
+        let package = valid(&mut random);
         let other = match random.below(3) {
-            0 => good(&mut random),
+            0 => valid(&mut random),
             1 => package.clone(),
             _ => Version::parse(package.without_revision()).expect("a version"),
         };
@@ -211,11 +212,11 @@ fn packages_match_atoms_as_portage_says() {
 }
 
 fn items(random: &mut Random, depth: usize) -> String {
-    let mut words = Vec::new();
+    let mut items_of_group = Vec::new();
     for _ in 0..random.below(4) {
         let inside =
             |random: &mut Random| if depth == 0 { "a/b".to_owned() } else { items(random, depth - 1) };
-        words.push(match random.below(14) {
+        items_of_group.push(match random.below(14) {
             0 | 1 => format!("|| ( {} )", inside(random)),
             2 => format!("( {} )", inside(random)),
             3 => format!("x? ( {} )", inside(random)),
@@ -224,7 +225,7 @@ fn items(random: &mut Random, depth: usize) -> String {
             _ => (random.pick(&["a/b", "c/d", "!e/f", ">=g/h-1:0="])).to_owned(),
         });
     }
-    words.join(" ")
+    items_of_group.join(" ")
 }
 
 #[test]
@@ -234,18 +235,18 @@ fn dependencies_are_reduced_as_portage_reduces_them() {
         .map(|_| (items(&mut random, 3), ["x", "y"].into_iter().filter(|_| random.chance(50)).collect()))
         .collect();
     let theirs = Oracle::start().ask(&json!({ "ask": "dependencies", "texts": texts }));
-    let mut read = 0;
+    let mut valid = 0;
     for ((text, flags), theirs) in texts.iter().zip(theirs.as_array().expect("a list")) {
         let flags: BTreeSet<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let ours = dependency::parse(text).ok().map(|items| write(&dependency::reduce(&items, &flags)));
-        read += usize::from(ours.is_some());
-        // What Portage writes is read and reduced once more: it keeps brackets that say nothing.
-        let theirs = theirs.as_str().map(|text| {
-            write(&dependency::reduce(&dependency::parse(text).expect("theirs is read"), &flags))
-        });
+        valid += usize::from(ours.is_some());
+        // Portage keeps redundant brackets, so its result is parsed and reduced again.
+        let theirs = theirs
+            .as_str()
+            .map(|text| write(&dependency::reduce(&dependency::parse(text).expect("valid"), &flags)));
         assert_eq!(ours, theirs, "{text} with {flags:?}");
     }
-    assert!((3000..9900).contains(&read), "{read}");
+    assert!((3000..9900).contains(&valid), "{valid}");
 }
 
 fn write(items: &[dependency::Dependency]) -> String {

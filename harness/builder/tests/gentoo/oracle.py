@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers questions with the real Portage: one JSON object a line, one answer a line.
+"""Answers questions with Portage: each line of input is a JSON object, each line of output its answer.
 
 {"ask": "versions", "pairs": [[left, right], ..]}     -> [-1 | 0 | 1 | null, ..]
 {"ask": "atoms", "texts": [..]}                       -> [fields | null, ..]
@@ -55,7 +55,7 @@ def matches(question):
 
 
 def write(item):
-    """Portage's own way to write a nested list gives brackets that cannot always be read."""
+    """Portage's own output of nested lists is not always a valid dependency."""
     if not isinstance(item, list):
         return "|| ( !x? ( x? ( a/b ) ) )" if str(item) == "__const__/empty-any-of" else str(item)
     operator, items = ("|| ", item[1:]) if item[:1] == ["||"] else ("", item)
@@ -132,7 +132,7 @@ ANSWERS = {
 
 
 def main():
-    import _emerge.main  # noqa: F401  before the first question, so that every child has it
+    import _emerge.main  # noqa: F401  before the first question, so that every child inherits it
     import _emerge.actions, _emerge.depgraph, _emerge.create_depgraph_params  # noqa: F401, E401
 
     for line in sys.stdin:

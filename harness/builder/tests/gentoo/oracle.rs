@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The real Portage, in a root of its own.
+//! Portage, in its own root directory.
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::symlink;
@@ -8,15 +8,15 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-/// Where the scripts and settings lie.
+/// The directory of the scripts and settings.
 pub(crate) fn files() -> Utf8PathBuf {
     Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gentoo")
 }
 
-/// Where Portage is installed.
+/// The directory where Portage is installed.
 ///
 /// # Panics
-/// Nobody says where.
+/// `LOADGAUGE_PORTAGE` is not set.
 pub(crate) fn portage() -> Utf8PathBuf {
     let named = std::env::var("LOADGAUGE_PORTAGE").ok();
     let directory = named.map(Utf8PathBuf::from).expect(
@@ -25,33 +25,33 @@ pub(crate) fn portage() -> Utf8PathBuf {
     directory.canonicalize_utf8().unwrap_or_else(|error| panic!("LOADGAUGE_PORTAGE={directory}: {error}"))
 }
 
-/// A directory with a repository of ebuilds and Portage's settings, in which its programs run.
-pub(crate) struct Workplace {
+/// A directory with a repository of ebuilds and Portage's settings, where its programs run.
+pub(crate) struct PortageRoot {
     directory: Utf8PathBuf,
     _scratch: Option<tempfile::TempDir>,
 }
 
-impl Workplace {
-    /// One that goes away with its owner.
+impl PortageRoot {
+    /// A temporary root.
     pub(crate) fn new() -> Self {
         let scratch = tempfile::Builder::new().prefix("loadgauge-portage-").tempdir().expect("a directory");
         let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8").to_owned();
         Self::with(directory, Some(scratch))
     }
 
-    /// One that stays, in an empty directory.
+    /// A permanent root in an empty directory.
     pub(crate) fn at(directory: &Utf8Path) -> Self {
         Self::with(directory.to_owned(), None)
     }
 
-    /// The one that is in a directory from before.
-    pub(crate) fn found(directory: &Utf8Path) -> Self {
+    /// The root that an earlier run made.
+    pub(crate) fn existing(directory: &Utf8Path) -> Self {
         Self { directory: directory.to_owned(), _scratch: None }
     }
 
     fn with(directory: Utf8PathBuf, scratch: Option<tempfile::TempDir>) -> Self {
-        let workplace = Self { directory, _scratch: scratch };
-        let (settings, repository) = (workplace.path("etc-portage"), workplace.path("repository"));
+        let root = Self { directory, _scratch: scratch };
+        let (settings, repository) = (root.path("etc-portage"), root.path("repository"));
         fs::create_dir_all(&settings).expect("made");
         copy(&files().join("repository"), &repository);
         copy(&files().join("portage"), &settings);
@@ -60,7 +60,7 @@ impl Workplace {
         );
         fs::write(settings.join("repos.conf"), repositories).expect("written");
         symlink(repository.join("profiles/test"), settings.join("make.profile")).expect("linked");
-        workplace
+        root
     }
 
     pub(crate) fn path(&self, name: &str) -> Utf8PathBuf {
@@ -81,9 +81,9 @@ pub(crate) fn copy(from: &Utf8Path, to: &Utf8Path) {
     assert!(status.success());
 }
 
-/// A process that answers questions about Portage.
+/// A process that answers questions with Portage.
 pub(crate) struct Oracle {
-    pub(crate) workplace: Workplace,
+    pub(crate) root: PortageRoot,
     child: Child,
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -91,13 +91,13 @@ pub(crate) struct Oracle {
 
 impl Oracle {
     pub(crate) fn start() -> Self {
-        let workplace = Workplace::new();
-        let mut command = workplace.command("python3");
+        let root = PortageRoot::new();
+        let mut command = root.command("python3");
         command.arg(files().join("oracle.py")).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let questions = child.stdin.take().expect("a pipe");
         let answers = BufReader::new(child.stdout.take().expect("a pipe"));
-        Self { workplace, child, questions, answers }
+        Self { root, child, questions, answers }
     }
 
     pub(crate) fn ask(&mut self, question: &Value) -> Value {
@@ -110,7 +110,7 @@ impl Oracle {
 
 impl Drop for Oracle {
     fn drop(&mut self) {
-        // It is in a process namespace of its own, whose end ends all in it.
+        // It is the first process of its PID namespace: its children are killed with it.
         drop(self.child.kill());
         drop(self.child.wait());
     }

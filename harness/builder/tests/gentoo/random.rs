@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Numbers that are the same in every run, so that what fails once fails again.
+//! Pseudo-random numbers that are the same in every run, so that failures are reproducible.
 
 /// Splitmix64.
 pub(crate) struct Random(pub(crate) u64);
@@ -13,7 +13,7 @@ impl Random {
         value ^ (value >> 31)
     }
 
-    /// Less than `limit`.
+    /// A number less than `limit`.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         let limit = u64::try_from(limit).expect("small");
         usize::try_from(self.next() % limit).expect("small")

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which packages are added: ours against `emerge --usepkgonly --pretend`, over generated binhosts
-//! and bases.
+//! Compares the resolution with `emerge --usepkgonly --pretend`, on generated binhosts and bases.
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -11,18 +10,17 @@ use loadgauge_builder::gentoo::atom::Atom;
 use loadgauge_builder::gentoo::dependency::Dependency;
 use loadgauge_builder::gentoo::index::Index;
 use loadgauge_builder::gentoo::package::Package;
-use loadgauge_builder::gentoo::world::World;
-use loadgauge_builder::gentoo::{Refusal, Resolution, database, resolve};
+use loadgauge_builder::gentoo::pool::PackagePool;
+use loadgauge_builder::gentoo::{Resolution, ResolveError, database, resolve};
 use serde_json::{Value, json};
 
 use crate::oracle::Oracle;
 use crate::random::Random;
 
-/// How many binhosts are made up. A case costs half a second, nearly all of it Portage's.
+/// Number of generated cases; each takes half a second, nearly all of it in Portage.
 const CASES: u64 = 200;
-/// Where two packages are needed for one slot, Portage leaves out one or the other and begins anew,
-/// up to twenty times, in an order of its own; so do we, in ours. Both can come to a good end, and
-/// to different ones. Of a hundred cases, so many may.
+/// Percentage of cases that may have different valid solutions after a slot conflict: Portage masks one of
+/// the packages and starts again, up to twenty times, and we do the same in another order.
 const DIFFERENT_AFTER_CONFLICTS: usize = 3;
 
 const NAMES: [&str; 7] =
@@ -30,15 +28,15 @@ const NAMES: [&str; 7] =
 const VERSIONS: [&str; 5] = ["1", "1.1-r1", "2_beta", "2", "10"];
 const FLAGS: [&str; 2] = ["x", "y"];
 
-/// A package that was made up.
+/// A generated package.
 #[derive(Debug, Clone)]
-struct Made {
+struct Generated {
     name: &'static str,
     version: &'static str,
     values: Vec<(&'static str, String)>,
 }
 
-impl Made {
+impl Generated {
     fn file(&self) -> String {
         let short = self.name.split('/').next_back().expect("a name");
         format!("{short}-{}", self.version)
@@ -49,16 +47,16 @@ impl Made {
     }
 }
 
-/// A binhost, a base, and what is asked for.
+/// A binhost, a base, and the requested packages.
 #[derive(Debug)]
 struct Case {
-    available: Vec<Made>,
-    installed: Vec<Made>,
+    available: Vec<Generated>,
+    installed: Vec<Generated>,
     provided: Vec<String>,
     asked: Vec<String>,
 }
 
-/// How much of what is in a case, so that not all cases are hopeless.
+/// Frequencies in a case, so that not all cases are unsatisfiable.
 #[derive(Clone, Copy)]
 struct Shape {
     strict: bool,
@@ -76,7 +74,7 @@ fn atom(random: &mut Random, shape: &Shape) -> String {
         3 => format!("~{name}-{}", random.pick(&["1", "1.1"])),
         _ => name.to_owned(),
     };
-    // Nobody asks more of a virtual package than a version.
+    // Dependencies on virtual packages have no slot or flags.
     if name.starts_with("virtual/") {
         return text;
     }
@@ -90,7 +88,7 @@ fn atom(random: &mut Random, shape: &Shape) -> String {
 }
 
 fn dependencies(random: &mut Random, shape: &Shape) -> String {
-    let mut words = Vec::new();
+    let mut items = Vec::new();
     for _ in 0..random.below(3) {
         if random.chance(shape.groups) {
             let choices: Vec<String> = (0..2 + random.below(2))
@@ -99,24 +97,24 @@ fn dependencies(random: &mut Random, shape: &Shape) -> String {
                     _ => atom(random, shape),
                 })
                 .collect();
-            words.push(format!("|| ( {} )", choices.join(" ")));
+            items.push(format!("|| ( {} )", choices.join(" ")));
         } else {
-            words.push(atom(random, shape));
+            items.push(atom(random, shape));
         }
     }
     if random.chance(shape.blockers) {
-        words.push(format!(
+        items.push(format!(
             "{}{}",
             random.pick(&["!", "!!"]),
             atom(random, &Shape { flags: 0, strict: true, ..*shape })
         ));
     }
-    words.join(" ")
+    items.join(" ")
 }
 
-fn package(random: &mut Random, shape: &Shape, name: &'static str, version: &'static str) -> Made {
+fn package(random: &mut Random, shape: &Shape, name: &'static str, version: &'static str) -> Generated {
     if name.starts_with("virtual/") {
-        return made_virtual(random, name, version);
+        return virtual_package(random, name, version);
     }
     let slot = match random.below(8) {
         0 => "1",
@@ -139,17 +137,16 @@ fn package(random: &mut Random, shape: &Shape, name: &'static str, version: &'st
     if !values[1].1.contains('x') {
         values[2].1.retain(|flag| flag != 'x');
     }
-    Made { name, version, values }
+    Generated { name, version, values }
 }
 
-/// A virtual package stands for others and is nothing itself. One that needs a virtual package in
-/// turn, Portage refuses to look at.
-fn made_virtual(random: &mut Random, name: &'static str, version: &'static str) -> Made {
+/// A virtual package. Portage does not support one that depends on another virtual package.
+fn virtual_package(random: &mut Random, name: &'static str, version: &'static str) -> Generated {
     let count = 1 + random.below(3);
     let stands_for: Vec<&str> = (0..count).map(|_| random.pick(&NAMES[..NAMES.len() - 1])).collect();
     let stands_for =
         if count == 1 { stands_for[0].to_owned() } else { format!("|| ( {} )", stands_for.join(" ")) };
-    Made { name, version, values: vec![("SLOT", "0".to_owned()), ("RDEPEND", stands_for)] }
+    Generated { name, version, values: vec![("SLOT", "0".to_owned()), ("RDEPEND", stands_for)] }
 }
 
 fn case(seed: u64) -> Case {
@@ -188,7 +185,7 @@ fn case(seed: u64) -> Case {
 }
 
 /// A package file in the xpak format, with no files in it.
-fn xpak(made: &Made) -> Vec<u8> {
+fn xpak(made: &Generated) -> Vec<u8> {
     let (category, _) = made.name.split_once('/').expect("a category");
     let mut entries = vec![
         ("CATEGORY", category.to_owned()),
@@ -252,56 +249,58 @@ fn write_database(case: &Case, directory: &Utf8Path) {
     }
 }
 
-fn ours(case: &Case, binhost: &Utf8Path, base: &Utf8Path) -> (World, Result<Resolution, Box<Refusal>>) {
-    let mut world = World::default();
-    // The index is Portage's own.
+fn ours(
+    case: &Case,
+    binhost: &Utf8Path,
+    base: &Utf8Path,
+) -> (PackagePool, Result<Resolution, Box<ResolveError>>) {
+    let mut pool = PackagePool::default();
+    // Portage wrote the index.
     let index =
         Index::read(&fs::read(binhost.join("Packages")).expect("Portage wrote it")).expect("an index");
     assert_eq!(index.packages.len(), case.available.len());
     for metadata in &index.packages {
-        world.add_available(Package::of_index(metadata).expect("a package"), 0);
+        pool.add_available(Package::of_index(metadata).expect("a package"), 0);
     }
     let layer = Arc::from("the base");
     for package in database::read(base).expect("a database") {
-        world.add_installed(package, &layer);
+        pool.add_installed(package, &layer);
     }
     for name in &case.provided {
-        world.provide(name).expect("a package");
+        pool.provide(name).expect("a package");
     }
     let asked: Vec<Atom> = case.asked.iter().map(|text| Atom::parse(text).expect("an atom")).collect();
-    let resolution = resolve(&world, &asked);
-    (world, resolution)
+    let resolution = resolve(&pool, &asked);
+    (pool, resolution)
 }
 
-/// Whether everything that is taken finds what it needs, and nothing that it blocks.
-fn holds(world: &World, resolution: &Resolution) -> bool {
-    let taken: Vec<&Package> = resolution.taken.iter().map(|taken| world.package(taken.id)).collect();
-    let kept = world
+/// Whether the dependencies and blockers of all added packages are satisfied.
+fn is_consistent(pool: &PackagePool, resolution: &Resolution) -> bool {
+    let added: Vec<&Package> = resolution.added.iter().map(|added| pool.package(added.id)).collect();
+    let kept = pool
         .all_installed()
-        .map(|id| world.package(id))
-        .filter(|package| !taken.iter().any(|other| other.place() == package.place()));
-    let all: Vec<&Package> = taken.iter().copied().chain(kept).collect();
-    taken.iter().all(|package| {
-        let needs = &package.dependencies;
-        let items = [&needs.run, &needs.post, &needs.install].into_iter().flatten();
-        items.into_iter().all(|item| is_met(world, &all, package, item))
-    })
+        .map(|id| pool.package(id))
+        .filter(|package| !added.iter().any(|other| other.name_and_slot() == package.name_and_slot()));
+    let all: Vec<&Package> = added.iter().copied().chain(kept).collect();
+    added.iter().all(|package| package.dependencies.iter().all(|item| is_met(pool, &all, package, item)))
 }
 
-fn is_met(world: &World, all: &[&Package], by: &Package, item: &Dependency) -> bool {
+fn is_met(pool: &PackagePool, all: &[&Package], by: &Package, item: &Dependency) -> bool {
     match item {
         Dependency::Atom(atom) => {
             let hit = all.iter().any(|package| {
-                let itself = atom.blocker.is_some() && package.place() == by.place();
+                let itself = atom.blocker.is_some() && package.name_and_slot() == by.name_and_slot();
                 !itself && package.satisfies(&Atom { blocker: None, ..atom.clone() }, &by.flags)
             });
-            let replaced =
-                world.installed(&atom.name).iter().any(|id| world.package(*id).place() == by.place());
-            if atom.blocker.is_some() { !hit } else { hit || replaced || world.is_provided(atom) }
+            let replaced = pool
+                .installed(&atom.name)
+                .iter()
+                .any(|id| pool.package(*id).name_and_slot() == by.name_and_slot());
+            if atom.blocker.is_some() { !hit } else { hit || replaced || pool.is_provided(atom) }
         }
-        Dependency::AnyOf(inside) => inside.iter().any(|item| is_met(world, all, by, item)),
+        Dependency::AnyOf(inside) => inside.iter().any(|item| is_met(pool, all, by, item)),
         Dependency::AllOf(inside) | Dependency::IfFlag { inside, .. } => {
-            inside.iter().all(|item| is_met(world, all, by, item))
+            inside.iter().all(|item| is_met(pool, all, by, item))
         }
     }
 }
@@ -321,19 +320,19 @@ fn describe(case: &Case) -> String {
     text
 }
 
-/// What came of one case.
+/// The result of a case.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Resolved,
     Refused,
-    /// after conflicts
-    AnotherWay,
+    /// different valid results after conflicts
+    DifferentAfterConflict,
     Different(String),
 }
 
 fn compare(oracle: &mut Oracle, seed: u64) -> Outcome {
     let case = case(seed);
-    let place = oracle.workplace.path(&format!("case-{seed}"));
+    let place = oracle.root.path(&format!("case-{seed}"));
     let (binhost, base) = (place.join("binhost"), place.join("database"));
     fs::create_dir_all(&binhost).expect("made");
     write_binhost(&case, &binhost);
@@ -341,39 +340,39 @@ fn compare(oracle: &mut Oracle, seed: u64) -> Outcome {
     let theirs = oracle.ask(&json!({
         "ask": "resolve", "binhost": binhost, "database": base, "provided": case.provided, "atoms": case.asked,
     }));
-    let (world, ours) = ours(&case, &binhost, &base);
+    let (pool, ours) = ours(&case, &binhost, &base);
     let list = |value: &Value| -> BTreeSet<String> {
         value.as_array().expect("a list").iter().map(|name| name.as_str().expect("text").to_owned()).collect()
     };
     let (merge, uninstall) = (list(&theirs["merge"]), list(&theirs["uninstall"]));
-    // What Portage would do by taking a package of the base away, an extension cannot.
+    // Portage may uninstall packages of the base, an extension cannot.
     let accepted = theirs["status"] == json!(0) && uninstall.is_empty();
-    let is_valid = ours.as_ref().map_or(true, |resolution| holds(&world, resolution));
-    let taken: Result<BTreeSet<String>, String> = match ours {
+    let is_valid = ours.as_ref().map_or(true, |resolution| is_consistent(&pool, resolution));
+    let added: Result<BTreeSet<String>, String> = match ours {
         Ok(resolution) => Ok(resolution
-            .taken
+            .added
             .iter()
-            .map(|taken| {
-                let package = world.package(taken.id);
+            .map(|added| {
+                let package = pool.package(added.id);
                 format!("{}-{}", package.name, package.version)
             })
             .collect()),
-        Err(refusal) => Err(refusal.to_string()),
+        Err(error) => Err(error.to_string()),
     };
     fs::remove_dir_all(&place).expect("removed");
     let text = theirs["output"].as_str().unwrap_or_default();
-    match &taken {
-        // Emerge found the packages and no order to merge them in. An extension has no order.
-        Ok(taken) if *taken == merge && text.contains("Error: circular dependencies") => Outcome::Resolved,
-        Ok(taken) if accepted && *taken == merge => Outcome::Resolved,
+    match &added {
+        // Emerge found the packages, but no order to merge them; an extension has no order.
+        Ok(added) if *added == merge && text.contains("Error: circular dependencies") => Outcome::Resolved,
+        Ok(added) if accepted && *added == merge => Outcome::Resolved,
         Err(_) if !accepted => Outcome::Refused,
-        _ if is_valid && !text.contains("(backtrack: 0/") => Outcome::AnotherWay,
-        _ => Outcome::Different(format!("seed {seed}: {}ours {taken:?}\ntheirs {text}", describe(&case))),
+        _ if is_valid && !text.contains("(backtrack: 0/") => Outcome::DifferentAfterConflict,
+        _ => Outcome::Different(format!("seed {seed}: {}ours {added:?}\ntheirs {text}", describe(&case))),
     }
 }
 
 #[test]
-fn the_packages_are_those_that_emerge_would_take() {
+fn emerge_selects_the_same_packages() {
     let mut oracle = Oracle::start();
     let seeds: Vec<u64> = match std::env::var("LOADGAUGE_SEED") {
         Ok(seed) => seed.split(',').map(|seed| seed.parse().expect("a number")).collect(),
@@ -382,8 +381,11 @@ fn the_packages_are_those_that_emerge_would_take() {
     let outcomes: Vec<Outcome> = seeds.iter().map(|seed| compare(&mut oracle, *seed)).collect();
     let count = |wanted: &Outcome| outcomes.iter().filter(|outcome| *outcome == wanted).count();
     let (resolved, refused) = (count(&Outcome::Resolved), count(&Outcome::Refused));
-    let another = count(&Outcome::AnotherWay);
-    assert!(another * 100 <= seeds.len() * DIFFERENT_AFTER_CONFLICTS, "{another} differ after conflicts");
+    let different_after_conflict = count(&Outcome::DifferentAfterConflict);
+    assert!(
+        different_after_conflict * 100 <= seeds.len() * DIFFERENT_AFTER_CONFLICTS,
+        "{different_after_conflict} differ after conflicts"
+    );
     let different: Vec<&str> = outcomes
         .iter()
         .filter_map(|outcome| match outcome {
@@ -392,7 +394,7 @@ fn the_packages_are_those_that_emerge_would_take() {
         })
         .collect();
     println!(
-        "{resolved} resolved, {refused} refused by both, {another} other ways out of conflicts, {} different",
+        "{resolved} resolved, {refused} refused by both, {different_after_conflict} different after conflicts, {} different",
         different.len()
     );
     assert!(different.is_empty(), "{} of {}:\n{}", different.len(), seeds.len(), different.join("\n"));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A binhost on the network: a directory, served with validators, and what was asked of it.
+//! An HTTP server for a binhost: serves a directory with validators, and logs the requests.
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest as _, Sha256};
 
-/// Serves until the process ends, or it is told to keep silent.
+/// Serves until the process ends or the server is silenced.
 pub(crate) struct Server {
     pub(crate) url: String,
     log: Arc<Mutex<Vec<String>>>,
@@ -32,13 +32,13 @@ impl Server {
         Self { url, log, silent }
     }
 
-    /// What was asked since it was asked for last: `200 path`, in order.
-    pub(crate) fn asked(&self) -> Vec<String> {
+    /// The requests since the last call, as `200 path`.
+    pub(crate) fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.log.lock().expect("whole"))
     }
 
-    /// From now on it hangs up on everyone.
-    pub(crate) fn fall_silent(&self) {
+    /// Makes the server close all further connections without an answer.
+    pub(crate) fn silence(&self) {
         *self.silent.lock().expect("whole") = true;
     }
 }

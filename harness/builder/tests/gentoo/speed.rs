@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How long a build takes beside what Flatcar's `build_sysext` does: `emerge --usepkgonly` into an
-//! overlay of the base, and `mksquashfs`.
+//! Compares the time of a build with that of Flatcar's `build_sysext`: `emerge --usepkgonly` into an overlay
+//! of the base, and `mksquashfs`.
 use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,17 +10,17 @@ use loadgauge_builder::{Format, Recipe, Target, build};
 use loadgauge_host::{CommandExt as _, Store};
 use loadgauge_images::{Architecture, OsRelease};
 
-use crate::oracle::Workplace;
+use crate::oracle::PortageRoot;
 
-/// Packages of the extension.
+/// Number of packages in the extension.
 const PACKAGES: usize = 10;
-/// How often each is done; the fastest counts.
+/// Repetitions, of which the fastest counts.
 const ROUNDS: usize = 3;
-/// Ours may take so much of theirs.
+/// Limit of our time, relative to theirs.
 const LIMIT: f64 = 0.2;
 
-/// Each package needs the next one, and has 40 files of 50 kB that compress as programs do.
-fn write_ebuilds(workplace: &Workplace) {
+/// Each package needs the next one, and has 40 files of 50 kB that compress like programs.
+fn write_ebuilds(root: &PortageRoot) {
     for number in 0..PACKAGES {
         let mut text = "EAPI=8\nDESCRIPTION=\"One of ten\"\nLICENSE=\"Apache-2.0\"\nSLOT=\"0\"\nKEYWORDS=\"amd64\"\nS=\"${WORKDIR}\"\n".to_owned();
         if number + 1 < PACKAGES {
@@ -31,7 +31,7 @@ fn write_ebuilds(workplace: &Workplace) {
              \t\thead -c 25000 /dev/urandom | od -An -tx1 | head -c 50000 >${file} || die\n\
              \t\tdoins ${file}\n\tdone\n}\n",
         );
-        let place = workplace.path(&format!("repository/app-misc/part{number}"));
+        let place = root.path(&format!("repository/app-misc/part{number}"));
         fs::create_dir_all(&place).expect("made");
         fs::write(place.join(format!("part{number}-1.ebuild")), text).expect("written");
     }
@@ -61,13 +61,13 @@ const THEIRS: &str = "set -eu
 #[test]
 #[ignore = "a measurement of some minutes, for `make bench`"]
 fn a_build_takes_a_fifth_of_what_emerge_and_mksquashfs_take() {
-    let workplace = Workplace::new();
-    write_ebuilds(&workplace);
+    let root = PortageRoot::new();
+    write_ebuilds(&root);
     let run = |script: &str| {
-        workplace.command("sh").args(["-c", script]).run().unwrap_or_else(|error| panic!("{error}"));
+        root.command("sh").args(["-c", script]).run().unwrap_or_else(|error| panic!("{error}"));
     };
     run(PREPARE);
-    let recipe = workplace.path("parts.toml");
+    let recipe = root.path("parts.toml");
     fs::write(
         &recipe,
         "name = \"parts\"\n[[gentoo]]\npackages = [\"app-misc/part0\"]\nbinhost = \"binhost\"\n",
@@ -82,12 +82,12 @@ fn a_build_takes_a_fifth_of_what_emerge_and_mksquashfs_take() {
             os_release: &release,
             architecture: Architecture::Amd64,
             base: None,
-            portage: Some(workplace.path("base")),
+            portage: Some(root.path("base")),
             root: None,
             links: BaseLinks::new(),
         };
         let built = build(&recipe, &target, Format::Squashfs, &store, &|_| {}).expect("built");
-        assert_eq!(built.gentoo.len(), PACKAGES);
+        assert_eq!(built.packages.len(), PACKAGES);
     };
     let (ours, theirs) = (fastest(ours), fastest(|| run(THEIRS)));
     let share = ours.as_secs_f64() / theirs.as_secs_f64();

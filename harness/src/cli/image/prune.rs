@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &ImagePruneArguments) -> Result<Exit, Failure> {
 
 /// The number and size of the cached data of images, by kind, or `None` where there is none.
 pub(super) fn cached(store: &Store) -> Result<Option<String>, Failure> {
-    Ok(count(&store.kept(&KINDS.map(|(kind, _)| kind))?))
+    Ok(count(&store.list(&KINDS.map(|(kind, _)| kind))?))
 }
 
 /// The number and size of entries by kind: `2 digests (300 B)`.

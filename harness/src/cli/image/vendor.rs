@@ -52,7 +52,7 @@ fn with_vendor_settings(mut recipe: Recipe, era: Era) -> Recipe {
     // The OEM extension has no VERSION_ID before release 3717.
     recipe.compatible.version_id = (era != Era::Torcx).then(|| "image".to_owned());
     recipe.compatible.reload_manager = Some(era == Era::Initrd);
-    recipe.pack.erofs = Some(ErofsCompression::None);
+    recipe.pack.erofs_compression = Some(ErofsCompression::None);
     recipe
 }
 

@@ -137,13 +137,13 @@ pub(crate) fn judge(lines: &[String]) -> Option<Fault> {
     })
 }
 
-/// Whether the initrd has handed over to the system on the disk: systemd says so as it leaves, and
-/// greets by the name of the system when it starts; an initrd has its kind in that name.
+/// Whether the initrd has switched to the root file system: systemd reports that before it exits, and
+/// prints the system's name when it starts, which contains "initrd" for an initrd.
 fn switched_root(lines: &[String]) -> bool {
     lines.iter().any(|line| {
         let lower = line.to_ascii_lowercase();
         let greeted = lower.starts_with("welcome to ")
-            && !["initramfs", "initrd", "dracut"].iter().any(|word| lower.contains(word));
+            && !["initramfs", "initrd", "dracut"].iter().any(|kind| lower.contains(kind));
         greeted || lower.contains("switching root") || lower.contains("target initrd-switch-root.target")
     })
 }

@@ -17,7 +17,6 @@ use super::micro_boot::{BootAction, DONE, DONE_STATUS, EXIT_PORT, boot_disk};
 use super::option::{escape, options};
 use super::process;
 use super::qmp::{Qmp, RunState};
-use crate::machine::sockets::bind;
 
 /// The limit of a micro-boot. With TCG or a KVM that works, it takes 0.25 s; on a host whose KVM does not
 /// work, the firmware alone has taken 11 to 16 s.
@@ -55,7 +54,7 @@ pub(crate) async fn probe(
     let disk = directory.join("disk");
     boot_disk(&disk, GREETING, BootAction::Work(LOOPS))?;
     let socket = directory.join("qmp");
-    let listener = bind(&socket)?;
+    let listener = UnixListener::bind(&socket).map_err(FileError::at::<FileError>("listen on", &socket))?;
     let result = boot(qemu, accelerator, &disk, &socket, listener).await;
     fs::remove_file(&socket)?;
     Ok(result)

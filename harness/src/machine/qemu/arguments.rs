@@ -167,7 +167,7 @@ fn network(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
 /// The interface on the network of the scenario's machines: QEMU passes its frames to the harness
 /// (`-netdev stream`, since QEMU 7.2).
 fn peers(plan: &MachinePlan, layout: &Layout) -> Vec<String> {
-    let Some(address) = plan.station else { return Vec::new() };
+    let Some(address) = plan.peer_address else { return Vec::new() };
     let socket = escape(layout.peers_socket().as_str());
     options([
         ("-netdev", format!("stream,id=peers,addr.type=unix,addr.path={socket}")),
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn amd64_tcg_among_others() {
         let mut plan = testing::plan();
-        plan.station = PeerAddress::all().nth(1);
+        plan.peer_address = PeerAddress::all().nth(1);
         insta::assert_snapshot!(joined(&plan));
     }
 

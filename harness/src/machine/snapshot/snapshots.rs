@@ -98,7 +98,7 @@ impl Snapshots {
     /// # Errors
     /// The store cannot be read.
     pub fn list(&self) -> Result<Vec<SnapshotEntry>, StoreError> {
-        let entries = self.store.kept(&[KIND])?;
+        let entries = self.store.list(&[KIND])?;
         entries.into_iter().map(|entry| self.describe(entry.key, entry.size, seconds(entry.used))).collect()
     }
 

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+use camino::Utf8Path;
+use loadgauge_host::{FileError, digest, fs};
+use loadgauge_images::{Architecture, OsRelease};
+
+use super::plan::Plan;
+use super::result::Built;
+use crate::describe::{self, Component, Details, Input, Listing, Subject};
+use crate::elf::Libraries;
+use crate::explain::Explanation;
+use crate::recipe::Recipe;
+use crate::source::Contents;
+use crate::stage::Staged;
+use crate::{BuildError, Extension, Format, finish, linkage, lint, pack, tree_digest};
+
+/// Builds a base extension as a directory.
+type BuildDirectory<'a> = &'a dyn Fn(&Recipe) -> Result<Built, BuildError>;
+
+/// Builds an extension into an empty directory.
+///
+/// # Errors
+/// See [`BuildError`].
+pub(super) fn assemble(
+    plan: &Plan<'_>,
+    build_directory: BuildDirectory<'_>,
+    directory: &Utf8Path,
+) -> Result<Built, BuildError> {
+    let recipe = plan.context.recipe;
+    let mut staged = Staged::new_in(directory)?;
+    if recipe.finish.etc.is_some() {
+        staged.take_etc();
+    }
+    let mut contents = Contents::default();
+    for source in &plan.sources {
+        contents.extend(source.stage(&mut staged, plan.context)?);
+    }
+    contents.opaque.extend(finish::finish(&mut staged, recipe, &plan.environment())?);
+    let homepage = plan.only_package().and_then(|name| contents.homepages.get(name));
+    let release = plan.release(finish::has_units(&staged), homepage.map(String::as_str))?;
+    finish::put_release(&mut staged, recipe, &release)?;
+    let mut warnings = check_rules(plan, &staged)?;
+    warnings.extend(check_linkage(plan, build_directory, &staged)?);
+    warnings.extend(plan.sources.iter().flat_map(|source| source.warnings()));
+    let opaque = contents.opaque.iter();
+    warnings.extend(opaque.map(|path| format!("/{path}: the opaque marker of the directory was left out")));
+    staged.settle(plan.epoch)?;
+    let listing = Listing::of(&staged, plan.epoch)?;
+    let (set_id, uncompressed) = (listing.set_id(), staged.size());
+    let extension = pack_tree(plan, &staged, directory, release)?;
+    let packages: Vec<Component> =
+        plan.sources.iter().flat_map(|source| source.components(plan.context)).collect();
+    let (database, inputs) = (contents.database, inputs(plan)?);
+    let details = Details { listing, uncompressed, components: packages.clone(), database, inputs };
+    let described = describe(plan, &extension, &details, directory)?;
+    let mut explanation = Explanation::default();
+    for source in &plan.sources {
+        explanation.extend(source.explanation());
+    }
+    let dropped = contents.dropped;
+    let built =
+        Built { extension, packages, explanation, dropped, set_id, described, warnings, cached: false };
+    built.write(directory)?;
+    Ok(built)
+}
+
+/// The files that the extension is built from: the recipe with its script, and those of its sources.
+fn inputs(plan: &Plan<'_>) -> Result<Vec<Input>, BuildError> {
+    let recipe = plan.context.recipe;
+    let name = recipe.path.file_name().unwrap_or_default().to_owned();
+    let mut inputs = vec![Input::of_uri(name, digest::sha256(&recipe.text))];
+    if let Some(script) = &recipe.finish.script {
+        inputs.push(Input::of_file(&recipe.beside(script.get_ref()), recipe.directory())?);
+    }
+    for source in &plan.sources {
+        inputs.extend(source.inputs(plan.context)?);
+    }
+    Ok(inputs)
+}
+
+/// Applies the lint rules: fatal findings are an error, others are returned as warnings.
+fn check_rules(plan: &Plan<'_>, staged: &Staged) -> Result<Vec<String>, BuildError> {
+    let findings = lint::check(staged, &plan.context.target.links);
+    let (fatal, others): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.fatal);
+    if !fatal.is_empty() {
+        let lines: Vec<String> = fatal.iter().map(ToString::to_string).collect();
+        return Err(BuildError::Unfit(lines.join("\n")));
+    }
+    Ok(others.iter().map(ToString::to_string).collect())
+}
+
+/// Checks that all libraries are present: missing ones are an error, doubts are returned as warnings.
+fn check_linkage(
+    plan: &Plan<'_>,
+    build_directory: BuildDirectory<'_>,
+    staged: &Staged,
+) -> Result<Vec<String>, BuildError> {
+    let context = plan.context;
+    let libraries = |recipe: &Recipe| -> Result<Libraries, BuildError> {
+        let built = build_directory(recipe)?.extension;
+        linkage::of_directory(&built.path, &built.sha512, context.target.architecture, context.store)
+    };
+    let base_extensions = || context.base_extensions.iter().map(libraries).collect();
+    let report = linkage::check(staged, context, &base_extensions)?;
+    if report.missing.is_empty() {
+        return Ok(report.warnings);
+    }
+    let lines = report.missing.iter().map(|missing| {
+        let providers = plan.sources.iter().flat_map(|source| source.providers(&missing.library, context));
+        linkage::line(missing, &providers.collect::<Vec<_>>())
+    });
+    Err(BuildError::Unlinked(lines.collect::<Vec<_>>().join("\n")))
+}
+
+fn pack_tree(
+    plan: &Plan<'_>,
+    staged: &Staged,
+    directory: &Utf8Path,
+    release: OsRelease,
+) -> Result<Extension, BuildError> {
+    let (name, format) = (plan.name(), plan.format);
+    (plan.context.progress)(&format!("packing {name} as {format}"));
+    let size = staged.size();
+    let path = directory.join(plan.file_name());
+    let architecture = match release.get("ARCHITECTURE") {
+        Some("x86-64") => Architecture::Amd64,
+        Some("arm64") => Architecture::Arm64,
+        _ => plan.context.target.architecture,
+    };
+    pack::pack(staged, format, &plan.packing, architecture, &plan.identity(), &path)
+        .map_err(|source| BuildError::Pack { name: name.clone(), format, source })?;
+    let (size, sha512) = if format == Format::Directory {
+        (size, tree_digest::sha512_of_directory(&path)?)
+    } else {
+        fs::open(&path)?.sync_all().map_err(FileError::at::<BuildError>("write", &path))?;
+        let sha512 = digest::sha512_of_file(&path).map_err(FileError::at::<BuildError>("read", &path))?;
+        (fs::metadata(&path)?.len(), sha512)
+    };
+    Ok(Extension { name, format, path, size, sha512, release })
+}
+
+fn describe(
+    plan: &Plan<'_>,
+    extension: &Extension,
+    details: &Details,
+    directory: &Utf8Path,
+) -> Result<Vec<String>, BuildError> {
+    let (recipe, identity) = (plan.context.recipe, plan.identity());
+    let subject = Subject {
+        name: recipe.name(),
+        version: recipe.version.as_ref().map(|version| version.get_ref().as_str()),
+        architecture: extension.release.get("ARCHITECTURE").unwrap_or("_any"),
+        recipe: recipe.path.file_name().unwrap_or_default(),
+        format: plan.format,
+        file_name: &plan.file_name(),
+        packer: &plan.packer,
+        url: recipe.publish.as_ref().map(|publish| publish.url.get_ref().as_str()),
+        identity: &identity,
+    };
+    describe::write(&subject, extension, details, directory)
+        .map_err(|source| BuildError::Describe { name: plan.name(), source })
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::{FileError, digest, environment};
+use loadgauge_images::OsRelease;
+
+use super::result::Built;
+use crate::compatible::compatible;
+use crate::mangle::Environment;
+use crate::pack::{self, Identity, PackError, Packing};
+use crate::recipe::{Recipe, check_name};
+use crate::release_file::{About, extension_release};
+use crate::signing::KeyPair;
+use crate::source::{self, Context, RequestedPackage, Source};
+use crate::{BuildError, Format};
+
+/// The time of all files where neither `SOURCE_DATE_EPOCH` nor the recipe sets one: 2024-01-01.
+const EPOCH: u32 = 1_704_067_200;
+
+/// Increased whenever the same inputs give other bytes or another key, so that earlier builds are not
+/// used.
+const REVISION: u32 = 5;
+
+/// Everything that is known before an extension is built.
+pub(super) struct Plan<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) format: Format,
+    /// the resolved sources
+    pub(super) sources: Vec<Box<dyn Source>>,
+    pub(super) packing: Packing,
+    /// the program that packs the format, with its version
+    pub(super) packer: String,
+    /// the time of all files, in seconds since 1970
+    pub(super) epoch: u32,
+    /// the key of the build in the store
+    pub(super) key: String,
+    /// the package of a recipe that asks for one package alone
+    only_package: Option<(String, String)>,
+}
+
+impl<'a> Plan<'a> {
+    /// Resolves the sources of a recipe and computes the key of the build.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub(super) fn new(context: &'a Context<'a>, format: Format) -> Result<Self, BuildError> {
+        let recipe = context.recipe;
+        check_name(recipe.name()).map_err(|(cause, hint)| BuildError::Name(cause, hint))?;
+        let pack_error = |source| BuildError::Pack { name: recipe.name().to_owned(), format, source };
+        let packing = packing(recipe, format).map_err(pack_error)?;
+        let packer = pack::packer(format, &packing).map_err(pack_error)?;
+        let mut sources = source::of_recipe(recipe);
+        for source in &mut sources {
+            source.resolve(context)?;
+        }
+        let epoch = epoch(recipe)?;
+        let (key, only_package) = (String::new(), only_package(&sources, context));
+        let mut plan = Self { context, format, sources, packing, packer, epoch, key, only_package };
+        plan.key = plan.compute_key()?;
+        Ok(plan)
+    }
+
+    fn compute_key(&self) -> Result<String, BuildError> {
+        let Self { context, format, .. } = self;
+        let target = context.target;
+        let mut inputs = digest::Inputs::default();
+        inputs.add("revision", REVISION.to_string());
+        inputs.add("recipe", recipe_key(context.recipe, &self.sources, context)?);
+        inputs.add("format", format.to_string());
+        inputs.add("packing", self.packing.key(*format));
+        inputs.add("packer", &self.packer);
+        inputs.add("epoch", self.epoch.to_string());
+        inputs.add("base links", target.links.key());
+        // Whether the extension has units follows from the other inputs.
+        inputs.add("release", format!("{:?}", self.release(false, None)?));
+        if target.root.is_some() {
+            inputs.add("base libraries", target.root_key());
+        }
+        // The libraries of base extensions decide whether the build succeeds.
+        for recipe in context.base_extensions {
+            let context = Context { recipe, ..**context };
+            inputs.add("base extension", recipe_key(recipe, &source::of_recipe(recipe), &context)?);
+        }
+        Ok(inputs.finish())
+    }
+
+    /// The extension's name.
+    pub(super) fn name(&self) -> String {
+        self.context.recipe.name().to_owned()
+    }
+
+    /// The name of the image file or directory.
+    pub(super) fn file_name(&self) -> String {
+        match self.format {
+            Format::Directory => self.name(),
+            _ => format!("{}.raw", self.context.recipe.name()),
+        }
+    }
+
+    /// The full name of the package of a recipe that asks for one package alone.
+    pub(super) fn only_package(&self) -> Option<&str> {
+        self.only_package.as_ref().map(|(name, _)| name.as_str())
+    }
+
+    /// The fields of the extension-release file. `homepage` is that of the only package, once it is known.
+    pub(super) fn release(&self, reload: bool, homepage: Option<&str>) -> Result<OsRelease, BuildError> {
+        let (recipe, target) = (self.context.recipe, self.context.target);
+        let reload = recipe.compatible.reload_manager.unwrap_or(reload);
+        let package = self.only_package.as_ref();
+        let version = recipe.version.as_ref().map(|version| version.get_ref().as_str());
+        let about = About {
+            id: recipe.name(),
+            // A Gentoo name begins with its category.
+            name: package.and_then(|(name, _)| name.rsplit('/').next()),
+            version: version.or(package.map(|(_, version)| version.as_str())),
+            homepage: recipe.homepage.as_deref().or(homepage),
+            bug_report: recipe.bug_report.as_deref(),
+        };
+        extension_release(&recipe.compatible, target.os_release, target.architecture, reload, &about)
+            .map_err(|source| BuildError::Release { recipe: recipe.path.clone(), source })
+    }
+
+    /// The environment of the recipe's script.
+    pub(super) fn environment(&self) -> Environment<'a> {
+        let Context { recipe, target, .. } = *self.context;
+        Environment {
+            name: recipe.name(),
+            version: recipe.version.as_ref().map_or("", |version| version.get_ref()),
+            architecture: target.architecture.systemd_name(),
+            epoch: self.epoch,
+        }
+    }
+
+    /// The time and the seed of all identifiers in the image.
+    pub(super) fn identity(&self) -> Identity {
+        Identity { epoch: self.epoch, seed: self.key.clone() }
+    }
+
+    /// Adds warnings about what the target will not merge. They are not kept: two images that differ in
+    /// this can share a build.
+    pub(super) fn with_predictions(&self, mut built: Built) -> Built {
+        let Context { recipe, target, .. } = *self.context;
+        // The newest systemd is the most tolerant one.
+        let (host, release) = (target.os_release, &built.extension.release);
+        if let Err(refusal) = compatible(host, target.architecture, u32::MAX, release) {
+            built.warnings.push(format!("systemd-sysext will ignore the extension: {refusal}"));
+        }
+        let release_name = recipe.compatible.release_name.as_deref();
+        if let Some(name) = release_name.filter(|name| *name != recipe.name()) {
+            built.warnings.push(format!(
+                "the extension-release file is named for `{name}`: systemd-sysext will merge no extension"
+            ));
+        }
+        built
+    }
+}
+
+/// Everything about one recipe that decides the files of its extension.
+fn recipe_key(
+    recipe: &Recipe,
+    sources: &[Box<dyn Source>],
+    context: &Context<'_>,
+) -> Result<String, BuildError> {
+    let mut parts = vec![recipe.text.clone(), recipe.name().to_owned()];
+    if let Some(script) = &recipe.finish.script {
+        let path = recipe.beside(script.get_ref());
+        parts.push(digest::sha256_of_file(&path).map_err(FileError::at::<BuildError>("read", &path))?);
+    }
+    for source in sources {
+        parts.push(digest::of_parts(source.key(context)?));
+    }
+    Ok(digest::of_parts(parts))
+}
+
+/// The name and version of a recipe's package where it asks for no other and the base lacks it.
+fn only_package(sources: &[Box<dyn Source>], context: &Context<'_>) -> Option<(String, String)> {
+    let mut requested = sources.iter().flat_map(|source| source.requested(context));
+    let RequestedPackage { name, version } = requested.next()?;
+    if requested.next().is_some() {
+        return None;
+    }
+    Some((name, version?))
+}
+
+/// The recipe's packing, with its key pair where a DDI is signed.
+fn packing(recipe: &Recipe, format: Format) -> Result<Packing, PackError> {
+    let mut packing = recipe.pack.clone();
+    if let (Format::Ddi, None, Some(key), Some(certificate)) =
+        (format, &packing.signer, &packing.private_key, &packing.certificate)
+    {
+        let (key, certificate) = (recipe.beside(key.get_ref()), recipe.beside(certificate.get_ref()));
+        packing.signer = Some(KeyPair::load(&key, &certificate)?);
+    }
+    Ok(packing)
+}
+
+/// See <https://reproducible-builds.org/specs/source-date-epoch/>.
+fn epoch(recipe: &Recipe) -> Result<u32, BuildError> {
+    match environment::value(environment::SOURCE_DATE_EPOCH) {
+        Some(text) => text.parse().map_err(|_| BuildError::Epoch(text)),
+        None => Ok(recipe.source_date_epoch.unwrap_or(EPOCH)),
+    }
+}

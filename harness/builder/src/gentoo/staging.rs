@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::binary::BinaryPackage;
+use super::error::GentooError;
+use super::install_mask;
+use super::pkginfo;
+use super::selection::{SelectedPackage, Selection};
+use crate::globs;
+use crate::member::merge_usr;
+use crate::recipe::Recipe;
+use crate::stage::Staged;
+use crate::unpack::{Place, UnpackCause, UnpackError, Unpacking};
+
+/// The result of unpacking packages.
+#[derive(Debug, Default)]
+pub(crate) struct StagedPackages {
+    /// files and links outside /usr and /opt, which were not unpacked
+    pub(crate) dropped: Vec<Utf8PathBuf>,
+    /// the package database of the extension, as paths (`var/db/pkg/...`) with contents
+    pub(crate) database: Vec<(String, Vec<u8>)>,
+    /// `HOMEPAGE` of the packages by category and name
+    pub(crate) homepages: BTreeMap<String, String>,
+}
+
+/// Unpacks the packages into a stage, without running their install hooks.
+///
+/// # Errors
+/// See [`GentooError`].
+pub(crate) fn stage(
+    staged: &mut Staged,
+    recipe: &Recipe,
+    selection: &Selection,
+    progress: &dyn Fn(&str),
+) -> Result<StagedPackages, GentooError> {
+    let mut result = StagedPackages::default();
+    for (section, packages) in recipe.gentoo.iter().zip(&selection.groups) {
+        let exclude = globs::compile(recipe, &section.exclude)?;
+        let mask = install_mask::of_section(recipe, section)?;
+        for package in packages {
+            progress(&format!("unpacking {} {}", package.name, package.version));
+            let mut binary = BinaryPackage::open(&package.path).map_err(|source| GentooError::Binary {
+                path: package.path.clone(),
+                source: Box::new(source),
+            })?;
+            check_name(package, &binary)?;
+            if let Some(homepage) = binary.value("HOMEPAGE").filter(|text| !text.is_empty()) {
+                // Several URLs are separated by spaces.
+                let first = homepage.split_whitespace().next().unwrap_or_default().to_owned();
+                result.homepages.insert(package.name.clone(), first);
+            }
+            let archive = package.path.file_name().unwrap_or_default().to_owned();
+            let prefix = binary.prefix;
+            let place = |member: &Utf8Path| {
+                let Ok(path) = member.strip_prefix(prefix) else { return Place::Nowhere };
+                let path = merge_usr(path);
+                let is_masked = globs::matches(&exclude, &path) || globs::matches(&mask, &path);
+                if is_masked { Place::Nowhere } else { Place::At(path) }
+            };
+            let files = binary.files().map_err(|error| UnpackError {
+                archive: archive.clone(),
+                member: None,
+                cause: Box::new(UnpackCause::Read(error)),
+            })?;
+            result.dropped.extend(Unpacking::new(staged, &archive, &place).tar(files)?);
+            result.database.extend(pkginfo::entries(package, &binary.entries, staged, &archive));
+        }
+    }
+    Ok(result)
+}
+
+/// Checks that a package file contains the package that the index says.
+fn check_name(package: &SelectedPackage, binary: &BinaryPackage) -> Result<(), GentooError> {
+    let expected = format!("{}-{}", package.name, package.version);
+    let (category, name_and_version) = (binary.value("CATEGORY"), binary.value("PF"));
+    let found = format!("{}/{}", category.unwrap_or_default(), name_and_version.unwrap_or_default());
+    // Old packages have neither key.
+    if found == expected || (category.is_none() && name_and_version.is_none()) {
+        return Ok(());
+    }
+    Err(GentooError::WrongPackage { path: package.path.clone(), expected, found })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::fs;
+
+    use tar::EntryType;
+
+    use super::super::gpkg::tests::container;
+    use super::super::xpak::tests::package;
+    use super::*;
+
+    /// Name, kind, target of a link.
+    type Member<'a> = (&'a str, EntryType, &'a str);
+
+    /// A tar with any names, even those that the tar crate's builder refuses.
+    fn tar(prefix: &str, members: &[Member<'_>]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, kind, link) in members {
+            let name = format!("{prefix}{name}");
+            let mut header = tar::Header::new_gnu();
+            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+            header.as_mut_bytes()[157..157 + link.len()].copy_from_slice(link.as_bytes());
+            header.set_entry_type(*kind);
+            header.set_mode(0o755);
+            header.set_size(0);
+            header.set_cksum();
+            builder.append(&header, &[][..]).expect("appended");
+        }
+        zstd::encode_all(&builder.into_inner().expect("a tar")[..], 1).expect("packed")
+    }
+
+    fn staged(bytes: &[u8]) -> Result<Vec<String>, String> {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let root = Utf8Path::from_path(scratch.path()).expect("UTF-8");
+        let path = root.join("evil-1-1.package");
+        fs::write(&path, bytes).expect("written");
+        let text = "name = \"evil\"\n[[gentoo]]\npackages = [\"a/evil\"]\n";
+        let recipe = Recipe::parse(text, Utf8Path::new("evil.toml")).expect("a recipe");
+        let selected = SelectedPackage {
+            name: "a/evil".to_owned(),
+            version: "1".to_owned(),
+            repository: String::new(),
+            license: String::new(),
+            description: String::new(),
+            path,
+            sha256: String::new(),
+            size: 0,
+        };
+        let selection = Selection { groups: vec![vec![selected]], ..Selection::default() };
+        let mut staged = Staged::new_in(root).expect("a stage");
+        let result = stage(&mut staged, &recipe, &selection, &|_| {});
+        let outside = fs::read_dir(root).expect("read").count();
+        assert_eq!(outside, 2, "nothing is written outside the stage");
+        match result {
+            Ok(_) => Ok(staged.nodes().map(|(path, _)| path.to_string()).collect()),
+            Err(error) => {
+                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                Err(format!("{error}{cause}").replace(&format!("{root}/"), ""))
+            }
+        }
+    }
+
+    fn xpak(members: &[Member<'_>]) -> Vec<u8> {
+        package(&tar("", members), &[("CATEGORY", b"a\n"), ("PF", b"evil-1\n")])
+    }
+
+    fn gpkg(members: &[Member<'_>]) -> Vec<u8> {
+        let metadata =
+            super::super::gpkg::tests::tar(&[("metadata/CATEGORY", b"a\n"), ("metadata/PF", b"evil-1\n")]);
+        container(&[("gpkg-1", b""), ("metadata.tar", &metadata), ("image.tar.zst", &tar("image/", members))])
+    }
+
+    #[test]
+    fn hostile_packages_are_refused_in_both_formats() {
+        let file = EntryType::Regular;
+        let good: &[Member<'_>] =
+            &[("usr/bin/x", file, ""), ("etc/x", file, ""), ("usr/bin/y", EntryType::Link, "usr/bin/x")];
+        let paths = staged(&xpak(good)).expect("a good one");
+        assert_eq!(paths, ["usr", "usr/bin", "usr/bin/x", "usr/bin/y"]);
+        let evil: &[(&str, &[Member<'_>])] = &[
+            ("upwards", &[("usr/../../x", file, "")]),
+            ("link out of the tree", &[("usr/x", EntryType::Symlink, "../../../etc")]),
+            ("through a link", &[("usr/x", EntryType::Symlink, "/etc"), ("usr/x/shadow", file, "")]),
+            ("hard link to nothing", &[("usr/x", EntryType::Link, "usr/y")]),
+            ("device", &[("usr/x", EntryType::Char, "")]),
+            ("pipe", &[("usr/x", EntryType::Fifo, "")]),
+            ("twice", &[("usr/x", file, ""), ("usr/x", file, "")]),
+        ];
+        let mut errors = vec![
+            format!(
+                "absolute: {}",
+                staged(&package(&tar("/", good), &[("CATEGORY", b"a"), ("PF", b"evil-1")]))
+                    .expect_err("absolute")
+            ),
+            format!(
+                "another package: {}",
+                staged(&package(&tar("", good), &[("CATEGORY", b"a"), ("PF", b"good-1")]))
+                    .expect_err("another")
+            ),
+            format!(
+                "truncated: {}",
+                staged(&package(&tar("", good)[..40], &[("CATEGORY", b"a"), ("PF", b"evil-1")]))
+                    .expect_err("truncated")
+            ),
+        ];
+        for (what, members) in evil {
+            let refused = staged(&xpak(members)).expect_err(what);
+            errors.push(format!("{what}: {refused}"));
+            let same = staged(&gpkg(members)).expect_err(what);
+            assert!(same.starts_with("cannot unpack `evil-1-1.package` at `image/usr/"), "{same}");
+        }
+        insta::assert_snapshot!(errors.join("\n"));
+    }
+}

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reads and checks recipes.
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{Problem, fs, problem};
+use toml::Spanned;
+
+use super::fetch::is_sha256;
+use super::recipe::{FileSection, Publish, Recipe, RecipeError, check_name, is_version};
+use super::stage::is_kept;
+use super::{gentoo, mangle};
+
+/// Former names of keys, with their present ones.
+const RENAMED: [(&str, &str); 10] = [
+    ("beyond", "base-extensions"),
+    ("ddi", "ddi-filesystem"),
+    ("epoch", "source-date-epoch"),
+    ("erofs", "erofs-compression"),
+    ("mask", "install-mask"),
+    ("missing-libraries", "allow-missing-libraries"),
+    ("provided", "package-provided"),
+    ("squashfs", "squashfs-compression"),
+    ("strip", "strip-components"),
+    ("use", "package-use"),
+];
+
+const GLOB_HINT: &str = "write a glob such as \"/usr/share/doc/**\"";
+
+impl Recipe {
+    /// Reads and checks a recipe.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, or has an unknown key or a value that is not valid.
+    pub fn load(path: &Utf8Path) -> Result<Self, RecipeError> {
+        Self::parse(&fs::read_to_string(path)?, path)
+    }
+
+    /// Checks the text of a recipe. `path` is its file, which need not exist; the files that the recipe
+    /// names are relative to its directory.
+    ///
+    /// # Errors
+    /// The text is not TOML, or has an unknown key or a value that is not valid.
+    pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, RecipeError> {
+        let mut recipe: Self = toml::from_str(text).map_err(|error| {
+            let (cause, hint) = problem::explain(error.message(), &RENAMED);
+            Problem::new(path, text, error.span().unwrap_or_default(), cause, hint)
+        })?;
+        path.clone_into(&mut recipe.path);
+        text.clone_into(&mut recipe.text);
+        check(&recipe)?;
+        Ok(recipe)
+    }
+}
+
+fn check(recipe: &Recipe) -> Result<(), RecipeError> {
+    check_name(recipe.name()).map_err(|(cause, hint)| recipe.error(&recipe.name, cause, hint))?;
+    if let Some(version) = recipe.version.as_ref().filter(|version| !is_version(version.get_ref())) {
+        let cause = format!("`{}` is not a valid version", version.get_ref());
+        let hint = "use letters, digits, `.`, `+`, `~` and `^`, and start with a letter or digit";
+        return Err(recipe.error(version, cause, hint));
+    }
+    check_sections(recipe)?;
+    check_finish(recipe)?;
+    check_globs(recipe)?;
+    check_publish(recipe)?;
+    check_packing(recipe)
+}
+
+fn check_sections(recipe: &Recipe) -> Result<(), RecipeError> {
+    let empty = recipe.files.is_empty() && recipe.trees.is_empty() && recipe.images.is_empty();
+    if empty && recipe.debian.is_empty() && recipe.gentoo.is_empty() && recipe.archives.is_empty() {
+        let hint = "add [[file]], [[tree]], [[archive]], [[image]], [[debian]] or [[gentoo]]";
+        return Err(recipe.error(&recipe.name, "the recipe adds nothing to the extension", hint));
+    }
+    for file in &recipe.files {
+        check_file(recipe, file)?;
+    }
+    for tree in &recipe.trees {
+        check_source(recipe, &tree.source)?;
+    }
+    for section in &recipe.gentoo {
+        gentoo::check_section(section, recipe)?;
+    }
+    for package in recipe.debian.iter().flat_map(|section| &section.packages) {
+        if !is_package_name(package.get_ref()) {
+            let cause = format!("`{}` is not the name of a Debian package", package.get_ref());
+            let hint = "write the name alone, in lower case; dependencies are resolved";
+            return Err(recipe.error(package, cause, hint));
+        }
+    }
+    for section in &recipe.archives {
+        let (source, url) = (section.source.as_ref(), section.url.as_ref());
+        check_origin(recipe, "archive", &section.sha256, source, url, Some(&section.sha256))?;
+        if let Some(into) = section.into.as_ref().filter(|into| into.get_ref() != "/") {
+            check_path(recipe, into, into.get_ref())?;
+        }
+    }
+    for section in &recipe.images {
+        let (source, url) = (section.source.as_ref(), section.url.as_ref());
+        check_origin(recipe, "image", section.at(recipe), source, url, section.sha256.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Checks the keys `source`, `url` and `sha256` of a table.
+fn check_origin(
+    recipe: &Recipe,
+    table: &str,
+    at: &Spanned<String>,
+    source: Option<&Spanned<Utf8PathBuf>>,
+    url: Option<&Spanned<String>>,
+    sha256: Option<&Spanned<String>>,
+) -> Result<(), RecipeError> {
+    if let Some(sha256) = sha256.filter(|sha256| !is_sha256(sha256.get_ref())) {
+        let cause = format!("`{}` is not a SHA-256 digest", sha256.get_ref());
+        return Err(recipe.error(sha256, cause, "write 64 digits of 0-9 and a-f, as sha256sum prints them"));
+    }
+    match (source, url) {
+        (Some(source), None) => check_source(recipe, source),
+        (None, Some(url)) => {
+            if !["http://", "https://", "file:"].iter().any(|scheme| url.get_ref().starts_with(scheme)) {
+                let cause = format!("`{}` is not a URL that can be fetched", url.get_ref());
+                return Err(recipe.error(url, cause, "use http, https or file"));
+            }
+            if sha256.is_none() {
+                let hint = "add sha256 = \"..\", with the 64 digits that sha256sum prints";
+                return Err(recipe.error(url, format!("an [[{table}]] from a URL needs its digest"), hint));
+            }
+            Ok(())
+        }
+        _ => {
+            let hint = "add source = \"a file beside the recipe\", or url = \"https://..\"";
+            Err(recipe.error(at, format!("an [[{table}]] needs exactly one of source and url"), hint))
+        }
+    }
+}
+
+fn check_finish(recipe: &Recipe) -> Result<(), RecipeError> {
+    if let Some(script) = &recipe.finish.script {
+        check_source(recipe, script)?;
+        if !mangle::is_script(&recipe.beside(script.get_ref())) {
+            let cause = format!("`{}` is not a file", script.get_ref());
+            return Err(recipe.error(script, cause, "name a script"));
+        }
+    }
+    for (from, to) in &recipe.finish.moves {
+        check_path(recipe, to, from)?;
+        check_path(recipe, to, to.get_ref())?;
+    }
+    Ok(())
+}
+
+fn check_globs(recipe: &Recipe) -> Result<(), RecipeError> {
+    let debian = recipe.debian.iter().flat_map(|section| &section.exclude);
+    let gentoo = recipe.gentoo.iter();
+    let gentoo =
+        gentoo.flat_map(|section| section.exclude.iter().chain(section.install_mask.iter().flatten()));
+    let archives = recipe.archives.iter().flat_map(|section| section.include.iter().chain(&section.exclude));
+    let images = recipe.images.iter().flat_map(|section| &section.exclude);
+    let finish = &recipe.finish;
+    let finish = finish.remove.iter().chain(&finish.install_mask).chain(&finish.allow_missing_libraries);
+    for pattern in debian.chain(gentoo).chain(archives).chain(images).chain(finish) {
+        if let Err(error) = globset::Glob::new(pattern.get_ref()) {
+            return Err(recipe.error(pattern, error.to_string(), GLOB_HINT));
+        }
+    }
+    Ok(())
+}
+
+fn check_publish(recipe: &Recipe) -> Result<(), RecipeError> {
+    let Some(Publish { url }) = &recipe.publish else { return Ok(()) };
+    let plain = |c: char| !c.is_whitespace() && !c.is_control();
+    let web = ["https://", "http://", "file:///"].iter().any(|scheme| url.get_ref().starts_with(scheme));
+    if !web || !url.get_ref().chars().all(plain) {
+        let cause = format!("`{}` is not a URL that systemd-sysupdate can fetch from", url.get_ref());
+        let hint = "write a directory such as \"https://example.org/extensions/tool\"";
+        return Err(recipe.error(url, cause, hint));
+    }
+    if recipe.version.is_none() {
+        let hint = "add `version = \"1.2.3\"`: systemd-sysupdate tells images apart by their versions";
+        return Err(recipe.error(url, "a published extension needs a version", hint));
+    }
+    Ok(())
+}
+
+fn check_packing(recipe: &Recipe) -> Result<(), RecipeError> {
+    let pack = &recipe.pack;
+    if let Some((level, what, expected)) = pack.wrong_level() {
+        let cause = format!("{} is not a level of {what}", level.get_ref());
+        return Err(recipe.error(level, cause, &format!("it can be {expected}")));
+    }
+    match (&pack.private_key, &pack.certificate) {
+        (Some(key), Some(certificate)) => {
+            check_source(recipe, key)?;
+            check_source(recipe, certificate)
+        }
+        (None, None) => Ok(()),
+        (Some(one), None) | (None, Some(one)) => {
+            let cause = "a signature needs both a private-key and a certificate";
+            Err(recipe.error(one, cause, "name both, or neither"))
+        }
+    }
+}
+
+fn check_file(recipe: &Recipe, file: &FileSection) -> Result<(), RecipeError> {
+    let path = file.path.get_ref();
+    let in_etc = recipe.finish.etc.is_some().then(|| path.strip_prefix("/etc/")).flatten();
+    match in_etc {
+        Some(rest) => check_path(recipe, &file.path, &format!("/usr/{rest}"))?,
+        None => check_path(recipe, &file.path, path)?,
+    }
+    let kinds = [file.contents.is_some(), file.source.is_some(), file.link.is_some()];
+    if kinds.into_iter().filter(|given| *given).count() != 1 {
+        let cause = format!("`{path}` needs exactly one of contents, source and link");
+        return Err(recipe.error(&file.path, cause, ""));
+    }
+    if let (None, Some(mode)) = (file.mode(), &file.mode) {
+        let cause = format!("`{}` is not the mode of a file", mode.get_ref());
+        return Err(recipe.error(mode, cause, "write four octal digits, such as \"0755\""));
+    }
+    file.source.as_ref().map_or(Ok(()), |source| check_source(recipe, source))
+}
+
+fn check_path<T>(recipe: &Recipe, at: &Spanned<T>, path: &str) -> Result<(), RecipeError> {
+    let plain = path.strip_prefix('/').is_some_and(|rest| {
+        rest.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+            && is_kept(Utf8Path::new(rest))
+    });
+    if plain && !path.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let hint = "use an absolute path under /usr or /opt; files in /etc come through Ignition, or with \
+                [finish] etc = \"tmpfiles\"";
+    Err(recipe.error(at, format!("an extension cannot contain `{path}`"), hint))
+}
+
+fn check_source(recipe: &Recipe, source: &Spanned<Utf8PathBuf>) -> Result<(), RecipeError> {
+    let path = recipe.beside(source.get_ref());
+    if path.exists() {
+        return Ok(());
+    }
+    let cause = format!("`{}` does not exist", source.get_ref());
+    let hint = format!("create {path}, or correct the path, which is relative to the recipe");
+    Err(recipe.error(source, cause, &hint))
+}
+
+/// Debian policy 5.6.1.
+fn is_package_name(name: &str) -> bool {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let rest = |byte: u8| alphanumeric(byte) || b"+-.".contains(&byte);
+    // A trailing `-` would tell apt to remove the package.
+    name.len() > 1
+        && name.bytes().next().is_some_and(alphanumeric)
+        && name.bytes().all(rest)
+        && !name.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(text: &str) -> String {
+        match Recipe::parse(text, Utf8Path::new("recipes/hello.toml")).expect_err("a wrong recipe") {
+            RecipeError::Problem(problem) => problem.report(),
+            error => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn errors_have_a_place_a_cause_and_a_hint() {
+        let file = "[[file]]\npath = \"/usr/bin/x\"\n";
+        let wrong = [
+            "name = \"hello\"\nsumary = \"x\"\n".to_owned(),
+            "name = \"hello\"\n[[debian]]\npackages = [\"docker.io\"]\nwith-recommends = true\n".to_owned(),
+            "name = \"hello\"\n[compatible]\ncolour = \"blue\"\n".to_owned(),
+            "name = \"hello\"\n".to_owned(),
+            "name = \"a/b\"\n".to_owned(),
+            "name = \"hello.raw\"\n".to_owned(),
+            "name = hello\n".to_owned(),
+            "summary = \"no name\"\n".to_owned(),
+            format!("name = \"hello\"\n{file}"),
+            format!("name = \"hello\"\n{file}contents = \"x\"\nlink = \"y\"\n"),
+            format!("name = \"hello\"\n{file}contents = \"x\"\nmode = \"rwx\"\n"),
+            format!("name = \"hello\"\n{file}source = \"not-there\"\n"),
+            "name = \"hello\"\n[[file]]\npath = \"/etc/motd\"\ncontents = \"x\"\n".to_owned(),
+            "name = \"hello\"\n[[file]]\npath = \"/usr/../etc/motd\"\ncontents = \"x\"\n".to_owned(),
+            "name = \"hello\"\n[[tree]]\nsource = \"not-there\"\n".to_owned(),
+            "name = \"hello\"\n[[debian]]\npackages = [\"--force-yes\"]\n".to_owned(),
+            format!("name = \"hello\"\n{file}contents = \"x\"\n[finish]\nremove = [\"/usr/[\"]\n"),
+        ];
+        let reports: Vec<String> =
+            wrong.iter().map(|text| format!("{}\n---\n{}", text.trim_end(), report(text))).collect();
+        insta::assert_snapshot!(reports.join("\n\n"));
+    }
+
+    #[test]
+    fn a_former_key_is_an_error_that_names_the_present_one() {
+        for (text, place, present) in [
+            ("beyond = [\"docker\"]\n", "2:1", "base-extensions"),
+            ("epoch = 1\n", "2:1", "source-date-epoch"),
+            ("[finish]\nmissing-libraries = []\n", "3:1", "allow-missing-libraries"),
+            ("[finish]\nmask = []\n", "3:1", "install-mask"),
+            ("[[gentoo]]\npackages = []\nprovided = []\n", "4:1", "package-provided"),
+            ("[[gentoo]]\npackages = []\n  mask = []\n", "4:3", "install-mask"),
+            ("[[gentoo]]\npackages = []\nuse = []\n", "4:1", "package-use"),
+            ("[[archive]]\nsha256 = \"\"\nstrip = 1\n", "4:1", "strip-components"),
+            ("[pack]\nsquashfs = \"xz\"\n", "3:1", "squashfs-compression"),
+            ("[pack]\nerofs = \"lz4\"\n", "3:1", "erofs-compression"),
+            ("[pack]\nddi = \"erofs\"\n", "3:1", "ddi-filesystem"),
+        ] {
+            let report = report(&format!("name = \"hello\"\n{text}"));
+            assert!(report.starts_with(&format!("recipes/hello.toml:{place}: unknown key `")), "{report}");
+            assert!(report.ends_with(&format!("hint: the key is now called `{present}`")), "{report}");
+        }
+    }
+}
