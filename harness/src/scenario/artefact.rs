@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::{fs, io};
+use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_ignition::delivery::{HowDelivered, Payload, PayloadKind};
+use loadgauge_host::{FileError, fs};
 use loadgauge_images::OsRelease;
 use serde::Serialize;
 
 use super::Source;
-use loadgauge_builder::{Extension, Format, releases};
+use loadgauge_builder::{Extension, Format, ImageError, releases};
 
 /// An extension as it will come into the guest.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -71,13 +72,13 @@ impl Goods {
         path: &Utf8Path,
         name: Option<&str>,
         digest: &dyn Fn(&Utf8Path) -> io::Result<String>,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, ImageError> {
         let size = fs::metadata(path)?.len();
-        let sha512 = digest(path)?;
+        let sha512 = digest(path).map_err(FileError::at::<FileError>("read", path))?;
         let own = path.file_name().unwrap_or_default();
         let name = name.unwrap_or(own.strip_suffix(".raw").unwrap_or(own)).to_owned();
         let kind = PayloadKind::Image { path: path.to_owned(), size, sha512: sha512.clone() };
-        let release = release_of(path, &name);
+        let release = release_of(path, &name)?;
         let payload = Payload { name, kind };
         Ok(Self { payload, format: None, path: path.to_owned(), size, sha512, release })
     }
@@ -104,13 +105,17 @@ impl Goods {
 
 /// What an image says in the extension-release file of its name. See extension-release in os-release(5):
 /// one of another name counts only where an extended attribute says that it may.
-fn release_of(path: &Utf8Path, name: &str) -> Option<OsRelease> {
+///
+/// # Errors
+/// The image was made to write outside of the directory that it is extracted to.
+fn release_of(path: &Utf8Path, name: &str) -> Result<Option<OsRelease>, ImageError> {
     let image = path.file_name().unwrap_or_default();
     let mut found = match releases(path) {
         Ok(found) => found,
+        Err(error) if error.is_hostile() => return Err(error),
         Err(error) => {
             tracing::warn!(image, %error, "it cannot be looked into before the guest does");
-            return None;
+            return Ok(None);
         }
     };
     let own = found.remove(name);
@@ -122,7 +127,7 @@ fn release_of(path: &Utf8Path, name: &str) -> Option<OsRelease> {
             "systemd-sysext will pass over it: as `{name}` it needs `extension-release.{name}`, and it has {has}"
         );
     }
-    own
+    Ok(own)
 }
 
 #[cfg(test)]

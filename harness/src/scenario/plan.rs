@@ -17,7 +17,7 @@ use crate::machine::{
     Acceleration, Firmware, FirmwareChoice, FirmwareError, MachinePlan, MachineSpec, PeerAddress,
 };
 use loadgauge_builder::lint::{BaseTree, overlaps};
-use loadgauge_builder::{Extension, Format};
+use loadgauge_builder::{Extension, Format, ImageError};
 
 /// Everything that a run will do, before anything is booted.
 #[derive(Debug, Clone)]
@@ -145,7 +145,7 @@ pub enum PlanError {
         /// the image
         path: Utf8PathBuf,
         /// why not
-        source: io::Error,
+        source: ImageError,
     },
     /// one would take the other's place
     #[error("{file}:{line}: two extensions are called `{name}`")]
@@ -190,7 +190,7 @@ impl Hint for PlanError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Build { source, .. } => source.hint.clone(),
-            Self::Image { .. } => None,
+            Self::Image { source, .. } => source.hint(),
             Self::Twice { .. } => Some("give one of them a `name` of its own".to_owned()),
             Self::Firmware { source, .. } => source.hint(),
             Self::Compose { source, .. } => source.hint(),

@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &ImageInspectArguments) -> Result<Exit, Failure> {
     let path = built_images::find(arguments.image.image.as_deref(), &store)?;
     let mut inspected = Inspected::open(&path, &store, &output::message)?;
     let base: Option<Base> = inspected.base(&store).unwrap_or_else(|error| {
-        inspected.found.warnings.push(error.to_string());
+        inspected.inspection.warnings.push(error.to_string());
         None
     });
     let description = ImageDescription { inspected, base };

@@ -20,7 +20,7 @@ pub(super) struct ImageDescription {
 
 /// Writes a section for each part of an image.
 pub(super) fn page(image: &ImageDescription) -> String {
-    let found = &image.inspected.found;
+    let found = &image.inspected.inspection;
     let mut text = String::new();
     let _ =
         writeln!(text, "{}\n", found.os_release.get("PRETTY_NAME").unwrap_or("an image without PRETTY_NAME"));
@@ -49,7 +49,7 @@ fn section(text: &mut String, title: &str, fields: &Fields) {
 }
 
 fn system(image: &ImageDescription) -> Fields {
-    let found = &image.inspected.found;
+    let found = &image.inspected.inspection;
     let or_unknown = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
     let version = found.os_release.get("VERSION_ID").unwrap_or("unknown");
     let channel = version.parse::<Release>().ok().and_then(Release::channel);
@@ -78,19 +78,19 @@ fn system(image: &ImageDescription) -> Fields {
 }
 
 fn disk(image: &ImageDescription) -> Fields {
-    let found = &image.inspected.found;
-    let layers = if image.inspected.builds_on.is_empty() { "" } else { ", including its backing files" };
+    let found = &image.inspected.inspection;
+    let layers = if image.inspected.backing_files.is_empty() { "" } else { ", including its backing files" };
     let mut fields = vec![
         ("path", image.inspected.disk.to_string()),
         ("format", format!("{}, virtual size {}", found.format.name(), format_size(found.size))),
         ("sha256", format!("{}{layers}", found.digest)),
         ("GUID", found.disk_guid.to_string()),
     ];
-    fields.extend(image.inspected.builds_on.iter().map(|backing| ("backing file", backing.to_string())));
+    fields.extend(image.inspected.backing_files.iter().map(|backing| ("backing file", backing.to_string())));
     if image.inspected.disk.parent() != Some(&image.inspected.directory) {
         fields.push(("release", image.inspected.directory.to_string()));
     }
-    let files = &image.inspected.beside;
+    let files = &image.inspected.release_files;
     let files = if files.is_empty() { "none".to_owned() } else { files.join(", ") };
     fields.push(("other files", files));
     fields
