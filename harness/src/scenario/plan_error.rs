@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::{FileError, Hint};
+use loadgauge_builder::ImageError;
+use loadgauge_host::Hint;
 
 use super::compose::ComposeError;
 use super::{BuildFailure, Origin};
@@ -18,12 +19,12 @@ pub enum PlanError {
         source: BuildFailure,
     },
     /// an extension image cannot be read
-    #[error("{origin}{source}")]
+    #[error("{origin}cannot use the extension image")]
     Image {
         /// place of the request
         origin: Origin,
-        /// error of the file
-        source: FileError,
+        /// error of the image
+        source: ImageError,
     },
     /// two extensions of a machine would be the same file in the guest
     #[error("{origin}two extensions have the name `{name}`")]

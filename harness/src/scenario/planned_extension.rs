@@ -2,7 +2,7 @@
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_builder::{Extension, Format, releases};
+use loadgauge_builder::{Extension, Format, ImageError, releases};
 use loadgauge_host::{FileError, fs};
 use loadgauge_ignition::delivery::{HowDelivered, Payload, PayloadKind};
 use loadgauge_images::OsRelease;
@@ -71,13 +71,13 @@ impl ResolvedExtension {
         path: &Utf8Path,
         name: Option<&str>,
         digest: &dyn Fn(&Utf8Path) -> io::Result<String>,
-    ) -> Result<Self, FileError> {
+    ) -> Result<Self, ImageError> {
         let size = fs::metadata(path)?.len();
         let sha512 = digest(path).map_err(FileError::at::<FileError>("read", path))?;
         let own = path.file_name().unwrap_or_default();
         let name = name.unwrap_or(own.strip_suffix(".raw").unwrap_or(own)).to_owned();
         let kind = PayloadKind::Image { path: path.to_owned(), size, sha512: sha512.clone() };
-        let release = release_of(path, &name);
+        let release = release_of(path, &name)?;
         let payload = Payload { name, kind };
         Ok(Self { payload, format: None, path: path.to_owned(), size, sha512, release })
     }
@@ -104,13 +104,17 @@ impl ResolvedExtension {
 
 /// The extension-release file of an image that has the image's name. A file of another name counts only
 /// with the extended attribute that os-release(5) describes.
-fn release_of(path: &Utf8Path, name: &str) -> Option<OsRelease> {
+///
+/// # Errors
+/// The image was made to write outside of the directory that it is extracted to.
+fn release_of(path: &Utf8Path, name: &str) -> Result<Option<OsRelease>, ImageError> {
     let image = path.file_name().unwrap_or_default();
     let mut found = match releases(path) {
         Ok(found) => found,
+        Err(error) if error.is_hostile() => return Err(error),
         Err(error) => {
             tracing::warn!(image, %error, "cannot read the extension-release of the image");
-            return None;
+            return Ok(None);
         }
     };
     let own = found.remove(name);
@@ -123,7 +127,7 @@ fn release_of(path: &Utf8Path, name: &str) -> Option<OsRelease> {
              contains {has}"
         );
     }
-    own
+    Ok(own)
 }
 
 #[cfg(test)]
