@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 EAPI=8
-DESCRIPTION="A package that tests are made of"
+DESCRIPTION="A test package"
 HOMEPAGE="https://example.org/"
 LICENSE="Apache-2.0"
 KEYWORDS="amd64"
