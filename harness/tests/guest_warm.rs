@@ -85,8 +85,8 @@ impl Bench {
     }
 
     async fn warm(&self, starter: &MachineStarter, name: &str) -> Machine {
-        let (machine, started) = self.start(starter, self.plan(name)).await;
-        assert_eq!(started.start, Start::Warm, "{}", started.reason);
+        let (machine, report) = self.start(starter, self.plan(name)).await;
+        assert_eq!(report.start, Start::Warm, "{}", report.reason);
         machine
     }
 }
@@ -202,9 +202,9 @@ async fn a_snapshot_with_another_nonce_is_refused_and_removed() {
 
     let bench = Bench::with_store(&other).await;
     let starter = bench.starter();
-    let (machine, started) = bench.start(&starter, bench.plan("refused")).await;
-    assert_eq!(started.start, Start::Cold);
-    assert!(started.reason.contains("refused") && started.reason.contains(nonce), "{}", started.reason);
+    let (machine, report) = bench.start(&starter, bench.plan("refused")).await;
+    assert_eq!(report.start, Start::Cold);
+    assert!(report.reason.contains("refused") && report.reason.contains(nonce), "{}", report.reason);
     assert!(!to.exists(), "it was removed");
     machine.stop().await;
     fs::remove_dir_all(&other).expect("removed");
@@ -231,8 +231,8 @@ async fn firmware_tpm_and_additional_disks_are_restored() {
     let serial = "more".to_owned();
     plan.spec.disks = vec![loadgauge::machine::DiskSpec { size_mib: 16, serial }];
     let starter = bench.starter();
-    let (machine, started) = bench.start(&starter, plan).await;
-    assert_eq!(started.start, Start::Warm, "{}", started.reason);
+    let (machine, report) = bench.start(&starter, plan).await;
+    assert_eq!(report.start, Start::Warm, "{}", report.reason);
     let guest = guest(&machine).await;
     let disk = "/dev/disk/by-id/virtio-more";
     ask(&guest, "test -d /sys/firmware/efi && test -e /dev/tpm0").await;

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Machines without an image: real QEMU processes that boot a boot sector.
 #![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
+mod matrix;
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge::machine::{
-    Acceleration, Accelerator, BootAction, DiskSpec, Fault, Firmware, FirmwareChoice, Machine, MachinePlan,
-    MachineSpec, StartError, StopMethod, Supervisor, boot_disk,
+    BootAction, DiskSpec, Fault, Firmware, FirmwareChoice, Machine, MachinePlan, StartError, StopMethod,
+    Supervisor, boot_disk,
 };
-use loadgauge_ignition::Config;
-use loadgauge_images::Image;
+use matrix::plan;
 
 /// The limit of every fault; on a busy host, QEMU's start takes most of it.
 const SOON: Duration = Duration::from_secs(20);
@@ -38,27 +39,6 @@ impl Bench {
     async fn start(&self, plan: MachinePlan) -> Result<Machine, StartError> {
         let records = self.root.join(&plan.name);
         Machine::start(plan, records, env!("CARGO_BIN_EXE_loadgauge").into(), &self.supervisor).await
-    }
-}
-
-fn plan(name: &str, disk: &Utf8Path) -> MachinePlan {
-    let image: Image = serde_json::from_value(serde_json::json!({
-        "disk": disk, "format": "raw", "digest": "",
-        "facts": {
-            "os_release": {}, "architecture": "amd64", "era": "sysext", "systemd": 257,
-            "vendor_extensions": [],
-        },
-    }))
-    .expect("an image");
-    MachinePlan {
-        name: name.to_owned(),
-        spec: MachineSpec { memory_mib: 64, cpus: Some(1), ..MachineSpec::default() },
-        image,
-        acceleration: Acceleration { accelerator: Accelerator::Tcg, factor: 10.0, reason: String::new() },
-        firmware: Firmware::Bios,
-        config: Config::new(),
-        served: Vec::new(),
-        peer_address: None,
     }
 }
 

@@ -72,6 +72,7 @@ impl Tool {
     }
 
     /// A command that runs it, with messages in English and times in UTC.
+    #[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC");

@@ -73,7 +73,8 @@ impl Bench {
     }
 }
 
-fn plan(name: &str, disk: &Utf8Path) -> MachinePlan {
+/// The plan of a small machine with a disk image.
+pub(crate) fn plan(name: &str, disk: &Utf8Path) -> MachinePlan {
     let image: Image = serde_json::from_value(serde_json::json!({
         "disk": disk, "format": "raw", "digest": "",
         "facts": {
