@@ -108,8 +108,8 @@ async fn start_machine(
     let program = own_program()?;
     let place = MachineContext { directory: &records, relay: &program, supervisor };
     let decision = decisions.first().cloned().unwrap_or_else(|| Decision::cold("nothing was decided"));
-    let (machine, started) = match starter.start(plan, &decision, place).await {
-        Ok(started) => started,
+    let (machine, description) = match starter.start(plan, &decision, place).await {
+        Ok((machine, mode)) => (machine, mode.description()),
         Err(StarterError::Start(error)) => return Err(Failure::of(Exit::Host, &error)),
         Err(StarterError::Fault(fault)) => return Err(fault_failure(&fault)),
     };
@@ -117,8 +117,7 @@ async fn start_machine(
         machine.ready(None, limits.boot * Limits::GIVE_UP).await.map_err(|fault| fault_failure(&fault))?;
     let how_to_leave = if on_terminal { "; leave with `exit`, or with Enter ~ ." } else { "" };
     output::message(&format!(
-        "{}, ready in {:.1} s, systemd reports `{}`{how_to_leave}",
-        started.description(),
+        "{description}, ready in {:.1} s, systemd reports `{}`{how_to_leave}",
         ready.since.as_secs_f64(),
         ready.state
     ));
