@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The checks through a real SSH session: on this host, with stand-ins for the programs that only a
-//! guest has.
+//! Checks over a real SSH session to this host, with scripts in place of the programs of a guest.
 mod common;
 
 use std::collections::BTreeSet;
@@ -9,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use common::Sshd;
-use loadgauge::check::{Check, Finding, Outcome, Sweep, judge_within, sweep};
+use loadgauge::check::{Check, Finding, Outcome, Sweep, check_within, sweep};
 use loadgauge::guest::{Command, Guest};
 use loadgauge_images::image::Era;
 use loadgauge_images::{Architecture, Facts, OsRelease};
@@ -24,7 +23,7 @@ fn facts() -> Facts {
     }
 }
 
-/// Puts programs before those of the host. `sudo` runs what it is given as the user that we are.
+/// Installs programs that come first in PATH. `sudo` runs its arguments as the current user.
 fn programs(sshd: &Sshd, programs: &[(&str, &str)]) {
     let sudo = ("sudo", "while [ \"${1#-}\" != \"$1\" ]; do shift; done; exec \"$@\"");
     for (name, script) in programs.iter().chain([&sudo]) {
@@ -38,12 +37,12 @@ fn check<T: serde::de::DeserializeOwned>(kind: fn(T) -> Check, toml: &str) -> Ch
     kind(toml::from_str(toml).expect("a check"))
 }
 
-async fn judge(guest: &Guest, check: Check) -> Finding {
-    check.judge(guest, &facts()).await
+async fn run_check(guest: &Guest, check: Check) -> Finding {
+    check.run(guest, &facts()).await
 }
 
 #[tokio::test]
-async fn an_extension_that_was_left_out_is_explained() {
+async fn a_skipped_extension_is_explained() {
     let sshd = Sshd::start();
     let script = r#"
 [ "$1" = status ] && echo '[{"hierarchy":"/usr","extensions":["docker-flatcar"],"since":1}]'
@@ -52,21 +51,22 @@ true"#;
     let journal = "echo 'No suitable extensions found (1 ignored due to incompatible image(s)).'";
     programs(&sshd, &[("systemd-sysext", script), ("journalctl", journal)]);
     let guest = sshd.guest().await;
-    let finding = judge(&guest, check(Check::Merged, "present = [\"docker-flatcar\"]")).await;
+    let finding = run_check(&guest, check(Check::Merged, "present = [\"docker-flatcar\"]")).await;
     assert_eq!((finding.outcome, finding.commands.len()), (Outcome::Passed, 1));
-    let finding = judge(&guest, check(Check::Merged, "present = [\"hello\"]\nabsent = [\"docker\"]")).await;
+    let finding =
+        run_check(&guest, check(Check::Merged, "present = [\"hello\"]\nabsent = [\"docker\"]")).await;
     assert_eq!(finding.outcome, Outcome::Failed);
     insta::assert_snapshot!(format!("{}\n--\n{}", finding.expected, finding.found), @r"
     extension `hello` is merged into /usr
     --
-    `hello` was found at `/opt/extensions/hello.raw` and left out
-    systemd-sysext said: No suitable extensions found (1 ignored due to incompatible image(s)).
+    `hello` was found at `/opt/extensions/hello.raw` and skipped
+    journal of systemd-sysext: No suitable extensions found (1 ignored due to incompatible image(s)).
     ");
     assert_eq!(finding.commands.len(), 3, "status, list and journal are kept");
 }
 
 #[tokio::test]
-async fn a_unit_that_is_not_as_it_should_be_speaks_for_itself() {
+async fn the_finding_of_a_unit_contains_its_status() {
     let sshd = Sshd::start();
     let script = r#"
 case "$1" in
@@ -75,18 +75,18 @@ show) printf 'Id=a.service\nLoadState=loaded\nActiveState=failed\nSubState=faile
 esac"#;
     programs(&sshd, &[("systemctl", script)]);
     let guest = sshd.guest().await;
-    let finding = judge(&guest, check(Check::Unit, "\"a.service\" = \"failed\"")).await;
+    let finding = run_check(&guest, check(Check::Unit, "\"a.service\" = \"failed\"")).await;
     assert_eq!(finding.outcome, Outcome::Passed);
-    let finding = judge(&guest, check(Check::Unit, "\"a.service\" = \"active\"")).await;
+    let finding = run_check(&guest, check(Check::Unit, "\"a.service\" = \"active\"")).await;
     assert_eq!(finding.outcome, Outcome::Failed);
     assert!(finding.found.contains("`failed`") && finding.found.contains("step EXEC"), "{}", finding.found);
     let finding =
-        judge(&guest, check(Check::Unit, "\"a.service\" = \"active\"\n\"b.service\" = \"active\"")).await;
-    assert_eq!(finding.outcome, Outcome::Broken, "two were asked for and one was shown: {finding:?}");
+        run_check(&guest, check(Check::Unit, "\"a.service\" = \"active\"\n\"b.service\" = \"active\"")).await;
+    assert_eq!(finding.outcome, Outcome::Broken, "one unit instead of two: {finding:?}");
 }
 
 #[tokio::test]
-async fn files_are_what_they_are() {
+async fn properties_of_files_are_checked() {
     let sshd = Sshd::start();
     programs(&sshd, &[]);
     let guest = sshd.guest().await;
@@ -110,26 +110,26 @@ async fn files_are_what_they_are() {
         ("path = \"/proc\"\ncontents = { empty = true }".to_owned(), false),
     ];
     for (rule, holds) in cases {
-        let finding = judge(&guest, check(Check::File, &rule)).await;
+        let finding = run_check(&guest, check(Check::File, &rule)).await;
         let expected = if holds { Outcome::Passed } else { Outcome::Failed };
         assert_eq!(finding.outcome, expected, "{rule}: {finding:#?}");
     }
 }
 
 #[tokio::test]
-async fn a_command_that_overruns_its_time_fails_and_shows_what_it_said() {
+async fn a_command_that_exceeds_its_limit_fails_with_its_output() {
     let sshd = Sshd::start();
     let guest = sshd.guest().await;
     let finding =
-        judge(&guest, check(Check::Run, "run = \"echo begun; sleep 60\"\ntimeout = \"500ms\"")).await;
+        run_check(&guest, check(Check::Run, "run = \"echo begun; sleep 60\"\ntimeout = \"500ms\"")).await;
     assert_eq!(finding.outcome, Outcome::Failed);
     assert!(finding.found.contains("begun"), "{}", finding.found);
-    let finding = judge(&guest, check(Check::Run, "run = \"kill -TERM $$\"\nsignal = \"SIGTERM\"")).await;
+    let finding = run_check(&guest, check(Check::Run, "run = \"kill -TERM $$\"\nsignal = \"SIGTERM\"")).await;
     assert_eq!(finding.outcome, Outcome::Passed);
 }
 
 #[tokio::test]
-async fn within_repeats_until_it_holds_and_tells_the_last_failure() {
+async fn within_repeats_until_it_passes_and_reports_the_last_failure() {
     let sshd = Sshd::start();
     let guest = sshd.guest().await;
     let count = sshd.directory.path().join("count");
@@ -137,7 +137,7 @@ async fn within_repeats_until_it_holds_and_tells_the_last_failure() {
     let check = check(Check::Run, &format!("run = \"{line}\""));
     let mut seen = Vec::new();
     let (finding, attempts) =
-        judge_within(&check, &guest, &facts(), Some(Duration::from_secs(20)), |attempt, finding| {
+        check_within(&check, &guest, &facts(), Some(Duration::from_secs(20)), |attempt, finding| {
             seen.push((attempt, finding.outcome));
         })
         .await;
@@ -147,29 +147,29 @@ async fn within_repeats_until_it_holds_and_tells_the_last_failure() {
     let check = self::check(Check::Run, "run = \"echo no >&2; exit 4\"");
     let started = Instant::now();
     let (finding, attempts) =
-        judge_within(&check, &guest, &facts(), Some(Duration::from_millis(700)), |_, _| {}).await;
+        check_within(&check, &guest, &facts(), Some(Duration::from_millis(700)), |_, _| {}).await;
     assert!(finding.outcome == Outcome::Failed && attempts > 1);
     assert!(finding.found.contains("status 4: no"), "{}", finding.found);
     assert!(started.elapsed() < Duration::from_secs(3));
-    let (_, attempts) = judge_within(&check, &guest, &facts(), None, |_, _| {}).await;
+    let (_, attempts) = check_within(&check, &guest, &facts(), None, |_, _| {}).await;
     assert_eq!(attempts, 1, "without `within` it is tried once");
 }
 
 #[tokio::test]
-async fn a_lost_guest_is_broken_and_not_asked_again() {
+async fn a_lost_guest_is_broken_and_not_tried_again() {
     let mut sshd = Sshd::start();
     let guest = sshd.guest().await;
     sshd.kill();
     let check = check(Check::Run, "run = \"true\"");
     let (finding, attempts) =
-        judge_within(&check, &guest, &facts(), Some(Duration::from_secs(30)), |_, _| {}).await;
+        check_within(&check, &guest, &facts(), Some(Duration::from_secs(30)), |_, _| {}).await;
     assert_eq!((finding.outcome, attempts), (Outcome::Broken, 1));
     assert!(finding.found.contains("phase open"), "{}", finding.found);
     let swept = sweep(&guest).await;
     assert!(swept.iter().all(|(_, finding)| finding.outcome == Outcome::Broken), "{swept:#?}");
 }
 
-/// Programs that do with the image what the engines do: unpack it, and run its entry point.
+/// Programs that unpack the image and run its entry point, like the engines.
 const UNPACK: &str = r"
 store=${0%/*}/../store
 unpack() {
@@ -179,7 +179,7 @@ unpack() {
 ";
 
 #[tokio::test]
-async fn the_engines_get_an_image_and_echo_a_nonce() {
+async fn the_engines_run_the_image_and_print_a_nonce() {
     let sshd = Sshd::start();
     let docker = r#"
 case "$1" in
@@ -199,37 +199,37 @@ esac"#;
     programs(&sshd, &[("docker", &docker), ("ctr", &ctr)]);
     let guest = sshd.guest().await;
     let rule = "driver = [\"overlay2\", \"overlayfs\"]\ncgroup-version = \"2\"\nrun = true";
-    let finding = judge(&guest, check(Check::Docker, rule)).await;
+    let finding = run_check(&guest, check(Check::Docker, rule)).await;
     assert_eq!(finding.outcome, Outcome::Passed, "{finding:#?}");
-    let finding = judge(&guest, check(Check::Containerd, "run = true")).await;
+    let finding = run_check(&guest, check(Check::Containerd, "run = true")).await;
     assert_eq!(finding.outcome, Outcome::Passed, "{finding:#?}");
     assert!(!sshd.directory.path().join("store").exists(), "nothing is left behind");
 
     programs(&sshd, &[("docker", &docker.replace("exec $store/probe", "echo")), ("ctr", "exit 1")]);
-    let finding = judge(&guest, check(Check::Docker, "user = \"root\"\nrun = true")).await;
-    assert_eq!(finding.outcome, Outcome::Passed, "an echo is an echo: {finding:#?}");
+    let finding = run_check(&guest, check(Check::Docker, "user = \"root\"\nrun = true")).await;
+    assert_eq!(finding.outcome, Outcome::Passed, "{finding:#?}");
     programs(&sshd, &[("docker", &docker.replace("exec $store/probe", "echo not"))]);
-    let finding = judge(&guest, check(Check::Docker, "run = true")).await;
+    let finding = run_check(&guest, check(Check::Docker, "run = true")).await;
     assert_eq!(finding.outcome, Outcome::Failed, "{finding:#?}");
-    let finding = judge(&guest, check(Check::Containerd, "run = true")).await;
+    let finding = run_check(&guest, check(Check::Containerd, "run = true")).await;
     assert_eq!(finding.outcome, Outcome::Failed, "{finding:#?}");
 }
 
 #[tokio::test]
-async fn the_overlay_of_this_host_is_none() {
+async fn this_host_has_no_overlay() {
     let sshd = Sshd::start();
     programs(&sshd, &[]);
     let guest = sshd.guest().await;
-    let finding = judge(&guest, check(Check::Overlay, "mounted = false")).await;
+    let finding = run_check(&guest, check(Check::Overlay, "mounted = false")).await;
     assert_eq!(finding.outcome, Outcome::Passed, "{finding:#?}");
-    let finding = judge(&guest, check(Check::Overlay, "hierarchy = \"/tmp\"")).await;
+    let finding = run_check(&guest, check(Check::Overlay, "hierarchy = \"/tmp\"")).await;
     assert_eq!(finding.outcome, Outcome::Failed, "{finding:#?}");
     let left = guest.run(Command::new("ls -d /tmp/.loadgauge-probe")).await.expect("it ran");
     assert!(!left.exit.success(), "the probe was removed");
 }
 
 #[tokio::test]
-async fn a_sweep_sees_what_is_wrong() {
+async fn a_sweep_finds_problems() {
     let sshd = Sshd::start();
     let systemctl = r#"
 case "$*" in
@@ -250,7 +250,7 @@ esac"#;
         .flat_map(|(_, finding)| &finding.commands)
         .map(|transcript| transcript.command.as_str())
         .collect();
-    assert_eq!(commands.len(), 1, "one command gathers everything");
+    assert_eq!(commands.len(), 1, "one command for all sweeps");
     let of = |sweep: Sweep| &found.iter().find(|(name, _)| *name == sweep).expect("each is there").1;
     let failed = of(Sweep::FailedUnits);
     assert_eq!(failed.outcome, Outcome::Failed);

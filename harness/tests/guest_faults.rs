@@ -164,7 +164,7 @@ fn a_machine_that_is_killed_stopped_or_cut_off_under_a_step_is_told_and_the_othe
         let fault = fault_of(&run, name);
         assert!(told(&fault), "`{name}`: another fault: {fault:?}");
         let end = events.iter().find_map(|event| match &event.kind {
-            EventKind::ScenarioFinished { scenario, outcome, .. } if scenario == name => {
+            EventKind::ScenarioFinished { scenario, outcome, .. } if scenario.name == name => {
                 Some((*outcome, event.time_us))
             }
             _ => None,
@@ -235,7 +235,7 @@ fn a_guest_that_can_no_longer_be_asked_is_told_with_its_cause_and_the_others_go_
         };
         assert!(words.iter().all(|word| told.contains(word)), "`{name}`: {told}");
         let of_step = events.iter().find_map(|event| match &event.kind {
-            EventKind::StepFinished { scenario, finding: Some(finding), .. } if scenario == name => {
+            EventKind::StepFinished { scenario, finding: Some(finding), .. } if scenario.name == name => {
                 Some(&finding.found)
             }
             _ => None,
@@ -248,11 +248,11 @@ fn a_guest_that_can_no_longer_be_asked_is_told_with_its_cause_and_the_others_go_
             events.iter().filter(|event| of(&event.kind)).map(|event| event.time_us).next_back()
         };
         let up = at(|kind| match kind {
-            EventKind::MachineReady { scenario, .. } => Some(scenario),
+            EventKind::MachineReady { scenario, .. } => Some(scenario.name.as_str()),
             _ => None,
         });
         let end = at(|kind| match kind {
-            EventKind::ScenarioFinished { scenario, .. } => Some(scenario),
+            EventKind::ScenarioFinished { scenario, .. } => Some(scenario.name.as_str()),
             _ => None,
         });
         let after = Duration::from_micros(end.expect("an end") - up.expect("it was up"));
@@ -265,7 +265,9 @@ fn a_guest_that_can_no_longer_be_asked_is_told_with_its_cause_and_the_others_go_
 /// Its checks are judged as ever, and the sweep tells that its clock is wrong.
 fn clock_is_told(run: &guest_run::Finished) {
     let steps = run.events().into_iter().filter_map(|event| match event.kind {
-        EventKind::StepFinished { scenario, summary, outcome, finding, .. } if scenario == "clock-set" => {
+        EventKind::StepFinished { scenario, summary, outcome, finding, .. }
+            if scenario.name == "clock-set" =>
+        {
             Some((summary, outcome, finding.map(|finding| finding.found).unwrap_or_default()))
         }
         _ => None,

@@ -109,7 +109,7 @@ fn run_catalogue(release: &str, patterns: &[&str]) -> (Vec<String>, Vec<String>)
             EventKind::ScenarioSkipped { scenario, reason } => skipped.push(format!("{scenario}: {reason}")),
             EventKind::ScenarioFinished { scenario, outcome, .. } => {
                 assert_eq!(outcome, Outcome::Passed, "`{scenario}`");
-                passed.push(scenario);
+                passed.push(scenario.to_string());
             }
             _ => {}
         }
@@ -121,7 +121,7 @@ fn run_catalogue(release: &str, patterns: &[&str]) -> (Vec<String>, Vec<String>)
 
 /// Why a scenario for other eras is skipped.
 fn needs(eras: &str, era: &str) -> String {
-    format!("needs an image of era {eras}, this one is of era {era}")
+    format!("needs era {eras}, the image has {era}")
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn the_newest_era_merges_in_the_initrd_and_skips_what_it_cannot_run() {
     assert_eq!(passed, ["docker-vendor", "hello", "refused"]);
     let expected = [
         format!("docker-torcx: {}", needs("torcx", "initrd")),
-        format!("refused-name: {}; needs systemd =257, this image has 262", needs("sysext", "initrd")),
+        format!("refused-name: {}; needs systemd =257, the image has 262", needs("sysext", "initrd")),
     ];
     assert_eq!(skipped, expected);
 }

@@ -11,8 +11,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use guest_run::GuestRun;
 use loadgauge::guest::{Command, Guest, GuestError};
 use loadgauge::machine::{
-    AccelChoice, Acceleration, Decision, Firmware, FirmwareChoice, Machine, MachineContext, MachinePlan,
-    MachineSpec, MachineStarter, SnapshotMode, Start, StartChoice, StartReport, Supervisor, USER, prove,
+    AccelChoice, Acceleration, Firmware, FirmwareChoice, Machine, MachineContext, MachinePlan, MachineSpec,
+    MachineStarter, SnapshotMode, Start, StartChoice, StartMethod, StartReport, Supervisor, USER, prove,
 };
 use loadgauge_host::Store;
 use loadgauge_ignition::Config;
@@ -77,11 +77,11 @@ impl Bench {
     }
 
     async fn start(&self, starter: &MachineStarter, plan: MachinePlan) -> (Machine, StartReport) {
-        let decision = decide(starter, &plan);
+        let method = choose(starter, &plan);
         let directory = self.root.join(&plan.name);
         let relay = Utf8Path::new(env!("CARGO_BIN_EXE_loadgauge"));
         let context = MachineContext { directory: &directory, relay, supervisor: &self.supervisor };
-        Box::pin(starter.start(plan, &decision, context)).await.unwrap_or_else(|error| panic!("{error:?}"))
+        Box::pin(starter.start(plan, &method, context)).await.unwrap_or_else(|error| panic!("{error:?}"))
     }
 
     async fn warm(&self, starter: &MachineStarter, name: &str) -> Machine {
@@ -91,8 +91,8 @@ impl Bench {
     }
 }
 
-fn decide(starter: &MachineStarter, plan: &MachinePlan) -> Decision {
-    starter.decide(StartChoice::Warm, &[(plan, false)], 1).remove(0)
+fn choose(starter: &MachineStarter, plan: &MachinePlan) -> StartMethod {
+    starter.choose(StartChoice::Warm, &[(plan, false)], 1).remove(0)
 }
 
 async fn guest(machine: &Machine) -> Guest {
@@ -184,7 +184,7 @@ async fn a_snapshot_with_another_nonce_is_refused_and_removed() {
     let plan = bench.plan("found");
     let starter = bench.starter();
     bench.warm(&starter, "found").await.stop().await;
-    let key = decide(&starter, &plan).snapshot().expect("a key").to_owned();
+    let key = choose(&starter, &plan).snapshot().expect("a key").to_owned();
     // The same snapshot in another store, with another nonce in its description.
     let other = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("refused");
     if other.exists() {

@@ -71,9 +71,9 @@ fn words(output: &Output) -> String {
 }
 
 impl Ran {
-    fn started(&self) -> Vec<&str> {
+    fn started(&self) -> Vec<String> {
         let started = self.events.iter().filter_map(|event| match event {
-            EventKind::ScenarioStarted { scenario, .. } => Some(scenario.as_str()),
+            EventKind::ScenarioStarted { scenario, .. } => Some(scenario.to_string()),
             _ => None,
         });
         started.collect()
@@ -152,8 +152,8 @@ fn what_is_not_kept_cannot_be_stopped() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         words(&output),
-        "error: no machine is kept as `hello`\nhint: no machine is kept; `loadgauge run --keep on-failure` \
-         leaves failed ones up\n"
+        "error: no running machine has the name `hello`\nhint: none is running; `loadgauge run --keep \
+         on-failure` leaves machines of failed scenarios running\n"
     );
     assert_eq!(stop(&["--list"]).status.code(), Some(0));
     assert_eq!(stop(&[]).status.code(), Some(2));

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::Config;
+use crate::config::Config;
 
 impl Config {
     /// The config for the guest: compact JSON, fields in the order of the specification's types, without

@@ -7,7 +7,7 @@ use ignition_config::v3_3;
 use loadgauge_host::Hint;
 use serde::Serialize;
 
-use crate::Config;
+use crate::config::Config;
 
 /// A setting that differs between two configs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

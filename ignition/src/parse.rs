@@ -8,7 +8,7 @@ use loadgauge_host::{Hint, suggest::nearest};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Config, json::prune};
+use crate::{config::Config, json::prune};
 
 /// A config that cannot be read, with the place in its text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

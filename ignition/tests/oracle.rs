@@ -77,7 +77,7 @@ fn file(path: &str, contents: Contents) -> File {
 }
 
 #[test]
-fn what_is_composed_is_accepted() {
+fn composed_configs_are_accepted() {
     both_accept("an empty config", &Config::new());
     let mut config = Config::new();
     config
@@ -134,7 +134,7 @@ fn what_is_composed_is_accepted() {
 }
 
 #[test]
-fn every_byte_and_character_survives_as_a_data_url() {
+fn every_byte_and_character_is_a_valid_data_url() {
     let mut config = Config::new();
     // Each byte alone among text, so that it is percent-encoded, and many of it, so that it becomes base64.
     for byte in 0..=255_u8 {
@@ -145,14 +145,14 @@ fn every_byte_and_character_survives_as_a_data_url() {
 }
 
 #[test]
-fn what_is_read_from_butane_is_accepted() {
+fn butane_configs_are_accepted() {
     let text = include_str!("../src/butane/everything.bu");
     let config = Config::from_butane(text, Utf8Path::new(".")).expect("the text is right");
     both_accept("Butane", &config);
 }
 
 #[test]
-fn what_is_delivered_is_accepted() {
+fn delivery_configs_are_accepted() {
     let host = tempfile::tempdir().expect("a temporary directory");
     let root = Utf8Path::from_path(host.path()).expect("UTF-8");
     let image = root.join("image");
@@ -250,7 +250,7 @@ const REFUSED_BY_BOTH: &[&str] = &[
 ];
 
 #[test]
-fn what_ignition_refuses_is_refused() {
+fn configs_that_ignition_refuses_are_refused() {
     for sections in REFUSED_BY_BOTH {
         // A second section `ignition` would be a duplicate for us: those cases bring their own.
         let json = if sections.starts_with(r#""ignition""#) {
@@ -331,7 +331,7 @@ const STRICTER: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn where_we_are_stricter() {
+fn stricter_rules() {
     for (sections, reason) in STRICTER {
         let json = if sections.starts_with(r#""ignition""#) {
             format!("{{{sections}}}")

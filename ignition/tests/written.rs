@@ -129,7 +129,7 @@ fn serve(served: Vec<Served>) -> String {
 }
 
 #[test]
-fn what_is_composed_is_written() {
+fn composed_configs_are_written() {
     let guest = Guest::new();
     // A vendor's link, which ours replaces. (Not by one to /dev/null, as a scenario may: Ignition gives a
     // link the owner of its target, whom a user namespace does not know.)
@@ -192,7 +192,7 @@ fn what_is_composed_is_written() {
 }
 
 #[test]
-fn a_directory_arrives_as_it_was_inline_and_by_http() {
+fn a_directory_is_the_same_inline_and_by_http() {
     let host = Guest::new();
     let tree = host.path("tree");
     host.put("tree/usr/lib/extension-release.d/extension-release.hello", "ID=_any\n");
@@ -239,7 +239,7 @@ fn a_directory_arrives_as_it_was_inline_and_by_http() {
 }
 
 #[test]
-fn an_image_is_taken_with_its_digest_only() {
+fn an_image_needs_its_digest() {
     let host = Guest::new();
     let image = host.put("hello.raw", "an image");
     let sha512 = hex::encode(Sha512::digest(b"an image"));

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use camino::Utf8PathBuf;
 use loadgauge_host::{FileError, Hint, StoreError};
 
-use super::Format;
 use super::describe::DescribeError;
 use super::elf::IndexError;
+use super::extension::Format;
 use super::mangle::MangleError;
 use super::pack::PackError;
 use super::recipe::RecipeError;

@@ -96,7 +96,7 @@ fn check_sections(recipe: &Recipe) -> Result<(), RecipeError> {
     }
     for section in &recipe.images {
         let (source, url) = (section.source.as_ref(), section.url.as_ref());
-        check_origin(recipe, "image", section.at(recipe), source, url, section.sha256.as_ref())?;
+        check_origin(recipe, "image", recipe.place_of(section), source, url, section.sha256.as_ref())?;
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ fn signed(recipe: &Recipe) -> (Recipe, KeyPair) {
 }
 
 #[test]
-fn an_unsigned_image_holds_a_file_system_and_its_hash_tree() {
+fn an_unsigned_image_has_a_file_system_and_its_hash_tree() {
     let place = Place::new();
     let recipe = rich_recipe(&place);
     let expected = contents(&place.build(&recipe, Format::Directory).expect("built").extension.path);
@@ -78,7 +78,7 @@ fn an_unsigned_image_holds_a_file_system_and_its_hash_tree() {
 }
 
 #[test]
-fn a_signature_is_that_of_the_root_hash_by_the_key() {
+fn the_signature_is_of_the_root_hash() {
     let place = Place::new();
     let (recipe, pair) = signed(&catalogue("hello"));
     let image = place.build(&recipe, Format::Ddi).expect("built").extension.path;
@@ -109,7 +109,7 @@ fn a_signature_is_that_of_the_root_hash_by_the_key() {
 }
 
 #[test]
-fn a_signed_image_and_one_around_a_squashfs_are_the_same_bytes_each_time() {
+fn signed_images_and_images_of_squashfs_are_reproducible() {
     let place = Place::new();
     let store = Store::at(place.path("cache"));
     let (recipe, _) = signed(&rich_recipe(&place));
@@ -123,7 +123,7 @@ fn a_signed_image_and_one_around_a_squashfs_are_the_same_bytes_each_time() {
 }
 
 #[test]
-fn a_damaged_image_differs_in_one_byte_which_verity_finds() {
+fn a_damaged_image_differs_in_one_byte_that_verity_finds() {
     let place = Place::new();
     let sound = catalogue("hello");
     let text = format!("{}[pack]\ndamaged = true\n", sound.text);

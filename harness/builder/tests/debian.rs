@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Extensions from Debian packages: dpkg-deb makes the packages, and the archive is signed with a key of
 //! the test.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 use loadgauge_host::Hint as _;
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -15,7 +16,7 @@ use loadgauge_images::{Architecture, Base, OsRelease};
 use sha2::{Digest as _, Sha256};
 
 /// A directory with an archive, a base that was made from it, and a cache.
-struct Place {
+struct TestContext {
     directory: tempfile::TempDir,
     base: Base,
 }
@@ -40,7 +41,7 @@ const PACKAGES: [Package<'static>; 4] = [
 const STATUS: &str = "Package: libbase\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\
                       Maintainer: nobody\nDescription: a library of the base\n";
 
-impl Place {
+impl TestContext {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let root = Utf8Path::from_path(directory.path()).expect("UTF-8").to_owned();
@@ -158,7 +159,7 @@ fn names(built: &Built) -> Vec<&str> {
 }
 
 /// The error with its causes and its hint, without the temporary directory.
-fn report(place: &Place, error: &BuildError) -> String {
+fn report(context: &TestContext, error: &BuildError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -166,17 +167,17 @@ fn report(place: &Place, error: &BuildError) -> String {
         cause = error.source();
     }
     write!(text, "\nhint: {}", error.hint().unwrap_or_default()).expect("written");
-    text.replace(place.path("").as_str(), "PLACE/")
+    text.replace(context.path("").as_str(), "PLACE/")
 }
 
 const ENGINE: &str = "[[debian]]\npackages = [\"engine\"]\nexclude = [\"/usr/share/doc/**\"]\n";
 
 #[test]
 fn an_extension_contains_what_the_base_lacks_and_nothing_else() {
-    let place = Place::new();
+    let context = TestContext::new();
     let recipe =
-        place.recipe("engine", &format!("{ENGINE}[finish]\nmove = {{ \"/usr/sbin\" = \"/usr/bin\" }}\n"));
-    let built = place.build(&recipe).expect("built");
+        context.recipe("engine", &format!("{ENGINE}[finish]\nmove = {{ \"/usr/sbin\" = \"/usr/bin\" }}\n"));
+    let built = context.build(&recipe).expect("built");
     assert_eq!(names(&built), ["engine", "runtime"]);
     let expected =
         ["usr/bin/engine", "usr/bin/runtime", "usr/lib/extension-release.d/extension-release.engine"];
@@ -199,22 +200,22 @@ fn an_extension_contains_what_the_base_lacks_and_nothing_else() {
 
 #[test]
 fn a_stored_build_needs_no_archive() {
-    let place = Place::new();
-    let recipe = place.recipe("engine", ENGINE);
-    place.build(&recipe).expect("built");
-    fs::remove_dir_all(place.path("archive")).expect("removed");
-    assert!(place.build(&recipe).expect("found").cached);
-    let renamed = place.build(&recipe.with_name("other")).expect("built from kept packages");
+    let context = TestContext::new();
+    let recipe = context.recipe("engine", ENGINE);
+    context.build(&recipe).expect("built");
+    fs::remove_dir_all(context.path("archive")).expect("removed");
+    assert!(context.build(&recipe).expect("found").cached);
+    let renamed = context.build(&recipe.with_name("other")).expect("built from kept packages");
     assert!(!renamed.cached && names(&renamed) == ["engine", "runtime"]);
 }
 
 #[test]
 fn every_package_is_explained() {
-    let place = Place::new();
-    let recipe = place.recipe("engine", ENGINE);
-    let store = Store::at(place.path("cache"));
+    let context = TestContext::new();
+    let recipe = context.recipe("engine", ENGINE);
+    let store = Store::at(context.path("cache"));
     let explanation =
-        explain_packages(&recipe, &Target::of_base(&place.base), &store, &|_| {}).expect("found");
+        explain_packages(&recipe, &Target::of_base(&context.base), &store, &|_| {}).expect("found");
     assert_eq!(
         explanation.to_string(),
         "in the extension:\n  engine 2:1.0-1\n    the recipe asks for `engine`\n  runtime 1.7-3\n    \
@@ -225,26 +226,26 @@ fn every_package_is_explained() {
 
 #[test]
 fn packages_of_base_extensions_count_as_installed() {
-    let place = Place::new();
-    place.recipe("runtime", "[[debian]]\npackages = [\"runtime\"]\n");
-    let recipe = place.recipe("engine", &format!("base-extensions = [\"runtime\"]\n{ENGINE}"));
-    assert_eq!(names(&place.build(&recipe).expect("built")), ["engine"]);
+    let context = TestContext::new();
+    context.recipe("runtime", "[[debian]]\npackages = [\"runtime\"]\n");
+    let recipe = context.recipe("engine", &format!("base-extensions = [\"runtime\"]\n{ENGINE}"));
+    assert_eq!(names(&context.build(&recipe).expect("built")), ["engine"]);
 }
 
 #[test]
 fn recommended_packages_are_added_on_request() {
-    let place = Place::new();
-    let recipe = place.recipe("runtime", "[[debian]]\npackages = [\"runtime\"]\nrecommends = true\n");
-    assert_eq!(names(&place.build(&recipe).expect("built")), ["extras", "runtime"]);
+    let context = TestContext::new();
+    let recipe = context.recipe("runtime", "[[debian]]\npackages = [\"runtime\"]\nrecommends = true\n");
+    assert_eq!(names(&context.build(&recipe).expect("built")), ["extras", "runtime"]);
 }
 
 #[test]
 fn unmet_dependencies_and_wrong_base_extensions_are_reported() {
-    let place = Place::new();
+    let context = TestContext::new();
     let refuse = |name: &str, text: &str| {
-        let error = place.build(&place.recipe(name, text)).expect_err(text);
+        let error = context.build(&context.recipe(name, text)).expect_err(text);
         assert!(!error.is_host());
-        report(&place, &error)
+        report(&context, &error)
     };
     let unknown = refuse("unknown", "[[debian]]\npackages = [\"nowhere\"]\n");
     assert!(
@@ -258,7 +259,7 @@ fn unmet_dependencies_and_wrong_base_extensions_are_reported() {
                 .contains("hint: use an alternative package: an extension can add packages to the base"),
         "{conflict}"
     );
-    place.recipe("left", "base-extensions = [\"right\"]\n[[debian]]\npackages = [\"runtime\"]\n");
+    context.recipe("left", "base-extensions = [\"right\"]\n[[debian]]\npackages = [\"runtime\"]\n");
     let circle = refuse("right", "base-extensions = [\"left\"]\n[[debian]]\npackages = [\"engine\"]\n");
     assert!(circle.starts_with("PLACE/left.toml:2:20: `right` is built on `left` in turn"), "{circle}");
     let missing = refuse("lonely", "base-extensions = [\"nobody\"]\n[[debian]]\npackages = [\"engine\"]\n");
@@ -267,28 +268,29 @@ fn unmet_dependencies_and_wrong_base_extensions_are_reported() {
 
 #[test]
 fn a_package_that_was_changed_after_signing_is_refused() {
-    let place = Place::new();
-    let deb = place.path("archive/pool/extras.deb");
+    let context = TestContext::new();
+    let deb = context.path("archive/pool/extras.deb");
     let mut bytes = fs::read(&deb).expect("read");
     *bytes.last_mut().expect("not empty") ^= 1;
     fs::write(&deb, bytes).expect("written");
-    let error =
-        place.build(&place.recipe("extras", "[[debian]]\npackages = [\"extras\"]\n")).expect_err("refused");
-    assert!(report(&place, &error).contains("has SHA-256"), "{}", report(&place, &error));
+    let error = context
+        .build(&context.recipe("extras", "[[debian]]\npackages = [\"extras\"]\n"))
+        .expect_err("refused");
+    assert!(report(&context, &error).contains("has SHA-256"), "{}", report(&context, &error));
 }
 
 /// Publishes a changed Release file, signed with a new key that the base trusts.
-fn republish(place: &Place, change: impl Fn(&str) -> String) {
-    let root = place.path("");
+fn republish(context: &TestContext, change: impl Fn(&str) -> String) {
+    let root = context.path("");
     let release = change(&fs::read_to_string(root.join("Release")).expect("read"));
     fs::write(root.join("Release"), release).expect("written");
-    sign(&root, &place.path("archive/dists/test/InRelease"), "key.gpg");
+    sign(&root, &context.path("archive/dists/test/InRelease"), "key.gpg");
 }
 
 #[test]
 fn compressed_indices_by_hash_and_detached_signatures_are_supported() {
-    let place = Place::new();
-    let suite = place.path("archive/dists/test");
+    let context = TestContext::new();
+    let suite = context.path("archive/dists/test");
     let index = suite.join("main/binary-amd64/Packages");
     let packed = liblzma::encode_all(&fs::read(&index).expect("read")[..], 1).expect("compressed");
     fs::remove_file(&index).expect("removed");
@@ -296,40 +298,40 @@ fn compressed_indices_by_hash_and_detached_signatures_are_supported() {
     let by_hash = suite.join("main/binary-amd64/by-hash/SHA256");
     fs::create_dir_all(&by_hash).expect("made");
     fs::write(by_hash.join(&digest), &packed).expect("written");
-    republish(&place, |release| {
+    republish(&context, |release| {
         format!("Acquire-By-Hash: yes\n{release} {digest} {} main/binary-amd64/Packages.xz\n", packed.len())
     });
-    let recipe = place.recipe("engine", ENGINE);
-    assert_eq!(names(&place.build(&recipe).expect("built")), ["engine", "runtime"]);
+    let recipe = context.recipe("engine", ENGINE);
+    assert_eq!(names(&context.build(&recipe).expect("built")), ["engine", "runtime"]);
     // Older archives have no InRelease.
     let home = tempfile::tempdir_in("/tmp").expect("a directory");
-    let gpg = new_key(&home, &place.path("key.gpg"));
-    fs::copy(place.path("Release"), suite.join("Release")).expect("copied");
+    let gpg = new_key(&home, &context.path("key.gpg"));
+    fs::copy(context.path("Release"), suite.join("Release")).expect("copied");
     run(gpg()
         .args(["--detach-sign", "--armor", "--output"])
         .arg(suite.join("Release.gpg"))
         .arg(suite.join("Release")));
     run(Command::new("gpgconf").arg("--homedir").arg(home.path()).args(["--kill", "all"]));
     fs::remove_file(suite.join("InRelease")).expect("removed");
-    fs::remove_dir_all(place.path("cache")).expect("removed");
-    assert_eq!(names(&place.build(&recipe).expect("built")), ["engine", "runtime"]);
+    fs::remove_dir_all(context.path("cache")).expect("removed");
+    assert_eq!(names(&context.build(&recipe).expect("built")), ["engine", "runtime"]);
     fs::write(suite.join("Release"), "Suite: test\n").expect("written");
-    fs::remove_dir_all(place.path("cache")).expect("removed");
-    let error = place.build(&recipe).expect_err("changed after it was signed");
-    assert!(report(&place, &error).contains("it was changed"), "{}", report(&place, &error));
+    fs::remove_dir_all(context.path("cache")).expect("removed");
+    let error = context.build(&recipe).expect_err("changed after it was signed");
+    assert!(report(&context, &error).contains("it was changed"), "{}", report(&context, &error));
 }
 
 #[test]
 fn indices_that_differ_from_the_signed_release_are_refused() {
-    let refused = |change: &dyn Fn(&Place)| {
-        let place = Place::new();
-        change(&place);
-        let error = place.build(&place.recipe("engine", ENGINE)).expect_err("refused");
+    let refused = |change: &dyn Fn(&TestContext)| {
+        let context = TestContext::new();
+        change(&context);
+        let error = context.build(&context.recipe("engine", ENGINE)).expect_err("refused");
         assert!(error.is_host(), "{error}");
-        report(&place, &error)
+        report(&context, &error)
     };
-    let index = refused(&|place| {
-        let index = place.path("archive/dists/test/main/binary-amd64/Packages");
+    let index = refused(&|context| {
+        let index = context.path("archive/dists/test/main/binary-amd64/Packages");
         let text = fs::read_to_string(&index).expect("read").replace("1.7-3", "9.7-3");
         fs::write(index, text).expect("written");
     });
@@ -337,30 +339,30 @@ fn indices_that_differ_from_the_signed_release_are_refused() {
         index.contains("cannot fetch `main/binary-amd64/Packages`") && index.contains("SHA-256"),
         "{index}"
     );
-    let suite = refused(&|place| republish(place, |release| release.replace(": test\n", ": other\n")));
+    let suite = refused(&|context| republish(context, |release| release.replace(": test\n", ": other\n")));
     assert!(suite.contains("is of the suite `other`, expected `test`"), "{suite}");
-    let component = refused(&|place| republish(place, |release| release.replace("main/", "contrib/")));
+    let component = refused(&|context| republish(context, |release| release.replace("main/", "contrib/")));
     assert!(component.contains("no index of the component `main` for amd64"), "{component}");
-    let gone = refused(&|place| fs::remove_file(place.path("archive/pool/engine.deb")).expect("removed"));
+    let gone = refused(&|context| fs::remove_file(context.path("archive/pool/engine.deb")).expect("removed"));
     assert!(gone.contains("cannot fetch engine 2:1.0-1") && gone.contains("`apt-lists`"), "{gone}");
-    let unsigned = refused(&|place| {
-        fs::copy(place.path("Release"), place.path("archive/dists/test/InRelease")).expect("copied");
+    let unsigned = refused(&|context| {
+        fs::copy(context.path("Release"), context.path("archive/dists/test/InRelease")).expect("copied");
     });
     assert!(unsigned.contains("cannot verify the signature of"), "{unsigned}");
 }
 
 #[test]
 fn an_archive_with_a_signature_of_another_key_is_refused() {
-    let place = Place::new();
-    let root = place.path("");
-    sign(&root, &place.path("archive/dists/test/InRelease"), "another.gpg");
-    let error = place.build(&place.recipe("engine", ENGINE)).expect_err("refused");
+    let context = TestContext::new();
+    let root = context.path("");
+    sign(&root, &context.path("archive/dists/test/InRelease"), "another.gpg");
+    let error = context.build(&context.recipe("engine", ENGINE)).expect_err("refused");
     assert!(
-        report(&place, &error).contains(
+        report(&context, &error).contains(
             "hint: install or update debian-archive-keyring: the keyring does not contain the archive's key"
         ),
         "{}",
-        report(&place, &error)
+        report(&context, &error)
     );
     assert!(error.is_host());
 }

@@ -65,7 +65,7 @@ fn json(built: &Built, name: &str) -> Value {
 }
 
 #[test]
-fn every_finish_is_seen_in_the_contents() {
+fn all_keys_of_finish_are_applied() {
     let place = Place::new();
     let built = place.build(&recipe(&place), Format::Squashfs).expect("built");
     insta::assert_snapshot!(read(&built, "tool_contents.txt"));
@@ -81,7 +81,7 @@ fn every_finish_is_seen_in_the_contents() {
 }
 
 #[test]
-fn sha256sum_finds_everything_as_it_is_said_to_be() {
+fn sha256sum_verifies_all_files() {
     let place = Place::new();
     for format in FORMATS {
         let built = place.build(&recipe(&place), format).expect("built");
@@ -106,7 +106,7 @@ fn sha256sum_finds_everything_as_it_is_said_to_be() {
 }
 
 #[test]
-fn the_documents_speak_of_the_image_and_of_all_that_it_was_made_from() {
+fn the_documents_name_the_image_and_its_inputs() {
     let place = Place::new();
     let built = place.build(&recipe(&place), Format::Erofs).expect("built");
     let sums = read(&built, "SHA256SUMS");

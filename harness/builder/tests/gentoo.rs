@@ -3,6 +3,7 @@
 //!
 //! `tests/gentoo/fetch-portage.sh DIRECTORY` installs Portage, and `LOADGAUGE_PORTAGE` names the directory.
 //! The tests fail without it, so that a run without Portage does not pass.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 #[path = "gentoo/build.rs"]
 mod build;
 #[path = "gentoo/language.rs"]

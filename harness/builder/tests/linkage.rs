@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Extensions whose programs need shared libraries, which are in the extension, in the base, in another
 //! extension, or nowhere.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod workbench;
 
 use loadgauge_host::Hint as _;

@@ -29,7 +29,7 @@ fn every_format_is_the_same_bytes_each_time() {
 }
 
 #[test]
-fn a_build_of_the_same_is_found_again_and_a_change_is_noticed() {
+fn an_unchanged_build_is_found_and_a_change_is_noticed() {
     let place = Place::new();
     let recipe = catalogue("hello");
     let first = place.build(&recipe, Format::Squashfs).expect("built");
@@ -52,7 +52,7 @@ fn squashfs_as_unsquashfs_sees_it() {
 }
 
 #[test]
-fn every_format_holds_what_was_put_in() {
+fn every_format_contains_the_staged_files() {
     let place = Place::new();
     let recipe = rich_recipe(&place);
     let directory = place.build(&recipe, Format::Directory).expect("built").extension.path;
@@ -127,7 +127,7 @@ fn listed(tree: &str) -> Vec<Vec<&str>> {
 }
 
 #[test]
-fn whoever_builds_it_it_is_the_same_and_root_s() {
+fn root_and_a_user_build_the_same_bytes() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root can become somebody else; every other test is a build by this user");
         return;
@@ -160,7 +160,7 @@ fn by_nobody(place: &Place, format: Format) -> String {
 }
 
 #[test]
-#[ignore = "is run by `whoever_builds_it_it_is_the_same_and_root_s` as another user"]
+#[ignore = "is run by `root_and_a_user_build_the_same_bytes` as another user"]
 fn builds_for_another_test() {
     let variable = |name| std::env::var(name).expect("set by the other test");
     let format = variable("LOADGAUGE_TEST_FORMAT");
@@ -177,7 +177,7 @@ fn builds_for_another_test() {
 
 /// A kept build is found again in a moment, whatever its format.
 #[test]
-fn what_did_not_change_is_not_built_again() {
+fn an_unchanged_recipe_is_not_built_again() {
     let place = Place::new();
     let recipe = rich_recipe(&place);
     for format in FORMATS {
@@ -229,7 +229,7 @@ fn builds_beside_another() {
 }
 
 #[test]
-fn the_recipes_that_must_be_refused_say_so_when_they_are_built() {
+fn recipes_to_be_refused_have_a_warning() {
     let place = Place::new();
     let told: Vec<String> = ["hello", "future", "foreign", "misnamed"]
         .into_iter()
@@ -246,7 +246,7 @@ fn the_recipes_that_must_be_refused_say_so_when_they_are_built() {
 }
 
 #[test]
-fn the_real_systemd_takes_every_image_for_an_extension() {
+fn systemd_dissect_accepts_every_image() {
     let place = Place::new();
     let images = [Format::Squashfs, Format::Erofs, Format::Ext4, Format::Btrfs, Format::Ddi];
     for format in images {
@@ -275,7 +275,7 @@ fn the_real_systemd_takes_every_image_for_an_extension() {
 }
 
 #[test]
-fn what_would_not_be_merged_or_breaks_the_host_is_not_built() {
+fn unusable_extensions_are_refused() {
     let place = Place::new();
     let told: Vec<String> = [
         "[[file]]\npath = \"/usr/lib/os-release\"\ncontents = \"ID=x\"\n",
@@ -305,7 +305,7 @@ fn what_would_not_be_merged_or_breaks_the_host_is_not_built() {
 
 /// mkfs.erofs has zstd from version 1.8, where it was built with it.
 #[test]
-fn erofs_is_compressed_with_zstd_where_the_host_can_and_refused_aloud_where_not() {
+fn erofs_with_zstd_is_built_or_refused() {
     let place = Place::new();
     let mut recipe = catalogue("hello");
     recipe.pack.erofs_compression = Some(loadgauge_builder::pack::ErofsCompression::Zstd);

@@ -170,11 +170,11 @@ impl Bench {
 
     /// Restores a machine.
     async fn clone_of(&self, name: &str) -> Result<Machine> {
-        let decision = self.starter.decide(StartChoice::Warm, &[(&self.plan, false)], 1).remove(0);
+        let method = self.starter.choose(StartChoice::Warm, &[(&self.plan, false)], 1).remove(0);
         let directory = self.root.join(name);
         let context =
             MachineContext { directory: &directory, relay: &self.program, supervisor: &self.supervisor };
-        let started = Box::pin(self.starter.start(self.plan.clone(), &decision, context)).await;
+        let started = Box::pin(self.starter.start(self.plan.clone(), &method, context)).await;
         let (machine, started) = started.map_err(|error| format!("{error:?}"))?;
         if started.start == Start::Warm { Ok(machine) } else { Err(started.reason.into()) }
     }

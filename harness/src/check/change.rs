@@ -1,47 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Changes of what is merged while the guest runs, and whether each did what it should.
+//! Changes of the merged extensions in a running guest, with the checks of their results.
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
-use loadgauge_host::quote;
+use loadgauge_host::error::on_one_line;
+use loadgauge_host::{fs, quote};
 use serde::Deserialize;
 
 use crate::guest::{Command, Guest};
 
-use super::inquiry::{Halt, Inquiry, complaint, listed};
 use super::merged::merged_anywhere;
-use super::{Finding, Judgement};
+use super::recorder::{CheckError, Recorder, describe_failure, listed};
+use super::{Assertions, Finding};
 
-/// Where an image that is brought in lies in the guest. Not below /opt, which an extension may have
-/// made read-only.
-const PLACE: &str = "/var/lib/loadgauge/extensions";
-/// What any manager is told after a merge, as Flatcar's `ensure-sysext.service` does it at boot.
+/// The directory of swapped images in the guest. Not below /opt, which an extension may make read-only.
+const IMAGES: &str = "/var/lib/loadgauge/extensions";
+/// Runs after every merge, as in Flatcar's `ensure-sysext.service` at boot.
 const RELOAD: &str = "systemctl daemon-reload";
-/// Bytes a second of a slow connection to a guest under KVM; under TCG every time-out is longer.
+/// Bytes per second of a slow connection to a guest under KVM; time-outs are scaled for TCG.
 const SLOW: u64 = 4 << 20;
 
-/// For units to become active that an extension upholds, and between two looks at them.
+/// The limit for the units that an extension upholds to become active, and the interval of the checks.
 const UPHELD: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// A change of what is merged.
+/// A change of the merged extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// `systemd-sysext refresh`
     Refresh,
-    /// `systemd-sysext unmerge`, and `merge` again
+    /// `systemd-sysext unmerge` and `systemd-sysext merge`
     Unmerge,
-    /// an image takes the place of an extension, or is added, and `systemd-sysext refresh`
+    /// replaces or adds the image of an extension, then `systemd-sysext refresh`
     Swap(Swap),
 }
 
-/// An image that is brought in.
+/// An image to install in a running guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Swap {
-    /// what systemd-sysext will call it
+    /// name of the extension
     pub name: String,
-    /// where it lies on the host
+    /// file on the host
     pub file: Utf8PathBuf,
     /// whether systemd-sysext must merge it or refuse it
     pub expect: Expectation,
@@ -59,11 +59,11 @@ pub enum Expectation {
 }
 
 impl Change {
-    /// One line that says what it does.
+    /// A description in one line.
     pub fn summary(&self) -> String {
         match self {
             Self::Refresh => "the extensions are refreshed".to_owned(),
-            Self::Unmerge => "the extensions are unmerged, and merged again".to_owned(),
+            Self::Unmerge => "the extensions are unmerged and merged again".to_owned(),
             Self::Swap(Swap { name, expect: Expectation::Merged, .. }) => {
                 format!("a new image of `{name}` is merged")
             }
@@ -73,76 +73,73 @@ impl Change {
         }
     }
 
-    /// Makes the change on a guest, and judges whether it did what it should. Exit statuses are not
-    /// enough: systemd-sysext passes over an extension that does not fit and reports success.
-    pub async fn make(&self, guest: &Guest) -> Finding {
-        let mut inquiry = Inquiry::new(guest);
+    /// Applies the change to a guest and checks its result. Exit statuses are not enough: systemd-sysext
+    /// skips an incompatible extension and reports success.
+    pub async fn apply(&self, guest: &Guest) -> Finding {
+        let mut recorder = Recorder::new(guest);
         let result = match self {
-            Self::Refresh => refresh(&mut inquiry).await,
-            Self::Unmerge => unmerge(&mut inquiry).await,
-            Self::Swap(swap) => swap.make(&mut inquiry).await,
+            Self::Refresh => refresh(&mut recorder).await,
+            Self::Unmerge => unmerge(&mut recorder).await,
+            Self::Swap(swap) => swap.apply(&mut recorder).await,
         };
-        inquiry.conclude(&self.summary(), result)
+        recorder.into_finding(&self.summary(), result)
     }
 }
 
-async fn refresh(inquiry: &mut Inquiry<'_>) -> Result<Judgement, Halt> {
-    let before = merged(inquiry).await?;
-    systemd_sysext(inquiry, "refresh").await?;
-    let after = merged(inquiry).await?;
-    let mut judgement = Judgement::default();
-    judgement.hold("`systemd-sysext refresh` succeeds");
-    // Those that were taken away in between are the author's business.
+async fn refresh(recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> {
+    let before = merged(recorder).await?;
+    systemd_sysext(recorder, "refresh").await?;
+    let after = merged(recorder).await?;
+    let mut assertions = Assertions::default();
+    assertions.pass("`systemd-sysext refresh` succeeds");
+    // A step may have removed the files of extensions on purpose.
     let lost = (after.is_empty() && !before.is_empty()).then(|| format!("before: {}", names(&before)));
-    judgement.claim("extensions are merged afterwards as before", lost);
-    Ok(judgement)
+    assertions.assert("extensions are still merged after the refresh", lost);
+    Ok(assertions)
 }
 
-async fn unmerge(inquiry: &mut Inquiry<'_>) -> Result<Judgement, Halt> {
-    let before = merged(inquiry).await?;
-    systemd_sysext(inquiry, "unmerge").await?;
-    let between = merged(inquiry).await?;
-    systemd_sysext(inquiry, "merge").await?;
-    let after = merged(inquiry).await?;
-    Ok(judge_unmerge(&before, &between, &after))
+async fn unmerge(recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> {
+    let before = merged(recorder).await?;
+    systemd_sysext(recorder, "unmerge").await?;
+    let between = merged(recorder).await?;
+    systemd_sysext(recorder, "merge").await?;
+    let after = merged(recorder).await?;
+    Ok(evaluate_unmerge(&before, &between, &after))
 }
 
-fn judge_unmerge(
+fn evaluate_unmerge(
     before: &BTreeSet<String>,
     between: &BTreeSet<String>,
     after: &BTreeSet<String>,
-) -> Judgement {
-    let mut judgement = Judgement::default();
-    let nothing = before.is_empty().then(|| "none was merged before".to_owned());
-    judgement.claim("extensions are merged to begin with", nothing);
+) -> Assertions {
+    let mut assertions = Assertions::default();
+    let nothing = before.is_empty().then(|| "no extension was merged".to_owned());
+    assertions.assert("extensions are merged before `systemd-sysext unmerge`", nothing);
     let left = (!between.is_empty()).then(|| format!("merged are: {}", names(between)));
-    judgement.claim("after `systemd-sysext unmerge` no extension is merged", left);
+    assertions.assert("after `systemd-sysext unmerge` no extension is merged", left);
     let other = (after != before).then(|| format!("merged are: {}", names(after)));
-    judgement.claim(format!("after `systemd-sysext merge` these are merged: {}", names(before)), other);
-    judgement
+    assertions.assert(format!("after `systemd-sysext merge` these are merged: {}", names(before)), other);
+    assertions
 }
 
 impl Swap {
-    async fn make(&self, inquiry: &mut Inquiry<'_>) -> Result<Judgement, Halt> {
-        let image = match std::fs::read(&self.file) {
-            Ok(image) => image,
-            Err(error) => return Err(Halt::Unreadable(format!("cannot read `{}`: {error}", self.file))),
-        };
+    async fn apply(&self, recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> {
+        let image = fs::read(&self.file).map_err(|error| CheckError::Unreadable(on_one_line(&error)))?;
         let timeout = Duration::from_mins(1) + Duration::from_secs(image.len() as u64 / SLOW);
         let command = Command::as_root(&self.script()).with_timeout(timeout);
-        inquiry.demand(command.with_input(image)).await?;
-        systemd_sysext(inquiry, "refresh").await?;
-        let mut judgement = self.judge(&merged(inquiry).await?);
-        if self.expect == Expectation::Merged && judgement.holds() {
-            judgement.join(self.examine_units(inquiry).await?);
+        recorder.require(command.with_input(image)).await?;
+        systemd_sysext(recorder, "refresh").await?;
+        let mut assertions = self.evaluate(&merged(recorder).await?);
+        if self.expect == Expectation::Merged && assertions.all_hold() {
+            assertions.extend(self.check_units(recorder).await?);
         }
-        Ok(judgement)
+        Ok(assertions)
     }
 
     /// Whether the units that the extension has systemd uphold become active: nothing else starts them
     /// after a merge.
-    async fn examine_units(&self, inquiry: &mut Inquiry<'_>) -> Result<Judgement, Halt> {
-        let list = inquiry.demand(Command::as_root(&self.list_upheld())).await?;
+    async fn check_units(&self, recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> {
+        let list = recorder.require(Command::as_root(&self.list_upheld())).await?;
         let text = list.text().into_owned();
         let units: Vec<&str> = text.split_whitespace().collect();
         let deadline = Instant::now() + UPHELD;
@@ -150,24 +147,24 @@ impl Swap {
             let states = match units.as_slice() {
                 [] => String::new(),
                 units => {
-                    let words: Vec<String> = units.iter().map(|unit| quote(unit)).collect();
-                    let line = format!("systemctl is-active -- {}", words.join(" "));
-                    inquiry.ask(Command::new(line)).await?.text().into_owned()
+                    let quoted: Vec<String> = units.iter().map(|unit| quote(unit)).collect();
+                    let line = format!("systemctl is-active -- {}", quoted.join(" "));
+                    recorder.run(Command::new(line)).await?.text().into_owned()
                 }
             };
-            let judgement = judge_upheld(&units, &states);
-            if judgement.holds() || Instant::now() >= deadline {
-                return Ok(judgement);
+            let assertions = evaluate_upheld(&units, &states);
+            if assertions.all_hold() || Instant::now() >= deadline {
+                return Ok(assertions);
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Prints the names of the units that the image upholds: by links in `UNIT.upholds/` and by
-    /// `Upholds=` in drop-ins and units (systemd.unit(5)). The image itself is looked into, because
-    /// nothing on /usr tells which extension a file is from.
+    /// A script that prints the units that the image upholds: through links in `UNIT.upholds/` and
+    /// `Upholds=` in drop-ins and units (systemd.unit(5)). It reads the image, because the merged /usr does
+    /// not show which extension a file is from.
     fn list_upheld(&self) -> String {
-        let file = quote(&format!("{PLACE}/{}.raw", self.name));
+        let file = quote(&format!("{IMAGES}/{}.raw", self.name));
         format!(
             "set -e; root=$(mktemp -d /run/loadgauge-XXXXXX)
              mount -o loop,ro {file} $root 2>/dev/null || systemd-dissect --mount --read-only {file} $root
@@ -178,70 +175,69 @@ impl Swap {
         )
     }
 
-    /// Takes the image from standard input. Whoever uses the old one keeps it: a file is replaced and
-    /// not overwritten. The link in /etc is the first that systemd-sysext finds.
+    /// A script that installs the image from its standard input. The old file is replaced and not
+    /// overwritten, since it may be in use. systemd-sysext searches /etc/extensions first.
     fn script(&self) -> String {
-        let (file, link) = (format!("{PLACE}/{}.raw", self.name), format!("/etc/extensions/{}", self.name));
+        let (file, link) = (format!("{IMAGES}/{}.raw", self.name), format!("/etc/extensions/{}", self.name));
         let (file, link) = (quote(&file), quote(&link));
         format!(
-            "set -e; mkdir -p {PLACE} /etc/extensions; cat >{file}.new; chmod 0644 {file}.new; \
+            "set -e; mkdir -p {IMAGES} /etc/extensions; cat >{file}.new; chmod 0644 {file}.new; \
              mv -f {file}.new {file}; if [ -L {link} ]; then rm -f {link}; fi; ln -sfn {file} {link}.raw"
         )
     }
 
-    fn judge(&self, merged: &BTreeSet<String>) -> Judgement {
+    fn evaluate(&self, merged: &BTreeSet<String>) -> Assertions {
         let must_be_merged = self.expect == Expectation::Merged;
         let found =
             (merged.contains(&self.name) != must_be_merged).then(|| format!("merged are: {}", names(merged)));
         let not = if must_be_merged { "" } else { "not " };
-        let mut judgement = Judgement::default();
-        judgement.claim(format!("extension `{}` is {not}merged", self.name), found);
+        let mut assertions = Assertions::default();
+        assertions.assert(format!("extension `{}` is {not}merged", self.name), found);
         if must_be_merged {
-            judgement.advise(
-                "systemd-sysext passes over an image that is for another release or architecture, or whose \
-                 extension-release file has another name: `journalctl -t systemd-sysext` says which",
+            assertions.suggest(
+                "see `journalctl -t systemd-sysext` in the guest: an image for another release or architecture, or \
+                 without an extension-release file of its name, is skipped",
             );
         } else {
-            judgement.advise("the image fits after all: what keeps it out?");
+            assertions.suggest("check the extension-release of the image: it is compatible with the guest");
         }
-        judgement
+        assertions
     }
 }
 
-/// Judges the states of units as `systemctl is-active` prints them, one a line.
-fn judge_upheld(units: &[&str], states: &str) -> Judgement {
-    let mut judgement = Judgement::default();
+/// Evaluates the output of `systemctl is-active`, a line per unit.
+fn evaluate_upheld(units: &[&str], states: &str) -> Assertions {
+    let mut assertions = Assertions::default();
     if units.is_empty() {
-        judgement.hold("it upholds no unit");
+        assertions.pass("the extension upholds no unit");
     }
     let mut states = states.lines();
     for unit in units {
         let state = states.next().unwrap_or("unknown");
         let found = (state != "active").then(|| format!("`{unit}` is {state}"));
-        judgement.claim(format!("`{unit}`, which it upholds, is active"), found);
+        assertions.assert(format!("`{unit}`, which the extension upholds, is active"), found);
     }
-    judgement.advise("`systemctl status` and the journal of the guest say why the unit does not start");
-    judgement
+    assertions.suggest("see journal.jsonl for why the unit does not start");
+    assertions
 }
 
-/// Runs an operation of systemd-sysext, and has the manager read its units again once something is
-/// merged.
-async fn systemd_sysext(inquiry: &mut Inquiry<'_>, operation: &str) -> Result<(), Halt> {
+/// Runs an operation of systemd-sysext and, after a merge, `systemctl daemon-reload`.
+async fn systemd_sysext(recorder: &mut Recorder<'_>, operation: &str) -> Result<(), CheckError> {
     let reload = if operation == "unmerge" { String::new() } else { format!(" && {RELOAD}") };
     let script = format!("systemd-sysext {operation}{reload}");
-    let output = inquiry.ask(Command::as_root(&script)).await?;
+    let output = recorder.run(Command::as_root(&script)).await?;
     if output.exit.success() {
         return Ok(());
     }
     let claim = format!("`systemd-sysext {operation}` succeeds");
-    Err(Halt::Judged(Judgement::failure(claim, complaint(&output))))
+    Err(CheckError::Failed(Assertions::failed(claim, describe_failure(&output))))
 }
 
-/// What is merged into any hierarchy.
-async fn merged(inquiry: &mut Inquiry<'_>) -> Result<BTreeSet<String>, Halt> {
+/// The extensions that are merged into any hierarchy.
+async fn merged(recorder: &mut Recorder<'_>) -> Result<BTreeSet<String>, CheckError> {
     let status = Command::new("sudo -n systemd-sysext status --json=short --no-pager");
-    let output = inquiry.demand(status).await?;
-    merged_anywhere(&output.text()).map_err(Halt::Unreadable)
+    let output = recorder.require(status).await?;
+    merged_anywhere(&output.text()).map_err(CheckError::Unreadable)
 }
 
 fn names(extensions: &BTreeSet<String>) -> String {
@@ -261,35 +257,35 @@ mod tests {
     }
 
     #[test]
-    fn an_unmerge_leaves_nothing_and_a_merge_brings_all_back() {
+    fn an_unmerge_removes_all_and_a_merge_restores_all() {
         let (none, one, two) = (set(&[]), set(&["a"]), set(&["a", "b"]));
-        assert!(judge_unmerge(&two, &none, &two).holds());
-        assert!(!judge_unmerge(&two, &one, &two).holds(), "one stayed");
+        assert!(evaluate_unmerge(&two, &none, &two).all_hold());
+        assert!(!evaluate_unmerge(&two, &one, &two).all_hold(), "one remained");
         assert!(
-            judge_unmerge(&two, &none, &one).found().contains("merged are: `a`"),
-            "one did not come back"
+            evaluate_unmerge(&two, &none, &one).found().contains("merged are: `a`"),
+            "one was not restored"
         );
-        assert!(!judge_unmerge(&none, &none, &none).holds(), "nothing was shown");
+        assert!(!evaluate_unmerge(&none, &none, &none).all_hold(), "nothing was proved");
     }
 
     #[test]
-    fn an_image_that_is_brought_in_is_merged_or_left_out_as_it_should() {
-        assert!(swap(Expectation::Merged).judge(&set(&["hello", "b"])).holds());
-        assert!(swap(Expectation::Merged).judge(&set(&["hello-2"])).found().contains("`hello-2`"));
-        assert!(swap(Expectation::Refused).judge(&set(&["b"])).holds());
-        assert!(!swap(Expectation::Refused).judge(&set(&["hello"])).holds());
+    fn a_swapped_image_is_merged_or_refused_as_expected() {
+        assert!(swap(Expectation::Merged).evaluate(&set(&["hello", "b"])).all_hold());
+        assert!(swap(Expectation::Merged).evaluate(&set(&["hello-2"])).found().contains("`hello-2`"));
+        assert!(swap(Expectation::Refused).evaluate(&set(&["b"])).all_hold());
+        assert!(!swap(Expectation::Refused).evaluate(&set(&["hello"])).all_hold());
     }
 
     #[test]
     fn upheld_units_must_be_active() {
-        assert!(judge_upheld(&[], "").holds());
-        assert!(judge_upheld(&["a.service", "b.socket"], "active\nactive\n").holds());
-        let failed = judge_upheld(&["a.service", "b.socket"], "active\nfailed\n");
+        assert!(evaluate_upheld(&[], "").all_hold());
+        assert!(evaluate_upheld(&["a.service", "b.socket"], "active\nactive\n").all_hold());
+        let failed = evaluate_upheld(&["a.service", "b.socket"], "active\nfailed\n");
         assert_eq!(failed.found(), "`b.socket` is failed");
-        assert!(!judge_upheld(&["a.service"], "").holds(), "no word of it");
+        assert!(!evaluate_upheld(&["a.service"], "").all_hold(), "its state is missing");
     }
 
-    /// The shell itself is the oracle.
+    /// Runs the script with the shell of the host.
     #[test]
     fn the_script_replaces_a_file_and_not_its_contents() {
         let root = tempfile::tempdir().expect("a directory");

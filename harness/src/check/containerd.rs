@@ -4,27 +4,27 @@ use serde::Deserialize;
 
 use crate::guest::{Command, Output};
 
-use super::docker::{IMAGE, image, judge_echo, nonce};
-use super::inquiry::{Halt, Inquiry, complaint};
-use super::{Judgement, Text};
+use super::container::{IMAGE, evaluate_echo, image, nonce};
+use super::recorder::{CheckError, Recorder, describe_failure};
+use super::{Assertions, Text};
 
-/// The containerd namespace of what the harness runs: Docker's own is `moby`.
+/// A namespace of its own: Docker's is `moby`.
 const CTR: &str = "sudo -n ctr --namespace loadgauge";
 
 /// containerd: `containerd = { server-version = { matches = '^v?2\.' }, run = true }`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ContainerdCheck {
-    /// what the version of the client, `ctr`, must be like
+    /// condition for the version of the client, `ctr`
     pub client_version: Option<Text>,
-    /// what the version of the daemon must be like
+    /// condition for the version of the daemon
     pub server_version: Option<Text>,
-    /// whether to import an image, without a network, and run a container with `ctr`
+    /// whether to import an image and run a container with `ctr`, without a network
     #[serde(default)]
     pub run: bool,
 }
 
-/// What `ctr version` prints.
+/// The output of `ctr version`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Versions {
     client: String,
@@ -32,78 +32,81 @@ struct Versions {
 }
 
 impl ContainerdCheck {
-    /// One line that says what it claims.
+    /// A description in one line.
     pub fn summary(&self) -> String {
         let mut claims = Vec::new();
         claims.extend(self.client_version.iter().map(|rule| format!("client version {}", rule.summary())));
         claims.extend(self.server_version.iter().map(|rule| format!("server version {}", rule.summary())));
         claims.extend(self.run.then(|| "runs a container".to_owned()));
         if claims.is_empty() {
-            return "containerd: answers".to_owned();
+            return "containerd answers".to_owned();
         }
         format!("containerd: {}", claims.join(", "))
     }
 
-    pub(super) async fn examine(
+    pub(super) async fn execute(
         &self,
-        inquiry: &mut Inquiry<'_>,
+        recorder: &mut Recorder<'_>,
         architecture: Architecture,
-    ) -> Result<Judgement, Halt> {
-        let output = inquiry.ask(Command::new("sudo -n ctr version")).await?;
+    ) -> Result<Assertions, CheckError> {
+        let output = recorder.run(Command::new("sudo -n ctr version")).await?;
         if !output.exit.success() {
-            return Ok(unanswered(&output));
+            return Ok(no_answer(&output));
         }
-        let versions = versions(&output.text()).map_err(Halt::Unreadable)?;
-        let mut judgement = self.judge(&versions);
-        if self.run && judgement.holds() {
-            judgement.join(run_container(inquiry, architecture).await?);
+        let versions = versions(&output.text()).map_err(CheckError::Unreadable)?;
+        let mut assertions = self.evaluate(&versions);
+        if self.run && assertions.all_hold() {
+            assertions.extend(run_container(recorder, architecture).await?);
         }
-        Ok(judgement)
+        Ok(assertions)
     }
 
-    fn judge(&self, versions: &Versions) -> Judgement {
-        let mut judgement = Judgement::default();
-        judgement.hold(format!("containerd {} answers ctr {}", versions.server, versions.client));
+    fn evaluate(&self, versions: &Versions) -> Assertions {
+        let mut assertions = Assertions::default();
+        assertions.pass(format!("containerd {} answers ctr {}", versions.server, versions.client));
         for (name, rule, version) in [
             ("ctr's version", &self.client_version, &versions.client),
             ("containerd's version", &self.server_version, &versions.server),
         ] {
             if let Some(rule) = rule {
-                judgement.join(rule.judge(name, version.as_bytes()));
+                assertions.extend(rule.evaluate(name, version.as_bytes()));
             }
         }
-        judgement
+        assertions
     }
 }
 
-async fn run_container(inquiry: &mut Inquiry<'_>, architecture: Architecture) -> Result<Judgement, Halt> {
+async fn run_container(
+    recorder: &mut Recorder<'_>,
+    architecture: Architecture,
+) -> Result<Assertions, CheckError> {
     let archive = image(architecture)?;
     let import = Command::new(format!("{CTR} images import -")).with_input(archive);
-    let import = inquiry.ask(import).await?;
+    let import = recorder.run(import).await?;
     if !import.exit.success() {
-        return Ok(Judgement::failure("ctr imports an image from an archive", complaint(&import)));
+        return Ok(Assertions::failed("ctr imports an image from an archive", describe_failure(&import)));
     }
     let nonce = nonce(&import);
-    // Unlike Docker, ctr takes what stands behind the name for the whole command.
+    // Unlike Docker, ctr does not prepend the entry point of the image.
     let line = format!("{CTR} run --rm {IMAGE} probe-{nonce} /probe {nonce}");
-    let run = inquiry.ask(Command::new(line)).await?;
-    let judgement = judge_echo("containerd runs a container that echoes its argument", &nonce, &run);
-    let clean = inquiry.demand(Command::new(format!("{CTR} images rm --sync {IMAGE}"))).await;
-    if judgement.holds() {
+    let run = recorder.run(Command::new(line)).await?;
+    let assertions = evaluate_echo("containerd runs a container that prints its argument", &nonce, &run);
+    let clean = recorder.require(Command::new(format!("{CTR} images rm --sync {IMAGE}"))).await;
+    if assertions.all_hold() {
         clean?;
     }
-    Ok(judgement)
+    Ok(assertions)
 }
 
-fn unanswered(output: &Output) -> Judgement {
-    let mut judgement = Judgement::failure("containerd answers", complaint(output));
-    let found = judgement.found();
-    judgement.advise(if found.contains("not found") {
-        "there is no `ctr`: is the extension that brings containerd merged?"
+fn no_answer(output: &Output) -> Assertions {
+    let mut assertions = Assertions::failed("containerd answers", describe_failure(output));
+    let found = assertions.found();
+    assertions.suggest(if found.contains("not found") {
+        "check that the extension with containerd is merged: the guest has no `ctr`"
     } else {
-        "see `containerd.service` with a `unit` step"
+        "check `containerd.service` with a `unit` step"
     });
-    judgement
+    assertions
 }
 
 /// Reads the sections `Client:` and `Server:` and the version in each.
@@ -122,7 +125,7 @@ fn versions(text: &str) -> Result<Versions, String> {
         }
     }
     if versions.client.is_empty() || versions.server.is_empty() {
-        return Err(format!("`ctr version` does not tell both versions: `{}`", text.trim()));
+        return Err(format!("`ctr version` does not have both versions: `{}`", text.trim()));
     }
     Ok(versions)
 }
@@ -141,28 +144,28 @@ mod tests {
         WARNING: version mismatch\n";
 
     #[test]
-    fn client_and_server_are_told_apart() {
+    fn client_and_server_have_versions_of_their_own() {
         let versions = versions(VERSION).expect("both");
         let check: ContainerdCheck = toml::from_str(
             "client-version = { matches = '^1\\.7\\.' }\nserver-version = { equals = \"2.1.5\" }",
         )
         .expect("a check");
-        assert!(check.judge(&versions).holds());
+        assert!(check.evaluate(&versions).all_hold());
         let check: ContainerdCheck =
             toml::from_str("server-version = { matches = '^1\\.' }").expect("a check");
-        assert_eq!(check.judge(&versions).found(), "containerd's version is `2.1.5`");
+        assert_eq!(check.evaluate(&versions).found(), "containerd's version is `2.1.5`");
         self::versions("Client:\n  Version: 1.7\n").expect_err("no server");
     }
 
     #[test]
-    fn a_daemon_that_does_not_answer_fails_with_its_words() {
+    fn a_daemon_that_does_not_answer_fails_with_the_error() {
         let output = Output {
             exit: Exit::Status(1),
             stdout: VERSION.split("Server:").next().expect("a part").into(),
             stderr: b"ctr: failed to dial \"/run/containerd/containerd.sock\": connection refused\n".to_vec(),
             duration: Duration::ZERO,
         };
-        let finding = unanswered(&output).finding(Vec::new());
+        let finding = no_answer(&output).into_finding(Vec::new());
         assert!(finding.found.contains("connection refused"), "{finding:?}");
         assert!(finding.hint.expect("a hint").contains("containerd.service"));
     }
@@ -175,7 +178,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_a_guest_says_upsets_it(text in ".{0,80}") {
+        fn any_output_is_read(text in ".{0,80}") {
             let _unread = versions(&text);
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Durations as scenario files write them: `500ms`, `60s`, `2min`.
+//! Durations in scenario files: `500ms`, `60s`, `2min`.
 use std::time::Duration;
 
 use loadgauge_host::quantity::parse_duration;

@@ -1,37 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt;
 
+use loadgauge_host::quote;
 use serde::Deserialize;
 
-use crate::guest::{Command, Output, quote};
+use crate::guest::{Command, Output};
 
-use super::inquiry::{Halt, Inquiry, complaint};
-use super::{Judgement, Text};
+use super::recorder::{CheckError, Recorder, describe_failure};
+use super::{Assertions, Text};
 
-/// A file, directory or link: `file = { path = "/usr/bin/hello", mode = "0755" }`.
+/// A file, directory or symbolic link: `file = { path = "/usr/bin/hello", mode = "0755" }`.
 ///
-/// It is looked at by root. A link is followed, unless the check is about the link itself: that is
-/// where it asks for the kind `link` or for a target, or that nothing is there.
+/// It is examined as root. Links are followed, unless the check is about the link itself: it expects the
+/// kind `link`, a target, or that the path does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Raw")]
+#[serde(try_from = "RawFileCheck")]
 pub struct FileCheck {
-    /// absolute
+    /// absolute path
     pub path: String,
-    /// whether it must be there; if not, nothing else can be asked
+    /// whether it must exist; if not, no other property can be set
     pub exists: bool,
-    /// what it must be
+    /// expected kind
     pub kind: Option<FileKind>,
-    /// permissions with set-id and sticky bits
+    /// expected permissions, with set-id and sticky bits
     pub mode: Option<u32>,
-    /// the owner's name
+    /// expected name of the owner
     pub owner: Option<String>,
-    /// the group's name
+    /// expected name of the group
     pub group: Option<String>,
-    /// where the link must lead, as it is written in it
+    /// expected target of the link, as it is written in it
     pub target: Option<String>,
-    /// what must be in it
+    /// condition for the contents
     pub contents: Option<Text>,
-    /// SHA-256 of the contents, in hex
+    /// expected SHA-256 of the contents, in hex
     pub sha256: Option<String>,
 }
 
@@ -48,12 +49,12 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// What stat(1) prints for `%F`, up to its first word.
-    fn is(self, words: &str) -> bool {
+    /// Whether this is the kind that stat(1) prints for `%F`.
+    fn is(self, printed: &str) -> bool {
         match self {
-            Self::File => words.starts_with("regular"),
-            Self::Directory => words == "directory",
-            Self::Link => words == "symbolic link",
+            Self::File => printed.starts_with("regular"),
+            Self::Directory => printed == "directory",
+            Self::Link => printed == "symbolic link",
         }
     }
 }
@@ -70,7 +71,7 @@ impl fmt::Display for FileKind {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+struct RawFileCheck {
     path: String,
     exists: Option<bool>,
     kind: Option<FileKind>,
@@ -82,11 +83,11 @@ struct Raw {
     sha256: Option<String>,
 }
 
-impl TryFrom<Raw> for FileCheck {
+impl TryFrom<RawFileCheck> for FileCheck {
     type Error = String;
 
-    fn try_from(raw: Raw) -> Result<Self, String> {
-        let Raw { path, exists, kind, mode, owner, group, target, contents, sha256 } = raw;
+    fn try_from(raw: RawFileCheck) -> Result<Self, String> {
+        let RawFileCheck { path, exists, kind, mode, owner, group, target, contents, sha256 } = raw;
         if !path.starts_with('/') {
             return Err(format!("`{path}` is not an absolute path"));
         }
@@ -101,11 +102,12 @@ impl TryFrom<Raw> for FileCheck {
         let inside = contents.is_some() || sha256.is_some();
         if !exists && (about || inside) {
             return Err(
-                "what does not exist has no other properties: leave out all but `path` and `exists`".into()
+                "a path that must not exist has no other properties: remove all but `path` and `exists`"
+                    .into(),
             );
         }
         if target.is_some() && kind.is_some_and(|kind| kind != FileKind::Link) {
-            return Err("only a link has a `target`".into());
+            return Err("only a symbolic link has a `target`".into());
         }
         if inside && (target.is_some() || kind.is_some_and(|kind| kind != FileKind::File)) {
             return Err("only a regular file has `contents` or `sha256`".into());
@@ -119,7 +121,7 @@ impl TryFrom<Raw> for FileCheck {
     }
 }
 
-/// What stat(1) says.
+/// The output of stat(1).
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     kind: String,
@@ -129,7 +131,7 @@ struct Stat {
 }
 
 impl FileCheck {
-    /// One line that says what it claims.
+    /// A description in one line.
     pub fn summary(&self) -> String {
         let path = &self.path;
         if !self.exists {
@@ -149,97 +151,98 @@ impl FileCheck {
         format!("`{path}` {}", claims.join(", "))
     }
 
-    /// Whether the path itself is meant where it is a link.
+    /// Whether a link is examined itself instead of its target.
     fn itself(&self) -> bool {
         !self.exists || self.target.is_some() || self.kind == Some(FileKind::Link)
     }
 
-    pub(super) async fn examine(&self, inquiry: &mut Inquiry<'_>) -> Result<Judgement, Halt> {
+    pub(super) async fn execute(&self, recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> {
         let path = quote(&self.path);
         let follow = if self.itself() { "" } else { "-L " };
         let stat = format!("sudo -n env LC_ALL=C stat {follow}--printf='%F|%a|%U|%G\\n' -- {path}");
-        let output = inquiry.ask(Command::new(stat)).await?;
-        let Some(stat) = read(&output).map_err(Halt::Unreadable)? else {
-            return Ok(self.judge(None));
+        let output = recorder.run(Command::new(stat)).await?;
+        let Some(stat) = read(&output).map_err(CheckError::Unreadable)? else {
+            return Ok(self.evaluate(None));
         };
-        let mut judgement = self.judge(Some(&stat));
+        let mut assertions = self.evaluate(Some(&stat));
         if let Some(target) = &self.target
             && FileKind::Link.is(&stat.kind)
         {
-            let output = inquiry.demand(Command::new(format!("sudo -n readlink -n -- {path}"))).await?;
+            let output = recorder.require(Command::new(format!("sudo -n readlink -n -- {path}"))).await?;
             let found = output.text();
             let claim = format!("`{}` leads to `{target}`", self.path);
-            judgement.claim(claim, (found != target.as_str()).then(|| format!("it leads to `{found}`")));
+            assertions.assert(claim, (found != target.as_str()).then(|| format!("it leads to `{found}`")));
         }
         if !FileKind::File.is(&stat.kind) {
-            return Ok(judgement);
+            return Ok(assertions);
         }
         if let Some(expected) = &self.sha256 {
-            let output = inquiry.demand(Command::new(format!("sudo -n sha256sum -- {path}"))).await?;
+            let output = recorder.require(Command::new(format!("sudo -n sha256sum -- {path}"))).await?;
             let text = output.text();
             let found = text.split_whitespace().next().unwrap_or_default();
-            // A name with a backslash or a newline makes sha256sum begin its line with a backslash.
+            // sha256sum puts a backslash before the line if the name contains one, or a newline.
             let found = found.trim_start_matches('\\');
             let claim = format!("`{}` has the SHA-256 `{}`", self.path, expected.to_lowercase());
             let differs = !found.eq_ignore_ascii_case(expected);
-            judgement.claim(claim, differs.then(|| format!("its SHA-256 is `{found}`")));
+            assertions.assert(claim, differs.then(|| format!("its SHA-256 is `{found}`")));
         }
         if let Some(rule) = &self.contents {
-            let output = inquiry.demand(Command::new(format!("sudo -n cat -- {path}"))).await?;
-            judgement.join(rule.judge(&format!("`{}`", self.path), &output.stdout));
+            let output = recorder.require(Command::new(format!("sudo -n cat -- {path}"))).await?;
+            assertions.extend(rule.evaluate(&format!("`{}`", self.path), &output.stdout));
         }
-        Ok(judgement)
+        Ok(assertions)
     }
 
-    /// Judges what stat says, which is nothing where the file is not there.
-    fn judge(&self, stat: Option<&Stat>) -> Judgement {
+    /// Evaluates the output of stat; absent if the file does not exist.
+    fn evaluate(&self, stat: Option<&Stat>) -> Assertions {
         let path = &self.path;
-        let mut judgement = Judgement::default();
+        let mut assertions = Assertions::default();
         let claim = format!("`{path}` {}", if self.exists { "exists" } else { "does not exist" });
         let Some(stat) = stat else {
-            judgement.claim(
+            assertions.assert(
                 claim,
-                self.exists.then(|| format!("`{path}` does not exist, or is a link that dangles")),
+                self.exists.then(|| format!("`{path}` does not exist, or is a dangling link")),
             );
-            return judgement;
+            return assertions;
         };
-        let is = format!("`{path}` is there: a {}", stat.kind);
-        judgement.claim(claim, (!self.exists).then_some(is));
+        let is = format!("`{path}` exists and is a {}", stat.kind);
+        assertions.assert(claim, (!self.exists).then_some(is));
         if let Some(kind) = self.kind.or(self.target.is_some().then_some(FileKind::Link)) {
             let found = (!kind.is(&stat.kind)).then(|| format!("it is a {}", stat.kind));
-            judgement.claim(format!("`{path}` is a {kind}"), found);
+            assertions.assert(format!("`{path}` is a {kind}"), found);
         } else if (self.contents.is_some() || self.sha256.is_some()) && !FileKind::File.is(&stat.kind) {
-            judgement.fail(format!("`{path}` is a {}", FileKind::File), format!("it is a {}", stat.kind));
+            assertions.fail(format!("`{path}` is a {}", FileKind::File), format!("it is a {}", stat.kind));
         }
         if let Some(mode) = self.mode {
             let found = (mode != stat.mode).then(|| format!("its mode is {:04o}", stat.mode));
-            judgement.claim(format!("`{path}` has the mode {mode:04o}"), found);
+            assertions.assert(format!("`{path}` has the mode {mode:04o}"), found);
         }
         for (what, expected, found) in
             [("owner", &self.owner, &stat.owner), ("group", &self.group, &stat.group)]
         {
             if let Some(expected) = expected {
                 let found = (expected != found).then(|| format!("its {what} is `{found}`"));
-                judgement.claim(format!("`{path}` has the {what} `{expected}`"), found);
+                assertions.assert(format!("`{path}` has the {what} `{expected}`"), found);
             }
         }
-        judgement
+        assertions
     }
 }
 
-/// Reads stat's answer; nothing, where it says that the file is not there.
+/// Reads the output of stat; absent if the file does not exist.
 fn read(output: &Output) -> Result<Option<Stat>, String> {
     if !output.exit.success() {
-        let words = output.error_text();
-        let absent = ["No such file or directory", "Not a directory"].iter().any(|said| words.contains(said));
-        return if absent { Ok(None) } else { Err(complaint(output)) };
+        let error = output.error_text();
+        let absent =
+            ["No such file or directory", "Not a directory"].iter().any(|known| error.contains(known));
+        return if absent { Ok(None) } else { Err(describe_failure(output)) };
     }
     let text = output.text();
     let fields: Vec<&str> = text.trim_end().split('|').collect();
     let [kind, mode, owner, group] = fields[..] else {
-        return Err(format!("`{text}` is no answer of stat"));
+        return Err(format!("`{text}` is not the output of stat"));
     };
-    let mode = u32::from_str_radix(mode, 8).map_err(|_| format!("`{mode}` is no mode"))?;
+    let mode = u32::from_str_radix(mode, 8).map_err(|_| format!("`{mode}` is not a mode"))?;
     Ok(Some(Stat { kind: kind.into(), mode, owner: owner.into(), group: group.into() }))
 }
 
@@ -270,7 +273,7 @@ mod tests {
     #[test]
     fn every_property_can_hold_and_fail() {
         let good = "regular file|4755|root|docker\n";
-        let stat = read(&answer(0, good, "")).expect("read").expect("there");
+        let stat = read(&answer(0, good, "")).expect("read").expect("a file");
         for (rule, holds) in [
             ("kind = \"file\"", true),
             ("kind = \"directory\"", false),
@@ -283,18 +286,18 @@ mod tests {
             ("exists = false", false),
         ] {
             let check = check(&format!("path = \"/usr/x\"\n{rule}"));
-            assert_eq!(check.judge(Some(&stat)).holds(), holds, "{rule}");
+            assert_eq!(check.evaluate(Some(&stat)).all_hold(), holds, "{rule}");
         }
-        let wrong = check("path = \"/usr/x\"\nmode = \"0755\"").judge(Some(&stat));
+        let wrong = check("path = \"/usr/x\"\nmode = \"0755\"").evaluate(Some(&stat));
         assert_eq!(wrong.found(), "its mode is 4755");
     }
 
     #[test]
-    fn an_absent_file_is_told_from_one_that_cannot_be_seen() {
+    fn an_absent_file_is_not_the_same_as_an_unreadable_one() {
         assert_eq!(read(&answer(1, "", ABSENT)), Ok(None));
         read(&answer(1, "", "sudo: a password is required\n")).expect_err("no statement about the file");
-        assert!(check("path = \"/x\"\nexists = false").judge(None).holds());
-        assert!(!check("path = \"/x\"").judge(None).holds());
+        assert!(check("path = \"/x\"\nexists = false").evaluate(None).all_hold());
+        assert!(!check("path = \"/x\"").evaluate(None).all_hold());
     }
 
     #[test]
@@ -321,7 +324,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_a_guest_says_upsets_it(text in ".{0,60}", status in 0..2) {
+        fn any_output_is_read(text in ".{0,60}", status in 0..2) {
             let _unread = read(&answer(status, &text, &text));
         }
     }

@@ -5,19 +5,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::guest::Transcript;
 
-/// What came of a check or a scenario.
+/// The outcome of a check or a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// it holds
+    /// every claim holds
     Passed,
-    /// it failed and then passed on a fresh machine
+    /// failed, then passed on a new machine
     Flaky,
-    /// it does not hold
+    /// a claim does not hold
     Failed,
-    /// it was not tried
+    /// not run
     Skipped,
-    /// the harness or the host could not try it
+    /// could not be judged, because of the host or the harness
     Broken,
 }
 
@@ -33,17 +33,17 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// passed, failed or broken
     pub outcome: Outcome,
-    /// what should have been, one claim a line; of a check that passed, what was
+    /// the claims that do not hold, a line each; all claims if the check passed
     pub expected: String,
-    /// what was found instead; empty of a check that passed
+    /// what was found instead; empty if the check passed
     pub found: String,
-    /// what to do about it, where something can be said
+    /// what the user can do
     pub hint: Option<String>,
-    /// the commands that were run on the guest to find out, the telling one last
+    /// the commands that the check ran in the guest, the decisive one last
     pub commands: Vec<Transcript>,
 }

@@ -5,24 +5,24 @@ use loadgauge_images::Facts;
 
 use crate::guest::Guest;
 
-use super::inquiry::Inquiry;
+use super::recorder::Recorder;
 use super::{
     ContainerdCheck, DockerCheck, FileCheck, Finding, MergedCheck, Outcome, OverlayCheck, RunCheck, UnitCheck,
 };
 
-/// Pauses between the tries of [`judge_within`] grow from the first to the second.
+/// The first and the longest pause between the tries of [`check_within`].
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
-/// One assertion about a guest.
+/// A check of a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
-    /// which extensions are merged
+    /// the merged extensions
     Merged(MergedCheck),
     /// the overlay that a merge mounts
     Overlay(OverlayCheck),
     /// the states of units
     Unit(UnitCheck),
-    /// a file, directory or link
+    /// a file, directory or symbolic link
     File(FileCheck),
     /// a command
     Run(RunCheck),
@@ -33,7 +33,7 @@ pub enum Check {
 }
 
 impl Check {
-    /// What it claims, in one line, for where the author gave no summary.
+    /// A description in one line, for steps without one of the author's.
     pub fn summary(&self) -> String {
         match self {
             Self::Merged(check) => check.summary(),
@@ -46,30 +46,28 @@ impl Check {
         }
     }
 
-    /// Asks the guest and judges what it says. A guest that cannot be asked makes the finding
-    /// broken, not failed.
-    pub async fn judge(&self, guest: &Guest, facts: &Facts) -> Finding {
-        let mut inquiry = Inquiry::new(guest);
+    /// Checks a guest. If the guest cannot run commands, the finding is broken and not failed.
+    pub async fn run(&self, guest: &Guest, facts: &Facts) -> Finding {
+        let mut recorder = Recorder::new(guest);
         let result = match self {
-            Self::Merged(check) => check.examine(&mut inquiry).await,
-            Self::Overlay(check) => check.examine(&mut inquiry).await,
-            Self::Unit(check) => check.examine(&mut inquiry).await,
-            Self::File(check) => check.examine(&mut inquiry).await,
-            Self::Run(check) => check.examine(&mut inquiry).await,
-            Self::Docker(check) => check.examine(&mut inquiry, facts.architecture).await,
-            Self::Containerd(check) => check.examine(&mut inquiry, facts.architecture).await,
+            Self::Merged(check) => check.execute(&mut recorder).await,
+            Self::Overlay(check) => check.execute(&mut recorder).await,
+            Self::Unit(check) => check.execute(&mut recorder).await,
+            Self::File(check) => check.execute(&mut recorder).await,
+            Self::Run(check) => check.execute(&mut recorder).await,
+            Self::Docker(check) => check.execute(&mut recorder, facts.architecture).await,
+            Self::Containerd(check) => check.execute(&mut recorder, facts.architecture).await,
         };
-        inquiry.conclude(&self.summary(), result)
+        recorder.into_finding(&self.summary(), result)
     }
 }
 
-/// Judges a check until it holds, for `within` at most; once, where nothing is given.
+/// Repeats a check until it passes, for `within` at most; without `within` it is made once.
 ///
-/// The first try is made at once. Returns the last finding and how often it was tried; `on_attempt`
-/// is called after each try with its number and finding. A try that is under way when the time runs
-/// out is finished, so that what is reported is what was really found. A broken finding ends it: a
-/// guest that cannot be asked does not mend by being asked again.
-pub async fn judge_within(
+/// Returns the last finding and the number of tries; `on_attempt` is called after each try with its
+/// number and finding. The last try is finished even if it exceeds `within`. A broken finding ends the
+/// repetition, since it says nothing about the guest.
+pub async fn check_within(
     check: &Check,
     guest: &Guest,
     facts: &Facts,
@@ -81,7 +79,7 @@ pub async fn judge_within(
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let mut finding = check.judge(guest, facts).await;
+        let mut finding = check.run(guest, facts).await;
         on_attempt(attempts, &finding);
         let left = deadline.saturating_duration_since(Instant::now());
         if finding.outcome != Outcome::Failed || left.is_zero() {

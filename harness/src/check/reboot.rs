@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-use super::Judgement;
+use super::Assertions;
 
-/// Judges whether a guest was booted anew: `/proc/sys/kernel/random/boot_id` is drawn once per boot
-/// (random(4)), so a guest that answers with the one from `before` never went down. It is told twice,
-/// by the unit that `announced` the guest and to who `asked` over SSH; that both say the same shows
-/// that the connection leads into the new boot.
-pub fn judge_reboot(before: &str, announced: &str, asked: &str) -> Judgement {
-    let claim = format!("another boot id than `{before}`, the same from the guest's unit and over SSH");
-    let changed = !before.is_empty() && !asked.is_empty() && asked != before && asked == announced;
-    let mut judgement = Judgement::default();
-    judgement.claim(claim, (!changed).then(|| format!("unit: `{announced}`\nSSH: `{asked}`")));
-    judgement.advise("the guest answers from before the reboot: see the end of its journal for what kept it");
-    judgement
+/// Evaluates whether a guest rebooted: the kernel draws a boot id once per boot (random(4)), so a guest
+/// with the id from `before` never went down. The new id is known twice, from the unit that `announced`
+/// the guest and over `ssh`; both are the same if the connection is to the new boot.
+pub fn evaluate_reboot(before: &str, announced: &str, ssh: &str) -> Assertions {
+    let claim = format!("the boot id is not `{before}`, and is the same from the guest's unit and over SSH");
+    let changed = !before.is_empty() && !ssh.is_empty() && ssh != before && ssh == announced;
+    let mut assertions = Assertions::default();
+    assertions.assert(claim, (!changed).then(|| format!("unit: `{announced}`\nSSH: `{ssh}`")));
+    assertions.suggest("see the end of the journal for why the guest did not go down");
+    assertions
 }
 
 #[cfg(test)]
@@ -19,10 +18,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reboot_changes_the_boot_id_for_whoever_asks() {
-        assert!(judge_reboot("one", "two", "two").holds());
-        assert!(!judge_reboot("one", "one", "one").holds(), "it did not go down");
-        assert!(!judge_reboot("one", "two", "one").holds(), "the connection leads into the old boot");
-        assert!(!judge_reboot("", "two", "two").holds(), "an unread id is no other id");
+    fn a_reboot_changes_the_boot_id() {
+        assert!(evaluate_reboot("one", "two", "two").all_hold());
+        assert!(!evaluate_reboot("one", "one", "one").all_hold(), "it did not go down");
+        assert!(!evaluate_reboot("one", "two", "one").all_hold(), "the connection is to the old boot");
+        assert!(!evaluate_reboot("", "two", "two").all_hold(), "an unknown id proves nothing");
     }
 }

@@ -5,47 +5,46 @@ use serde::Deserialize;
 
 use crate::guest::{Command, Exit, GuestError, Output, Phase};
 
-use super::inquiry::{Halt, Inquiry, complaint, tail};
-use super::{Judgement, Text, duration};
+use super::recorder::{CheckError, Recorder, describe_failure, tail};
+use super::{Assertions, Text, duration};
 
-/// A command that is run on the guest, and how it must end: `run = "docker ps"`, with the keys
-/// below beside it.
+/// A command and how it must end: `run = "docker ps"`, with the keys below next to it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RunCheck {
-    /// what the guest's shell gets
+    /// command line for the guest's shell
     pub run: String,
-    /// the exit status; 0 where neither it nor a signal is given
+    /// expected exit status; 0 if neither it nor a signal is set
     pub exit: Option<i32>,
-    /// the signal that must end it, as `KILL` or `SIGKILL`
+    /// expected signal, such as `KILL` or `SIGKILL`
     pub signal: Option<String>,
-    /// what its standard output must be like
+    /// condition for standard output
     pub stdout: Option<Text>,
-    /// what its standard error must be like
+    /// condition for standard error
     pub stderr: Option<Text>,
-    /// who runs it
+    /// user that runs the command
     #[serde(default)]
     pub user: User,
-    /// what it gets on its standard input
+    /// standard input of the command
     pub stdin: Option<String>,
-    /// how long it may take; 60 s where nothing is said
+    /// time limit; 60 s if it is not set
     #[serde(default, deserialize_with = "duration::optional")]
     pub timeout: Option<Duration>,
 }
 
-/// Who runs a command.
+/// The user that runs a command.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum User {
-    /// the user that Flatcar makes and the harness logs in as
+    /// Flatcar's user `core`
     #[default]
     Core,
-    /// the superuser, through sudo
+    /// `root`, through sudo
     Root,
 }
 
 impl User {
-    /// The command for a shell line that this user is to run.
+    /// The command that runs a shell line as this user.
     pub(super) fn command(self, line: &str) -> Command {
         match self {
             Self::Core => Command::new(line),
@@ -55,7 +54,7 @@ impl User {
 }
 
 impl RunCheck {
-    /// A command that core runs and that must end with status 0.
+    /// A command that `core` runs and that must end with status 0.
     pub fn new(run: impl Into<String>) -> Self {
         Self {
             run: run.into(),
@@ -69,7 +68,7 @@ impl RunCheck {
         }
     }
 
-    /// One line that says what it claims.
+    /// A description in one line.
     pub fn summary(&self) -> String {
         let mut text = format!("`{}`", one_line(&self.run));
         match self.expected_exit() {
@@ -100,51 +99,51 @@ impl RunCheck {
         }
     }
 
-    pub(super) async fn examine(&self, inquiry: &mut Inquiry<'_>) -> Result<Judgement, Halt> {
-        match inquiry.ask(self.command()).await {
-            Ok(output) => Ok(self.judge(&output)),
-            // The author said how long it may take: this is the guest's failure, not the harness's.
+    pub(super) async fn execute(&self, recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> {
+        match recorder.run(self.command()).await {
+            Ok(output) => Ok(self.evaluate(&output)),
+            // The author set the limit, so the guest failed and not the harness.
             Err(GuestError::TimedOut { phase: Phase::Transfer, after, partial, .. }) => {
-                let said = [&partial.stdout[..], &partial.stderr].concat();
-                let said = String::from_utf8_lossy(&said);
-                let said = if said.is_empty() { "nothing".to_owned() } else { tail(&said, 10) };
-                let mut judgement = Judgement::failure(
+                let printed = [&partial.stdout[..], &partial.stderr].concat();
+                let printed = String::from_utf8_lossy(&printed);
+                let printed = if printed.is_empty() { "nothing".to_owned() } else { tail(&printed, 10) };
+                let mut assertions = Assertions::failed(
                     format!("`{}` ends with {} within {after:?}", one_line(&self.run), self.expected_exit()),
-                    format!("it was still running; it had printed: {said}"),
+                    format!("the command did not end; its output so far: {printed}"),
                 );
-                judgement.advise("give the step a longer `timeout` if the command needs it");
-                Ok(judgement)
+                assertions.suggest("set a longer `timeout` if the command needs it");
+                Ok(assertions)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Judges what the command did.
-    pub fn judge(&self, output: &Output) -> Judgement {
-        let mut judgement = Judgement::default();
+    /// Evaluates the output of the command.
+    pub fn evaluate(&self, output: &Output) -> Assertions {
+        let mut assertions = Assertions::default();
         let expected = self.expected_exit();
         let claim = format!("`{}` ends with {expected}", one_line(&self.run));
-        judgement.claim(claim, (output.exit != expected).then(|| complaint(output)));
+        assertions.assert(claim, (output.exit != expected).then(|| describe_failure(output)));
         match output.exit {
             Exit::Status(127) if expected != output.exit => {
-                judgement.advise("status 127: the shell found no such program; is its extension merged?");
+                assertions.suggest("check that the extension with this program is merged: status 127 means that the shell did not find it");
             }
             Exit::Status(126) if expected != output.exit => {
-                judgement.advise("status 126: found, but not executable; built for another architecture?");
+                assertions.suggest("check the mode and the architecture of the program: status 126 means that it cannot be executed");
             }
             _ => {}
         }
         if let Some(rule) = &self.stdout {
-            judgement.join(rule.judge("stdout", &output.stdout));
+            assertions.extend(rule.evaluate("stdout", &output.stdout));
         }
         if let Some(rule) = &self.stderr {
-            judgement.join(rule.judge("stderr", &output.stderr));
+            assertions.extend(rule.evaluate("stderr", &output.stderr));
         }
-        judgement
+        assertions
     }
 }
 
-/// The first line of a script, with a sign where there is more.
+/// The first line of a script, with `...` if there are more.
 fn one_line(script: &str) -> String {
     let mut lines = script.trim().lines();
     let first = lines.next().unwrap_or_default();
@@ -164,14 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn status_and_both_streams_are_judged() {
+    fn status_and_both_streams_are_checked() {
         let check = check("run = \"hello\"\nstdout = { equals = \"hello\\n\" }\nstderr = { empty = true }");
-        assert!(check.judge(&output(Exit::Status(0), "hello\n", "")).holds());
-        assert!(!check.judge(&output(Exit::Status(0), "hello", "")).holds());
-        assert!(!check.judge(&output(Exit::Status(0), "hello\n", "oh")).holds());
-        assert!(!check.judge(&output(Exit::Signal("SEGV".into()), "hello\n", "")).holds());
+        assert!(check.evaluate(&output(Exit::Status(0), "hello\n", "")).all_hold());
+        assert!(!check.evaluate(&output(Exit::Status(0), "hello", "")).all_hold());
+        assert!(!check.evaluate(&output(Exit::Status(0), "hello\n", "oh")).all_hold());
+        assert!(!check.evaluate(&output(Exit::Signal("SEGV".into()), "hello\n", "")).all_hold());
         let finding =
-            check.judge(&output(Exit::Status(127), "", "sh: hello: not found\n")).finding(Vec::new());
+            check.evaluate(&output(Exit::Status(127), "", "sh: hello: not found\n")).into_finding(Vec::new());
         insta::assert_snapshot!(format!("{}\n--\n{}", finding.expected, finding.found), @r"
         `hello` ends with status 0
         stdout is `hello\n`
@@ -181,20 +180,20 @@ mod tests {
         stdout is empty
         stderr is `sh: hello: not found`
         ");
-        assert!(finding.hint.expect("a hint").contains("extension merged"));
+        assert!(finding.hint.expect("a hint").contains("merged"));
     }
 
     #[test]
-    fn another_status_or_a_signal_can_be_asked_for() {
-        assert!(check("run = \"x\"\nexit = 3").judge(&output(Exit::Status(3), "", "")).holds());
+    fn another_status_or_a_signal_can_be_expected() {
+        assert!(check("run = \"x\"\nexit = 3").evaluate(&output(Exit::Status(3), "", "")).all_hold());
         let check = check("run = \"x\"\nsignal = \"SIGKILL\"");
-        assert!(check.judge(&output(Exit::Signal("KILL".into()), "", "")).holds());
-        assert!(!check.judge(&output(Exit::Status(0), "", "")).holds());
+        assert!(check.evaluate(&output(Exit::Signal("KILL".into()), "", "")).all_hold());
+        assert!(!check.evaluate(&output(Exit::Status(0), "", "")).all_hold());
         assert_eq!(check.summary(), "`x` ends with signal KILL");
     }
 
     #[test]
-    fn root_goes_through_sudo_and_a_time_is_read() {
+    fn root_uses_sudo_and_a_time_limit_is_read() {
         let check = check("run = \"echo 'a'\"\nuser = \"root\"\ntimeout = \"5s\"\nstdin = \"x\"");
         let command = check.command();
         assert_eq!(command.line, r"sudo -n -- sh -c 'echo '\''a'\'''");

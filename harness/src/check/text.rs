@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 use regex::Regex;
 use serde::Deserialize;
 
-use super::docker::OneOrMany;
-use super::inquiry::tail;
-use super::{Judgement, inquiry::listed};
+use super::Assertions;
+use super::one_or_many::OneOrMany;
+use super::recorder::{listed, tail};
 
-/// How many lines of a text stand in a finding.
+/// The most lines of a text in a finding.
 const SHOWN: usize = 10;
 
-/// What a text must be like: `{ equals, contains, excludes, matches, empty }`, all of it at once.
+/// Conditions for a text: `{ equals, contains, excludes, matches, empty }`. All must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Raw")]
+#[serde(try_from = "RawText")]
 pub struct Text {
     equals: Option<String>,
     contains: Vec<String>,
@@ -24,7 +24,7 @@ pub struct Text {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+struct RawText {
     equals: Option<String>,
     contains: Option<OneOrMany>,
     excludes: Option<OneOrMany>,
@@ -32,11 +32,11 @@ struct Raw {
     empty: Option<bool>,
 }
 
-impl TryFrom<Raw> for Text {
+impl TryFrom<RawText> for Text {
     type Error = String;
 
-    fn try_from(raw: Raw) -> Result<Self, String> {
-        let list = |words: Option<OneOrMany>| words.map(OneOrMany::into_vec).unwrap_or_default();
+    fn try_from(raw: RawText) -> Result<Self, String> {
+        let list = |texts: Option<OneOrMany>| texts.map(OneOrMany::into_vec).unwrap_or_default();
         let text = Self {
             equals: raw.equals,
             contains: list(raw.contains),
@@ -44,20 +44,22 @@ impl TryFrom<Raw> for Text {
             matches: raw.matches,
             empty: raw.empty,
         };
-        let words = || text.contains.iter().chain(&text.excludes);
-        if text.equals.is_none() && text.matches.is_none() && text.empty.is_none() && words().next().is_none()
+        let substrings = || text.contains.iter().chain(&text.excludes);
+        if text.equals.is_none()
+            && text.matches.is_none()
+            && text.empty.is_none()
+            && substrings().next().is_none()
         {
-            return Err("says nothing: give `equals`, `contains`, `excludes`, `matches` or `empty`".into());
+            return Err("no condition: set `equals`, `contains`, `excludes`, `matches` or `empty`".into());
         }
-        if words().any(String::is_empty) {
-            return Err("the empty text is in every text: give a word to look for".into());
+        if substrings().any(String::is_empty) {
+            return Err("every text contains the empty text: write another one".into());
         }
         Ok(text)
     }
 }
 
-/// A regular expression, in the syntax of the `regex` crate; `^` and `$` stand for lines only after
-/// `(?m)`.
+/// A regular expression in the syntax of the `regex` crate; `^` and `$` match at lines only with `(?m)`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Pattern(Regex);
@@ -79,7 +81,7 @@ impl PartialEq for Pattern {
 impl Eq for Pattern {}
 
 impl Text {
-    /// Only this text.
+    /// The condition that a text equals another one.
     pub fn equal_to(text: impl Into<String>) -> Self {
         Self {
             equals: Some(text.into()),
@@ -90,7 +92,7 @@ impl Text {
         }
     }
 
-    /// What it asks for, to stand behind the name of the text.
+    /// A description that follows the name of the text.
     pub fn summary(&self) -> String {
         let mut claims = Vec::new();
         claims.extend(self.equals.iter().map(|text| format!("is {}", visible(text.trim_end()))));
@@ -105,39 +107,39 @@ impl Text {
         claims.join(" and ")
     }
 
-    /// Judges a text; `name` is what the finding calls it.
-    pub fn judge(&self, name: &str, bytes: &[u8]) -> Judgement {
+    /// Evaluates a text; `name` is its name in the finding.
+    pub fn evaluate(&self, name: &str, bytes: &[u8]) -> Assertions {
         let text = String::from_utf8_lossy(bytes);
-        let mut judgement = Judgement::default();
+        let mut assertions = Assertions::default();
         if let Some(expected) = &self.equals {
             let same = expected.as_bytes() == bytes;
             let claim = format!("{name} is {}", quoted(expected));
-            judgement.claim(claim, (!same).then(|| difference(name, expected, &text)));
+            assertions.assert(claim, (!same).then(|| difference(name, expected, &text)));
         }
         let shown = || format!("{name} is {}", quoted(&tail(&text, SHOWN)));
         for word in &self.contains {
             let there = text.contains(word.as_str());
-            judgement.claim(format!("{name} contains {}", visible(word)), (!there).then(shown));
+            assertions.assert(format!("{name} contains {}", visible(word)), (!there).then(shown));
         }
         for word in &self.excludes {
             let line = text.lines().find(|line| line.contains(word.as_str()));
             let there = line.is_some() || text.contains(word.as_str());
             let found = || format!("{name} contains it: {}", visible(line.unwrap_or(word)));
-            judgement.claim(format!("{name} does not contain {}", visible(word)), there.then(found));
+            assertions.assert(format!("{name} does not contain {}", visible(word)), there.then(found));
         }
         if let Some(pattern) = &self.matches {
             let there = pattern.0.is_match(&text);
-            judgement.claim(format!("{name} matches `{}`", pattern.0), (!there).then(shown));
+            assertions.assert(format!("{name} matches `{}`", pattern.0), (!there).then(shown));
         }
         if let Some(empty) = self.empty {
             let claim = format!("{name} is {}", if empty { "empty" } else { "not empty" });
-            judgement.claim(claim, (empty != bytes.is_empty()).then(shown));
+            assertions.assert(claim, (empty != bytes.is_empty()).then(shown));
         }
-        judgement
+        assertions
     }
 }
 
-/// Where two texts part, line by line.
+/// The lines from the first difference of two texts on.
 fn difference(name: &str, expected: &str, found: &str) -> String {
     let (wanted, got): (Vec<_>, Vec<_>) =
         (expected.split_inclusive('\n').collect(), found.split_inclusive('\n').collect());
@@ -157,7 +159,7 @@ fn difference(name: &str, expected: &str, found: &str) -> String {
     text
 }
 
-/// A text in a finding: short ones on the same line, long ones on lines of their own.
+/// A text for a finding: one line in the sentence, several lines below it.
 fn quoted(text: &str) -> String {
     match text.lines().count() {
         0 => "empty".to_owned(),
@@ -169,7 +171,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// A text in backticks with what one cannot see written as escapes.
+/// A text in backticks, with invisible characters as escapes.
 fn visible(text: &str) -> String {
     let mut result = String::from("`");
     for character in text.chars() {
@@ -196,18 +198,18 @@ mod tests {
     }
 
     #[test]
-    fn equal_shows_what_one_cannot_see() {
+    fn a_difference_shows_invisible_characters() {
         let rule = text(r#"equals = "hello\n""#).expect("a rule");
-        assert!(rule.judge("stdout", b"hello\n").holds());
-        let judgement = rule.judge("stdout", b"hello\r\n");
-        assert_eq!(judgement.found(), r"stdout is `hello\r\n`");
-        assert_eq!(judgement.finding(Vec::new()).expected, r"stdout is `hello\n`");
+        assert!(rule.evaluate("stdout", b"hello\n").all_hold());
+        let assertions = rule.evaluate("stdout", b"hello\r\n");
+        assert_eq!(assertions.found(), r"stdout is `hello\r\n`");
+        assert_eq!(assertions.into_finding(Vec::new()).expected, r"stdout is `hello\n`");
     }
 
     #[test]
-    fn a_longer_difference_begins_where_the_texts_part() {
+    fn a_longer_difference_starts_at_the_first_other_line() {
         let rule = text(r#"equals = "a\nb\nc\n""#).expect("a rule");
-        insta::assert_snapshot!(rule.judge("stdout", b"a\nB\nc").found(), @r"
+        insta::assert_snapshot!(rule.evaluate("stdout", b"a\nB\nc").found(), @r"
         stdout differs from line 2 on:
         - `b\n`
         - `c\n`
@@ -227,15 +229,15 @@ mod tests {
         ];
         for (rule, good, bad) in cases {
             let rule = text(rule).expect("a rule");
-            assert!(rule.judge("stdout", good).holds(), "{rule:?}");
-            assert!(!rule.judge("stdout", bad).holds(), "{rule:?}");
+            assert!(rule.evaluate("stdout", good).all_hold(), "{rule:?}");
+            assert!(!rule.evaluate("stdout", bad).all_hold(), "{rule:?}");
         }
         let rule = text(r#"excludes = "b""#).expect("a rule");
-        assert_eq!(rule.judge("stderr", b"x\nabc\ny").found(), "stderr contains it: `abc`");
+        assert_eq!(rule.evaluate("stderr", b"x\nabc\ny").found(), "stderr contains it: `abc`");
     }
 
     #[test]
-    fn a_rule_that_says_nothing_is_refused() {
+    fn a_rule_without_a_condition_is_refused() {
         for wrong in ["", "contains = \"\"", "excludes = []", "matches = \"(\"", "equal = \"x\""] {
             text(wrong).expect_err(wrong);
         }
@@ -245,14 +247,14 @@ mod tests {
         #[test]
         fn a_text_equals_itself_and_nothing_else(one in ".{0,20}", other in ".{0,20}") {
             let rule = Text::equal_to(one.clone());
-            prop_assert!(rule.judge("x", one.as_bytes()).holds());
-            prop_assert_eq!(rule.judge("x", other.as_bytes()).holds(), one == other);
+            prop_assert!(rule.evaluate("x", one.as_bytes()).all_hold());
+            prop_assert_eq!(rule.evaluate("x", other.as_bytes()).all_hold(), one == other);
         }
 
         #[test]
-        fn no_bytes_upset_it(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn any_bytes_are_evaluated(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let rule = text("equals = \"a\\nb\"\ncontains = \"x\"\nempty = true").expect("a rule");
-            prop_assert!(!rule.judge("x", &bytes).holds());
+            prop_assert!(!rule.evaluate("x", &bytes).all_hold());
         }
     }
 }

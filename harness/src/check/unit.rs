@@ -2,31 +2,33 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use loadgauge_host::quote;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::guest::{Command, quote};
+use crate::guest::Command;
 
-use super::Judgement;
-use super::inquiry::{Halt, Inquiry, tail};
+use super::Assertions;
+use super::recorder::{CheckError, Recorder, tail};
+use super::system::{Properties, unit_properties};
 
-/// The words of `ActiveState=` (org.freedesktop.systemd1(5)).
+/// The values of `ActiveState` (org.freedesktop.systemd1(5)).
 const ACTIVE: &[&str] =
     &["active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing"];
-/// How many lines a unit may say about itself in a finding.
+/// The most lines of a unit's status in a finding.
 const SHOWN: usize = 8;
 
 /// The states of units: `unit = { "docker.socket" = "active", "x.service" = { sub = "running" } }`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct UnitCheck {
-    /// by the unit's name
+    /// expected states by name of the unit
     pub units: BTreeMap<String, UnitState>,
 }
 
-/// What a unit must be like. The fields are those of `systemctl show`; one that is not given is not
-/// looked at. A mere word stands for `active`.
+/// The expected state of a unit. The fields are properties of `systemctl show`; absent ones are not
+/// checked. A string is short for `active`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitState {
     /// `ActiveState`: `active`, `inactive`, `failed` ...
@@ -59,11 +61,11 @@ impl<'de> Deserialize<'de> for UnitState {
             type Value = UnitState;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a word such as \"active\", or a table of `active`, `sub`, `load`, `result`, `file-state`")
+                formatter.write_str("a string such as \"active\", or a table of `active`, `sub`, `load`, `result`, `file-state`")
             }
 
-            fn visit_str<E: de::Error>(self, word: &str) -> Result<UnitState, E> {
-                UnitState { active: Some(word.to_owned()), ..UnitState::default() }.checked()
+            fn visit_str<E: de::Error>(self, active: &str) -> Result<UnitState, E> {
+                UnitState { active: Some(active.to_owned()), ..UnitState::default() }.checked()
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<UnitState, A::Error> {
@@ -78,21 +80,21 @@ impl<'de> Deserialize<'de> for UnitState {
 }
 
 impl UnitState {
-    /// Refuses what can never hold, so that a slip is found before anything is booted.
+    /// Rejects states that do not exist, so that mistakes are found before a boot.
     fn checked<E: de::Error>(self) -> Result<Self, E> {
         match &self.active {
-            Some(word) if !ACTIVE.contains(&word.as_str()) => {
-                let hint = if word == "masked" { "; say `{ load = \"masked\" }`" } else { "" };
-                Err(E::custom(format!("`{word}` is no active state: {}{hint}", ACTIVE.join(", "))))
+            Some(state) if !ACTIVE.contains(&state.as_str()) => {
+                let hint = if state == "masked" { "; write `{ load = \"masked\" }`" } else { "" };
+                Err(E::custom(format!("`{state}` is not an active state: {}{hint}", ACTIVE.join(", "))))
             }
             _ if self.fields().all(|(_, _, value)| value.is_none()) => {
-                Err(E::custom("says nothing about the unit"))
+                Err(E::custom("no state is set for the unit"))
             }
             _ => Ok(self),
         }
     }
 
-    /// What the finding calls it, the property, and what it must be.
+    /// The name in findings, the property, and the expected value of each field.
     fn fields(&self) -> impl Iterator<Item = (&'static str, &'static str, Option<&str>)> {
         [
             ("load state", "LoadState", self.load.as_deref()),
@@ -106,96 +108,74 @@ impl UnitState {
 }
 
 impl UnitCheck {
-    /// One line that says what it claims.
+    /// A description in one line.
     pub fn summary(&self) -> String {
         let units = self.units.iter().map(|(name, state)| {
-            let words: Vec<&str> = state.fields().filter_map(|(_, _, value)| value).collect();
-            format!("`{name}` is {}", words.join(", "))
+            let values: Vec<&str> = state.fields().filter_map(|(_, _, value)| value).collect();
+            format!("`{name}` is {}", values.join(", "))
         });
         units.collect::<Vec<_>>().join("; ")
     }
 
-    pub(super) async fn examine(&self, inquiry: &mut Inquiry<'_>) -> Result<Judgement, Halt> {
+    pub(super) async fn execute(&self, recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> {
         let names = self.units.keys().map(|name| quote(name)).collect::<Vec<_>>().join(" ");
         let properties = "Id,LoadState,ActiveState,SubState,Result,UnitFileState";
         let show = Command::new(format!("systemctl show -p {properties} -- {names}"));
-        let output = inquiry.demand(show).await?;
-        let blocks = blocks(&output.text()).map_err(Halt::Unreadable)?;
-        if blocks.len() != self.units.len() {
-            let cause = format!("{} units were asked for, {} were shown", self.units.len(), blocks.len());
-            return Err(Halt::Unreadable(cause));
+        let output = recorder.require(show).await?;
+        let units = unit_properties(&output.text()).map_err(CheckError::Unreadable)?;
+        if units.len() != self.units.len() {
+            let cause = format!("`systemctl show` has {} units instead of {}", units.len(), self.units.len());
+            return Err(CheckError::Unreadable(cause));
         }
-        let mut judgement = Judgement::default();
-        // `systemctl show` answers in the order of the question; Id is another name of an alias.
-        for ((name, state), block) in self.units.iter().zip(&blocks) {
-            let mut one = judge(name, state, block);
-            if !one.holds() {
+        let mut assertions = Assertions::default();
+        // `systemctl show` keeps the order of the arguments. `Id` does not help: an alias has another one.
+        for ((name, state), properties) in self.units.iter().zip(&units) {
+            let mut one = evaluate(name, state, properties);
+            if !one.all_hold() {
                 let status =
                     format!("sudo -n systemctl status --no-pager --full --lines=20 -- {}", quote(name));
-                let words = inquiry.ask(Command::new(status)).await?;
-                one = explained(one, name, block, &words.text());
+                let status = recorder.run(Command::new(status)).await?;
+                one = explained(one, name, properties, &status.text());
             }
-            judgement.join(one);
+            assertions.extend(one);
         }
-        Ok(judgement)
+        Ok(assertions)
     }
 }
 
-type Block = BTreeMap<String, String>;
-
-/// Reads `systemctl show`: `Name=value` lines, an empty line between units.
-pub(super) fn blocks(text: &str) -> Result<Vec<Block>, String> {
-    let mut blocks = Vec::new();
-    let mut block = Block::new();
-    for line in text.lines().chain([""]) {
-        if line.is_empty() {
-            if !block.is_empty() {
-                blocks.push(std::mem::take(&mut block));
-            }
-            continue;
-        }
-        let (name, value) =
-            line.split_once('=').ok_or_else(|| format!("`{line}` is not a property of a unit"))?;
-        block.insert(name.to_owned(), value.to_owned());
-    }
-    Ok(blocks)
-}
-
-/// Judges one unit by its properties.
-fn judge(name: &str, state: &UnitState, block: &Block) -> Judgement {
-    let mut judgement = Judgement::default();
+/// Evaluates the properties of a unit.
+fn evaluate(name: &str, state: &UnitState, properties: &Properties) -> Assertions {
+    let mut assertions = Assertions::default();
     for (what, property, expected) in state.fields() {
         let Some(expected) = expected else { continue };
-        let found = block.get(property).map_or("", String::as_str);
+        let found = properties.get(property).map_or("", String::as_str);
         let claim = format!("`{name}` has the {what} `{expected}`");
-        judgement.claim(claim, (found != expected).then(|| format!("its {what} is `{found}`")));
+        assertions.assert(claim, (found != expected).then(|| format!("its {what} is `{found}`")));
     }
-    judgement
+    assertions
 }
 
-/// Adds what the unit says about itself.
-fn explained(mut judgement: Judgement, name: &str, block: &Block, words: &str) -> Judgement {
-    match block.get("LoadState").map_or("", String::as_str) {
-        "not-found" => judgement.advise(format!("`{name}` does not exist: is its extension merged?")),
-        "masked" => judgement.advise(format!("`{name}` is masked: see the Ignition config")),
+/// Adds a hint and the status of the unit.
+fn explained(mut assertions: Assertions, name: &str, properties: &Properties, status: &str) -> Assertions {
+    match properties.get("LoadState").map_or("", String::as_str) {
+        "not-found" => assertions.suggest(format!("check that the extension with `{name}` is merged")),
+        "masked" => assertions.suggest(format!("see the Ignition config for why `{name}` is masked")),
         "bad-setting" | "error" => {
-            judgement.advise(format!("`systemd-analyze verify {name}` says what is wrong in it"));
+            assertions.suggest(format!("run `systemd-analyze verify {name}` in the guest"));
         }
-        _ if judgement.found().contains("`inactive`") => judgement.advise(format!(
-            "an extension's unit is started at boot by an `Upholds={name}` drop-in of a target, not by [Install]"
+        _ if assertions.found().contains("`inactive`") => assertions.suggest(format!(
+            "start the unit at boot with an `Upholds={name}` drop-in of a target: [Install] has no effect in an extension"
         )),
         _ => {}
     }
-    if !words.trim().is_empty() {
-        judgement.remark(format!("`systemctl status {name}` ends with:\n{}", tail(words, SHOWN)));
+    if !status.trim().is_empty() {
+        assertions.note(format!("`systemctl status {name}` ends with:\n{}", tail(status, SHOWN)));
     }
-    judgement
+    assertions
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     const SHOW: &str = "Id=docker.socket\nLoadState=loaded\nActiveState=active\nSubState=listening\n\
@@ -207,15 +187,15 @@ mod tests {
     }
 
     #[test]
-    fn a_word_and_a_table_are_judged() {
-        let blocks = blocks(SHOW).expect("two units");
+    fn a_string_and_a_table_are_checked() {
+        let units = unit_properties(SHOW).expect("two units");
         let check = check(
             "\"docker.socket\" = \"active\"\n\"x.service\" = { sub = \"running\", load = \"loaded\", file-state = \"masked\" }",
         );
-        assert!(judge("docker.socket", &check.units["docker.socket"], &blocks[0]).holds());
-        let wrong = judge("x.service", &check.units["x.service"], &blocks[1]);
-        let wrong = explained(wrong, "x.service", &blocks[1], "○ x.service\n   Loaded: not-found\n");
-        let finding = wrong.finding(Vec::new());
+        assert!(evaluate("docker.socket", &check.units["docker.socket"], &units[0]).all_hold());
+        let wrong = evaluate("x.service", &check.units["x.service"], &units[1]);
+        let wrong = explained(wrong, "x.service", &units[1], "○ x.service\n   Loaded: not-found\n");
+        let finding = wrong.into_finding(Vec::new());
         insta::assert_snapshot!(finding.found, @r"
         its load state is `not-found`
         its sub-state is `dead`
@@ -224,35 +204,17 @@ mod tests {
         ○ x.service
            Loaded: not-found
         ");
-        assert!(finding.hint.expect("a hint").contains("does not exist"));
+        assert!(finding.hint.expect("a hint").contains("is merged"));
         assert_eq!(check.summary(), "`docker.socket` is active; `x.service` is loaded, running, masked");
     }
 
     #[test]
-    fn what_can_never_hold_is_refused() {
-        let masked = toml::from_str::<UnitCheck>("\"x.service\" = \"masked\"").expect_err("no active state");
+    fn states_that_do_not_exist_are_refused() {
+        let masked =
+            toml::from_str::<UnitCheck>("\"x.service\" = \"masked\"").expect_err("not an active state");
         assert!(masked.to_string().contains("load = \"masked\""), "{masked}");
         for wrong in ["\"x.service\" = {}", "\"x.service\" = 1", "\"x.service\" = { state = \"active\" }"] {
             toml::from_str::<UnitCheck>(wrong).expect_err(wrong);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn properties_come_back_as_they_were(
-            units in proptest::collection::vec(
-                proptest::collection::btree_map("[A-Z][a-zA-Z]{0,8}", "[ -~]{0,12}", 1..4), 0..4)
-        ) {
-            let text: Vec<String> = units
-                .iter()
-                .map(|unit| unit.iter().map(|(name, value)| [name, "=", value, "\n"].concat()).collect())
-                .collect();
-            prop_assert_eq!(blocks(&text.join("\n")).expect("properties"), units);
-        }
-
-        #[test]
-        fn nothing_a_guest_says_upsets_it(text in ".{0,80}") {
-            let _unread = blocks(&text);
         }
     }
 }

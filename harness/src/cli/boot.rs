@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt::Write as _;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use clap::Args;
 use loadgauge_host::quote;
 use tokio_util::sync::CancellationToken;
@@ -15,10 +15,14 @@ use super::start::StartArguments;
 use super::{Exit, Failure, output};
 use crate::guest::{Exit as GuestExit, SessionEnd, shell};
 use crate::machine::{
-    Decision, Fault, Machine, MachineContext, MachinePlan, MachineStarter, StarterError, Supervisor, USER,
+    Fault, Machine, MachineContext, MachinePlan, MachineSpec, MachineStarter, Network, StartMethod,
+    StarterError, Supervisor, USER,
 };
 use crate::runner::{Limits, hint_for};
-use crate::scenario::{Scenario, Surroundings};
+use crate::scenario::{
+    AuthorConfig, Catalogue, CatalogueError, IgnitionRequest, MachineRequest, Scenario, SysextRequest,
+    parse_cpus, parse_memory,
+};
 
 /// Arguments of `loadgauge boot`.
 #[derive(Debug, Args)]
@@ -33,10 +37,10 @@ pub(super) struct BootArguments {
     #[arg(long, value_name = "FILE")]
     butane: Option<Utf8PathBuf>,
     /// Memory of the guest, such as `2GiB`
-    #[arg(long, value_name = "SIZE")]
-    memory: Option<String>,
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: Option<u32>,
     /// Number of processors of the guest
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_cpus)]
     cpus: Option<u32>,
     /// Give the guest access to the networks of the host
     #[arg(long)]
@@ -55,18 +59,17 @@ pub(super) struct BootArguments {
 /// Boots a machine and connects the terminal to its guest. The files of the machine are removed at the end.
 pub(super) fn run(arguments: &BootArguments) -> Result<Exit, Failure> {
     let context = Context::open(&arguments.catalogue, arguments.image.image.as_deref())?;
-    let scenario = arguments.scenario(context.catalogue.root())?;
+    let scenario = arguments.scenario(&context.catalogue)?;
     let runtime = runtime::start()?;
     let acceleration = runtime.block_on(context.prove(arguments.machine.accel))?;
-    let plan = context.plan(vec![scenario], &acceleration, arguments.machine.firmware)?;
+    let starter = arguments.start.starter(&context.store, &context.image, &acceleration);
+    let choose = |machines: &[(&MachinePlan, bool)]| arguments.start.choose(&starter, machines, 1);
+    let plan = context.plan(vec![scenario], &acceleration, arguments.machine.firmware, &choose)?;
     let machine = plan.scenarios.into_iter().flat_map(|planned| planned.machines).next();
-    let machine = machine.map(|machine| machine.plan);
     let machine = machine.ok_or_else(|| Failure::new(Exit::Internal, "no machine was planned"))?;
     let limits = Limits::under(&acceleration);
-    let starter = arguments.start.starter(&context.store, &context.image, &acceleration);
-    let decisions = starter.decide(arguments.start.start, &[(&machine, false)], 1);
-    let exit =
-        runtime.block_on(boot_and_connect(machine, (&starter, &decisions), limits, arguments.command_line()));
+    let start = (&starter, &machine.start);
+    let exit = runtime.block_on(boot_and_connect(machine.plan, start, limits, arguments.command_line()));
     // A blocking thread may still read the terminal.
     runtime.shutdown_background();
     exit
@@ -75,7 +78,7 @@ pub(super) fn run(arguments: &BootArguments) -> Result<Exit, Failure> {
 /// Boots a machine, connects the terminal to its guest, and removes the machine.
 async fn boot_and_connect(
     plan: MachinePlan,
-    start: (&MachineStarter, &[Decision]),
+    start: (&MachineStarter, &StartMethod),
     limits: Limits,
     command: Option<String>,
 ) -> Result<Exit, Failure> {
@@ -98,7 +101,7 @@ async fn boot_and_connect(
 /// Starts a machine and waits until its guest is ready.
 async fn start_machine(
     plan: MachinePlan,
-    (starter, decisions): (&MachineStarter, &[Decision]),
+    (starter, method): (&MachineStarter, &StartMethod),
     limits: Limits,
     on_terminal: bool,
     supervisor: &Supervisor,
@@ -106,9 +109,8 @@ async fn start_machine(
     output::message(&format!("booting {} ...", plan.image.disk));
     let records = supervisor.directory().join("records");
     let program = own_program()?;
-    let place = MachineContext { directory: &records, relay: &program, supervisor };
-    let decision = decisions.first().cloned().unwrap_or_else(|| Decision::cold("nothing was decided"));
-    let (machine, description) = match starter.start(plan, &decision, place).await {
+    let context = MachineContext { directory: &records, relay: &program, supervisor };
+    let (machine, description) = match starter.start(plan, method, context).await {
         Ok((machine, mode)) => (machine, mode.description()),
         Err(StarterError::Start(error)) => return Err(Failure::of(Exit::Host, &error)),
         Err(StarterError::Fault(fault)) => return Err(fault_failure(&fault)),
@@ -187,53 +189,34 @@ impl BootArguments {
         }
     }
 
-    /// What is asked for as a scenario, read by those who read scenario files: so that both take and
-    /// refuse the same.
-    fn scenario(&self, catalogue: &Utf8Path) -> Result<Scenario, Failure> {
-        let file = Utf8PathBuf::from("./boot");
-        let recipes = vec![catalogue.join("recipes")];
-        let around = Surroundings { name: "boot".to_owned(), file, recipes };
-        Scenario::parse(&self.text(), &around).map_err(|error| Failure::new(Exit::Usage, error.report()))
-    }
-
-    fn text(&self) -> String {
-        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-        let mut text = "summary = \"a machine to look into\"\n[machine]\n".to_owned();
-        let mut line = |key: &str, value: String| {
-            let _ = writeln!(text, "{key} = {value}");
-        };
-        if let Some(memory) = &self.memory {
-            line("memory", quoted(memory));
-        }
-        if let Some(cpus) = self.cpus {
-            line("cpus", cpus.to_string());
+    /// The scenario of a machine without steps.
+    fn scenario(&self, catalogue: &Catalogue) -> Result<Scenario, CatalogueError> {
+        let mut spec = MachineSpec { cpus: self.cpus, ..MachineSpec::default() };
+        if let Some(memory_mib) = self.memory {
+            spec.memory_mib = memory_mib;
         }
         if self.internet {
-            line("network", quoted("internet"));
+            spec.network = Network::Internet;
         }
-        if let Some(butane) = &self.butane {
-            line("[ignition]\nbutane", quoted(butane.as_str()));
-        }
-        for sysext in &self.sysext {
-            let key = if is_recipe(sysext) { "recipe" } else { "path" };
-            line(&format!("[[sysext]]\n{key}"), quoted(sysext.as_str()));
-        }
-        text.push_str("[[step]]\nrun = \"true\"\n");
-        text
+        let config = self.butane.clone().map(AuthorConfig::Butane);
+        let ignition = IgnitionRequest { config, ..IgnitionRequest::default() };
+        let sysexts = self
+            .sysext
+            .iter()
+            .map(|argument| Ok(SysextRequest::new(catalogue.extension(argument)?, None)))
+            .collect::<Result<_, CatalogueError>>()?;
+        let machine = MachineRequest { spec, sysexts, ignition, ..MachineRequest::default() };
+        Ok(Scenario::new("boot", "an interactive machine", machine, Vec::new()))
     }
-}
-
-/// Whether an argument is a recipe and not an image: a file `*.toml`, or a name that is not a file.
-fn is_recipe(sysext: &Utf8Path) -> bool {
-    let plain = sysext.components().count() == 1 && sysext.extension().is_none();
-    sysext.extension() == Some("toml") || (plain && !sysext.exists())
 }
 
 #[cfg(test)]
 mod tests {
+    use camino::Utf8Path;
     use clap::Parser as _;
 
     use super::*;
+    use crate::scenario::Source;
 
     #[derive(clap::Parser)]
     struct CommandLine {
@@ -247,14 +230,44 @@ mod tests {
 
     #[test]
     fn arguments_become_a_scenario() {
-        let arguments =
-            arguments("boot --memory 2GiB --cpus 4 --sysext hello --sysext ./it's.raw --butane a.bu");
-        assert_eq!(
-            arguments.text(),
-            "summary = \"a machine to look into\"\n[machine]\nmemory = \"2GiB\"\ncpus = 4\n\
-             [ignition]\nbutane = \"a.bu\"\n[[sysext]]\nrecipe = \"hello\"\n[[sysext]]\npath = \"./it's.raw\"\n\
-             [[step]]\nrun = \"true\"\n"
-        );
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Utf8Path::from_path(directory.path()).expect("UTF-8");
+        std::fs::create_dir(root.join("recipes")).expect("created");
+        for file in ["recipes/hello.toml", "it's.raw"] {
+            std::fs::write(root.join(file), "").expect("written");
+        }
+        let catalogue = Catalogue::at(root).expect("a catalogue");
+        let image = root.join("it's.raw");
+        let boot = arguments(&format!(
+            "boot --memory 2GiB --cpus 4 --internet --sysext hello --sysext {image} --butane a.bu"
+        ));
+        let scenario = boot.scenario(&catalogue).expect("a scenario");
+        let [machine] = scenario.machines.as_slice() else { panic!("one machine") };
+        let spec = MachineSpec {
+            memory_mib: 2048,
+            cpus: Some(4),
+            network: Network::Internet,
+            ..MachineSpec::default()
+        };
+        assert_eq!(machine.spec, spec);
+        let sources: Vec<Source> = machine.sysexts.iter().map(|sysext| sysext.source.clone()).collect();
+        assert_eq!(sources, [Source::Recipe(root.join("recipes/hello.toml")), Source::Image(image)]);
+        assert_eq!(machine.ignition.config, Some(AuthorConfig::Butane("a.bu".into())));
+        assert!(scenario.steps.is_empty());
+    }
+
+    #[test]
+    fn an_extension_that_does_not_exist_is_an_error() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Utf8Path::from_path(directory.path()).expect("UTF-8");
+        let catalogue = Catalogue::at(root).expect("a catalogue");
+        let error = |argument: &str| {
+            let boot = arguments(&format!("boot --sysext {argument}"));
+            boot.scenario(&catalogue).expect_err(argument).to_string()
+        };
+        assert_eq!(error("helo"), "there is no recipe `helo`");
+        assert_eq!(error("./no.raw"), "there is no file `./no.raw`");
+        assert_eq!(error("own/no.toml"), "there is no file `own/no.toml`");
     }
 
     #[test]

@@ -4,46 +4,28 @@ use camino::Utf8Path;
 
 use super::{Exit, Failure, output};
 use crate::check::Outcome;
-use crate::machine::{Decision, Start};
 use crate::report::{RunRecord, ScenarioRecord, json_lines};
-use crate::scenario::Plan;
+use crate::scenario::{Plan, PlannedScenario, Variant};
 
-/// Suffix of the name of the scenario that starts cold.
-const COLD: &str = "@cold";
-
-/// Adds a scenario that starts cold for each one that starts warm.
+/// Adds the cold variant of each scenario that starts warm.
 ///
 /// # Errors
 /// No scenario starts warm.
-pub(super) fn doubled(
-    mut plan: Plan,
-    mut decisions: Vec<Vec<Decision>>,
-) -> Result<(Plan, Vec<Vec<Decision>>), Failure> {
-    let mut compared = Vec::new();
-    let mut cold_decisions = Vec::new();
-    for (planned, decisions) in plan.scenarios.iter().zip(&decisions) {
-        let name = &planned.scenario.name;
-        if decisions.iter().any(|decision| decision.start == Start::Warm) {
-            let mut cold = planned.clone();
-            cold.scenario.name.push_str(COLD);
-            for machine in &mut cold.machines {
-                machine.plan.name = machine.plan.name.replacen(name.as_str(), &cold.scenario.name, 1);
-            }
-            compared.push(cold);
-            let decision = Decision::cold("for comparison with the warm start");
-            cold_decisions.push(vec![decision; decisions.len()]);
-        } else {
-            let reason = decisions.first().map_or("", |decision| decision.reason.as_str());
-            output::message(&format!("{name}: not compared, since it starts cold: {reason}"));
-        }
+pub(super) fn with_cold_variants(mut plan: Plan) -> Result<Plan, Failure> {
+    let (warm, cold): (Vec<_>, Vec<_>) =
+        plan.scenarios.iter().partition(|planned: &&PlannedScenario| planned.starts_warm());
+    for planned in cold {
+        let reason = planned.machines.first().map(|machine| machine.start.reason()).unwrap_or_default();
+        output::message(&format!("{}: not compared, since it starts cold: {reason}", planned.id));
     }
-    if compared.is_empty() {
+    let variants: Vec<PlannedScenario> =
+        warm.into_iter().map(|planned| planned.cold_variant("for comparison with the warm start")).collect();
+    if variants.is_empty() {
         let message = "no scenario starts warm, so there is nothing to compare";
         return Err(Failure::new(Exit::Usage, message).with_hint("add `--start warm`"));
     }
-    decisions.extend(cold_decisions);
-    plan.scenarios.extend(compared);
-    Ok((plan, decisions))
+    plan.scenarios.extend(variants);
+    Ok(plan)
 }
 
 /// Compares the outcomes of the scenarios that ran both ways. A difference makes a run that passed fail.
@@ -64,8 +46,9 @@ pub(super) fn judge(exit: Exit, events: &Utf8Path) -> Result<Exit, Failure> {
 
 /// The scenarios and steps with another outcome after a warm start than after a cold one.
 fn differences(record: &RunRecord) -> Vec<String> {
-    let pairs = record.scenarios.iter().filter_map(|cold| {
-        let warm = record.scenario(cold.scenario.strip_suffix(COLD)?)?;
+    let cold = record.scenarios.iter().filter(|record| record.scenario.variant == Variant::Cold);
+    let pairs = cold.filter_map(|cold| {
+        let warm = record.scenario(&cold.scenario.with_variant(Variant::Planned))?;
         Some((warm, cold))
     });
     pairs.flat_map(|(warm, cold)| compare(warm, cold)).collect()
@@ -111,7 +94,7 @@ mod tests {
             duration_ms: 0,
         };
         ScenarioRecord {
-            scenario: name.to_owned(),
+            scenario: name.into(),
             outcome: Some(outcome),
             steps: steps.iter().enumerate().map(step).collect(),
             ..ScenarioRecord::default()
@@ -126,6 +109,8 @@ mod tests {
             record("same@cold", passed, &[passed]),
             record("other", passed, &[passed, passed]),
             record("other@cold", failed, &[passed, failed]),
+            record("twice@2", passed, &[passed]),
+            record("twice@cold@2", failed, &[passed]),
             record("short", passed, &[passed]),
             record("short@cold", passed, &[passed, Outcome::Skipped]),
             record("once", failed, &[failed]),
@@ -136,6 +121,7 @@ mod tests {
             [
                 "other: passed warm, failed cold",
                 "other, step 2, claim 2: passed warm, failed cold",
+                "twice@2: passed warm, failed cold",
                 "short, step 2, claim 2: absent warm, skipped cold",
             ]
         );

@@ -6,7 +6,7 @@ use loadgauge_images::{Architecture, Image};
 
 use super::catalogue_choice::CatalogueChoice;
 use super::{Failure, built_images, output};
-use crate::machine::{AccelChoice, Acceleration, FirmwareChoice, ORIGIN, prove};
+use crate::machine::{AccelChoice, Acceleration, FirmwareChoice, MachinePlan, ORIGIN, StartMethod, prove};
 use crate::scenario::{Catalogue, Plan, Planner, Scenario, builder};
 
 /// The store, the catalogue and the image of a command.
@@ -31,12 +31,14 @@ impl Context {
         Ok(proven.for_guest(choice, self.image.facts.architecture, Architecture::of_host())?)
     }
 
-    /// Builds the extensions of scenarios and resolves their machines.
+    /// Builds the extensions of scenarios and resolves their machines. `choose_starts` chooses how
+    /// machines start, see [`Planner`].
     pub(super) fn plan(
         &self,
         scenarios: Vec<Scenario>,
         acceleration: &Acceleration,
         firmware: Option<FirmwareChoice>,
+        choose_starts: &dyn Fn(&[(&MachinePlan, bool)]) -> Vec<StartMethod>,
     ) -> Result<Plan, Failure> {
         let build = builder(&self.image, &self.store, &output::message);
         let planner = Planner {
@@ -47,6 +49,7 @@ impl Context {
             origin: ORIGIN,
             firmware,
             inline_limit: INLINE_LIMIT,
+            choose_starts,
         };
         Ok(planner.plan(scenarios)?)
     }

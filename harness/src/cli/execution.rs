@@ -10,22 +10,19 @@ use super::context::Context;
 use super::parent::{self, Parent};
 use super::runtime::{listen_for_interrupts, own_program};
 use super::schedule::ScheduleArguments;
-use super::start::StartArguments;
 use super::{Exit, Failure, compare_warm_cold};
-use crate::machine::{Decision, MachineStarter, Supervisor};
+use crate::machine::{MachineStarter, Supervisor};
 use crate::report::{EVENTS, TerminalOptions, consume, standard};
 use crate::runner::{
-    self, Assigned, Events, Machines, Question, RetainedMachines, Run, RunDirectory, Timings, Verdict,
+    self, Events, GuestOperation, QemuProvider, RetainedMachines, Run, RunDirectory, Timings, Verdict,
 };
-use crate::scenario::{Plan, PlannedMachine};
+use crate::scenario::Plan;
 
 /// How a plan is executed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunOptions<'a> {
     /// directory for the files of the run; a new one where absent
     pub(super) output: Option<&'a Utf8Path>,
-    /// cold or warm starts
-    pub(super) start: &'a StartArguments,
     /// order, repetitions and retries
     pub(super) schedule: &'a ScheduleArguments,
     /// whether scenarios that start warm run cold too, to compare the outcomes
@@ -38,18 +35,15 @@ pub(super) fn execute(
     runtime: Runtime,
     context: &Context,
     plan: Plan,
+    starter: MachineStarter,
     options: &RunOptions<'_>,
     parent: Option<&Parent>,
 ) -> Result<Exit, Failure> {
-    let starter = options.start.starter(&context.store, &plan.image, &plan.acceleration);
-    let decisions = options.start.decide(&starter, &plan, options.schedule.repeat.get());
-    let (plan, decisions) =
-        if options.verify_warm { compare_warm_cold::doubled(plan, decisions)? } else { (plan, decisions) };
+    let plan = if options.verify_warm { compare_warm_cold::with_cold_variants(plan)? } else { plan };
     let directory = RunDirectory::create(options.output)?;
     let timings = Timings::of(&context.store, plan.acceleration.accelerator);
     let run = options.schedule.apply(Run::of_plan(&plan, &directory, options.schedule.repeat)?, &timings);
-    let starts = (starter, decisions);
-    let executed = run_and_report(&plan, starts, run, &directory, timings, &context.store, parent);
+    let executed = run_and_report(&plan, starter, run, &directory, timings, &context.store, parent);
     let (mut exit, kept) = runtime.block_on(executed)?;
     if options.verify_warm {
         exit = compare_warm_cold::judge(exit, &directory.path().join(EVENTS))?;
@@ -66,8 +60,8 @@ pub(super) fn execute(
 /// Runs the machines of a plan while the reports consume its events.
 async fn run_and_report(
     plan: &Plan,
-    (starter, decisions): (MachineStarter, Vec<Vec<Decision>>),
-    run: Run<Question>,
+    starter: MachineStarter,
+    run: Run<GuestOperation>,
     directory: &RunDirectory,
     timings: Timings,
     store: &Store,
@@ -75,26 +69,18 @@ async fn run_and_report(
 ) -> Result<(Exit, Option<(Arc<RetainedMachines>, Supervisor)>), Failure> {
     let supervisor = Supervisor::new()?;
     let interrupt = listen_for_interrupts()?;
-    let plans = plan.scenarios.iter().zip(decisions).map(|(planned, decisions)| {
-        let assign = |(machine, decision): (&PlannedMachine, Decision)| Assigned {
-            name: machine.name.clone(),
-            plan: machine.plan.clone(),
-            decision,
-        };
-        (planned.scenario.name.clone(), planned.machines.iter().zip(decisions).map(assign).collect())
-    });
-    let mut machines = Machines::new(plans, starter, own_program()?, supervisor.clone());
+    let mut machines = QemuProvider::new(plan, starter, own_program()?, supervisor.clone());
     let kept = parent.map(|_| RetainedMachines::listen(store, &supervisor)).transpose()?;
     if let Some(kept) = &kept {
-        machines = machines.keeping(Arc::clone(kept));
+        machines = machines.retaining(Arc::clone(kept));
     }
     let reports = standard(directory.path(), timings, TerminalOptions::of_stderr())?;
     let flaky = run.flaky;
 
     let (events, receiver) = Events::channel();
     let reporting = tokio::spawn(consume(receiver, reports));
-    let tally = runner::run(run, Arc::new(machines), events, interrupt.token()).await;
-    let kept = kept.filter(|kept| !kept.is_empty() && !tally.interrupted);
+    let result = runner::run(run, Arc::new(machines), events, interrupt.token()).await;
+    let kept = kept.filter(|kept| !kept.is_empty() && !result.interrupted);
     if kept.is_none() {
         supervisor.stop_all().await;
     }
@@ -105,6 +91,6 @@ async fn run_and_report(
     {
         failure.print();
     }
-    let exit = Verdict::of(tally.counts, tally.interrupted, reports_broken, flaky).into();
+    let exit = Verdict::of(result.counts, result.interrupted, reports_broken, flaky).into();
     Ok((exit, kept.map(|kept| (kept, supervisor))))
 }

@@ -89,7 +89,7 @@ impl ExitCode for SelectError {
 
 impl ExitCode for PlanError {
     fn exit(&self) -> Exit {
-        if self.is_lacking() { Exit::Host } else { Exit::Usage }
+        if self.is_host() { Exit::Host } else { Exit::Usage }
     }
 }
 

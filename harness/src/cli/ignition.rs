@@ -5,8 +5,8 @@ use super::catalogue_choice::CatalogueChoice;
 use super::context::Context;
 use super::image_choice::ImageOption;
 use super::{Exit, Failure, output, runtime};
-use crate::machine::{AccelChoice, complete_config};
-use crate::scenario::{Planned, PlannedMachine, select};
+use crate::machine::{AccelChoice, MachinePlan, StartMethod, complete_config};
+use crate::scenario::{PlannedMachine, PlannedScenario, select};
 
 /// Printed in place of the machine's key, which is created when the machine starts.
 const KEY: &str = "ssh-ed25519 CREATED-WHEN-THE-MACHINE-STARTS loadgauge";
@@ -35,7 +35,10 @@ pub(super) fn run(arguments: &IgnitionArguments) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Usage, message).with_hint("name one scenario"));
     }
     let acceleration = runtime::start()?.block_on(context.prove(AccelChoice::Tcg))?;
-    let plan = context.plan(scenarios, &acceleration, None)?;
+    let start_cold = |machines: &[(&MachinePlan, bool)]| {
+        vec![StartMethod::cold("the machine is not started"); machines.len()]
+    };
+    let plan = context.plan(scenarios, &acceleration, None, &start_cold)?;
     if let Some(skipped) = plan.skipped.first() {
         let message = format!("scenario `{}` does not run on this image: {}", skipped.name, skipped.reason);
         return Err(Failure::new(Exit::Nothing, message));
@@ -50,7 +53,7 @@ pub(super) fn run(arguments: &IgnitionArguments) -> Result<Exit, Failure> {
 }
 
 /// The machine with a name, or the only one.
-fn choose<'a>(planned: &'a Planned, name: Option<&str>) -> Result<&'a PlannedMachine, Failure> {
+fn choose<'a>(planned: &'a PlannedScenario, name: Option<&str>) -> Result<&'a PlannedMachine, Failure> {
     let (scenario, machines) = (&planned.scenario.name, &planned.machines);
     let (message, hint) = match (name, machines.as_slice()) {
         (None, [only]) => return Ok(only),

@@ -25,12 +25,12 @@ struct ListedScenario<'a> {
     name: &'a str,
     summary: &'a str,
     tags: &'a [String],
-    file: &'a str,
+    file: Option<&'a str>,
 }
 
 impl<'a> From<&'a Scenario> for ListedScenario<'a> {
     fn from(Scenario { name, summary, tags, file, .. }: &'a Scenario) -> Self {
-        Self { name, summary, tags, file: file.as_str() }
+        Self { name, summary, tags, file: file.as_ref().map(|file| file.as_str()) }
     }
 }
 

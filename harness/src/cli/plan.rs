@@ -18,13 +18,10 @@ pub(super) struct PlanArguments {
 
 /// Prints what `loadgauge run` would do.
 pub(super) fn run(arguments: &PlanArguments) -> Result<Exit, Failure> {
-    let (context, plan) = arguments.inputs.plan(&runtime::start()?)?;
-    let start = &arguments.inputs.start;
-    let starter = start.starter(&context.store, &plan.image, &plan.acceleration);
-    let decisions = start.decide(&starter, &plan, 1);
+    let (_, plan, _) = arguments.inputs.plan(&runtime::start()?, 1)?;
     let program = runtime::own_program()?;
     let command = |machine: &MachinePlan| qemu_arguments(machine, &future_layout(machine, &program));
-    arguments.format.print(&plan.view(&command, &decisions), || plan.text(&decisions))?;
+    arguments.format.print(&plan.view(&command), || plan.text())?;
     Ok(Exit::Passed)
 }
 

@@ -9,6 +9,7 @@ use super::image_choice::ImageOption;
 use super::machine_choice::MachineChoice;
 use super::selection::Selection;
 use super::start::StartArguments;
+use crate::machine::{MachinePlan, MachineStarter};
 use crate::scenario::Plan;
 
 /// The arguments that determine a plan.
@@ -21,7 +22,7 @@ pub(super) struct PlanInputs {
     #[command(flatten)]
     machine: MachineChoice,
     #[command(flatten)]
-    pub(super) start: StartArguments,
+    start: StartArguments,
 }
 
 impl PlanInputs {
@@ -29,11 +30,19 @@ impl PlanInputs {
     ///
     /// They are read before the image is opened: an error in a scenario file is reported on hosts without
     /// an image too.
-    pub(super) fn plan(&self, runtime: &Runtime) -> Result<(Context, Plan), Failure> {
+    ///
+    /// `times` is the number of repetitions of each scenario.
+    pub(super) fn plan(
+        &self,
+        runtime: &Runtime,
+        times: usize,
+    ) -> Result<(Context, Plan, MachineStarter), Failure> {
         let scenarios = self.selection.scenarios(&Store::of_user()?)?;
         let context = Context::open(&self.selection.catalogue, self.image.image.as_deref())?;
         let acceleration = runtime.block_on(context.prove(self.machine.accel))?;
-        let plan = context.plan(scenarios, &acceleration, self.machine.firmware)?;
-        Ok((context, plan))
+        let starter = self.start.starter(&context.store, &context.image, &acceleration);
+        let choose = |machines: &[(&MachinePlan, bool)]| self.start.choose(&starter, machines, times);
+        let plan = context.plan(scenarios, &acceleration, self.machine.firmware, &choose)?;
+        Ok((context, plan, starter))
     }
 }

@@ -37,12 +37,11 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
 /// running has ended.
 pub(super) fn run_here(arguments: &RunArguments, parent: Option<&Parent>) -> Result<Exit, Failure> {
     let runtime = runtime::start()?;
-    let (context, plan) = arguments.inputs.plan(&runtime)?;
+    let (context, plan, starter) = arguments.inputs.plan(&runtime, arguments.schedule.repeat.get())?;
     let options = RunOptions {
         output: arguments.output.as_deref(),
-        start: &arguments.inputs.start,
         schedule: &arguments.schedule,
         verify_warm: arguments.verify_warm,
     };
-    execute(runtime, &context, plan, &options, parent)
+    execute(runtime, &context, plan, starter, &options, parent)
 }

@@ -3,7 +3,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 
-use crate::runner::{Budget, Capacity, FlakyPolicy, KeepPolicy, Order, Run, Timings};
+use crate::runner::{Budget, Capacity, FlakyPolicy, KeepPolicy, Run, StartOrder, Timings};
 
 /// The options for the order of scenarios, their repetitions and their machines.
 #[derive(Debug, Clone, Args)]
@@ -52,7 +52,7 @@ impl ScheduleArguments {
     pub(super) fn apply<C>(&self, run: Run<C>, timings: &Timings) -> Run<C> {
         let accelerator = run.header.acceleration.accelerator;
         Run {
-            order: Order { expected: timings.expected(), seed: self.seed },
+            order: StartOrder { expected: timings.expected(), seed: self.seed },
             budget: Budget::of(Capacity::of_host(), accelerator, self.jobs),
             fail_fast: self.fail_fast,
             retries: self.retries,

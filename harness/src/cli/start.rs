@@ -4,9 +4,8 @@ use loadgauge_host::quantity::parse_size;
 use loadgauge_host::{Store, environment};
 use loadgauge_images::Image;
 
-use crate::machine::{Acceleration, Decision, MachineStarter, StartChoice};
+use crate::machine::{Acceleration, MachinePlan, MachineStarter, StartChoice, StartMethod};
 use crate::runner::Limits;
-use crate::scenario::{Plan, Planned};
 
 /// The option that limits what snapshots take on the disk.
 #[derive(Debug, Clone, Args)]
@@ -49,13 +48,14 @@ impl StartArguments {
         )
     }
 
-    /// Decides for each machine of each scenario, in the order of the plan, whether it starts cold or
-    /// warm. `times` is the number of repetitions of each scenario.
-    pub(super) fn decide(&self, starter: &MachineStarter, plan: &Plan, times: usize) -> Vec<Vec<Decision>> {
-        let machines = plan.scenarios.iter().flat_map(|planned| &planned.machines);
-        let machines: Vec<_> = machines.map(|machine| (&machine.plan, machine.cold)).collect();
-        let mut decisions = starter.decide(self.start, &machines, times).into_iter();
-        let of_one = |planned: &Planned| decisions.by_ref().take(planned.machines.len()).collect();
-        plan.scenarios.iter().map(of_one).collect()
+    /// Chooses whether machines start cold or warm, given all machines of a plan with whether their
+    /// scenario requires a cold start. `times` is the number of repetitions of each scenario.
+    pub(super) fn choose(
+        &self,
+        starter: &MachineStarter,
+        machines: &[(&MachinePlan, bool)],
+        times: usize,
+    ) -> Vec<StartMethod> {
+        starter.choose(self.start, machines, times)
     }
 }

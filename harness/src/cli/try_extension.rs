@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::time::{Duration, SystemTime};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use clap::Args;
 use loadgauge_host::fs;
 
@@ -13,8 +13,11 @@ use super::machine_choice::MachineChoice;
 use super::schedule::ScheduleArguments;
 use super::start::{SnapshotsSize, StartArguments};
 use super::{Exit, Failure, output, runtime};
-use crate::machine::StartChoice;
-use crate::scenario::{Scenario, Source, Surroundings, select};
+use crate::check::Expectation;
+use crate::machine::{MachinePlan, StartChoice};
+use crate::scenario::{
+    MachineRequest, Scenario, Step, StepKind, SwapRequest, SysextRequest, parse_extension_name, select,
+};
 
 /// Interval at which watched files are polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -26,7 +29,7 @@ pub(super) struct TryArguments {
     #[arg(value_name = "FILE|RECIPE")]
     extension: Utf8PathBuf,
     /// Name of the extension in the guest [default: the name of the file or recipe]
-    #[arg(long)]
+    #[arg(long, value_parser = parse_extension_name)]
     name: Option<String>,
     /// Also run the checks of this scenario, on its machine; the extension replaces the one of the same
     /// name
@@ -72,67 +75,43 @@ fn attempt(arguments: &TryArguments) -> Result<Exit, Failure> {
     let scenario = arguments.scenario(&context)?;
     let runtime = runtime::start()?;
     let acceleration = runtime.block_on(context.prove(arguments.machine.accel))?;
-    let mut plan = context.plan(vec![scenario], &acceleration, arguments.machine.firmware)?;
+    let start = StartArguments { start: StartChoice::Warm, snapshots: arguments.snapshots.clone() };
+    let starter = start.starter(&context.store, &context.image, &acceleration);
+    let choose = |machines: &[(&MachinePlan, bool)]| start.choose(&starter, machines, 1);
+    let mut plan = context.plan(vec![scenario], &acceleration, arguments.machine.firmware, &choose)?;
     for planned in &mut plan.scenarios {
         // The `hold` checks of the boot come before the extension is merged.
-        planned.steps.retain(|step| !step.hold || step.life > 0);
+        planned.steps.retain(|step| !step.hold || step.phase > 0);
     }
-    let start = StartArguments { start: StartChoice::Warm, snapshots: arguments.snapshots.clone() };
     let schedule = ScheduleArguments::once();
     let output = arguments.output.as_deref();
-    let options = RunOptions { output, start: &start, schedule: &schedule, verify_warm: false };
-    execute(runtime, &context, plan, &options, None)
+    let options = RunOptions { output, schedule: &schedule, verify_warm: false };
+    execute(runtime, &context, plan, starter, &options, None)
 }
 
 impl TryArguments {
     /// The scenario that merges the extension, then runs the steps of the chosen scenario.
     fn scenario(&self, context: &Context) -> Result<Scenario, Failure> {
-        let swap = self.swap(context.catalogue.root())?;
-        let Some(name) = &self.scenario else { return Ok(swap) };
+        let sysext = SysextRequest::new(context.catalogue.extension(&self.extension)?, self.name.clone());
+        let tried = sysext.expected_name().to_owned();
+        let swap = Step::new(StepKind::Swap(SwapRequest { sysext, expect: Expectation::Merged }));
+        let Some(name) = &self.scenario else {
+            let summary = format!("`{tried}` is merged in a running guest");
+            return Ok(Scenario::new("try", summary, MachineRequest::default(), vec![swap]));
+        };
         let mut chosen = select(&context.catalogue, std::slice::from_ref(name))?.into_iter();
         let (Some(mut scenario), None) = (chosen.next(), chosen.next()) else {
             let message = format!("`{name}` selects several scenarios");
             return Err(Failure::new(Exit::Usage, message).with_hint("name one scenario"));
         };
-        let tried = self.extension_name();
         let [machine] = scenario.machines.as_mut_slice() else {
             let message = format!("scenario `{name}` has several machines");
             return Err(Failure::new(Exit::Usage, message).with_hint("name a scenario with one machine"));
         };
-        machine.sysexts.retain(|sysext| name_of(sysext.name.as_deref(), &sysext.source) != tried);
+        machine.sysexts.retain(|sysext| sysext.expected_name() != tried);
         machine.cold = false;
-        scenario.steps.splice(0..0, swap.steps);
+        scenario.steps.insert(0, swap);
         Ok(scenario)
-    }
-
-    /// A scenario with a plain machine whose only step merges the extension.
-    fn swap(&self, catalogue: &Utf8Path) -> Result<Scenario, Failure> {
-        let is_image = self.extension.extension() == Some("raw");
-        let is_file = is_image || self.extension.extension() == Some("toml");
-        let extension = if is_file {
-            camino::absolute_utf8(&self.extension)
-                .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?
-        } else {
-            self.extension.clone()
-        };
-        let quoted = |text: &str| toml::Value::from(text).to_string();
-        let name = self.name.as_deref().map(|name| format!(", name = {}", quoted(name))).unwrap_or_default();
-        let key = if is_image { "path" } else { "recipe" };
-        let text = format!(
-            "summary = {}\n[[step]]\nswap = {{ {key} = {}{name} }}\n",
-            quoted(&format!("`{}` is merged in a running guest", self.extension_name())),
-            quoted(extension.as_str())
-        );
-        let surroundings = Surroundings {
-            name: "try".to_owned(),
-            file: "the command line".into(),
-            recipes: vec![catalogue.join("recipes")],
-        };
-        Scenario::parse(&text, &surroundings).map_err(|error| Failure::new(Exit::Usage, error.report()))
-    }
-
-    fn extension_name(&self) -> &str {
-        self.name.as_deref().or(self.extension.file_stem()).unwrap_or_default()
     }
 
     /// The time of the last change of the image file, or of the recipe, its directory and its inputs.
@@ -147,10 +126,4 @@ impl TryArguments {
         let all = files.filter_map(|entry| changed(entry.path()));
         all.chain(changed(self.extension.as_std_path())).chain(changed(directory.as_std_path())).max()
     }
-}
-
-/// The name of an extension of a scenario, as far as it is known before the build.
-fn name_of<'a>(name: Option<&'a str>, source: &'a Source) -> &'a str {
-    let (Source::Recipe(path) | Source::Image(path)) = source;
-    name.or(path.file_stem()).unwrap_or_default()
 }

@@ -74,5 +74,5 @@ pub use snapshot::snapshots::{SnapshotEntry, Snapshots};
 pub use spec::{DiskSpec, LONGEST_SERIAL, MachineSpec, Network};
 pub use start_error::StartError;
 pub use start_method::{ColdReason, Start, StartChoice, StartMethod, StartReport, WarmReason};
-pub use starter::{Decision, MachineContext, MachineStarter, StarterError};
+pub use starter::{MachineContext, MachineStarter, StarterError};
 pub use supervisor::{Supervisor, SupervisorError};

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Starts machines cold or warm, and makes the snapshots for warm starts.
 use std::collections::HashMap;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,37 +29,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 const ANSWER: Duration = Duration::from_secs(5);
 /// Bytes of the host's disk that a snapshot must leave free.
 const RESERVE: u64 = 1 << 30;
-
-/// How a machine is to start, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// cold or warm
-    pub start: Start,
-    /// why, as a text
-    pub reason: String,
-    method: StartMethod,
-}
-
-impl Decision {
-    /// A cold start for a reason of the caller's.
-    pub fn cold(reason: &str) -> Self {
-        StartMethod::cold(reason).into()
-    }
-}
-
-impl From<StartMethod> for Decision {
-    fn from(method: StartMethod) -> Self {
-        Self { start: method.start(), reason: method.reason(), method }
-    }
-}
-
-impl Deref for Decision {
-    type Target = StartMethod;
-
-    fn deref(&self) -> &StartMethod {
-        &self.method
-    }
-}
 
 /// A machine cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -152,16 +120,6 @@ impl MachineStarter {
             self.choose_one(choice, cold_reason(plan, *cold), key, count)
         };
         machines.iter().zip(keys).map(choose).collect()
-    }
-
-    /// As [`MachineStarter::choose`], with the reasons as texts.
-    pub fn decide(
-        &self,
-        choice: StartChoice,
-        machines: &[(&MachinePlan, bool)],
-        times: usize,
-    ) -> Vec<Decision> {
-        self.choose(choice, machines, times).into_iter().map(Decision::from).collect()
     }
 
     fn choose_one(

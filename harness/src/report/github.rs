@@ -68,7 +68,7 @@ fn annotations(record: &RunRecord) -> String {
         let shown = if scenarios.len() > MAX_ANNOTATIONS { MAX_ANNOTATIONS - 1 } else { scenarios.len() };
         for scenario in &scenarios[..shown] {
             let outcome = scenario.outcome.unwrap_or(Outcome::Broken);
-            let title = property(&format!("{}: {outcome}", one_line(&scenario.scenario)));
+            let title = property(&format!("{}: {outcome}", one_line(&scenario.scenario.to_string())));
             // Writing to a string cannot fail.
             let _ = writeln!(text, "::{kind} title={title}::{}", message(&reason(scenario)));
         }
@@ -114,7 +114,7 @@ fn summary(record: &RunRecord) -> String {
         let outcome = scenario.outcome.unwrap_or(Outcome::Broken);
         let why = if outcome == Outcome::Passed { String::new() } else { cell(&reason(scenario)) };
         let time = duration(scenario.duration_ms);
-        let line = format!("| {} | {outcome} | {time} | {why} |\n", cell(&scenario.scenario));
+        let line = format!("| {} | {outcome} | {time} | {why} |\n", cell(&scenario.scenario.to_string()));
         if text.len() + line.len() > MAX_SUMMARY {
             let _ = writeln!(text, "\n{} more were left out", scenarios.len() - index);
             break;
@@ -160,7 +160,7 @@ mod tests {
 
     fn many(count: usize, name: &str) -> RunRecord {
         let kind = |number: usize| EventKind::ScenarioFinished {
-            scenario: format!("{name}{number}"),
+            scenario: format!("{name}{number}").into(),
             outcome: Outcome::Failed,
             cause: None,
             duration_ms: 0,

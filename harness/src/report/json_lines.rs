@@ -196,13 +196,13 @@ mod tests {
             let mut finding = testing::failed_finding();
             finding.commands[0].stdout = out;
             finding.found = what.clone();
-            let scenario = what.clone();
+            let scenario = what.clone().into();
             events.push(Event { time_us, kind: EventKind::Waiting { scenario, what: what.clone() } });
             events.push(Event {
                 time_us,
                 kind: EventKind::StepFinished {
                     machine: None,
-                    scenario: what.clone(),
+                    scenario: what.clone().into(),
                     step: 1,
                     summary: what,
                     outcome: finding.outcome,

@@ -30,7 +30,7 @@ fn report(record: &RunRecord) -> quick_junit::Report {
 }
 
 fn suite(scenario: &ScenarioRecord) -> TestSuite {
-    let mut suite = TestSuite::new(text(&scenario.scenario));
+    let mut suite = TestSuite::new(text(&scenario.scenario.to_string()));
     suite.set_time(Duration::from_millis(scenario.duration_ms));
     if let Some(directory) = &scenario.directory {
         let started = UNIX_EPOCH + Duration::from_micros(scenario.started_us);
@@ -137,7 +137,7 @@ fn rerun(step: &StepRecord) -> Option<TestRerun> {
 
 fn case(scenario: &ScenarioRecord, name: &str, status: TestCaseStatus) -> TestCase {
     let mut case = TestCase::new(text(name), status);
-    case.set_classname(text(&scenario.scenario));
+    case.set_classname(text(&scenario.scenario.to_string()));
     case
 }
 

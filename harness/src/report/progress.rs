@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use loadgauge_host::environment;
 
 use super::text::one_line;
+use crate::runner::ScenarioId;
 
 /// Length of a wait before it is reported in a line of its own, in microseconds.
 const FIRST_LINE: u64 = 10_000_000;
@@ -16,9 +17,9 @@ const NEXT_LINE: u64 = 60_000_000;
 /// Shows what the scenarios wait for.
 pub(super) enum Progress {
     /// a spinner per scenario below the lines
-    Spinners { screen: MultiProgress, bars: BTreeMap<String, ProgressBar> },
+    Spinners { screen: MultiProgress, bars: BTreeMap<ScenarioId, ProgressBar> },
     /// a line for each long wait
-    Log { waits: BTreeMap<String, Wait> },
+    Log { waits: BTreeMap<ScenarioId, Wait> },
 }
 
 /// A wait that is reported in lines.
@@ -45,11 +46,11 @@ impl Progress {
     }
 
     /// Begins a wait of a scenario.
-    pub(super) fn start_wait(&mut self, scenario: &str, what: &str, now_us: u64) {
+    pub(super) fn start_wait(&mut self, scenario: &ScenarioId, what: &str, now_us: u64) {
         let what = one_line(what);
         match self {
             Self::Spinners { screen, bars } => {
-                let bar = bars.entry(scenario.to_owned()).or_insert_with(|| {
+                let bar = bars.entry(scenario.clone()).or_insert_with(|| {
                     let bar = screen.add(ProgressBar::new_spinner().with_style(spinner_style()));
                     bar.enable_steady_tick(Duration::from_millis(120));
                     bar
@@ -59,13 +60,13 @@ impl Progress {
             }
             Self::Log { waits } => {
                 let wait = Wait { what, since_us: now_us, next_us: now_us.saturating_add(FIRST_LINE) };
-                waits.insert(scenario.to_owned(), wait);
+                waits.insert(scenario.clone(), wait);
             }
         }
     }
 
     /// Ends the wait of a scenario.
-    pub(super) fn end_wait(&mut self, scenario: &str) {
+    pub(super) fn end_wait(&mut self, scenario: &ScenarioId) {
         match self {
             Self::Spinners { bars, .. } => {
                 if let Some(bar) = bars.remove(scenario) {
@@ -79,7 +80,7 @@ impl Progress {
     }
 
     /// The waits that are due for a line: scenario, object of the wait, and its length in milliseconds.
-    pub(super) fn due(&mut self, now_us: u64) -> Vec<(String, String, u64)> {
+    pub(super) fn due(&mut self, now_us: u64) -> Vec<(ScenarioId, String, u64)> {
         let Self::Log { waits } = self else { return Vec::new() };
         let mut due = Vec::new();
         for (scenario, wait) in waits.iter_mut().filter(|(_, wait)| now_us >= wait.next_us) {

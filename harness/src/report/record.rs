@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::check::{Finding, Outcome};
 use crate::machine::StartReport;
-use crate::runner::{Cause, Counts, Event, EventKind, FlakyPolicy, Header};
+use crate::runner::{Cause, Counts, Event, EventKind, FlakyPolicy, RunHeader, ScenarioId};
 
 /// The events of a run so far, by scenario.
 #[derive(Debug, Clone, Default)]
@@ -21,9 +21,9 @@ pub(crate) struct RunRecord {
 #[derive(Debug, Clone)]
 pub(crate) struct RunStart {
     /// versions, directories and the accelerator
-    pub(crate) header: Header,
-    /// the names of the scenarios to run
-    pub(crate) scenarios: Vec<String>,
+    pub(crate) header: RunHeader,
+    /// the scenarios to run
+    pub(crate) scenarios: Vec<ScenarioId>,
     /// the number of concurrent scenarios
     pub(crate) jobs: usize,
     /// the seed of a shuffled order
@@ -47,7 +47,7 @@ pub(crate) struct RunEnd {
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct ScenarioRecord {
     /// its name
-    pub(crate) scenario: String,
+    pub(crate) scenario: ScenarioId,
     /// its summary
     pub(crate) summary: String,
     /// the directory of the last attempt; `None` if the scenario was skipped
@@ -217,13 +217,13 @@ impl RunRecord {
     }
 
     /// The record of a scenario.
-    pub(crate) fn scenario(&self, name: &str) -> Option<&ScenarioRecord> {
-        self.scenarios.iter().find(|record| record.scenario == name)
+    pub(crate) fn scenario(&self, id: &ScenarioId) -> Option<&ScenarioRecord> {
+        self.scenarios.iter().find(|record| record.scenario == *id)
     }
 
-    fn entry(&mut self, name: &str) -> &mut ScenarioRecord {
-        let index = self.scenarios.iter().position(|record| record.scenario == name).unwrap_or_else(|| {
-            self.scenarios.push(ScenarioRecord { scenario: name.to_owned(), ..ScenarioRecord::default() });
+    fn entry(&mut self, id: &ScenarioId) -> &mut ScenarioRecord {
+        let index = self.scenarios.iter().position(|record| record.scenario == *id).unwrap_or_else(|| {
+            self.scenarios.push(ScenarioRecord { scenario: id.clone(), ..ScenarioRecord::default() });
             self.scenarios.len() - 1
         });
         &mut self.scenarios[index]

@@ -100,7 +100,7 @@ mod tests {
         let mut report = ScenarioFiles::new();
         for mut event in testing::complete_run() {
             if let EventKind::ScenarioStarted { directory, scenario, .. } = &mut event.kind {
-                *directory = root.join(&*scenario);
+                *directory = root.join(scenario.to_string());
             }
             report.event(&event).expect("written");
         }

@@ -30,7 +30,7 @@ fn point(text: &mut String, number: usize, scenario: &ScenarioRecord, flaky: Fla
         Outcome::Flaky if flaky == FlakyPolicy::Pass => "ok",
         Outcome::Flaky | Outcome::Failed | Outcome::Broken => "not ok",
     };
-    let name = escaped(&one_line(&scenario.scenario));
+    let name = escaped(&one_line(&scenario.scenario.to_string()));
     // Writing to a string cannot fail.
     let _ = write!(text, "{ok} {number} - {name}");
     if outcome == Outcome::Skipped {

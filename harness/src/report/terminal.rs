@@ -11,7 +11,7 @@ use super::style::{Styles, label, padded, paint};
 use super::text::{duration, one_line, plural};
 use super::{Report, ReportError, commands_file, failure, summary};
 use crate::check::Outcome;
-use crate::runner::{Cause, Event, EventKind};
+use crate::runner::{Cause, Event, EventKind, ScenarioId};
 
 /// Width of the column of labels.
 const LABEL: usize = 8;
@@ -77,11 +77,12 @@ impl Terminal {
     }
 
     /// A line with a label at its beginning and a time at its end.
-    fn line(&self, label: &str, outcome: Outcome, scenario: &str, text: &str, time_ms: u64) -> String {
+    fn line(&self, label: &str, outcome: Outcome, scenario: &ScenarioId, text: &str, time_ms: u64) -> String {
         let styles = &self.options.styles;
         let label = padded(label, LABEL, styles.outcome(outcome));
         let names = self.name_width();
-        let name = if names == 0 { String::new() } else { padded(scenario, names + 2, styles.name) };
+        let name =
+            if names == 0 { String::new() } else { padded(&scenario.to_string(), names + 2, styles.name) };
         let used = 2 + LABEL + if names == 0 { 0 } else { names + 2 };
         let room = self.options.width.saturating_sub(used + TIME);
         let time = paint(format!("{:>TIME$}", duration(time_ms)), styles.dim);
@@ -94,7 +95,7 @@ impl Terminal {
         if start.jobs < 2 || start.scenarios.len() < 2 {
             return 0;
         }
-        start.scenarios.iter().map(|name| name.chars().count()).max().unwrap_or(0)
+        start.scenarios.iter().map(|id| id.to_string().chars().count()).max().unwrap_or(0)
     }
 
     fn start_lines(&self) -> Vec<String> {
@@ -110,13 +111,13 @@ impl Terminal {
         lines
     }
 
-    fn heading(&self, scenario: &str, text: &str, attempt: u32, steps: usize) -> Vec<String> {
+    fn heading(&self, scenario: &ScenarioId, text: &str, attempt: u32, steps: usize) -> Vec<String> {
         let name = paint(scenario, self.options.styles.name);
         let again = if attempt == 1 { String::new() } else { format!(", attempt {attempt}") };
         vec![String::new(), format!("{name}: {}, {}{again}", one_line(text), plural(steps, "step"))]
     }
 
-    fn step(&self, scenario: &str, step: &StepRecord) -> Vec<String> {
+    fn step(&self, scenario: &ScenarioId, step: &StepRecord) -> Vec<String> {
         let text = format!("{:>2}  {}", step.step, one_line(&step.summary));
         let mut lines = vec![self.line(label(step.outcome), step.outcome, scenario, &text, step.duration_ms)];
         let Some(finding) = &step.finding else { return lines };
@@ -136,7 +137,7 @@ impl Terminal {
     }
 
     /// The reason of the last step but one, if it was skipped.
-    fn reason_before(&self, scenario: &str) -> Option<&String> {
+    fn reason_before(&self, scenario: &ScenarioId) -> Option<&String> {
         let step = self.record.scenario(scenario)?.steps.iter().nth_back(1)?;
         let finding = step.finding.as_ref()?;
         (step.outcome == Outcome::Skipped).then_some(&finding.found)
@@ -175,7 +176,7 @@ impl Terminal {
         lines
     }
 
-    fn directory(&self, scenario: &str) -> Option<&Utf8Path> {
+    fn directory(&self, scenario: &ScenarioId) -> Option<&Utf8Path> {
         self.record.scenario(scenario)?.directory.as_deref()
     }
 

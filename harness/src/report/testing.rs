@@ -2,7 +2,7 @@
 //! Events for the tests of reports.
 use crate::check::{Finding, Outcome, Transcript};
 use crate::machine::{Acceleration, Accelerator, Fault, Start, StartReport};
-use crate::runner::{Cause, Counts, Event, EventKind, FORMAT, FlakyPolicy, Header};
+use crate::runner::{Cause, Counts, Event, EventKind, FORMAT, FlakyPolicy, RunHeader};
 use serde_json::Value;
 
 /// Events at intervals of half a second, from the first of November 2026.
@@ -15,7 +15,7 @@ fn timed(kinds: Vec<EventKind>) -> Vec<Event> {
 fn run_started(jobs: usize, scenarios: &[&str]) -> EventKind {
     EventKind::RunStarted {
         format: FORMAT,
-        header: Header {
+        header: RunHeader {
             version: "0.1.0".to_owned(),
             directory: "runs/1".into(),
             image: "/cache/image/disk.qcow2".into(),
@@ -27,7 +27,7 @@ fn run_started(jobs: usize, scenarios: &[&str]) -> EventKind {
                 reason: "KVM is available, but a micro-boot did not end within 5 s".to_owned(),
             },
         },
-        scenarios: scenarios.iter().map(|&name| name.to_owned()).collect(),
+        scenarios: scenarios.iter().map(|&name| name.into()).collect(),
         jobs,
         seed: None,
         flaky: FlakyPolicy::Pass,
@@ -37,7 +37,7 @@ fn run_started(jobs: usize, scenarios: &[&str]) -> EventKind {
 fn started(scenario: &str, summary: &str, steps: usize) -> EventKind {
     EventKind::ScenarioStarted {
         machines: vec![],
-        scenario: scenario.to_owned(),
+        scenario: scenario.into(),
         summary: summary.to_owned(),
         directory: format!("runs/1/{scenario}").into(),
         attempt: 1,
@@ -49,7 +49,7 @@ fn started(scenario: &str, summary: &str, steps: usize) -> EventKind {
 fn started_again(scenario: &str, summary: &str, steps: usize) -> EventKind {
     EventKind::ScenarioStarted {
         machines: vec![],
-        scenario: scenario.to_owned(),
+        scenario: scenario.into(),
         summary: summary.to_owned(),
         directory: format!("runs/1/{scenario}/attempt-2").into(),
         attempt: 2,
@@ -58,12 +58,12 @@ fn started_again(scenario: &str, summary: &str, steps: usize) -> EventKind {
 }
 
 fn waiting(scenario: &str) -> EventKind {
-    EventKind::Waiting { scenario: scenario.to_owned(), what: "the guest to be ready".to_owned() }
+    EventKind::Waiting { scenario: scenario.into(), what: "the guest to be ready".to_owned() }
 }
 
 fn ready(scenario: &str) -> EventKind {
     EventKind::MachineReady {
-        scenario: scenario.to_owned(),
+        scenario: scenario.into(),
         machine: None,
         boot_id: "7f1a0c9e-5a57-4a4e-9f83-3f4f1f3f0001".to_owned(),
         state: "running".to_owned(),
@@ -79,7 +79,7 @@ fn ready(scenario: &str) -> EventKind {
 fn step(scenario: &str, step: usize, summary: &str, finding: Finding) -> EventKind {
     EventKind::StepFinished {
         machine: None,
-        scenario: scenario.to_owned(),
+        scenario: scenario.into(),
         step,
         summary: summary.to_owned(),
         outcome: finding.outcome,
@@ -90,7 +90,7 @@ fn step(scenario: &str, step: usize, summary: &str, finding: Finding) -> EventKi
 }
 
 fn finished(scenario: &str, outcome: Outcome, cause: Option<Cause>) -> EventKind {
-    EventKind::ScenarioFinished { scenario: scenario.to_owned(), outcome, cause, duration_ms: 31_250 }
+    EventKind::ScenarioFinished { scenario: scenario.into(), outcome, cause, duration_ms: 31_250 }
 }
 
 fn run_finished(counts: Counts) -> EventKind {
@@ -173,7 +173,7 @@ pub(super) fn complete_run() -> Vec<Event> {
         step("hello", 3, "the journal has no error", long_finding()),
         finished("hello", Outcome::Failed, None),
         EventKind::ScenarioSkipped {
-            scenario: "torcx".to_owned(),
+            scenario: "torcx".into(),
             reason: "requires era torcx, but the image has era sysext".to_owned(),
         },
         started("panic", "a guest that panics is noticed at once", 3),
@@ -202,13 +202,13 @@ pub(super) fn flaky_run() -> Vec<Event> {
         ready("docker.vendor"),
         step("docker.vendor", 1, "a container runs", failed_finding()),
         EventKind::MachineKept {
-            scenario: "docker.vendor".to_owned(),
+            scenario: "docker.vendor".into(),
             machine: None,
             name: "docker.vendor".to_owned(),
             ssh: "ssh -i runs/1/docker.vendor/attempt-1/ssh-key -p 40022 core@127.0.0.1".to_owned(),
         },
         EventKind::AttemptFinished {
-            scenario: "docker.vendor".to_owned(),
+            scenario: "docker.vendor".into(),
             attempt: 1,
             outcome: Outcome::Failed,
             cause: None,
@@ -216,7 +216,7 @@ pub(super) fn flaky_run() -> Vec<Event> {
         },
         started_again("docker.vendor", "the vendor's Docker runs a container", 2),
         EventKind::Overdue {
-            scenario: "docker.vendor".to_owned(),
+            scenario: "docker.vendor".into(),
             what: "the guest to be ready".to_owned(),
             expected_ms: 30_000,
             limit_ms: 60_000,

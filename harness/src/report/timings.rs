@@ -26,8 +26,7 @@ impl Report for TimingsReport {
             &event.kind
         {
             // Of several repetitions the last counts.
-            let name = scenario.split('@').next().unwrap_or(scenario);
-            self.measured.insert(name.to_owned(), *duration_ms);
+            self.measured.insert(scenario.name.clone(), *duration_ms);
         }
         Ok(())
     }

@@ -5,25 +5,25 @@ use std::num::NonZeroUsize;
 use super::Capacity;
 use crate::machine::{Accelerator, MachineSpec};
 
-/// Memory that is left to the host, in MiB.
+/// Memory that is reserved for the host, in MiB.
 const RESERVE: u64 = 1024;
-/// What QEMU needs beside the guest's memory, in MiB: its own, and TCG's translated code.
+/// Memory of QEMU beside the guest's, in MiB, with TCG's translated code.
 const OVERHEAD: u64 = 512;
 
-/// What a scenario's machines take of the host while they run.
+/// The resources of the host that the machines of a scenario need while they run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// processors of the host
+    /// processors
     pub cpus: usize,
-    /// memory in MiB, QEMU's own included
+    /// memory in MiB, with QEMU's own
     pub memory_mib: u64,
 }
 
 impl Needs {
-    /// What a machine needs. It counts as if it touched all of its memory.
+    /// The needs of a machine, which counts as if it used all of its memory.
     ///
-    /// Under TCG a guest that boots keeps about one processor of the host busy, whatever its
-    /// number of virtual ones; under KVM its virtual processors count.
+    /// Under TCG a guest that boots keeps about one processor of the host busy, whatever its number of
+    /// virtual processors; under KVM the virtual processors count.
     pub fn of(spec: &MachineSpec, accelerator: Accelerator) -> Self {
         let cpus = match accelerator {
             Accelerator::Tcg => 1,
@@ -34,7 +34,7 @@ impl Needs {
 }
 
 impl Sum for Needs {
-    /// What several machines need together.
+    /// The needs of several machines together.
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
         all.fold(Self::default(), |sum, one| Self {
             cpus: sum.cpus.saturating_add(one.cpus),
@@ -43,10 +43,10 @@ impl Sum for Needs {
     }
 }
 
-/// What all machines of a run may take together.
+/// The resources that all machines of a run may use together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// scenarios at a time
+    /// most scenarios at a time
     pub machines: usize,
     /// processors
     pub cpus: usize,
@@ -54,20 +54,20 @@ pub struct Budget {
     pub memory_mib: u64,
 }
 
-/// What is taken of a budget.
+/// The part of a budget that is in use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(super) struct InUse {
     machines: usize,
     cpus: usize,
     memory_mib: u64,
 }
 
 impl Budget {
-    /// What the host has to give.
+    /// The budget of a host.
     ///
-    /// Under KVM a boot waits for its disk half of the time, so that there are twice as many
-    /// processors to give. Who says how many machines shall run decides about the processors, for
-    /// too many only make each slower; but not about the memory, for too little kills.
+    /// Under KVM a boot waits for its disk half of the time, so the processors count twice. A number of
+    /// jobs replaces the limit of processors, since too many machines are only slower, but not the limit
+    /// of memory, since machines without memory die.
     pub fn of(capacity: Capacity, accelerator: Accelerator, jobs: Option<NonZeroUsize>) -> Self {
         let by_host = match accelerator {
             Accelerator::Tcg => capacity.cpus,
@@ -80,7 +80,7 @@ impl Budget {
         }
     }
 
-    /// How many of these can run at a time at most; one always can.
+    /// The most of these scenarios that can run at a time; at least one.
     pub fn at_most(&self, needs: &[Needs]) -> usize {
         let cpus = needs.iter().map(|needs| needs.cpus as u64);
         let memory = needs.iter().map(|needs| needs.memory_mib);
@@ -89,24 +89,24 @@ impl Budget {
         self.machines.min(by_cpus).min(by_memory).max(1)
     }
 
-    /// How many machines can be left running for whoever looks into them, while the largest of the
-    /// others still has its room.
+    /// The most machines that can be left running while the largest scenario still has room; at least
+    /// one.
     pub fn keepable(&self, needs: &[Needs]) -> usize {
         let largest = needs.iter().map(|needs| needs.memory_mib).max().unwrap_or(0).max(1);
         usize::try_from((self.memory_mib / largest).saturating_sub(1)).unwrap_or(usize::MAX).max(1)
     }
 
-    /// Whether there is room for one more. Where nothing runs there is, whatever it needs: it may
-    /// do with less, and waiting would not help.
-    pub(super) fn has_room(&self, taken: Taken, needs: Needs) -> bool {
-        taken.machines == 0
-            || (taken.machines < self.machines
-                && taken.cpus.saturating_add(needs.cpus) <= self.cpus
-                && taken.memory_mib.saturating_add(needs.memory_mib) <= self.memory_mib)
+    /// Whether there is room for one more scenario. If none runs there is always room, since waiting
+    /// would not help.
+    pub(super) fn has_room(&self, in_use: InUse, needs: Needs) -> bool {
+        in_use.machines == 0
+            || (in_use.machines < self.machines
+                && in_use.cpus.saturating_add(needs.cpus) <= self.cpus
+                && in_use.memory_mib.saturating_add(needs.memory_mib) <= self.memory_mib)
     }
 }
 
-/// How many of the smallest fit.
+/// How many of the smallest sizes fit.
 fn how_many(mut sizes: Vec<u64>, budget: u64) -> usize {
     sizes.sort_unstable();
     let mut sum = 0u64;
@@ -119,15 +119,15 @@ fn how_many(mut sizes: Vec<u64>, budget: u64) -> usize {
         .count()
 }
 
-impl Taken {
+impl InUse {
     pub(super) fn add(&mut self, needs: Needs) {
         self.machines += 1;
         self.cpus = self.cpus.saturating_add(needs.cpus);
         self.memory_mib = self.memory_mib.saturating_add(needs.memory_mib);
     }
 
-    /// Gives back what a scenario took, but for the memory of the machines that were kept.
-    pub(super) fn give_back(&mut self, needs: Needs, kept: usize) {
+    /// Releases the resources of a scenario, except for the memory of machines that were kept.
+    pub(super) fn release(&mut self, needs: Needs, kept: usize) {
         self.machines -= 1;
         self.cpus = self.cpus.saturating_sub(needs.cpus);
         let memory = needs.memory_mib.saturating_mul(kept as u64);
@@ -157,12 +157,12 @@ mod tests {
     fn there_is_always_one() {
         assert_eq!(at_most(1, 0, 0, Accelerator::Kvm), 1);
         let budget = Budget { machines: 1, cpus: 0, memory_mib: 0 };
-        assert!(budget.has_room(Taken::default(), Needs { cpus: 64, memory_mib: 1 << 20 }));
+        assert!(budget.has_room(InUse::default(), Needs { cpus: 64, memory_mib: 1 << 20 }));
         assert_eq!(budget.keepable(&[Needs { cpus: 1, memory_mib: 2048 }]), 1);
     }
 
     #[test]
-    fn who_names_a_number_decides_about_processors_and_not_about_memory() {
+    fn a_number_of_jobs_replaces_the_limit_of_processors_and_not_of_memory() {
         let capacity = Capacity { cpus: 2, memory_mib: RESERVE + 3000 };
         let budget = Budget::of(capacity, Accelerator::Tcg, NonZeroUsize::new(8));
         let small = Needs { cpus: 1, memory_mib: 600 };
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn machines_of_a_scenario_need_what_each_needs() {
+    fn the_needs_of_machines_add_up() {
         let one = Needs { cpus: 1, memory_mib: 1536 };
         assert_eq!([one, one].into_iter().sum::<Needs>(), Needs { cpus: 2, memory_mib: 3072 });
     }
@@ -180,12 +180,12 @@ mod tests {
     fn a_machine_that_is_kept_keeps_its_memory() {
         let budget = Budget { machines: 4, cpus: 4, memory_mib: 3000 };
         let needs = Needs { cpus: 1, memory_mib: 1500 };
-        let mut taken = Taken::default();
-        taken.add(needs);
-        taken.add(needs);
-        taken.give_back(needs, 1);
-        assert!(!budget.has_room(taken, needs));
-        taken.give_back(needs, 0);
-        assert!(budget.has_room(taken, needs));
+        let mut in_use = InUse::default();
+        in_use.add(needs);
+        in_use.add(needs);
+        in_use.release(needs, 1);
+        assert!(!budget.has_room(in_use, needs));
+        in_use.release(needs, 0);
+        assert!(budget.has_room(in_use, needs));
     }
 }

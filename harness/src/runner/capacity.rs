@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs;
+use loadgauge_host::fs;
 
 use super::cgroup::{MemoryLimit, memory_limits};
 
-/// What the host can give to machines.
+/// The resources of the host for machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// processors that this process may use
@@ -13,18 +13,17 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// Asks the host: the scheduler's affinity and the quota of control groups, `MemAvailable` of
-    /// proc_meminfo(5), and the limits of memory of control groups. Where the host does not say,
-    /// memory counts as plenty.
+    /// Reads the scheduler's affinity, the CPU quota and the memory limits of control groups, and
+    /// `MemAvailable` of proc_meminfo(5). Memory is unlimited where none of them is readable.
     pub fn of_host() -> Self {
-        // This reads the quotas of both versions of control groups.
+        // It reads the quotas of both versions of control groups.
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         Self { cpus, memory_mib: least_mib(&meminfo, &memory_limits()) }
     }
 }
 
-/// The least of what the host has and what each group may still take, in MiB.
+/// The smallest of the available memory and what the limits leave, in MiB.
 fn least_mib(meminfo: &str, limits: &[MemoryLimit]) -> u64 {
     let free = limits.iter().map(|limit| limit.free() / (1024 * 1024));
     free.chain(available_mib(meminfo)).min().unwrap_or(u64::MAX)

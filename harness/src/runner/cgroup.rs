@@ -1,39 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs;
-
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::fs;
 
-/// Where the kernel shows its control groups.
+/// The mount point of control groups.
 const MOUNT: &str = "/sys/fs/cgroup";
-/// From here on a limit of version 1 is none: its way to say so is the largest multiple of a page.
+/// Version 1 writes an unlimited group as the largest multiple of a page: larger limits are none.
 const NONE: u64 = 1 << 60;
 
-/// A limit of memory that a control group sets to this process.
+/// The memory limit of a control group of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryLimit {
     /// the directory of the group
     pub group: Utf8PathBuf,
-    /// bytes that its processes may have together
+    /// bytes that its processes may use together
     pub limit: u64,
-    /// bytes that they have, without what the kernel can take back at once
+    /// bytes in use, without those that the kernel can reclaim at once
     pub used: u64,
 }
 
 impl MemoryLimit {
-    /// Bytes that are left.
+    /// Bytes that are not in use.
     pub fn free(&self) -> u64 {
         self.limit.saturating_sub(self.used)
     }
 }
 
-/// The limits of memory that this process is under, of either version of control groups: its own
-/// group's, and that of each group around it.
+/// The memory limits of this process's control group and its ancestors, in either version.
 pub fn memory_limits() -> Vec<MemoryLimit> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     limits_under(Utf8Path::new(MOUNT), &own)
 }
 
-/// The names of what is read, which differ between the versions.
+/// The files of a version of control groups.
 struct Files {
     limit: &'static str,
     used: &'static str,
@@ -49,7 +47,7 @@ const VERSION_1: Files = Files {
     reclaimable: "total_inactive_file",
 };
 
-/// `own` is written as in cgroups(7): `HIERARCHY:CONTROLLERS:PATH`, a line each.
+/// `own` has lines `HIERARCHY:CONTROLLERS:PATH`, see cgroups(7).
 fn limits_under(mount: &Utf8Path, own: &str) -> Vec<MemoryLimit> {
     let mut found = Vec::new();
     for line in own.lines() {
@@ -65,8 +63,8 @@ fn limits_under(mount: &Utf8Path, own: &str) -> Vec<MemoryLimit> {
     found
 }
 
-/// Reads a group and those around it. In a container the path may be one that only the host sees:
-/// what is missing is passed over, and the mount itself is the container's own group.
+/// Reads a group and its ancestors. In a container the path may exist on the host only: missing groups
+/// are skipped, and the mount point is the container's own group.
 fn collect(mount: &Utf8Path, path: &Utf8Path, files: &Files, found: &mut Vec<MemoryLimit>) {
     for path in path.ancestors() {
         let group = if path.as_str().is_empty() { mount.to_owned() } else { mount.join(path) };
@@ -80,7 +78,7 @@ fn collect(mount: &Utf8Path, path: &Utf8Path, files: &Files, found: &mut Vec<Mem
     }
 }
 
-/// The number in a file; none where it says `max` or is not there.
+/// The number in a file; absent if the file contains `max` or does not exist.
 fn number(path: &Utf8Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
@@ -101,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_groups_around_limit_as_well() {
+    fn ancestors_limit_a_group() {
         let (_directory, root) = mount(&[
             ("user/memory.max", "8589934592\n"),
             ("user/memory.current", "1073741824\n"),
@@ -115,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_version_is_read_and_its_way_to_say_unlimited() {
+    fn version_1_is_read_with_unlimited_groups() {
         let (_directory, root) = mount(&[
             ("memory/memory.limit_in_bytes", "9223372036854771712\n"),
             ("memory/job/memory.limit_in_bytes", "2147483648\n"),
@@ -127,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_does_not_see_its_own_path_has_the_limit_of_the_mount() {
+    fn a_container_without_its_own_path_has_the_limit_of_the_mount() {
         let (_directory, root) = mount(&[("memory.max", "1024\n"), ("memory.current", "24\n")]);
         let limits = limits_under(&root, "0::/docker/abcdef\n");
         assert_eq!(limits.iter().map(MemoryLimit::free).collect::<Vec<_>>(), [1000]);

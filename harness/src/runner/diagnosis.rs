@@ -2,9 +2,9 @@
 use crate::check::Outcome;
 use crate::machine::{Fault, ProcessState};
 
-/// Whose fault a machine's death is: the guest's, then the scenario failed; or that of QEMU and
-/// the host, then it is broken and says nothing about the guest.
-pub fn outcome_of(fault: &Fault) -> Outcome {
+/// The outcome of a scenario whose machine died: failed if the guest is the cause, broken if QEMU or the
+/// host is, since that says nothing about the guest.
+pub(super) fn outcome_of(fault: &Fault) -> Outcome {
     match fault {
         Fault::Panic { line, .. } if line.contains(NO_TIMER) => Outcome::Broken,
         Fault::Panic { .. }
@@ -25,58 +25,44 @@ pub fn outcome_of(fault: &Fault) -> Outcome {
     }
 }
 
-/// What a kernel panics with whose emulated timer did not tick while it was tried, since QEMU got no
-/// processor of the host (`arch/x86/kernel/apic/io_apic.c`).
+/// The message of a kernel whose timer did not tick because QEMU got no processor of the host
+/// (`arch/x86/kernel/apic/io_apic.c`).
 const NO_TIMER: &str = "IO-APIC + timer doesn't work";
 
-/// Words on the console or of QEMU, in lower case, and what to do when they appear. The first
-/// match counts, so the specific stand before the general.
+/// Messages on the console or of QEMU, in lower case, with a hint. The first match is used, so specific
+/// messages come before general ones.
 ///
-/// The words are those of Ignition's `internal/util` and `internal/exec`, of the kernel's
-/// `init/do_mounts.c` and `mm/oom_kill.c`, of systemd's `core/job.c`, and of QEMU 10's `net/slirp.c`
+/// The messages are from Ignition's `internal/util` and `internal/exec`, the kernel's
+/// `init/do_mounts.c` and `mm/oom_kill.c`, systemd's `core/job.c`, and QEMU 10's `net/slirp.c`
 /// and `util/oslib-posix.c`.
-const SIGNS: &[(&str, &str)] = &[
+const MESSAGES: &[(&str, &str)] = &[
     (
         "io-apic + timer doesn't work",
-        "the host was too busy to let the guest's timer tick: run fewer machines at a time (`--jobs`)",
+        "the host was too busy for the guest's timer: run fewer machines at a time (`--jobs`)",
     ),
     (
         "hash verification failed",
-        "a file that Ignition fetched is not the one its config names: compare `verification.hash` in \
-         config.ign with the digest of the file",
+        "compare `verification.hash` in config.ign with the digest of the file that Ignition fetched",
     ),
-    (
-        "config is not valid",
-        "Ignition refuses the config: print it with `loadgauge ignition SCENARIO` and give it to \
-         `ignition-validate`",
-    ),
-    (
-        "couldn't fetch",
-        "Ignition could not fetch a file: is its URL one that the guest reaches (`machine.network`)?",
-    ),
-    (
-        "failed to fetch",
-        "Ignition could not fetch a file: is its URL one that the guest reaches (`machine.network`)?",
-    ),
-    ("no space left on device", "the guest's disk is full: make what is written to it smaller"),
-    (
-        "unable to mount root fs",
-        "the kernel finds no root file system: the image is damaged, or not for this machine",
-    ),
-    ("out of memory", "the guest has too little memory: raise `memory` in `[machine]`"),
-    ("deadlocked on memory", "the guest has too little memory: raise `memory` in `[machine]`"),
-    ("attempted to kill init", "PID 1 ended: the console says above this line what it died of"),
-    ("dependency failed", "a unit that the boot needs failed: journal.jsonl has its lines"),
-    ("cannot allocate memory", "the host has too little memory: run fewer machines at a time with `--jobs`"),
+    ("config is not valid", "validate the config: `loadgauge ignition SCENARIO | ignition-validate -`"),
+    ("couldn't fetch", "check that the guest can reach the URL that Ignition fetches (`machine.network`)"),
+    ("failed to fetch", "check that the guest can reach the URL that Ignition fetches (`machine.network`)"),
+    ("no space left on device", "the guest's disk is full: write less to it"),
+    ("unable to mount root fs", "check the image: the kernel finds no root file system"),
+    ("out of memory", "increase `memory` in `[machine]`: the guest has too little"),
+    ("deadlocked on memory", "increase `memory` in `[machine]`: the guest has too little"),
+    ("attempted to kill init", "see the lines of the console before this one for why PID 1 ended"),
+    ("dependency failed", "see journal.jsonl for why a unit that the boot needs failed"),
+    ("cannot allocate memory", "run fewer machines at a time (`--jobs`): the host has too little memory"),
     (
         "could not set up host forwarding",
-        "a port of the host was taken at the same moment: run the scenario again",
+        "run the scenario again: another process took the port at the same moment",
     ),
 ];
 
-/// What to do about a machine's death, as far as its words tell.
+/// What the user can do about the fault of a machine, as far as the messages show its cause.
 pub fn hint_for(fault: &Fault) -> Option<String> {
-    let words = match fault {
+    let messages = match fault {
         Fault::Panic { line, console }
         | Fault::Initrd { line, console }
         | Fault::Emergency { line, console }
@@ -94,53 +80,48 @@ pub fn hint_for(fault: &Fault) -> Option<String> {
         | Fault::Silent { .. }
         | Fault::TimedOut { .. } => String::new(),
     };
-    let words = words.to_lowercase();
-    let sign = SIGNS.iter().find(|(sign, _)| words.contains(sign));
-    sign.map(|(_, hint)| (*hint).to_owned()).or_else(|| general_hint(fault))
+    let messages = messages.to_lowercase();
+    let known = MESSAGES.iter().find(|(message, _)| messages.contains(message));
+    known.map(|(_, hint)| (*hint).to_owned()).or_else(|| general_hint(fault))
 }
 
 fn general_hint(fault: &Fault) -> Option<String> {
     let hint = match fault {
-        Fault::Panic { .. } => "the call trace is in console.log",
-        Fault::Initrd { .. } => "console.log says which unit of the initrd failed, and why",
-        Fault::Emergency { .. } => "console.log and journal.jsonl say which unit failed, and why",
+        Fault::Panic { .. } => "see console.log for the call trace",
+        Fault::Initrd { .. } => "see console.log for the unit of the initrd that failed",
+        Fault::Emergency { .. } => "see console.log and journal.jsonl for the unit that failed",
         Fault::Stopped { reason } if reason == "internal-error" => {
-            "KVM cannot run this guest on this host: try `--accel tcg`"
+            "try `--accel tcg`: KVM cannot run this guest on this host"
         }
-        Fault::Stopped { .. } => "the host stopped the guest: is its disk full?",
+        Fault::Stopped { .. } => "check that the disk of the host is not full: the host stopped the guest",
         Fault::Disk { reason, .. } if reason.contains("No space left") => {
-            "the host's disk is full: make room where TMPDIR leads, or set TMPDIR to a place with more"
+            "free space in TMPDIR, or set TMPDIR to a directory on another disk"
         }
-        Fault::Disk { .. } => "the host's disk or the image on it is damaged: see the host's kernel log",
+        Fault::Disk { .. } => "see the kernel log of the host: its disk or the image is damaged",
         Fault::Hung { state: ProcessState::Stopped, .. } => {
-            "somebody on the host stopped the process (SIGSTOP, a debugger): run the scenario again"
+            "run the scenario again: a process of the host stopped QEMU (SIGSTOP, a debugger)"
         }
         Fault::Hung { .. } => {
-            "the host is overloaded or its disk hangs: run fewer machines at a time (`--jobs`)"
+            "run fewer machines at a time (`--jobs`): the host is overloaded, or its disk hangs"
         }
-        Fault::Halted { .. } => "the end of console.log says what the guest stopped for",
-        Fault::Clock { .. } => {
-            "what was measured meanwhile says nothing about the guest: run the scenario again on a host that \
-             stays awake"
-        }
-        Fault::Tpm { .. } => "see tpm.log, and whether `swtpm` works on this host",
-        Fault::Ssh { .. } => {
-            "console.log and journal.jsonl say what became of the guest's sshd and of its network"
-        }
+        Fault::Halted { .. } => "see the end of console.log for why the guest halted",
+        Fault::Clock { .. } => "run the scenario again on a host that is not suspended",
+        Fault::Tpm { .. } => "see tpm.log, and check that `swtpm` works on this host",
+        Fault::Ssh { .. } => "see console.log and journal.jsonl for the guest's sshd and its network",
         Fault::Boot { line, .. } if line.to_lowercase().contains("access denied") => {
-            "Secure Boot refuses what the image boots: is it signed by a key of this firmware?"
+            "check that the boot loader is signed by a key of this firmware: Secure Boot refuses it"
         }
         Fault::Boot { .. } => {
-            "is the image for this firmware? `machine.firmware` and `--firmware` choose another one"
+            "check that the image supports this firmware; `machine.firmware` and `--firmware` set another one"
         }
         Fault::Silent { .. } => {
-            "is the image for this architecture and firmware, and does it use its first serial port \
-             (`console=ttyS0`)?"
+            "check that the image is for this architecture and firmware, and has its console on the first serial \
+             port (`console=ttyS0`)"
         }
-        Fault::PoweredOff => "something in the guest ordered it: journal.jsonl may say what",
+        Fault::PoweredOff => "see journal.jsonl for what powered the guest off",
         Fault::Exited { .. } => return None,
         Fault::TimedOut { .. } => {
-            "the end of console.log says what the guest was doing; a busy host needs fewer machines at a \
+            "see the end of console.log for what the guest was doing; on a busy host, run fewer machines at a \
              time (`--jobs`)"
         }
     };
@@ -157,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_hash_is_named() {
+    fn a_wrong_hash_has_a_hint() {
         let fault = initrd(
             "ignition[512]: CRITICAL : Ignition failed: failed to create files: failed to fetch file \"/opt/x\": \
              hash verification failed. Calculated 00 but expected 11",
@@ -166,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_cause_still_says_where_to_look() {
+    fn an_unknown_cause_has_a_general_hint() {
         assert!(hint_for(&initrd("nothing of note")).is_some_and(|hint| hint.contains("console.log")));
         let exited = Fault::Exited { status: "exit status: 1".to_owned(), log: "eh?".to_owned() };
-        assert_eq!(hint_for(&exited), None, "its words stand in the message");
+        assert_eq!(hint_for(&exited), None, "the message of QEMU is in the fault itself");
     }
 
     #[test]
-    fn the_guest_fails_and_the_host_breaks() {
+    fn faults_of_the_guest_fail_and_faults_of_the_host_break() {
         assert_eq!(outcome_of(&initrd("")), Outcome::Failed);
         assert_eq!(outcome_of(&Fault::Stopped { reason: "internal-error".to_owned() }), Outcome::Broken);
         let panic = |line: &str| Fault::Panic { line: line.to_owned(), console: Vec::new() };
@@ -185,9 +166,9 @@ mod tests {
     }
 
     #[test]
-    fn signs_are_in_lower_case() {
-        for (sign, _) in SIGNS {
-            assert_eq!(*sign, sign.to_lowercase(), "it could never match");
+    fn messages_are_in_lower_case() {
+        for (message, _) in MESSAGES {
+            assert_eq!(*message, message.to_lowercase(), "it would never match");
         }
     }
 }

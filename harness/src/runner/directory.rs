@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::symlink;
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, Hint, fs};
 
-/// Where runs are written when nobody says, in the working directory.
+/// The default directory of runs, in the working directory.
 const HOME: &str = "loadgauge-runs";
-/// The file that marks a directory as a run's, locked while the run goes on.
+/// The file that marks the directory of a run; locked during the run.
 const MARK: &str = ".loadgauge-run";
-/// The link beside the runs that points to the latest.
+/// The link to the latest run, next to the runs.
 const LATEST: &str = "latest";
 
-/// The directory of a run, which is this process's alone while the value lives.
+/// The directory of a run. No other process uses it while the value exists.
 #[derive(Debug)]
 pub struct RunDirectory {
     path: Utf8PathBuf,
@@ -25,28 +24,21 @@ pub struct RunDirectory {
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// a file operation failed
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// what was to be done
-        action: &'static str,
-        /// to what
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
-    /// there is something in it that no run wrote
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// it contains files that no run wrote
     #[error("`{path}` is not empty and is not the directory of an earlier run")]
     Foreign {
         /// the directory
         path: Utf8PathBuf,
     },
-    /// another run is writing into it
+    /// another run is using it
     #[error("another run is writing to `{path}`")]
     InUse {
         /// the directory
         path: Utf8PathBuf,
     },
-    /// the working directory has a name that is not UTF-8
+    /// the path of the working directory is not UTF-8
     #[error("the path of the working directory is not UTF-8")]
     NotUtf8,
 }
@@ -54,10 +46,8 @@ pub enum DirectoryError {
 impl Hint for DirectoryError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { .. } => None,
-            Self::Foreign { .. } => {
-                Some("name an empty directory, or one that does not exist yet".to_owned())
-            }
+            Self::File(error) => error.hint(),
+            Self::Foreign { .. } => Some("name an empty directory, or one that does not exist".to_owned()),
             Self::InUse { .. } => Some("wait for it to end, or name another directory".to_owned()),
             Self::NotUtf8 => Some("run from a directory whose path is UTF-8".to_owned()),
         }
@@ -65,24 +55,23 @@ impl Hint for DirectoryError {
 }
 
 impl RunDirectory {
-    /// Makes the directory of a run: the one that was asked for, or a new one of its own in
-    /// `loadgauge-runs`, named by time and process and linked as `latest`.
+    /// Creates the directory of a run: `wanted`, or a new one in `loadgauge-runs`, named after time and
+    /// process and linked as `latest`.
     ///
-    /// A directory that was asked for and holds an earlier run is emptied; one that holds anything
-    /// else is left alone.
+    /// If `wanted` contains an earlier run it is emptied; other files are never removed.
     ///
     /// # Errors
-    /// The directory is somebody else's, in use, or cannot be written.
-    pub fn create(asked: Option<&Utf8Path>) -> Result<Self, DirectoryError> {
-        if let Some(path) = asked {
+    /// The directory contains other files, is in use, or cannot be written.
+    pub fn create(wanted: Option<&Utf8Path>) -> Result<Self, DirectoryError> {
+        if let Some(path) = wanted {
             return Self::at(path);
         }
-        let here = std::env::current_dir().map_err(io_error("find", Utf8Path::new(".")))?;
+        let here = std::env::current_dir().map_err(FileError::at::<FileError>("find", "."))?;
         let here = Utf8PathBuf::from_path_buf(here).map_err(|_| DirectoryError::NotUtf8)?;
         Self::under(&here.join(HOME))
     }
 
-    /// Makes a new directory among others.
+    /// Creates a new directory among those of other runs.
     fn under(home: &Utf8Path) -> Result<Self, DirectoryError> {
         let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(['-', ':'], "");
         let name = format!("{time}-{}", std::process::id());
@@ -92,18 +81,18 @@ impl RunDirectory {
     }
 
     fn at(path: &Utf8Path) -> Result<Self, DirectoryError> {
-        fs::create_dir_all(path).map_err(io_error("create", path))?;
-        // QEMU and whoever reads a report stand elsewhere than this process.
-        let path = path.canonicalize_utf8().map_err(io_error("find", path))?;
+        fs::create_dir_all(path)?;
+        // Other processes, such as QEMU, have other working directories.
+        let path = path.canonicalize_utf8().map_err(FileError::at::<FileError>("resolve", path))?;
         let mark = path.join(MARK);
         if !mark.exists() && names(&path)?.next().is_some() {
             return Err(DirectoryError::Foreign { path });
         }
-        let lock = File::create(&mark).map_err(io_error("create", &mark))?;
+        let lock = fs::create(&mark)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DirectoryError::InUse { path }),
-            Err(TryLockError::Error(source)) => return Err(io_error("lock", &mark)(source)),
+            Err(TryLockError::Error(source)) => return Err(FileError::at("lock", &mark)(source)),
         }
         for entry in names(&path)?.filter(|entry| entry.file_name() != MARK) {
             remove(entry.path())?;
@@ -111,13 +100,13 @@ impl RunDirectory {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Where it lies, as an absolute path.
+    /// The absolute path.
     pub fn path(&self) -> &Utf8Path {
         &self.path
     }
 
-    /// Makes a new directory for a scenario's files: `docker.replace` for `docker/replace`, with a
-    /// number behind it where two names come to the same.
+    /// Creates a new directory for the files of a scenario: `docker.replace` for `docker/replace`, with a
+    /// number if the directory exists.
     ///
     /// # Errors
     /// It cannot be created.
@@ -132,13 +121,13 @@ impl RunDirectory {
                     number += 1;
                     path = Utf8PathBuf::from(format!("{plain}-{number}"));
                 }
-                Err(source) => return Err(io_error("create", &path)(source)),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 }
 
-/// A name that neither leaves a directory nor is hidden in it.
+/// The name of a directory that cannot lead out of its parent and is not hidden.
 pub(super) fn plain_name(name: &str) -> String {
     let name = name.replace('/', ".");
     let plain = |character: char| character.is_ascii_alphanumeric() || "._-+@".contains(character);
@@ -149,31 +138,25 @@ pub(super) fn plain_name(name: &str) -> String {
     }
 }
 
-/// Points `latest` to a run, in one step for whoever reads it. Something else of that name is left.
+/// Points `latest` to a run atomically. A file that is not a link is left unchanged.
 fn link_latest(home: &Utf8Path, name: &str) -> Result<(), DirectoryError> {
     let latest = home.join(LATEST);
     if latest.symlink_metadata().is_ok_and(|metadata| !metadata.is_symlink()) {
-        tracing::warn!(path = %latest, "not a link, and so not pointed to this run");
+        tracing::warn!(path = %latest, "not a link, so it was not changed to lead to this run");
         return Ok(());
     }
-    let beside = home.join(format!(".{LATEST}-{}", std::process::id()));
-    symlink(name, &beside).map_err(io_error("link", &beside))?;
-    fs::rename(&beside, &latest).map_err(io_error("put in place", &latest))
+    let new = home.join(format!(".{LATEST}-{}", std::process::id()));
+    fs::symlink(name, &new)?;
+    Ok(fs::rename(&new, &latest)?)
 }
 
 fn names(path: &Utf8Path) -> Result<impl Iterator<Item = camino::Utf8DirEntry>, DirectoryError> {
-    Ok(path.read_dir_utf8().map_err(io_error("list", path))?.flatten())
+    Ok(path.read_dir_utf8().map_err(FileError::at::<FileError>("list", path))?.flatten())
 }
 
-fn remove(path: &Utf8Path) -> Result<(), DirectoryError> {
-    let is_directory = path.symlink_metadata().map_err(io_error("look at", path))?.is_dir();
-    let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    removed.map_err(io_error("remove", path))
-}
-
-fn io_error(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> DirectoryError {
-    let path = path.to_owned();
-    move |source| DirectoryError::Io { action, path, source }
+fn remove(path: &Utf8Path) -> Result<(), FileError> {
+    let is_directory = fs::symlink_metadata(path)?.is_dir();
+    if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 #[cfg(test)]
@@ -196,11 +179,11 @@ mod tests {
         fs::remove_file(home.join(LATEST)).expect("removed");
         fs::write(home.join(LATEST), "mine").expect("written");
         RunDirectory::under(&home).expect("created");
-        assert_eq!(fs::read_to_string(home.join(LATEST)).expect("left alone"), "mine");
+        assert_eq!(fs::read_to_string(home.join(LATEST)).expect("unchanged"), "mine");
     }
 
     #[test]
-    fn an_earlier_run_is_replaced_and_anything_else_is_not() {
+    fn an_earlier_run_is_replaced_and_other_files_are_not() {
         let (_scratch, home) = scratch();
         let path = home.join("run");
         let run = RunDirectory::create(Some(&path)).expect("created");
@@ -210,13 +193,13 @@ mod tests {
         let again = RunDirectory::create(Some(&path)).expect("an earlier run's");
         assert!(!again.path().join("hello").exists());
         fs::write(home.join("thesis.txt"), "years of work").expect("written");
-        let error = RunDirectory::create(Some(&home)).expect_err("somebody else's");
+        let error = RunDirectory::create(Some(&home)).expect_err("other files");
         assert!(matches!(&error, DirectoryError::Foreign { .. }) && error.hint().is_some());
         assert!(home.join("thesis.txt").exists());
     }
 
     #[test]
-    fn a_scenario_stays_in_the_runs_directory() {
+    fn names_of_directories_stay_in_the_directory_of_the_run() {
         assert_eq!(plain_name("docker/vendor"), "docker.vendor");
         assert_eq!(plain_name("hello@2"), "hello@2");
         assert_eq!(plain_name("../../etc"), "_.....etc");

@@ -5,44 +5,46 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::select_all;
 
-use super::{Cause, Job, StartFailure, TestMachine, hint_for, outcome_of};
+use super::diagnosis::{hint_for, outcome_of};
+use super::{Cause, Job, StartFailure, TestMachine};
 use crate::check::Outcome;
 use crate::machine::Fault;
 
-/// What ends a scenario before its last step.
+/// Why a scenario ends before its last step.
 pub(super) enum EndReason {
-    /// a machine died, or the host is in the way
-    StartFailure {
-        /// which of the scenario's machines it is about, counted from 0
+    /// a machine cannot be used any further
+    Machine {
+        /// 0-based number of the machine
         machine: usize,
-        trouble: StartFailure,
+        /// why
+        failure: StartFailure,
     },
-    /// a step whose failure leaves nothing to go on from; it was reported
+    /// the step with this number was broken, or is a reboot that failed; it was reported
     Step(usize),
-    /// the scenario took longer than its author allows
-    Overran { limit: Duration, awaited: String },
-    /// the user broke the run off
+    /// the scenario exceeded its limit
+    TimedOut { limit: Duration, awaited: String },
+    /// the user interrupted the run
     Interrupted,
     /// a defect of the harness
     Panicked(String),
 }
 
-/// Waits until one of a scenario's machines, of which there is at least one, cannot go on.
-pub(super) async fn any_fault<S: TestMachine>(subjects: &[Arc<S>]) -> EndReason {
-    let faults = subjects.iter().enumerate().map(|(machine, subject)| {
-        async move { EndReason::StartFailure { machine, trouble: subject.fault().await.into() } }.boxed()
+/// Waits until one of the machines dies. There is at least one.
+pub(super) async fn any_fault<M: TestMachine>(machines: &[Arc<M>]) -> EndReason {
+    let faults = machines.iter().enumerate().map(|(number, machine)| {
+        async move { EndReason::Machine { machine: number, failure: machine.fault().await.into() } }.boxed()
     });
     select_all(faults).await.0
 }
 
 impl EndReason {
-    /// The outcome of a scenario that ends so, and what is said about it.
-    pub(super) fn judge<C>(&self, job: &Job<C>) -> (Outcome, Cause) {
+    /// The outcome of the scenario, and the cause for reports.
+    pub(super) fn outcome<C>(&self, job: &Job<C>) -> (Outcome, Cause) {
         let plain = |message: String| Cause { message, hint: None, fault: None, machine: None };
         match self {
-            Self::StartFailure { machine, trouble } => {
+            Self::Machine { machine, failure } => {
                 let machine = job.name_of(*machine).map(str::to_owned);
-                let (outcome, message, hint, fault) = match trouble {
+                let (outcome, message, hint, fault) = match failure {
                     StartFailure::Fault(fault) => {
                         (outcome_of(fault), fault.to_string(), hint_for(fault), Some(fault.clone()))
                     }
@@ -56,33 +58,35 @@ impl EndReason {
                 };
                 (outcome, Cause { message, hint, fault, machine })
             }
-            Self::Step(number) => (Outcome::Broken, plain(format!("nothing can follow step {number}"))),
-            Self::Overran { limit, awaited } => {
+            Self::Step(number) => {
+                (Outcome::Broken, plain(format!("the scenario cannot continue after step {number}")))
+            }
+            Self::TimedOut { limit, awaited } => {
                 let message =
                     format!("the scenario did not end within {} s, waiting for {awaited}", limit.as_secs());
                 (Outcome::Failed, plain(message))
             }
             Self::Interrupted => (Outcome::Skipped, plain("interrupted".to_owned())),
             Self::Panicked(message) => {
-                let hint = "this is a defect of loadgauge: please report it with events.jsonl";
+                let hint = "report this bug of loadgauge with events.jsonl";
                 let message = format!("the harness panicked: {message}");
                 (Outcome::Broken, Cause { hint: Some(hint.to_owned()), ..plain(message) })
             }
         }
     }
 
-    /// Why the steps behind were not reached.
-    pub(super) fn in_short(&self) -> String {
+    /// A short form, for the steps that were not reached.
+    pub(super) fn short(&self) -> String {
         match self {
-            Self::StartFailure { trouble: StartFailure::Fault(Fault::TimedOut { what, .. }), .. } => {
-                format!("{what} did not come in time")
+            Self::Machine { failure: StartFailure::Fault(Fault::TimedOut { what, .. }), .. } => {
+                format!("{what} took too long")
             }
-            Self::StartFailure { trouble: StartFailure::Fault(_), .. } => "the machine died".to_owned(),
-            Self::StartFailure { trouble: StartFailure::Other { .. }, .. } => {
-                "the scenario could not go on".to_owned()
+            Self::Machine { failure: StartFailure::Fault(_), .. } => "the machine died".to_owned(),
+            Self::Machine { failure: StartFailure::Other { .. }, .. } => {
+                "the machine could not be used".to_owned()
             }
-            Self::Step(number) => format!("nothing can follow step {number}"),
-            Self::Overran { .. } => "the scenario took too long".to_owned(),
+            Self::Step(number) => format!("the scenario cannot continue after step {number}"),
+            Self::TimedOut { .. } => "the scenario took too long".to_owned(),
             Self::Interrupted => "interrupted".to_owned(),
             Self::Panicked(_) => "the harness panicked".to_owned(),
         }

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use super::{FlakyPolicy, Header};
+use super::{FlakyPolicy, RunHeader, ScenarioId};
 use crate::check::{Finding, Outcome};
 use crate::machine::{Fault, StartReport};
 
-/// Version of the format of the JSON lines that events are written as. It rises when a field
-/// changes its meaning or goes; fields may be added within a version.
+/// Version of the JSON-lines format of events. It is raised when a field is removed or changes its
+/// meaning; fields may be added within a version.
 pub const FORMAT: u32 = 1;
 
-/// Something that happened in a run. Results leave the runner as events and in no other way.
+/// An event of a run. All results leave the runner as events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// when, as microseconds since the Unix epoch
+    /// time in microseconds since the Unix epoch
     pub time_us: u64,
-    /// what
+    /// what happened
     #[serde(flatten)]
     pub kind: EventKind,
 }
@@ -32,176 +32,176 @@ pub enum EventKind {
         format: u32,
         /// versions, directories and the accelerator
         #[serde(flatten)]
-        header: Header,
-        /// the names of the scenarios that will run
-        scenarios: Vec<String>,
-        /// scenarios at a time, at most
+        header: RunHeader,
+        /// the scenarios to run, sorted
+        scenarios: Vec<ScenarioId>,
+        /// the most scenarios at a time
         jobs: usize,
-        /// what shuffled their order, if it was shuffled
+        /// seed of the shuffled order, if the order is shuffled
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seed: Option<u64>,
-        /// what a flaky scenario makes of the verdict
+        /// how a flaky scenario affects the verdict
         #[serde(default)]
         flaky: FlakyPolicy,
     },
-    /// a scenario that was selected and is not run
+    /// a selected scenario is not run
     ScenarioSkipped {
-        /// its name
-        scenario: String,
+        /// the scenario
+        scenario: ScenarioId,
         /// why
         reason: String,
     },
-    /// a scenario begins, or begins again on a fresh machine
+    /// a scenario starts, or is retried on new machines
     ScenarioStarted {
-        /// its name
-        scenario: String,
-        /// what it is about
+        /// the scenario
+        scenario: ScenarioId,
+        /// one line that describes the scenario
         summary: String,
-        /// where the files of this attempt are written
+        /// directory for the files of this attempt
         directory: Utf8PathBuf,
-        /// 1-based
+        /// 1-based number of the attempt
         #[serde(default = "first")]
         attempt: u32,
-        /// of its steps, those of `hold` at each life-cycle change included
+        /// number of steps, with the repeated ones of `hold` and the sweeps
         steps: usize,
-        /// the names of its machines, where it has several; each has a directory of its name in that of
-        /// the attempt
+        /// names of its machines; empty for a single machine. Each machine has a directory of its name in
+        /// the directory of the attempt
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         machines: Vec<String>,
     },
-    /// something is being waited for
+    /// a wait begins
     Waiting {
         /// the scenario
-        scenario: String,
-        /// what for, to stand behind "waiting for"
+        scenario: ScenarioId,
+        /// object of the wait, as it follows "waiting for"
         what: String,
     },
-    /// something that is waited for takes longer than it should
+    /// a wait exceeds its limit
     Overdue {
         /// the scenario
-        scenario: String,
-        /// what for, to stand behind "waiting for"
+        scenario: ScenarioId,
+        /// object of the wait, as it follows "waiting for"
         what: String,
-        /// how long it should have taken, in milliseconds
+        /// the limit in milliseconds
         expected_ms: u64,
-        /// when it is given up, in milliseconds from the beginning of the wait
+        /// the time at which the wait fails, in milliseconds since its beginning
         limit_ms: u64,
     },
-    /// the guest said that it is up
+    /// a guest reported that it is ready
     MachineReady {
         /// the scenario
-        scenario: String,
-        /// which of its machines, where it has several
+        scenario: ScenarioId,
+        /// name of the machine; absent for a single machine
         #[serde(default, skip_serializing_if = "Option::is_none")]
         machine: Option<String>,
-        /// of this boot
+        /// id of the boot
         boot_id: String,
-        /// what `systemctl is-system-running` said
+        /// output of `systemctl is-system-running`
         state: String,
-        /// from power-on, from the reboot, or from the order to restore the machine
+        /// milliseconds since power-on, the reboot, or the order to restore the machine
         duration_ms: u64,
-        /// how the machine came to run; nothing after a reboot
+        /// cold or warm start; absent after a reboot
         #[serde(default, skip_serializing_if = "Option::is_none")]
         start: Option<StartReport>,
     },
     /// a step ended
     StepFinished {
         /// the scenario
-        scenario: String,
-        /// which of its machines was asked, where it has several
+        scenario: ScenarioId,
+        /// name of the machine; absent for a single machine
         #[serde(default, skip_serializing_if = "Option::is_none")]
         machine: Option<String>,
-        /// 1-based, in the order of execution
+        /// 1-based number in the order of execution
         step: usize,
-        /// what it claims
+        /// title of the step
         summary: String,
         /// passed, failed, skipped or broken
         outcome: Outcome,
-        /// what was found
+        /// what was expected and found
         finding: Option<Finding>,
-        /// how often it was tried under `within`
+        /// number of tries under `within`
         attempts: u32,
-        /// milliseconds
+        /// duration in milliseconds
         duration_ms: u64,
     },
-    /// an attempt did not pass, and another follows
+    /// an attempt did not pass and is followed by another
     AttemptFinished {
         /// the scenario
-        scenario: String,
-        /// 1-based
+        scenario: ScenarioId,
+        /// 1-based number of the attempt
         attempt: u32,
         /// failed or broken
         outcome: Outcome,
-        /// what ended it early
+        /// why it ended early
         cause: Option<Cause>,
-        /// milliseconds
+        /// duration in milliseconds
         duration_ms: u64,
     },
-    /// a machine is left running for whoever wants to look into it
+    /// a machine is left running
     MachineKept {
         /// the scenario
-        scenario: String,
-        /// which of its machines, where it has several
+        scenario: ScenarioId,
+        /// name of the machine; absent for a single machine
         #[serde(default, skip_serializing_if = "Option::is_none")]
         machine: Option<String>,
-        /// what `loadgauge stop` knows it by
+        /// name for `loadgauge stop`
         name: String,
-        /// the command line that leads into the guest
+        /// command line that opens a shell in the guest
         ssh: String,
     },
     /// a scenario ended
     ScenarioFinished {
-        /// its name
-        scenario: String,
-        /// what came of it
+        /// the scenario
+        scenario: ScenarioId,
+        /// outcome of all attempts together
         outcome: Outcome,
-        /// what ended it early
+        /// why it ended early
         cause: Option<Cause>,
-        /// milliseconds, all attempts together
+        /// duration of all attempts together, in milliseconds
         duration_ms: u64,
     },
     /// the last event of every run
     RunFinished {
-        /// by outcome
+        /// number of scenarios by outcome
         counts: Counts,
-        /// whether the user broke it off
+        /// whether the user interrupted it
         interrupted: bool,
-        /// milliseconds
+        /// duration in milliseconds
         duration_ms: u64,
     },
 }
 
-/// The attempt of an event that names none.
+/// The number of the attempt in events that do not have one.
 fn first() -> u32 {
     1
 }
 
-/// What ended a scenario before its last step.
+/// Why a scenario ended before its last step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cause {
     /// one line
     pub message: String,
-    /// what to do about it
+    /// what the user can do
     pub hint: Option<String>,
-    /// what the machine died of, if it did
+    /// the fault of the machine, if it died
     pub fault: Option<Fault>,
-    /// which of the scenario's machines it is about, where it has several
+    /// name of the machine; absent for a single machine
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
 }
 
-/// Scenarios by outcome.
+/// Numbers of scenarios by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// held
+    /// passed at the first attempt
     pub passed: usize,
-    /// failed, then held on a fresh machine
+    /// passed at a later attempt
     pub flaky: usize,
-    /// did not hold
+    /// did not pass
     pub failed: usize,
-    /// not tried
+    /// not run
     pub skipped: usize,
-    /// could not be tried
+    /// could not be judged, because of the host or the harness
     pub broken: usize,
 }
 
@@ -219,9 +219,14 @@ impl Counts {
 }
 
 impl Event {
-    /// An event of this moment.
+    /// An event with the current time.
     pub fn now(kind: EventKind) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self { time_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX), kind }
     }
+}
+
+/// Whole milliseconds, as events carry durations.
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,48 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use camino::Utf8PathBuf;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::attempts::RunOptions;
 use super::end_reason::{EndReason, any_fault};
+use super::event::milliseconds;
+use super::options::RunOptions;
+use super::panic::panic_message;
 use super::wait::Wait;
 use super::{
     Action, Cause, EventKind, Events, Job, JobStep, Limits, MachineProvider, SshAccess, TestMachine,
 };
-use crate::check::{Finding, Outcome, judge_reboot};
+use crate::check::{Finding, Outcome, evaluate_reboot};
 use crate::guest::Transcript;
 use crate::machine::Fault;
 
-/// How an attempt ended.
-pub(super) struct Ended {
+/// The result of an attempt.
+pub(super) struct AttemptResult {
     pub(super) outcome: Outcome,
     pub(super) cause: Option<Cause>,
-    /// whether its machine was left running
+    /// whether a machine was left running
     pub(super) kept: bool,
 }
 
-/// Executes a scenario to its end, whatever that is, on a fresh machine. When it returns, the
-/// machine is stopped and its files are complete, unless it is left running.
+/// Executes a scenario on new machines. When it returns, the machines are stopped and their files are
+/// complete, except for machines that are left running.
 pub(super) async fn execute<R: MachineProvider>(
     provider: &R,
-    job: &Job<R::Check>,
+    job: &Job<R::Operation>,
     attempt: u32,
-    course: &RunOptions,
-) -> Ended {
-    // Who asks for no retries finds the files where they always were.
-    let directory = if course.retries == 0 {
+    options: &RunOptions,
+) -> AttemptResult {
+    let directory = if options.retries == 0 {
         job.directory.clone()
     } else {
         job.directory.join(format!("attempt-{attempt}"))
     };
-    course.events.emit(EventKind::ScenarioStarted {
-        scenario: job.name.clone(),
+    options.events.emit(EventKind::ScenarioStarted {
+        scenario: job.id.clone(),
         summary: job.summary.clone(),
         directory: directory.clone(),
         attempt,
@@ -52,55 +52,55 @@ pub(super) async fn execute<R: MachineProvider>(
             .map(str::to_owned)
             .collect(),
     });
-    let wait = Wait::new(&job.name, &course.events);
+    let wait = Wait::new(&job.id, &options.events);
     let mut execution = Execution {
         provider,
         job,
-        limits: course.limits,
-        events: &course.events,
+        limits: options.limits,
+        events: &options.events,
         wait: wait.clone(),
         directory,
-        subjects: Vec::new(),
+        machines: Vec::new(),
         boot_ids: vec![String::new(); job.machines.len()],
         current: 0,
         reported: 0,
-        under_way: None,
-        evidence: Vec::new(),
+        step_started: None,
+        commands: Vec::new(),
         failed: false,
     };
-    let limit = job.timeout.mul_f64(course.limits.factor);
+    let limit = job.timeout.mul_f64(options.limits.factor);
     let steps = AssertUnwindSafe(execution.steps()).catch_unwind();
     let end = tokio::select! {
         biased;
-        () = course.interrupted.cancelled() => Err(EndReason::Interrupted),
+        () = options.interrupted.cancelled() => Err(EndReason::Interrupted),
         end = steps => end.unwrap_or_else(|panic| Err(EndReason::Panicked(panic_message(panic.as_ref())))),
-        () = wait.overrun(limit) => Err(EndReason::Overran { limit: limit * Limits::GIVE_UP, awaited: wait.what() }),
+        () = wait.overrun(limit) => Err(EndReason::TimedOut { limit: limit * Limits::GIVE_UP, awaited: wait.what() }),
     };
-    let end = end.map_err(|halt| execution.with_console(halt));
+    let end = end.map_err(|reason| execution.with_console(reason));
     let (outcome, cause) = execution.close(end);
-    let kept = execution.leave(outcome, attempt, course).await;
-    Ended { outcome, cause, kept }
+    let kept = execution.stop_or_keep(outcome, attempt, options).await;
+    AttemptResult { outcome, cause, kept }
 }
 
 struct Execution<'a, R: MachineProvider> {
     provider: &'a R,
-    job: &'a Job<R::Check>,
+    job: &'a Job<R::Operation>,
     limits: Limits,
     events: &'a Events,
     wait: Wait,
     directory: Utf8PathBuf,
-    /// the machines in the order of the job's, once they run
-    subjects: Vec<Arc<R::TestMachine>>,
-    /// of the current boot of each
+    /// the machines in the order of the job, once they run
+    machines: Vec<Arc<R::TestMachine>>,
+    /// the current boot id of each machine
     boot_ids: Vec<String>,
-    /// which of them is waited for
+    /// 0-based number of the machine that is waited for
     current: usize,
-    /// how many steps have been reported
+    /// number of steps that were reported
     reported: usize,
-    /// since when the step behind them is under way
-    under_way: Option<Instant>,
-    /// what was run for it until the machine died
-    evidence: Vec<Transcript>,
+    /// when the current step started
+    step_started: Option<Instant>,
+    /// commands of the current step, if a machine died during it
+    commands: Vec<Transcript>,
     /// whether a step failed
     failed: bool,
 }
@@ -109,88 +109,91 @@ impl<R: MachineProvider> Execution<'_, R> {
     async fn steps(&mut self) -> Result<(), EndReason> {
         let several = self.job.machines.len() > 1;
         self.waiting(if several { "the machines to start" } else { "the machine to start" });
-        let subjects = self.provider.start(&self.job.scenario, &self.directory).await;
-        let subjects = subjects.map_err(|(machine, trouble)| EndReason::StartFailure { machine, trouble })?;
-        let subjects: Vec<_> = subjects.into_iter().map(Arc::new).collect();
-        self.subjects.clone_from(&subjects);
-        // They boot side by side, whichever is waited for.
-        for machine in 0..subjects.len() {
-            self.bring_up(&subjects, machine, None).await?;
+        let machines = self.provider.start(&self.job.id, &self.directory).await;
+        let machines = machines.map_err(|(machine, failure)| EndReason::Machine { machine, failure })?;
+        let machines: Vec<_> = machines.into_iter().map(Arc::new).collect();
+        self.machines.clone_from(&machines);
+        // They boot at the same time; the order of the waits does not matter.
+        for number in 0..machines.len() {
+            self.wait_and_connect(&machines, number, None).await?;
         }
         for index in 0..self.job.steps.len() {
-            self.step(&subjects, index).await?;
+            self.step(&machines, index).await?;
         }
-        // A machine that died over the last step has not got through the scenario.
-        any_fault(&subjects).now_or_never().map_or(Ok(()), Err)
+        // A machine may have died during the last step.
+        any_fault(&machines).now_or_never().map_or(Ok(()), Err)
     }
 
-    /// Waits until a guest is up and connects to it.
-    async fn bring_up(
+    /// Waits until a guest is ready and connects to it.
+    async fn wait_and_connect(
         &mut self,
-        subjects: &[Arc<R::TestMachine>],
-        machine: usize,
+        machines: &[Arc<R::TestMachine>],
+        number: usize,
         after: Option<&str>,
     ) -> Result<(), EndReason> {
-        let subject = &*subjects[machine];
-        self.current = machine;
-        self.waiting(&format!("{} to be up", self.guest(machine)));
-        let up = tokio::select! {
+        let machine = &*machines[number];
+        self.current = number;
+        self.waiting(&format!("{} to be ready", self.guest(number)));
+        let ready = tokio::select! {
             biased;
-            fault = any_fault(subjects) => return Err(fault),
-            up = self.wait.with_warning(self.limits.boot, async |limit| subject.up(after, limit).await) => up,
+            fault = any_fault(machines) => return Err(fault),
+            ready = self.wait.with_warning(self.limits.boot, async |limit| {
+                machine.wait_until_ready(after, limit).await
+            }) => ready,
         };
-        let up = up.map_err(|fault| EndReason::StartFailure { machine, trouble: fault.into() })?;
+        let ready = ready.map_err(|fault| EndReason::Machine { machine: number, failure: fault.into() })?;
         self.events.emit(EventKind::MachineReady {
-            scenario: self.job.name.clone(),
-            machine: self.name_of(machine),
-            boot_id: up.boot_id.clone(),
-            state: up.state,
-            duration_ms: milliseconds(up.since),
-            start: up.started,
+            scenario: self.job.id.clone(),
+            machine: self.name_of(number),
+            boot_id: ready.boot_id.clone(),
+            state: ready.state,
+            duration_ms: milliseconds(ready.since),
+            start: ready.started,
         });
-        self.boot_ids[machine] = up.boot_id;
-        let whom = self.name_of(machine).map(|name| format!(" to the guest `{name}`"));
-        self.waiting(&format!("an SSH connection{}", whom.unwrap_or_default()));
+        self.boot_ids[number] = ready.boot_id;
+        let guest = self.name_of(number).map(|name| format!(" to the guest `{name}`"));
+        self.waiting(&format!("an SSH connection{}", guest.unwrap_or_default()));
         let connected = tokio::select! {
             biased;
-            fault = any_fault(subjects) => return Err(fault),
-            connected = self.wait.with_warning(self.limits.connect, async |limit| subject.connect(limit).await) => {
+            fault = any_fault(machines) => return Err(fault),
+            connected = self.wait.with_warning(self.limits.connect, async |limit| machine.connect(limit).await) => {
                 connected
             }
         };
         match connected {
             Ok(()) => Ok(()),
-            Err(trouble) => {
-                Err(self.aftermath(subjects).await.unwrap_or(EndReason::StartFailure { machine, trouble }))
+            Err(failure) => {
+                let failure = EndReason::Machine { machine: number, failure };
+                Err(self.wait_for_fault(machines).await.unwrap_or(failure))
             }
         }
     }
 
-    async fn step(&mut self, subjects: &[Arc<R::TestMachine>], index: usize) -> Result<(), EndReason> {
+    async fn step(&mut self, machines: &[Arc<R::TestMachine>], index: usize) -> Result<(), EndReason> {
         let step = &self.job.steps[index];
-        let subject = &*subjects[step.machine];
+        let machine = &*machines[step.machine];
         self.current = step.machine;
-        self.under_way = Some(Instant::now());
+        self.step_started = Some(Instant::now());
         let (finding, attempts) = match &step.action {
-            Action::Ask(check) => {
+            Action::Execute(operation) => {
                 self.waiting(&format!("step {}, {}", index + 1, step.summary));
                 let within = step.within.map(|within| within.mul_f64(self.limits.factor));
                 tokio::select! {
                     biased;
-                    fault = any_fault(subjects) => return Err(fault),
-                    judged = subject.judge(check, within) => judged,
+                    fault = any_fault(machines) => return Err(fault),
+                    executed = machine.execute(operation, within) => executed,
                 }
             }
-            Action::Waive { reason } => (not_tried(format!("waived: {reason}")), 0),
-            Action::Reboot => (self.reboot(subjects, step.machine).await?, 1),
+            Action::Waive { reason } => (skipped(format!("waived: {reason}")), 0),
+            Action::Reboot => (self.reboot(machines, step.machine).await?, 1),
         };
         let outcome = finding.outcome;
         if outcome == Outcome::Broken
-            && let Some(halt) = self.aftermath(subjects).await
+            && let Some(reason) = self.wait_for_fault(machines).await
         {
-            // There is one cause, and the step is reported with it.
-            self.evidence = finding.commands;
-            return Err(halt);
+            // The step is reported with the fault as its cause.
+            self.commands = finding.commands;
+            return Err(reason);
         }
         self.report(step, outcome, Some(finding), attempts);
         match (outcome, &step.action) {
@@ -199,53 +202,53 @@ impl<R: MachineProvider> Execution<'_, R> {
         }
     }
 
-    /// Reboots a guest and looks whether it really did.
+    /// Reboots a guest and checks that it is another boot.
     async fn reboot(
         &mut self,
-        subjects: &[Arc<R::TestMachine>],
-        machine: usize,
+        machines: &[Arc<R::TestMachine>],
+        number: usize,
     ) -> Result<Finding, EndReason> {
-        let subject = &*subjects[machine];
-        let troubled = |trouble| EndReason::StartFailure { machine, trouble };
-        let before = self.boot_ids[machine].clone();
-        self.waiting(&format!("{} to take the order to reboot", self.guest(machine)));
+        let machine = &*machines[number];
+        let end = |failure| EndReason::Machine { machine: number, failure };
+        let before = self.boot_ids[number].clone();
+        self.waiting(&format!("{} to accept the reboot", self.guest(number)));
         tokio::select! {
             biased;
-            fault = any_fault(subjects) => return Err(fault),
-            ordered = subject.reboot() => ordered.map_err(troubled)?,
+            fault = any_fault(machines) => return Err(fault),
+            ordered = machine.reboot() => ordered.map_err(end)?,
         }
-        self.bring_up(subjects, machine, Some(&before)).await?;
+        self.wait_and_connect(machines, number, Some(&before)).await?;
         let after = tokio::select! {
             biased;
-            fault = any_fault(subjects) => return Err(fault),
-            boot_id = subject.boot_id() => boot_id.map_err(troubled)?,
+            fault = any_fault(machines) => return Err(fault),
+            boot_id = machine.boot_id() => boot_id.map_err(end)?,
         };
-        Ok(judge_reboot(&before, &self.boot_ids[machine], &after).finding(Vec::new()))
+        Ok(evaluate_reboot(&before, &self.boot_ids[number], &after).into_finding(Vec::new()))
     }
 
-    /// The death of a machine, if that is why a guest stopped to answer.
-    async fn aftermath(&self, subjects: &[Arc<R::TestMachine>]) -> Option<EndReason> {
-        timeout(self.limits.aftermath, any_fault(subjects)).await.ok()
+    /// The fault of a machine, if that is why a guest does not answer.
+    async fn wait_for_fault(&self, machines: &[Arc<R::TestMachine>]) -> Option<EndReason> {
+        timeout(self.limits.aftermath, any_fault(machines)).await.ok()
     }
 
-    /// Turns an overrun into a fault, with the end of the console while there is one.
-    fn with_console(&self, halt: EndReason) -> EndReason {
-        let EndReason::Overran { limit, awaited } = halt else { return halt };
-        let machine = self.current;
-        let console = self.subjects.get(machine).map(|subject| subject.console_tail()).unwrap_or_default();
+    /// Turns a time-out of the scenario into a fault, with the end of the console.
+    fn with_console(&self, reason: EndReason) -> EndReason {
+        let EndReason::TimedOut { limit, awaited } = reason else { return reason };
+        let number = self.current;
+        let console = self.machines.get(number).map(|machine| machine.console_tail()).unwrap_or_default();
         let what = format!("the end of the scenario, which was waiting for {awaited},");
         let fault = Fault::TimedOut { what, seconds: limit.as_secs(), console };
-        EndReason::StartFailure { machine, trouble: fault.into() }
+        EndReason::Machine { machine: number, failure: fault.into() }
     }
 
-    /// What a machine is called, where there are several.
-    fn name_of(&self, machine: usize) -> Option<String> {
-        self.job.name_of(machine).map(str::to_owned)
+    /// The name of a machine; absent for a single machine.
+    fn name_of(&self, number: usize) -> Option<String> {
+        self.job.name_of(number).map(str::to_owned)
     }
 
-    /// A guest within a sentence.
-    fn guest(&self, machine: usize) -> String {
-        self.name_of(machine).map_or("the guest".to_owned(), |name| format!("the guest `{name}`"))
+    /// The guest of a machine, for messages.
+    fn guest(&self, number: usize) -> String {
+        self.name_of(number).map_or("the guest".to_owned(), |name| format!("the guest `{name}`"))
     }
 
     fn waiting(&self, what: &str) {
@@ -254,49 +257,48 @@ impl<R: MachineProvider> Execution<'_, R> {
 
     fn report(
         &mut self,
-        step: &JobStep<R::Check>,
+        step: &JobStep<R::Operation>,
         outcome: Outcome,
         finding: Option<Finding>,
         attempts: u32,
     ) {
-        let since = self.under_way.take();
+        let started = self.step_started.take();
         self.reported += 1;
         self.failed |= outcome == Outcome::Failed;
         self.events.emit(EventKind::StepFinished {
-            scenario: self.job.name.clone(),
+            scenario: self.job.id.clone(),
             machine: self.name_of(step.machine),
             step: self.reported,
             summary: step.summary.clone(),
             outcome,
             finding,
             attempts,
-            duration_ms: since.map_or(0, |since| milliseconds(since.elapsed())),
+            duration_ms: started.map_or(0, |started| milliseconds(started.elapsed())),
         });
     }
 
-    /// Stops the machines, or leaves them running where it is asked for, makes sense, and there is room;
-    /// says whether it did.
-    async fn leave(&mut self, outcome: Outcome, attempt: u32, course: &RunOptions) -> bool {
-        // Nobody else holds them: the course that did has ended or was dropped.
-        let subjects = std::mem::take(&mut self.subjects).into_iter().enumerate();
-        let subjects = subjects.filter_map(|(machine, subject)| Some((machine, Arc::into_inner(subject)?)));
-        let wanted = course.keep.keeps(outcome) && !course.interrupted.is_cancelled();
-        let (mut alive, mut over): (Vec<_>, Vec<_>) =
-            subjects.partition(|(_, subject)| wanted && subject.fault().now_or_never().is_none());
-        // Only who has something to keep takes the room for it.
-        let permit = if alive.is_empty() { None } else { course.keepable.try_acquire().ok() };
+    /// Stops the machines, or leaves them running if the policy says so, they are alive, and there is
+    /// memory for them. Returns whether one was left running.
+    async fn stop_or_keep(&mut self, outcome: Outcome, attempt: u32, options: &RunOptions) -> bool {
+        // These are the last references: the future of the steps has ended or was dropped.
+        let machines = std::mem::take(&mut self.machines).into_iter().enumerate();
+        let machines = machines.filter_map(|(number, machine)| Some((number, Arc::into_inner(machine)?)));
+        let wanted = options.keep.keeps(outcome) && !options.interrupted.is_cancelled();
+        let (mut alive, mut to_stop): (Vec<_>, Vec<_>) =
+            machines.partition(|(_, machine)| wanted && machine.fault().now_or_never().is_none());
+        let permit = if alive.is_empty() { None } else { options.keepable.try_acquire().ok() };
         if !alive.is_empty() && permit.is_none() {
-            let scenario = &self.job.name;
-            tracing::warn!(%scenario, "the machine is not kept: there is no memory for one more");
-            over.append(&mut alive);
+            let scenario = &self.job.id;
+            tracing::warn!(%scenario, "the machine is not kept: the host has no memory for one more");
+            to_stop.append(&mut alive);
         }
-        if !over.is_empty() {
-            self.waiting(if over.len() > 1 { "the machines to stop" } else { "the machine to stop" });
-            join_all(over.into_iter().map(|(_, subject)| self.stop(subject))).await;
+        if !to_stop.is_empty() {
+            self.waiting(if to_stop.len() > 1 { "the machines to stop" } else { "the machine to stop" });
+            join_all(to_stop.into_iter().map(|(_, machine)| self.stop(machine))).await;
         }
         let mut kept = false;
-        for (machine, subject) in alive {
-            kept |= self.keep(machine, subject, attempt).await;
+        for (number, machine) in alive {
+            kept |= self.keep(number, machine, attempt).await;
         }
         if let (true, Some(permit)) = (kept, permit) {
             permit.forget();
@@ -304,84 +306,73 @@ impl<R: MachineProvider> Execution<'_, R> {
         kept
     }
 
-    async fn keep(&self, machine: usize, subject: R::TestMachine, attempt: u32) -> bool {
-        let scenario = self.job.name.clone();
-        let machine = self.name_of(machine);
-        let mut name = scenario.clone();
-        if let Some(machine) = &machine {
+    async fn keep(&self, number: usize, machine: R::TestMachine, attempt: u32) -> bool {
+        let scenario = self.job.id.clone();
+        let machine_name = self.name_of(number);
+        let mut name = scenario.to_string();
+        if let Some(machine) = &machine_name {
             name = format!("{name}.{machine}");
         }
         if attempt > 1 {
             name = format!("{name}.attempt-{attempt}");
         }
-        match subject.keep(&name).await {
+        match machine.keep(&name).await {
             Ok(SshAccess { name, ssh }) => {
-                self.events.emit(EventKind::MachineKept { scenario, machine, name, ssh });
+                self.events.emit(EventKind::MachineKept { scenario, machine: machine_name, name, ssh });
                 true
             }
-            Err(trouble) => {
-                tracing::error!(%scenario, ?trouble, "the machine cannot be kept; it is stopped");
+            Err(failure) => {
+                tracing::error!(%scenario, ?failure, "cannot leave the machine running; it was stopped");
                 false
             }
         }
     }
 
-    async fn stop(&self, subject: R::TestMachine) {
-        let stop = AssertUnwindSafe(subject.stop()).catch_unwind();
+    async fn stop(&self, machine: R::TestMachine) {
+        let stop = AssertUnwindSafe(machine.stop()).catch_unwind();
         match timeout(self.limits.stop, stop).await {
             Ok(Ok(())) => {}
             Ok(Err(panic)) => {
                 let message = panic_message(panic.as_ref());
-                tracing::error!(scenario = %self.job.name, message, "stopping the machine panicked; it is killed");
+                tracing::error!(scenario = %self.job.id, message, "stopping the machine panicked; it was killed");
             }
             Err(_elapsed) => {
-                tracing::error!(scenario = %self.job.name, "the machine did not stop in time; it is killed");
+                tracing::error!(scenario = %self.job.id, "the machine did not stop in time; it was killed");
             }
         }
     }
 
-    /// Reports the steps that were not reached, and judges the whole.
+    /// Reports the steps that were not reached. Returns the outcome of the attempt.
     fn close(&mut self, end: Result<(), EndReason>) -> (Outcome, Option<Cause>) {
-        let Err(halt) = end else {
+        let Err(reason) = end else {
             return (if self.failed { Outcome::Failed } else { Outcome::Passed }, None);
         };
         let job = self.job;
-        let (outcome, cause) = halt.judge(job);
-        if self.under_way.is_some()
+        let (outcome, cause) = reason.outcome(job);
+        if self.step_started.is_some()
             && let Some(step) = job.steps.get(self.reported)
         {
             let finding = Finding {
                 outcome,
-                expected: "the step comes to its end".to_owned(),
+                expected: "the step ends".to_owned(),
                 found: cause.message.clone(),
                 hint: None,
-                commands: std::mem::take(&mut self.evidence),
+                commands: std::mem::take(&mut self.commands),
             };
             self.report(step, outcome, Some(finding), 1);
         }
-        let found = format!("not reached: {}", halt.in_short());
+        let found = format!("not reached: {}", reason.short());
         for step in job.steps.iter().skip(self.reported) {
-            let finding = not_tried(found.clone());
+            let finding = skipped(found.clone());
             self.report(step, Outcome::Skipped, Some(finding), 0);
         }
-        // What failed has failed, whatever came after it.
+        // A failed step stays a failure, whatever came after it.
         (if self.failed { Outcome::Failed } else { outcome }, Some(cause))
     }
 }
 
-/// The finding of a step that was not tried.
-fn not_tried(found: String) -> Finding {
+/// The finding of a skipped step.
+fn skipped(found: String) -> Finding {
     let expected = String::new();
     Finding { outcome: Outcome::Skipped, expected, found, hint: None, commands: Vec::new() }
-}
-
-/// What a panic said.
-pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
-}
-
-/// Whole milliseconds.
-pub(super) fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,32 +4,32 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use super::{Budget, FlakyPolicy, Needs, Order};
+use super::{Budget, FlakyPolicy, Needs, ScenarioId, StartOrder};
 use crate::check::Outcome;
 use crate::machine::Acceleration;
 
 /// Everything that a run executes.
 #[derive(Debug, Clone)]
 pub struct Run<C> {
-    /// what the first event says
-    pub header: Header,
+    /// the properties of the run for its first event
+    pub header: RunHeader,
     /// the scenarios, in any order
     pub jobs: Vec<Job<C>>,
-    /// the scenarios that were selected and are not run
+    /// the selected scenarios that are not run
     pub skipped: Vec<Skipped>,
-    /// in which order they are started
-    pub order: Order,
-    /// what they may take of the host together
+    /// the order in which scenarios start
+    pub order: StartOrder,
+    /// the resources of the host that they may use together
     pub budget: Budget,
-    /// whether no scenario is started any more once one did not pass
+    /// whether no scenario starts after one that did not pass
     pub fail_fast: bool,
-    /// how often a scenario that did not pass is tried again
+    /// how often a scenario that did not pass is retried
     pub retries: u32,
-    /// what a scenario makes of the verdict that passes only then
+    /// how a scenario that passes only then affects the verdict
     pub flaky: FlakyPolicy,
     /// which machines are left running
     pub keep: KeepPolicy,
-    /// how long to wait, already for the accelerator in use
+    /// time limits, scaled for the accelerator
     pub limits: Limits,
 }
 
@@ -46,7 +46,7 @@ pub enum KeepPolicy {
 }
 
 impl KeepPolicy {
-    /// Whether a machine is left running whose scenario came to this.
+    /// Whether the machines of a scenario with this outcome are left running.
     pub(super) fn keeps(self, outcome: Outcome) -> bool {
         match self {
             Self::Never => false,
@@ -56,112 +56,109 @@ impl KeepPolicy {
     }
 }
 
-/// Facts about a run that its first event contains.
+/// The properties of a run that its first event contains.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Header {
-    /// the harness's own version
+pub struct RunHeader {
+    /// version of loadgauge
     pub version: String,
-    /// the run's directory
+    /// directory of the run
     pub directory: Utf8PathBuf,
-    /// the image's disk
+    /// disk of the image
     pub image: Utf8PathBuf,
-    /// its SHA-256
+    /// SHA-256 of the disk
     pub image_digest: String,
     /// `PRETTY_NAME` of its os-release
     pub image_name: String,
-    /// how machines run, and why
+    /// accelerator, with the reason
     pub acceleration: Acceleration,
 }
 
 /// A scenario that is not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// its name
-    pub scenario: String,
-    /// why
+    /// identity of the scenario
+    pub scenario: ScenarioId,
+    /// why it is not run
     pub reason: String,
 }
 
-/// A scenario, ready to be executed. `C` is what a guest can be asked.
+/// A scenario, ready for execution. `C` is the type of operations in guests.
 #[derive(Debug, Clone)]
 pub struct Job<C> {
-    /// what the run calls it; unique within the run: the scenario's name, and `NAME@2` for its
-    /// second repetition
-    pub name: String,
-    /// the scenario's own name
-    pub scenario: String,
-    /// what its machines take of the host
+    /// identity, unique within the run
+    pub id: ScenarioId,
+    /// resources that its machines need
     pub needs: Needs,
-    /// what it is about
+    /// one line that describes the scenario
     pub summary: String,
-    /// where its files are written
+    /// directory for its files
     pub directory: Utf8PathBuf,
-    /// how long the whole should take, for KVM: past it, there is a warning that says what is waited
-    /// for, and past twice as long it is ended
+    /// time that the whole scenario should take, for KVM; after it a warning is emitted, and after
+    /// [`Limits::GIVE_UP`] times as long the scenario fails
     pub timeout: Duration,
-    /// the names of its machines: one that is empty, or several
+    /// names of its machines; a single machine has an empty one
     pub machines: Vec<String>,
-    /// in the order of execution, the sweeps among them
+    /// steps in the order of execution, with the sweeps
     pub steps: Vec<JobStep<C>>,
 }
 
 impl<C> Job<C> {
-    /// What one of its machines is called, counted from 0; nothing where it is the only one.
+    /// The name of a machine, given its 0-based number; absent for a single machine.
     pub fn name_of(&self, machine: usize) -> Option<&str> {
         self.machines.get(machine).map(String::as_str).filter(|name| !name.is_empty())
     }
 }
 
-/// A step, ready to be executed.
+/// A step, ready for execution.
 #[derive(Debug, Clone)]
 pub struct JobStep<C> {
-    /// what it claims
+    /// title of the step
     pub summary: String,
-    /// what is done
+    /// what the step does
     pub action: Action<C>,
-    /// to which of the machines, counted from 0
+    /// 0-based number of the machine
     pub machine: usize,
-    /// for how long a question is repeated until the answer is right, for KVM
+    /// time for which the operation is repeated until it passes, for KVM
     pub within: Option<Duration>,
 }
 
 /// What a step does.
 #[derive(Debug, Clone)]
 pub enum Action<C> {
-    /// asks the guest
-    Ask(C),
-    /// does nothing and says why
+    /// does an operation in the guest
+    Execute(C),
+    /// does nothing
     Waive {
-        /// why
+        /// the author's reason
         reason: String,
     },
-    /// reboots the guest; a failure ends the scenario, as there is no known state to go on from
+    /// reboots the guest; a failure ends the scenario, since the state of the guest is unknown then
     Reboot,
 }
 
-/// How long what the runner waits for should take. Past it, an event says what is waited for; past
-/// [`Limits::GIVE_UP`] times as long it is given up.
+/// Time limits of the runner. After a limit an event names what is waited for; after
+/// [`Limits::GIVE_UP`] times the limit the wait fails.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// from power-on, or from the order to reboot, until the guest says that it is up
+    /// from power-on or reboot until the guest reports that it is ready
     pub boot: Duration,
-    /// the SSH connection to a guest that is up
+    /// the SSH connection to a guest that is ready
     pub connect: Duration,
-    /// for a machine to be found dead after its guest stopped to answer: a lost connection is mostly
-    /// the consequence of a death, and the death is the better cause to report; without a warning
+    /// how long the fault of a machine is awaited after the connection to its guest was lost, since the
+    /// fault is the better cause to report; without a warning
     pub aftermath: Duration,
-    /// for a machine to stop in order; it is killed then, without a warning
+    /// for a machine to stop; then it is killed, without a warning
     pub stop: Duration,
-    /// by how much time-outs are multiplied that a scenario gives
+    /// the factor for time-outs of scenarios
     pub factor: f64,
 }
 
 impl Limits {
-    /// How many times as long as it should take something is waited for.
+    /// How many times its limit a wait lasts until it fails.
     pub const GIVE_UP: u32 = 2;
 
-    /// The limits under an accelerator: 30 s for a boot and 10 s for a connection under KVM, and
-    /// as many times more as the accelerator is slower. Stopping is the host's work, 20 s always.
+    /// The limits for an accelerator: 30 s for a boot and 10 s for a connection under KVM, multiplied by
+    /// the measured factor. Stopping does not depend on the guest: 20 s.
     pub fn under(acceleration: &Acceleration) -> Self {
         let factor = acceleration.factor.max(1.0);
         Self {

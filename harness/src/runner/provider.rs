@@ -1,117 +1,128 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::error::Error;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use loadgauge_host::Hint;
+use loadgauge_host::error::on_one_line;
 
-use super::{Event, EventKind};
+use super::ScenarioId;
 use crate::check::Finding;
 use crate::machine::{Fault, StartReport};
 
-/// What starts the machines of a run. The seam between the order of things, which is the runner's,
-/// and QEMU and SSH; behind it, tests put machines that follow a script.
+/// Starts the machines of a run. The runner knows machines through this trait alone, so that its tests
+/// replace QEMU and SSH by scripted machines.
 pub trait MachineProvider: Send + Sync + 'static {
-    /// What a guest can be asked.
-    type Check: Send + Sync + 'static;
+    /// What a step can do in a guest.
+    type Operation: Send + Sync + 'static;
     /// A machine of this provider.
-    type TestMachine: TestMachine<Check = Self::Check>;
+    type TestMachine: TestMachine<Operation = Self::Operation>;
 
-    /// Powers the machines of a scenario on, and gives them in its order; several can reach each other.
-    /// Their files are written into `directory`, which is made where it does not exist: those of the only
-    /// machine there, those of several into directories of their names.
+    /// Starts the machines of a scenario, which can reach each other, and returns them in the order of
+    /// the scenario. `directory` is created if necessary; it contains the files of a single machine, or a
+    /// directory for each of several.
     ///
-    /// Dropping the future ends whatever was started.
+    /// Dropping the future stops what was started.
     ///
     /// # Errors
-    /// One does not start; then none runs on. The number says which.
+    /// A machine does not start; the number says which one. The others are stopped.
     fn start(
         &self,
-        scenario: &str,
+        scenario: &ScenarioId,
         directory: &Utf8Path,
     ) -> impl Future<Output = Result<Vec<Self::TestMachine>, (usize, StartFailure)>> + Send;
 }
 
-/// A running machine and the guest in it.
+/// A running machine and its guest.
 ///
-/// Dropping one kills its machine; every future may be dropped half-way.
+/// Dropping it kills the machine. Every future can be dropped before it is done.
 pub trait TestMachine: Send + Sync + Sized + 'static {
-    /// What the guest can be asked.
-    type Check;
+    /// What a step can do in the guest.
+    type Operation;
 
-    /// Waits until the guest says that it is up, in another boot than `after`.
-    fn up(&self, after: Option<&str>, limit: Duration) -> impl Future<Output = Result<Up, Fault>> + Send;
+    /// Waits until the guest reports that it is ready, in another boot than `after`.
+    fn wait_until_ready(
+        &self,
+        after: Option<&str>,
+        limit: Duration,
+    ) -> impl Future<Output = Result<GuestReady, Fault>> + Send;
 
-    /// Waits for the machine to die, for ever if it does not.
+    /// Waits until the machine dies.
     fn fault(&self) -> impl Future<Output = Fault> + Send;
 
-    /// Connects to the guest, or again after a reboot.
+    /// Connects to the guest, also again after a reboot.
     fn connect(&self, limit: Duration) -> impl Future<Output = Result<(), StartFailure>> + Send;
 
-    /// Asks the guest, again and again for as long as `within` says, and gives the last finding
-    /// with the number of attempts. A question that cannot be asked is a broken finding.
-    fn judge(
+    /// Does an operation, and repeats it within `within` until it passes. Returns the last finding and
+    /// the number of tries. If the operation cannot be done, the finding is broken.
+    fn execute(
         &self,
-        check: &Self::Check,
+        operation: &Self::Operation,
         within: Option<Duration>,
     ) -> impl Future<Output = (Finding, u32)> + Send;
 
-    /// Orders the guest to reboot. That the connection ends over it is no error.
+    /// Orders the guest to reboot. The end of the connection is not an error.
     fn reboot(&self) -> impl Future<Output = Result<(), StartFailure>> + Send;
 
-    /// The boot id, as the guest's kernel says it over the connection.
+    /// Reads the boot id over the connection.
     fn boot_id(&self) -> impl Future<Output = Result<String, StartFailure>> + Send;
 
     /// The last lines of the console.
     fn console_tail(&self) -> Vec<String>;
 
-    /// Stops the machine and returns when nothing is left of it and its files are complete.
+    /// Stops the machine. Its files are complete when the future is done.
     fn stop(self) -> impl Future<Output = ()> + Send;
 
-    /// Leaves the machine running, under a name like `name`, and says how to get into its guest.
+    /// Leaves the machine running, under `name` or a similar free name.
     ///
     /// # Errors
-    /// It cannot be left running, and was stopped.
+    /// The machine cannot be left running, and was stopped.
     fn keep(self, name: &str) -> impl Future<Output = Result<SshAccess, StartFailure>> + Send;
 }
 
-/// How to get into a guest whose machine is left running.
+/// How to reach a guest whose machine was left running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SshAccess {
-    /// what `loadgauge stop` knows the machine by
+    /// name for `loadgauge stop`
     pub name: String,
-    /// the command line that leads in
+    /// command line that opens a shell in the guest
     pub ssh: String,
 }
 
-/// A guest that is up.
+/// The report of a guest that is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Up {
-    /// of this boot
+pub struct GuestReady {
+    /// id of this boot
     pub boot_id: String,
-    /// what `systemctl is-system-running` said
+    /// output of `systemctl is-system-running`
     pub state: String,
-    /// from power-on, from the guest's last reset, or from the order to restore it
+    /// time since power-on, the reset of a reboot, or the order to restore the machine
     pub since: Duration,
-    /// how the machine came to run; nothing after a reboot
+    /// cold or warm start; absent after a reboot
     pub started: Option<StartReport>,
 }
 
-/// Why a scenario cannot go on.
+/// A machine cannot be used any further.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartFailure {
     /// the machine died
     Fault(Fault),
-    /// the host, the harness or the connection does not do what it should
+    /// the host, the harness or the connection failed
     Other {
         /// one line
         message: String,
-        /// what to do about it
+        /// what the user can do
         hint: Option<String>,
     },
 }
 
 impl StartFailure {
-    /// StartFailure without advice.
+    /// The failure that an error leads to.
+    pub fn of(error: &(impl Error + Hint)) -> Self {
+        Self::Other { message: on_one_line(error), hint: error.hint() }
+    }
+
+    /// A failure without a hint.
     pub fn plain(message: impl Into<String>) -> Self {
         Self::Other { message: message.into(), hint: None }
     }
@@ -120,27 +131,5 @@ impl StartFailure {
 impl From<Fault> for StartFailure {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
-    }
-}
-
-/// Where events are put. Clones put them into the same channel.
-#[derive(Debug, Clone)]
-pub struct Events {
-    sender: UnboundedSender<Event>,
-}
-
-impl Events {
-    /// A channel for events. Its receiver ends when the last clone of the sender is dropped.
-    pub fn channel() -> (Self, UnboundedReceiver<Event>) {
-        let (sender, receiver) = unbounded_channel();
-        (Self { sender }, receiver)
-    }
-
-    /// Puts an event of this moment.
-    pub fn emit(&self, kind: EventKind) {
-        if let Err(lost) = self.sender.send(Event::now(kind)) {
-            // Whoever awaits the reports hears that they ended too early, and why.
-            tracing::error!(event = ?lost.0.kind, "nobody takes the events any more");
-        }
     }
 }

@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::Store;
+use camino::Utf8PathBuf;
+use loadgauge_host::{FileError, Hint, Store, fs};
 use serde::{Deserialize, Serialize};
 
 use super::directory::plain_name;
 
-/// How long a machine may take to be stopped.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The limit for stopping a machine.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 
-/// The user's machines that were left running, a file each in the store.
+/// The user's machines that were left running, with a file for each in the store.
 ///
-/// Whether one still runs is told by its keeper's socket and nothing else: a file whose keeper does
-/// not answer any more is removed when it is met.
+/// A machine is running if the process that owns it accepts connections on its socket. The files of other
+/// machines are removed when they are found.
 #[derive(Debug, Clone)]
 pub struct Registry {
     directory: Utf8PathBuf,
@@ -26,45 +25,38 @@ pub struct Registry {
 /// A machine that was left running.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetainedMachine {
-    /// what it is known by
+    /// name for `loadgauge stop`
     pub name: String,
-    /// what it was started for
+    /// name of the machine in its run
     pub scenario: String,
-    /// where its files are
+    /// directory of its files
     pub directory: Utf8PathBuf,
-    /// the command line that leads into the guest
+    /// command line that opens a shell in the guest
     pub ssh: String,
-    /// where its keeper listens
+    /// socket of the process that owns it
     pub socket: Utf8PathBuf,
 }
 
-/// A machine that was left running cannot be noted or stopped.
+/// A machine cannot be registered or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// a file operation failed
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// what was to be done
-        action: &'static str,
-        /// to what
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
-    /// there is none of this name
-    #[error("no machine is kept as `{name}`")]
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// no machine has the name
+    #[error("no running machine has the name `{name}`")]
     Unknown {
-        /// what was asked for
+        /// the name
         name: String,
-        /// what there is
+        /// the names of the machines that run
         known: Vec<String>,
     },
-    /// its keeper does not do as it is told
-    #[error("the keeper of `{name}` does not stop it")]
-    Refused {
-        /// the machine
+    /// the process that owns the machine does not stop it
+    #[error("the process that owns `{name}` did not stop it")]
+    NotStopped {
+        /// name of the machine
         name: String,
-        /// why not
+        /// error of the connection to the process
         #[source]
         source: io::Error,
     },
@@ -74,52 +66,50 @@ impl Hint for RegistryError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { known, .. } if known.is_empty() => {
-                Some("no machine is kept; `loadgauge run --keep on-failure` leaves failed ones up".to_owned())
+                Some("none is running; `loadgauge run --keep on-failure` leaves machines of failed scenarios running".to_owned())
             }
-            Self::Unknown { known, .. } => Some(format!("there are: {}", known.join(", "))),
-            Self::Io { .. } | Self::Refused { .. } => None,
+            Self::Unknown { known, .. } => Some(format!("choose one of {}", known.join(", "))),
+            Self::File(error) => error.hint(),
+            Self::NotStopped { .. } => None,
         }
     }
 }
 
-fn fail(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> RegistryError {
-    let path = path.to_owned();
-    move |source| RegistryError::Io { action, path, source }
-}
-
 impl Registry {
-    /// That of a store.
+    /// The registry in a store.
     pub fn of(store: &Store) -> Self {
         Self { directory: store.root().join("kept") }
     }
 
-    /// Notes a machine under the name that it wants, or that name with a number, and says which.
+    /// Registers a machine under its name, or under that name with a number if it is in use.
     ///
     /// # Errors
     /// The store cannot be written.
     pub fn add(&self, wanted: RetainedMachine) -> Result<RetainedMachine, RegistryError> {
-        fs::create_dir_all(&self.directory).map_err(fail("create", &self.directory))?;
+        fs::create_dir_all(&self.directory)?;
         let _lock = self.lock()?;
-        let taken: Vec<String> = self.living()?.into_iter().map(|entry| entry.name).collect();
+        let used: Vec<String> = self.running()?.into_iter().map(|entry| entry.name).collect();
         let plain = plain_name(&wanted.name);
         let numbered = (2..).map(|number| format!("{plain}-{number}"));
-        let free = std::iter::once(plain.clone()).chain(numbered).find(|name| !taken.contains(name));
+        let free = std::iter::once(plain.clone()).chain(numbered).find(|name| !used.contains(name));
         let entry = RetainedMachine { name: free.unwrap_or(plain), ..wanted };
         let path = self.file(&entry.name);
         let text =
-            serde_json::to_vec_pretty(&entry).map_err(io::Error::from).map_err(fail("write", &path))?;
-        fs::write(&path, text).map_err(fail("write", &path))?;
+            serde_json::to_vec_pretty(&entry)
+                .map_err(io::Error::from)
+                .map_err(FileError::at::<FileError>("write", &path))?;
+        fs::write(&path, text)?;
         Ok(entry)
     }
 
-    /// Forgets a machine.
+    /// Removes a machine.
     pub fn remove(&self, name: &str) {
         if let Err(error) = fs::remove_file(self.file(name)) {
-            tracing::debug!(name, %error, "the machine was not noted any more");
+            tracing::debug!(name, %error, "the machine was not registered any more");
         }
     }
 
-    /// The machines that still run, sorted by name.
+    /// The machines that are running, sorted by name.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -128,44 +118,44 @@ impl Registry {
             return Ok(Vec::new());
         }
         let _lock = self.lock()?;
-        self.living()
+        self.running()
     }
 
-    /// Has the keeper of a machine stop it, and returns when nothing is left of it.
+    /// Stops a machine through the process that owns it, and returns when it has ended.
     ///
     /// # Errors
-    /// There is no such machine, or its keeper does not stop it.
+    /// No machine has the name, or the process does not stop it.
     pub fn stop(&self, name: &str) -> Result<(), RegistryError> {
         let entries = self.list()?;
         let Some(entry) = entries.iter().find(|entry| entry.name == name) else {
             let known = entries.into_iter().map(|entry| entry.name).collect();
             return Err(RegistryError::Unknown { name: name.to_owned(), known });
         };
-        ask_to_stop(entry).map_err(|source| RegistryError::Refused { name: name.to_owned(), source })
+        ask_to_stop(entry).map_err(|source| RegistryError::NotStopped { name: name.to_owned(), source })
     }
 
-    /// Reads all entries, and removes those whose keeper is gone.
-    fn living(&self) -> Result<Vec<RetainedMachine>, RegistryError> {
+    /// Reads all entries, and removes those of machines that have ended.
+    fn running(&self) -> Result<Vec<RetainedMachine>, RegistryError> {
         let read = || self.directory.read_dir_utf8()?.collect::<Result<Vec<_>, _>>();
-        let mut living = Vec::new();
-        for file in read().map_err(fail("read", &self.directory))? {
+        let mut running = Vec::new();
+        for file in read().map_err(FileError::at::<FileError>("list", &self.directory))? {
             if file.path().extension() != Some("json") {
                 continue;
             }
             let entry = fs::read(file.path()).ok().and_then(|text| serde_json::from_slice(&text).ok());
             match entry {
-                Some(entry) if is_alive(&entry) => living.push(entry),
-                _ => fs::remove_file(file.path()).map_err(fail("remove", file.path()))?,
+                Some(entry) if is_alive(&entry) => running.push(entry),
+                _ => fs::remove_file(file.path())?,
             }
         }
-        living.sort_by(|one: &RetainedMachine, other| one.name.cmp(&other.name));
-        Ok(living)
+        running.sort_by(|one: &RetainedMachine, other| one.name.cmp(&other.name));
+        Ok(running)
     }
 
     fn lock(&self) -> Result<File, RegistryError> {
         let path = self.directory.join(".lock");
-        let lock = File::create(&path).map_err(fail("create", &path))?;
-        lock.lock().map_err(fail("lock", &path))?;
+        let lock = fs::create(&path)?;
+        lock.lock().map_err(FileError::at::<FileError>("lock", &path))?;
         Ok(lock)
     }
 
@@ -178,17 +168,17 @@ fn is_alive(entry: &RetainedMachine) -> bool {
     UnixStream::connect(&entry.socket).is_ok()
 }
 
-/// What a keeper is told, and what it answers: lines.
+/// Sends `stop NAME` on the socket; see [`RetainedMachines`](super::RetainedMachines).
 fn ask_to_stop(entry: &RetainedMachine) -> io::Result<()> {
     let mut stream = UnixStream::connect(&entry.socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(STOP_LIMIT))?;
     stream.write_all(format!("stop {}\n", entry.name).as_bytes())?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer)?;
     match answer.trim() {
         "stopped" => Ok(()),
         "" => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-        other => Err(io::Error::other(format!("it says `{other}`"))),
+        other => Err(io::Error::other(format!("unexpected answer `{other}`"))),
     }
 }
 
@@ -196,19 +186,21 @@ fn ask_to_stop(entry: &RetainedMachine) -> io::Result<()> {
 mod tests {
     use std::os::unix::net::UnixListener;
 
+    use camino::Utf8Path;
+
     use super::*;
 
-    struct Place {
+    struct Fixture {
         _scratch: tempfile::TempDir,
         registry: Registry,
         socket: Utf8PathBuf,
     }
 
-    fn place() -> Place {
+    fn fixture() -> Fixture {
         let scratch = tempfile::tempdir().expect("a directory");
         let root = Utf8PathBuf::from_path_buf(scratch.path().to_owned()).expect("UTF-8");
         let registry = Registry::of(&Store::at(root.join("store")));
-        Place { _scratch: scratch, registry, socket: root.join("control") }
+        Fixture { _scratch: scratch, registry, socket: root.join("control") }
     }
 
     fn entry(name: &str, socket: &Utf8Path) -> RetainedMachine {
@@ -223,10 +215,10 @@ mod tests {
 
     #[test]
     fn a_name_is_plain_and_never_taken_twice() {
-        let Place { registry, socket, _scratch } = place();
-        let _keeper = UnixListener::bind(&socket).expect("bound");
+        let Fixture { registry, socket, _scratch } = fixture();
+        let _process = UnixListener::bind(&socket).expect("bound");
         let names = ["docker/vendor", "docker.vendor", "docker/vendor"];
-        let names = names.map(|name| registry.add(entry(name, &socket)).expect("noted").name);
+        let names = names.map(|name| registry.add(entry(name, &socket)).expect("registered").name);
         assert_eq!(names, ["docker.vendor", "docker.vendor-2", "docker.vendor-3"]);
         registry.remove("docker.vendor-2");
         let left: Vec<String> =
@@ -235,13 +227,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_keeper_any_more_is_forgotten() {
-        let Place { registry, socket, _scratch } = place();
-        let keeper = UnixListener::bind(&socket).expect("bound");
-        registry.add(entry("a", &socket)).expect("noted");
+    fn machines_whose_process_has_ended_are_removed() {
+        let Fixture { registry, socket, _scratch } = fixture();
+        let process = UnixListener::bind(&socket).expect("bound");
+        registry.add(entry("a", &socket)).expect("registered");
         assert_eq!(registry.list().expect("listed").len(), 1);
-        drop(keeper);
-        let error = registry.stop("a").expect_err("its keeper is gone");
+        drop(process);
+        let error = registry.stop("a").expect_err("its process has ended");
         assert!(matches!(&error, RegistryError::Unknown { known, .. } if known.is_empty()), "{error:?}");
         assert!(registry.list().expect("listed").is_empty());
     }

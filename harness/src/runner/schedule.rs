@@ -7,40 +7,43 @@ use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::attempts::{End, RunOptions, attempts};
-use super::budget::Taken;
-use super::execute::{milliseconds, panic_message};
+use super::attempts::{ScenarioResult, execute_with_retries};
+use super::budget::InUse;
+use super::event::milliseconds;
+use super::options::RunOptions;
+use super::panic::panic_message;
 use super::{
     Budget, Cause, Counts, EventKind, Events, FORMAT, FlakyPolicy, Job, MachineProvider, Needs, Run,
+    ScenarioId,
 };
 use crate::check::Outcome;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tally {
+pub struct RunResult {
     /// scenarios by outcome
     pub counts: Counts,
-    /// whether the user broke it off
+    /// whether the user interrupted it
     pub interrupted: bool,
 }
 
-/// Executes every scenario of a run and emits its events, `run-started` first, `run-finished` last.
+/// Executes every scenario of a run and emits its events, `run-started` first and `run-finished` last.
 ///
-/// Scenarios start in the order that the run names; one that finds no room in the budget lets
-/// those behind it that do go first. When `interrupted` is cancelled, those that run are stopped
-/// in order, and no other is started.
+/// Scenarios start in the order of the run; one that does not fit into the budget lets later ones
+/// that do go first. When `interrupted` is cancelled, the running scenarios are stopped in an orderly
+/// way, and no other starts.
 pub async fn run<R: MachineProvider>(
-    run: Run<R::Check>,
+    run: Run<R::Operation>,
     provider: Arc<R>,
     events: Events,
     interrupted: CancellationToken,
-) -> Tally {
+) -> RunResult {
     let started = Instant::now();
-    events.emit(beginning(&run));
+    events.emit(run_started(&run));
     let mut waiting = run.jobs;
-    run.order.sort(&mut waiting, |job| job.name.as_str(), |job| job.scenario.as_str());
+    run.order.sort(&mut waiting, |job| &job.id);
     let needs: Vec<Needs> = waiting.iter().map(|job| job.needs).collect();
-    let course = RunOptions {
+    let options = RunOptions {
         limits: run.limits,
         retries: run.retries,
         keep: run.keep,
@@ -50,50 +53,51 @@ pub async fn run<R: MachineProvider>(
     };
     let mut schedule = Schedule {
         provider,
-        course: Arc::new(course),
+        options: Arc::new(options),
         budget: run.budget,
-        taken: Taken::default(),
+        in_use: InUse::default(),
         counts: Counts::default(),
         running: JoinSet::new(),
-        names: HashMap::new(),
+        started: HashMap::new(),
     };
     for skipped in run.skipped {
         schedule.skip(skipped.scenario, skipped.reason);
     }
     let mut stopped_by = None;
     loop {
-        while stopped_by.is_none() && !schedule.course.interrupted.is_cancelled() {
+        while stopped_by.is_none() && !schedule.options.interrupted.is_cancelled() {
             let Some(index) = waiting.iter().position(|job| schedule.has_room(job.needs)) else { break };
             schedule.start(waiting.remove(index));
         }
-        let Some((name, outcome)) = schedule.next_end().await else { break };
+        let Some((id, outcome)) = schedule.next_result().await else { break };
         let passed = match outcome {
             Outcome::Passed | Outcome::Skipped => true,
             Outcome::Flaky => run.flaky == FlakyPolicy::Pass,
             Outcome::Failed | Outcome::Broken => false,
         };
         if run.fail_fast && !passed {
-            stopped_by.get_or_insert(name);
+            stopped_by.get_or_insert(id);
         }
     }
     for job in waiting {
         let reason = match &stopped_by {
-            Some(name) => format!("not started, since `{name}` did not pass and the run fails fast"),
+            Some(id) => format!("not started: `{id}` did not pass, and --fail-fast is set"),
             None => "not started: the run was interrupted".to_owned(),
         };
-        schedule.skip(job.name, reason);
+        schedule.skip(job.id, reason);
     }
-    let tally = Tally { counts: schedule.counts, interrupted: schedule.course.interrupted.is_cancelled() };
-    schedule.course.events.emit(EventKind::RunFinished {
-        counts: tally.counts,
-        interrupted: tally.interrupted,
+    let result =
+        RunResult { counts: schedule.counts, interrupted: schedule.options.interrupted.is_cancelled() };
+    schedule.options.events.emit(EventKind::RunFinished {
+        counts: result.counts,
+        interrupted: result.interrupted,
         duration_ms: milliseconds(started.elapsed()),
     });
-    tally
+    result
 }
 
-fn beginning<C>(run: &Run<C>) -> EventKind {
-    let mut scenarios: Vec<String> = run.jobs.iter().map(|job| job.name.clone()).collect();
+fn run_started<C>(run: &Run<C>) -> EventKind {
+    let mut scenarios: Vec<ScenarioId> = run.jobs.iter().map(|job| job.id.clone()).collect();
     scenarios.sort();
     let needs: Vec<Needs> = run.jobs.iter().map(|job| job.needs).collect();
     EventKind::RunStarted {
@@ -108,54 +112,54 @@ fn beginning<C>(run: &Run<C>) -> EventKind {
 
 struct Schedule<R: MachineProvider> {
     provider: Arc<R>,
-    course: Arc<RunOptions>,
+    options: Arc<RunOptions>,
     budget: Budget,
-    taken: Taken,
+    in_use: InUse,
     counts: Counts,
-    running: JoinSet<End>,
-    names: HashMap<Id, (String, Needs)>,
+    running: JoinSet<ScenarioResult>,
+    started: HashMap<Id, (ScenarioId, Needs)>,
 }
 
 impl<R: MachineProvider> Schedule<R> {
     fn has_room(&self, needs: Needs) -> bool {
-        self.budget.has_room(self.taken, needs)
+        self.budget.has_room(self.in_use, needs)
     }
 
-    fn start(&mut self, job: Job<R::Check>) {
-        let known = (job.name.clone(), job.needs);
-        self.taken.add(job.needs);
-        let (provider, course) = (Arc::clone(&self.provider), Arc::clone(&self.course));
-        let task = self.running.spawn(async move { attempts(&*provider, &job, &course).await });
-        self.names.insert(task.id(), known);
+    fn start(&mut self, job: Job<R::Operation>) {
+        let started = (job.id.clone(), job.needs);
+        self.in_use.add(job.needs);
+        let (provider, options) = (Arc::clone(&self.provider), Arc::clone(&self.options));
+        let task = self.running.spawn(async move { execute_with_retries(&*provider, &job, &options).await });
+        self.started.insert(task.id(), started);
     }
 
-    fn skip(&mut self, scenario: String, reason: String) {
+    fn skip(&mut self, scenario: ScenarioId, reason: String) {
         self.counts.add(Outcome::Skipped);
-        self.course.events.emit(EventKind::ScenarioSkipped { scenario, reason });
+        self.options.events.emit(EventKind::ScenarioSkipped { scenario, reason });
     }
 
-    /// Waits for the next scenario to end; nothing when none runs.
-    async fn next_end(&mut self) -> Option<(String, Outcome)> {
-        let (id, end) = match self.running.join_next_with_id().await? {
-            Ok((id, end)) => (id, end),
+    /// Waits until a scenario ends. Returns `None` when none runs.
+    async fn next_result(&mut self) -> Option<(ScenarioId, Outcome)> {
+        let (task, result) = match self.running.join_next_with_id().await? {
+            Ok((task, result)) => (task, result),
             Err(error) => (error.id(), self.lost(error)),
         };
-        let (name, needs) = self.names.remove(&id).unwrap_or_default();
-        self.taken.give_back(needs, end.kept);
-        self.counts.add(end.outcome);
-        Some((name, end.outcome))
+        let (id, needs) = self.started.remove(&task).unwrap_or_default();
+        self.in_use.release(needs, result.kept);
+        self.counts.add(result.outcome);
+        Some((id, result.outcome))
     }
 
-    /// A task that panicked outside of the scenario's own course still gets its last event.
-    fn lost(&self, error: JoinError) -> End {
-        let scenario = self.names.get(&error.id()).map(|(name, _)| name.clone()).unwrap_or_default();
+    /// Emits the last event of a scenario whose task panicked outside of its steps.
+    fn lost(&self, error: JoinError) -> ScenarioResult {
+        let scenario = self.started.get(&error.id()).map(|(id, _)| id.clone()).unwrap_or_default();
         let message = match error.try_into_panic() {
             Ok(panic) => format!("the harness panicked: {}", panic_message(panic.as_ref())),
             Err(error) => format!("the scenario's task was lost: {error}"),
         };
         let cause = Some(Cause { message, hint: None, fault: None, machine: None });
         let outcome = Outcome::Broken;
-        self.course.events.emit(EventKind::ScenarioFinished { scenario, outcome, cause, duration_ms: 0 });
-        End { outcome, kept: 0 }
+        self.options.events.emit(EventKind::ScenarioFinished { scenario, outcome, cause, duration_ms: 0 });
+        ScenarioResult { outcome, kept: 0 }
     }
 }

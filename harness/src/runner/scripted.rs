@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Machines that follow a script, and what they and the events say of a run.
+//! Machines that follow a script, and the report of a run of them.
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,22 +13,22 @@ use super::*;
 use crate::check::{Finding, Outcome};
 use crate::machine::{Acceleration, Accelerator, Fault};
 
-/// What happens when a guest is asked.
+/// What an operation does in a scripted guest.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Answer {
+pub(super) enum Script {
     Pass,
     Fail,
     /// the connection is lost
     Lost,
     /// the connection is lost, and a moment later the machine is found dead
     LostThenDead,
-    /// the machine dies and the answer never comes
+    /// the machine dies and the operation does not end
     Die(Fault),
     /// passes after this time
     After(Duration),
-    /// never comes
+    /// does not end
     Hang,
-    /// the harness has a defect
+    /// the harness panics
     Panic,
 }
 
@@ -36,27 +36,26 @@ pub(super) enum Answer {
 #[derive(Debug, Clone, Default)]
 pub(super) enum Boot {
     #[default]
-    Up,
+    Ready,
     Dies(Fault),
     NotStarted,
-    /// never up
+    /// never ready
     Never,
-    /// up, and after a reboot it is the same boot
+    /// ready, and after a reboot with the same boot id
     NeverReboots,
 }
 
 #[derive(Default)]
 pub(super) struct ScriptedProvider {
     boots: BTreeMap<String, Boot>,
-    /// how many machines a scenario has that has several; they are called `scenario/0` and so on
+    /// number of machines of scenarios with several, which have the names `scenario/0` and so on
     machines: BTreeMap<String, usize>,
-    /// answers of the first machines of a scenario, one entry a machine; those of the scenario's
-    /// steps count for all further ones
-    first: Mutex<BTreeMap<String, VecDeque<Answer>>>,
-    /// whose machine takes its time to stop
+    /// scripts of the first machines of a scenario, which replace the scripts of its steps
+    first: Mutex<BTreeMap<String, VecDeque<Script>>>,
+    /// the machine that stops slowly
     slow: Option<String>,
     kept: Mutex<Vec<String>>,
-    asked: Mutex<Vec<String>>,
+    executed: Mutex<Vec<String>>,
     directories: Mutex<Vec<String>>,
     running: AtomicUsize,
     most: AtomicUsize,
@@ -68,29 +67,30 @@ pub(super) struct ScriptedMachine {
     name: String,
     boot: Boot,
     boots: AtomicUsize,
-    /// what this machine answers instead of what its steps say
-    instead: Option<Answer>,
+    /// script that replaces those of the steps
+    instead: Option<Script>,
     fault: watch::Sender<Option<Fault>>,
 }
 
-/// A provider must be shared to be counted; this is the shared one.
+/// A provider whose counters the test shares.
 pub(super) struct Shared(pub(super) Arc<ScriptedProvider>);
 
 impl MachineProvider for Shared {
-    type Check = Answer;
+    type Operation = Script;
     type TestMachine = ScriptedMachine;
 
     async fn start(
         &self,
-        scenario: &str,
+        scenario: &ScenarioId,
         directory: &Utf8Path,
     ) -> Result<Vec<ScriptedMachine>, (usize, StartFailure)> {
+        let scenario = scenario.without_repetition().to_string();
         self.0.directories.lock().expect("not poisoned").push(directory.to_string());
-        match self.0.machines.get(scenario) {
-            None => Ok(vec![self.machine(scenario.to_owned()).map_err(|trouble| (0, trouble))?]),
+        match self.0.machines.get(&scenario) {
+            None => Ok(vec![self.machine(scenario).map_err(|failure| (0, failure))?]),
             Some(count) => (0..*count)
                 .map(|number| {
-                    self.machine(format!("{scenario}/{number}")).map_err(|trouble| (number, trouble))
+                    self.machine(format!("{scenario}/{number}")).map_err(|failure| (number, failure))
                 })
                 .collect(),
         }
@@ -127,9 +127,9 @@ impl Drop for ScriptedMachine {
 }
 
 impl TestMachine for ScriptedMachine {
-    type Check = Answer;
+    type Operation = Script;
 
-    async fn up(&self, _after: Option<&str>, limit: Duration) -> Result<Up, Fault> {
+    async fn wait_until_ready(&self, _after: Option<&str>, limit: Duration) -> Result<GuestReady, Fault> {
         match &self.boot {
             Boot::Dies(fault) => Err(fault.clone()),
             Boot::Never => {
@@ -140,7 +140,7 @@ impl TestMachine for ScriptedMachine {
                     console: vec![],
                 })
             }
-            _ => Ok(Up {
+            _ => Ok(GuestReady {
                 boot_id: self.boot(),
                 state: "running".to_owned(),
                 since: Duration::from_secs(1),
@@ -159,13 +159,13 @@ impl TestMachine for ScriptedMachine {
         Ok(())
     }
 
-    async fn judge(&self, answer: &Answer, _within: Option<Duration>) -> (Finding, u32) {
-        self.provider.asked.lock().expect("not poisoned").push(self.name.clone());
-        let outcome = match self.instead.as_ref().unwrap_or(answer) {
-            Answer::Pass => Outcome::Passed,
-            Answer::Fail => Outcome::Failed,
-            Answer::Lost => Outcome::Broken,
-            Answer::LostThenDead => {
+    async fn execute(&self, script: &Script, _within: Option<Duration>) -> (Finding, u32) {
+        self.provider.executed.lock().expect("not poisoned").push(self.name.clone());
+        let outcome = match self.instead.as_ref().unwrap_or(script) {
+            Script::Pass => Outcome::Passed,
+            Script::Fail => Outcome::Failed,
+            Script::Lost => Outcome::Broken,
+            Script::LostThenDead => {
                 let fault = self.fault.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -173,16 +173,16 @@ impl TestMachine for ScriptedMachine {
                 });
                 Outcome::Broken
             }
-            Answer::Die(fault) => {
+            Script::Die(fault) => {
                 self.fault.send_replace(Some(fault.clone()));
                 std::future::pending().await
             }
-            Answer::After(time) => {
+            Script::After(time) => {
                 tokio::time::sleep(*time).await;
                 Outcome::Passed
             }
-            Answer::Hang => std::future::pending().await,
-            Answer::Panic => panic!("index out of bounds"),
+            Script::Hang => std::future::pending().await,
+            Script::Panic => panic!("index out of bounds"),
         };
         (finding(outcome), 1)
     }
@@ -231,38 +231,38 @@ fn finding(outcome: Outcome) -> Finding {
     }
 }
 
-/// A run, and what came of it.
-pub(super) struct Trial {
+/// A run of scripted machines.
+pub(super) struct TestRun {
     provider: Arc<ScriptedProvider>,
-    run: Run<Answer>,
+    run: Run<Script>,
     token: CancellationToken,
 }
 
-/// What a trial left.
+/// The results of a [`TestRun`].
 pub(super) struct Report {
-    pub(super) tally: Tally,
+    pub(super) result: RunResult,
     pub(super) events: Vec<EventKind>,
-    /// scenarios whose machine was stopped in order
+    /// scenarios whose machine was stopped, in order
     pub(super) stopped: Vec<String>,
     /// machines that were left running
     pub(super) kept: Vec<String>,
-    /// which machine answered, one entry a question
-    pub(super) asked: Vec<String>,
-    /// where the machines' files went
+    /// the machine of each operation
+    pub(super) executed: Vec<String>,
+    /// directories of the machines
     pub(super) directories: Vec<String>,
-    /// machines at a time, at most
+    /// most machines at a time
     pub(super) most: usize,
-    /// machines that are left
+    /// machines that still exist
     pub(super) left: usize,
 }
 
-impl Trial {
+impl TestRun {
     pub(super) fn new(machines: usize) -> Self {
         let acceleration =
             Acceleration { accelerator: Accelerator::Tcg, factor: 1.0, reason: "a test".to_owned() };
         let mut limits = Limits::under(&acceleration);
         limits.aftermath = Duration::from_millis(200);
-        let header = Header {
+        let header = RunHeader {
             version: "0".to_owned(),
             directory: "/run".into(),
             image: "/image".into(),
@@ -274,7 +274,7 @@ impl Trial {
             header,
             jobs: vec![],
             skipped: vec![],
-            order: Order::default(),
+            order: StartOrder::default(),
             budget: Budget { machines, cpus: usize::MAX, memory_mib: u64::MAX },
             fail_fast: false,
             retries: 0,
@@ -285,18 +285,17 @@ impl Trial {
         Self { provider: Arc::default(), run, token: CancellationToken::new() }
     }
 
-    pub(super) fn scenario(self, name: &str, answers: &[Answer]) -> Self {
-        let actions = answers.iter().cloned().map(Action::Ask).collect();
+    pub(super) fn scenario(self, name: &str, scripts: &[Script]) -> Self {
+        let actions = scripts.iter().cloned().map(Action::Execute).collect();
         self.actions(name, actions)
     }
 
-    pub(super) fn actions(mut self, name: &str, actions: Vec<Action<Answer>>) -> Self {
+    pub(super) fn actions(mut self, name: &str, actions: Vec<Action<Script>>) -> Self {
         let step = |action| JobStep { summary: format!("{action:?}"), action, machine: 0, within: None };
         let steps = actions.into_iter().map(step).collect();
         let directory = Utf8Path::new("/run").join(name);
         self.run.jobs.push(Job {
-            name: name.to_owned(),
-            scenario: name.split('@').next().unwrap_or(name).to_owned(),
+            id: name.into(),
             needs: Needs { cpus: 1, memory_mib: 1000 },
             summary: name.to_owned(),
             directory,
@@ -307,8 +306,7 @@ impl Trial {
         self
     }
 
-    /// Gives the scenario that was added last several machines, of which its steps ask one after the
-    /// other.
+    /// Gives the scenario that was added last several machines, which its steps use in turn.
     pub(super) fn machines(mut self, names: &[&str]) -> Self {
         let job = self.run.jobs.last_mut().expect("a scenario");
         job.machines = names.iter().map(|name| (*name).to_owned()).collect();
@@ -316,32 +314,31 @@ impl Trial {
             step.machine = number % names.len();
         }
         let provider = Arc::get_mut(&mut self.provider).expect("not shared yet");
-        provider.machines.insert(job.scenario.clone(), names.len());
+        provider.machines.insert(job.id.to_string(), names.len());
         self
     }
 
-    /// Has the first machines of the scenario that was added last answer otherwise, one answer a
-    /// machine.
-    pub(super) fn at_first(self, answers: &[Answer]) -> Self {
-        let name = self.run.jobs.last().expect("a scenario").scenario.clone();
-        let answers = answers.iter().cloned().collect();
-        self.provider.first.lock().expect("not poisoned").insert(name, answers);
+    /// Gives the first machines of the scenario that was added last scripts of their own.
+    pub(super) fn at_first(self, scripts: &[Script]) -> Self {
+        let name = self.run.jobs.last().expect("a scenario").id.without_repetition().to_string();
+        let scripts = scripts.iter().cloned().collect();
+        self.provider.first.lock().expect("not poisoned").insert(name, scripts);
         self
     }
 
-    /// Says what the machine of the scenario that was added last needs.
+    /// Sets the needs of the scenario that was added last.
     pub(super) fn needs(mut self, cpus: usize, memory_mib: u64) -> Self {
         self.run.jobs.last_mut().expect("a scenario").needs = Needs { cpus, memory_mib };
         self
     }
 
-    /// Changes what else there is to a run.
-    pub(super) fn with(mut self, change: impl FnOnce(&mut Run<Answer>)) -> Self {
+    /// Changes the options of the run.
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Run<Script>)) -> Self {
         change(&mut self.run);
         self
     }
 
-    /// Limits the scenario that was added last.
+    /// Sets the time-out of the scenario that was added last.
     pub(super) fn timeout(mut self, limit: Duration) -> Self {
         self.run.jobs.last_mut().expect("a scenario").timeout = limit;
         self
@@ -358,7 +355,7 @@ impl Trial {
     }
 
     pub(super) fn skipped(mut self, scenario: &str, reason: &str) -> Self {
-        let (scenario, reason) = (scenario.to_owned(), reason.to_owned());
+        let (scenario, reason) = (scenario.into(), reason.to_owned());
         self.run.skipped.push(Skipped { scenario, reason });
         self
     }
@@ -381,7 +378,7 @@ impl Trial {
     pub(super) async fn run(self) -> Report {
         let (events, mut receiver) = Events::channel();
         let shared = Arc::new(Shared(Arc::clone(&self.provider)));
-        let tally = tokio::time::timeout(Duration::from_secs(10), run(self.run, shared, events, self.token))
+        let result = tokio::time::timeout(Duration::from_secs(10), run(self.run, shared, events, self.token))
             .await
             .expect("a run ends");
         let mut events = Vec::new();
@@ -390,11 +387,11 @@ impl Trial {
         }
         let stopped = self.provider.stopped.lock().expect("not poisoned").clone();
         let kept = self.provider.kept.lock().expect("not poisoned").clone();
-        let asked = self.provider.asked.lock().expect("not poisoned").clone();
+        let executed = self.provider.executed.lock().expect("not poisoned").clone();
         let directories = self.provider.directories.lock().expect("not poisoned").clone();
         let (most, left) =
             (self.provider.most.load(Ordering::SeqCst), self.provider.running.load(Ordering::SeqCst));
-        Report { tally, events, stopped, kept, asked, directories, most, left }
+        Report { result, events, stopped, kept, executed, directories, most, left }
     }
 }
 
@@ -407,7 +404,7 @@ impl Report {
     /// The outcomes of a scenario's steps and what was found.
     pub(super) fn findings(&self, name: &str) -> Vec<(Outcome, String)> {
         let step = |event: &EventKind| match event {
-            EventKind::StepFinished { scenario, outcome, finding, .. } if scenario == name => {
+            EventKind::StepFinished { scenario, outcome, finding, .. } if scenario.to_string() == name => {
                 Some((*outcome, finding.as_ref().map(|finding| finding.found.clone()).unwrap_or_default()))
             }
             _ => None,
@@ -418,7 +415,7 @@ impl Report {
     /// How a scenario ended.
     pub(super) fn end(&self, name: &str) -> (Outcome, Option<Cause>) {
         let end = |event: &EventKind| match event {
-            EventKind::ScenarioFinished { scenario, outcome, cause, .. } if scenario == name => {
+            EventKind::ScenarioFinished { scenario, outcome, cause, .. } if scenario.to_string() == name => {
                 Some((*outcome, cause.clone()))
             }
             _ => None,
@@ -427,9 +424,9 @@ impl Report {
     }
 
     /// The scenarios that were started, in order.
-    pub(super) fn started(&self) -> Vec<&str> {
+    pub(super) fn started(&self) -> Vec<String> {
         let started = self.events.iter().filter_map(|event| match event {
-            EventKind::ScenarioStarted { scenario, .. } => Some(scenario.as_str()),
+            EventKind::ScenarioStarted { scenario, .. } => Some(scenario.to_string()),
             _ => None,
         });
         started.collect()
@@ -438,7 +435,9 @@ impl Report {
     /// Why a scenario was skipped.
     pub(super) fn skip_reason(&self, name: &str) -> Option<&str> {
         self.events.iter().find_map(|event| match event {
-            EventKind::ScenarioSkipped { scenario, reason } if scenario == name => Some(reason.as_str()),
+            EventKind::ScenarioSkipped { scenario, reason } if scenario.to_string() == name => {
+                Some(reason.as_str())
+            }
             _ => None,
         })
     }

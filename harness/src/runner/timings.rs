@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::Store;
+use loadgauge_host::{FileError, Store, fs};
 
 use crate::machine::Accelerator;
 
-/// How many scenarios are remembered: a catalogue has some dozens, and a file must not grow for ever.
+/// Limit of the scenarios in the file, so that it does not grow without bound.
 const MOST: usize = 10_000;
 
-/// How long scenarios took when they last passed, kept in the store so that the next run starts the
-/// longest first. It is advice: where it is missing or damaged, nothing is known.
+/// The durations of scenarios when they last passed, in the store, so that the next run starts the slowest
+/// first. A missing or damaged file is the same as an empty one.
 #[derive(Debug, Clone)]
 pub struct Timings {
     directory: Utf8PathBuf,
@@ -21,37 +20,39 @@ pub struct Timings {
 }
 
 impl Timings {
-    /// Those of an accelerator, since one is many times faster than the other.
+    /// The durations under an accelerator, since KVM is many times faster than TCG.
     pub fn of(store: &Store, accelerator: Accelerator) -> Self {
         Self { directory: store.root().join("timings"), accelerator }
     }
 
-    /// How long each scenario is expected to take.
+    /// The expected duration of each scenario, by name.
     pub fn expected(&self) -> BTreeMap<String, Duration> {
         let known = read(&self.file());
         known.into_iter().map(|(name, ms)| (name, Duration::from_millis(ms))).collect()
     }
 
-    /// Adds what was measured, in milliseconds. Other runs may do the same at the same time.
+    /// Adds measured durations in milliseconds. Concurrent runs can do the same.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn remember(&self, measured: &BTreeMap<String, u64>) -> io::Result<()> {
+    pub fn remember(&self, measured: &BTreeMap<String, u64>) -> Result<(), FileError> {
         if measured.is_empty() {
             return Ok(());
         }
         fs::create_dir_all(&self.directory)?;
-        let lock = File::create(self.directory.join(".lock"))?;
-        lock.lock()?;
+        let path = self.directory.join(".lock");
+        let lock = fs::create(&path)?;
+        lock.lock().map_err(FileError::at::<FileError>("lock", &path))?;
         let file = self.file();
         let mut known = read(&file);
         if known.len() + measured.len() > MOST {
             known.clear();
         }
         known.extend(measured.iter().map(|(name, ms)| (name.clone(), *ms)));
-        let beside = Utf8PathBuf::from(format!("{file}.part"));
-        fs::write(&beside, serde_json::to_vec_pretty(&known)?)?;
-        fs::rename(&beside, &file)
+        let part = Utf8PathBuf::from(format!("{file}.part"));
+        let json = serde_json::to_vec_pretty(&known).map_err(io::Error::from);
+        fs::write(&part, json.map_err(FileError::at::<FileError>("write", &part))?)?;
+        fs::rename(&part, &file)
     }
 
     fn file(&self) -> Utf8PathBuf {
@@ -66,7 +67,7 @@ impl Timings {
 fn read(path: &Utf8Path) -> BTreeMap<String, u64> {
     let Ok(text) = fs::read(path) else { return BTreeMap::new() };
     serde_json::from_slice(&text).unwrap_or_else(|error| {
-        tracing::warn!(%path, %error, "the times of earlier runs cannot be read and are forgotten");
+        tracing::warn!(%path, %error, "ignoring the durations of earlier runs, which cannot be read");
         BTreeMap::new()
     })
 }
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_measured_is_known_later_and_damage_is_forgotten() {
+    fn durations_are_remembered_and_a_damaged_file_is_ignored() {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::at(Utf8PathBuf::from_path_buf(directory.path().to_owned()).expect("UTF-8"));
         let timings = Timings::of(&store, Accelerator::Tcg);

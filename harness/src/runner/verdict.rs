@@ -1,47 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use super::{Counts, FlakyPolicy};
 
-use super::Counts;
-
-/// The effect of flaky scenarios on the verdict.
-///
-/// Retries are for runs that shall survive a transient fault, so that flaky scenarios pass by default, as in
-/// other test runners. They are counted separately, and every report marks them. A gate has a policy of its
-/// own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum FlakyPolicy {
-    /// It counts as passed, but every report marks it as flaky
-    #[default]
-    Pass,
-    /// It counts as failed
-    Fail,
-}
-
-/// What came of a run as a whole.
+/// The result of a run as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// every scenario that ran holds
+    /// every scenario that ran passed
     Passed,
-    /// a scenario does not hold
+    /// a scenario failed
     Failed,
-    /// no scenario failed, but one could not be tried, or a report could not be written
+    /// no scenario failed, but one is broken, or a report could not be written
     Broken,
     /// every scenario was skipped, or there was none
     NothingRan,
-    /// the user broke the run off
+    /// the user interrupted the run
     Interrupted,
 }
 
 impl Verdict {
-    /// Judges a run by its scenarios.
+    /// The verdict of a run.
     ///
-    /// A run that was broken off says nothing about the scenarios that did not get their turn, and
-    /// a run whose reports are incomplete cannot be relied on: both come first. A failed scenario
-    /// comes before a broken one, since nothing that the broken one could have said would mend the
-    /// failure. Where everything was skipped, nothing was shown to hold, and that is no success.
+    /// An interrupted run and one with incomplete reports cannot be relied on, so they come first. A
+    /// failed scenario comes before a broken one, which could not undo the failure. A run that skipped
+    /// everything proved nothing, so it did not pass.
     pub fn of(counts: Counts, interrupted: bool, reports_broken: bool, flaky: FlakyPolicy) -> Self {
         let Counts { passed, flaky: flakies, failed, skipped: _, broken } = counts;
         if interrupted {

@@ -5,49 +5,48 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::execute::milliseconds;
-use super::{EventKind, Events, Limits};
+use super::event::milliseconds;
+use super::{EventKind, Events, Limits, ScenarioId};
 
-/// What a scenario waits for, told when it begins and again when it takes too long.
+/// What a scenario waits for. An event is emitted when a wait begins and when it takes too long.
 #[derive(Debug, Clone)]
 pub(super) struct Wait {
-    scenario: String,
+    scenario: ScenarioId,
     events: Events,
     what: Arc<Mutex<String>>,
 }
 
 impl Wait {
-    pub(super) fn new(scenario: &str, events: &Events) -> Self {
-        Self { scenario: scenario.to_owned(), events: events.clone(), what: Arc::default() }
+    pub(super) fn new(scenario: &ScenarioId, events: &Events) -> Self {
+        Self { scenario: scenario.clone(), events: events.clone(), what: Arc::default() }
     }
 
-    /// A wait begins.
+    /// Begins a wait.
     pub(super) fn begin(&self, what: &str) {
         what.clone_into(&mut self.what.lock().unwrap_or_else(PoisonError::into_inner));
         self.events.emit(EventKind::Waiting { scenario: self.scenario.clone(), what: what.to_owned() });
     }
 
-    /// What is waited for now.
+    /// The object of the current wait.
     pub(super) fn what(&self) -> String {
         self.what.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits for something that should take `limit` at most, and says so when it takes longer. It is
-    /// told twice as long as its own limit, and must give itself up then.
+    /// Awaits an operation that should take `limit` at most, and emits a warning when it takes longer. The
+    /// operation gets [`Limits::GIVE_UP`] times the limit and must fail then.
     pub(super) async fn with_warning<T>(
         &self,
         limit: Duration,
-        wanted: impl AsyncFnOnce(Duration) -> T,
+        operation: impl AsyncFnOnce(Duration) -> T,
     ) -> T {
         tokio::select! {
             biased;
-            got = wanted(limit * Limits::GIVE_UP) => got,
+            result = operation(limit * Limits::GIVE_UP) => result,
             never = self.warn(limit) => match never {},
         }
     }
 
-    /// Says what is waited for once `limit` has passed, and ends when [`Limits::GIVE_UP`] times as
-    /// long has.
+    /// Emits a warning after `limit`, and returns after [`Limits::GIVE_UP`] times the limit.
     pub(super) async fn overrun(&self, limit: Duration) {
         self.warn_after(limit).await;
         sleep(limit * (Limits::GIVE_UP - 1)).await;

@@ -1,66 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
-use loadgauge_host::suggest;
-use std::fs;
+use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{Utf8DirEntry, Utf8Path, Utf8PathBuf};
 use include_dir::{Dir, DirEntry, include_dir};
-use loadgauge_host::{Entry, Store, StoreError};
-use sha2::{Digest as _, Sha256};
+use loadgauge_host::digest::Inputs;
+use loadgauge_host::{Entry, FileError, Hint, Store, StoreError, fs, suggest};
 
-use super::{ParseError, Scenario, Surroundings};
+use super::{ParseContext, ParseError, Scenario, Source};
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../scenarios");
 
-/// The directory of a catalogue that holds recipes, and no scenarios.
+/// The directory of a catalogue that contains recipes instead of scenarios.
 const RECIPES: &str = "recipes";
 
-/// A directory of scenario files, with the recipes and whatever else they name.
+/// A directory of scenario files and recipes.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     root: Utf8PathBuf,
     names: Vec<String>,
 }
 
-/// Scenarios or recipes cannot be had.
+/// A scenario, recipe or image cannot be found or read.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
-    /// the embedded catalogue has no place
-    #[error("cannot lay out the built-in scenarios")]
+    /// the store refuses the embedded catalogue
+    #[error("cannot write the built-in scenarios to the cache")]
     Store(#[from] StoreError),
-    /// a file or directory cannot be read or written
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// what was to be done
-        action: &'static str,
-        /// with what
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
-    /// a file's name is not UTF-8 or cannot name a scenario
-    #[error("`{path}` cannot name a scenario")]
+    /// a file operation failed
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// the name of a file is not UTF-8, or has other characters than names of scenarios
+    #[error("the name of `{path}` is not a valid name of a scenario")]
     Name {
         /// the file
         path: Utf8PathBuf,
     },
-    /// the recipe is not there
+    /// no recipe has the name
     #[error("there is no recipe `{name}`")]
     NoRecipe {
-        /// what was asked for
+        /// the name
         name: String,
-        /// what may have been meant
+        /// hint with the recipe that was probably meant
         near: Option<String>,
     },
-    /// scenario files are wrong
+    /// a recipe file or an image does not exist
+    #[error("there is no file `{path}`")]
+    NoFile {
+        /// the file
+        path: Utf8PathBuf,
+    },
+    /// scenario files have errors
     #[error("{}", join(.0))]
     Parse(Vec<ParseError>),
 }
 
 impl CatalogueError {
-    /// The error with all hints, for a terminal.
+    /// The error with the hints of all problems, for a terminal.
     pub fn report(&self) -> String {
         match self {
             Self::Parse(errors) => {
@@ -76,14 +73,15 @@ impl Hint for CatalogueError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Store(_) => Some("set LOADGAUGE_CACHE to a directory that can be written".to_owned()),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Some("a catalogue is a directory of scenario files, with recipes in `recipes/`".to_owned())
-            }
-            Self::Io { .. } => None,
-            Self::Name { .. } => {
-                Some("a scenario's name is made of letters, digits, `-`, `_` and `.`".to_owned())
-            }
+            Self::File(error) if error.kind() == io::ErrorKind::NotFound => Some(
+                "name a scenario file, or a directory of scenario files with `recipes/` in it".to_owned(),
+            ),
+            Self::File(error) => error.hint(),
+            Self::Name { .. } => Some("use letters, digits, `-`, `_` and `.`".to_owned()),
             Self::NoRecipe { near, .. } => near.clone(),
+            Self::NoFile { .. } => {
+                Some("name an image file, a recipe file `*.toml`, or a recipe of the catalogue".to_owned())
+            }
             Self::Parse(errors) => match errors.as_slice() {
                 [error] => error.hint(),
                 _ => None,
@@ -98,7 +96,7 @@ fn join(errors: &[ParseError]) -> String {
 }
 
 impl Catalogue {
-    /// The catalogue that is part of the binary, laid out in the store as files.
+    /// Opens the catalogue in the binary, which is written to the store.
     ///
     /// # Errors
     /// The store cannot be written.
@@ -106,17 +104,17 @@ impl Catalogue {
         let root = match store.entry("catalogue", &digest(&EMBEDDED))? {
             Entry::Ready(root) => root,
             Entry::Vacant(vacancy) => {
-                lay_out(&EMBEDDED, vacancy.directory())?;
+                extract(&EMBEDDED, vacancy.directory())?;
                 vacancy.commit()?
             }
         };
         Self::at(root)
     }
 
-    /// A catalogue of the user's own.
+    /// Opens a catalogue of the user.
     ///
     /// # Errors
-    /// The directory cannot be read, or a file in it cannot name a scenario.
+    /// The directory cannot be read, or the name of a file is not a valid name of a scenario.
     pub fn at(root: impl Into<Utf8PathBuf>) -> Result<Self, CatalogueError> {
         let root = root.into();
         let mut names = Vec::new();
@@ -125,7 +123,7 @@ impl Catalogue {
         Ok(Self { root, names })
     }
 
-    /// Where it lies.
+    /// The directory.
     pub fn root(&self) -> &Utf8Path {
         &self.root
     }
@@ -135,29 +133,48 @@ impl Catalogue {
         &self.names
     }
 
-    /// Reads one of its scenarios by name.
+    /// Reads one of its scenarios.
     ///
     /// # Errors
-    /// The file cannot be read, or is wrong.
+    /// The file cannot be read, or has errors.
     pub fn load(&self, name: &str) -> Result<Scenario, CatalogueError> {
         self.read(self.root.join(format!("{name}.toml")), name.to_owned())
     }
 
-    /// Reads a scenario file that stands anywhere. Recipes are looked for in `recipes/` beside
-    /// it, then in the catalogue.
+    /// Reads a scenario file outside the catalogue. Its recipes are searched in `recipes/` next to it,
+    /// then in the catalogue.
     ///
     /// # Errors
-    /// The file cannot be read, is wrong, or its name cannot name a scenario.
+    /// The file cannot be read, has errors, or its name is not a valid name of a scenario.
     pub fn load_file(&self, path: &Utf8Path) -> Result<Scenario, CatalogueError> {
         let name = path.file_stem().filter(|name| is_name(name));
         let name = name.ok_or_else(|| CatalogueError::Name { path: path.to_owned() })?;
         self.read(path.to_owned(), name.to_owned())
     }
 
-    /// The file of a recipe: a name in the catalogue, or a path.
+    /// The extension that an argument `FILE|RECIPE` names: a file `*.toml` is a recipe, a plain name
+    /// that is not a file is a recipe of the catalogue, and anything else is an image.
     ///
     /// # Errors
-    /// There is none.
+    /// The file does not exist, or the catalogue has no such recipe.
+    pub fn extension(&self, argument: &Utf8Path) -> Result<Source, CatalogueError> {
+        let is_recipe_file = argument.extension() == Some("toml");
+        let is_name = argument.components().count() == 1 && argument.extension().is_none();
+        if is_name && !argument.is_file() {
+            return Ok(Source::Recipe(self.recipe(argument.as_str())?));
+        }
+        if !argument.is_file() {
+            return Err(CatalogueError::NoFile { path: argument.to_owned() });
+        }
+        let path =
+            camino::absolute_utf8(argument).map_err(FileError::at::<FileError>("resolve", argument))?;
+        Ok(if is_recipe_file { Source::Recipe(path) } else { Source::Image(path) })
+    }
+
+    /// The file of a recipe, given its name in the catalogue or its path.
+    ///
+    /// # Errors
+    /// The catalogue has no such recipe.
     pub fn recipe(&self, name: &str) -> Result<Utf8PathBuf, CatalogueError> {
         let given = Utf8Path::new(name);
         if given.extension() == Some("toml") {
@@ -189,88 +206,76 @@ impl Catalogue {
     }
 
     fn read(&self, file: Utf8PathBuf, name: String) -> Result<Scenario, CatalogueError> {
-        let text = fs::read_to_string(&file).map_err(fail("read", &file))?;
-        let own = file.parent().unwrap_or(Utf8Path::new("")).join(RECIPES);
-        let surroundings = Surroundings { name, recipes: vec![own, self.root.join(RECIPES)], file };
-        Scenario::parse(&text, &surroundings).map_err(|error| CatalogueError::Parse(vec![error]))
+        let text = fs::read_to_string(&file)?;
+        let next_to_it = file.parent().unwrap_or(Utf8Path::new("")).join(RECIPES);
+        let context = ParseContext { name, recipes: vec![next_to_it, self.root.join(RECIPES)], file };
+        Scenario::parse(&text, &context).map_err(|error| CatalogueError::Parse(vec![error]))
     }
 }
 
-/// Whether a word can be (part of) a scenario's name, which becomes the name of a directory.
-fn is_name(word: &str) -> bool {
+/// Whether a text can be a part of a scenario's name, which becomes the name of a directory.
+fn is_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    word.starts_with(|first: char| first.is_ascii_alphanumeric()) && word.bytes().all(plain)
+    text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(plain)
 }
 
-/// Collects the names of the scenario files in a directory and those below it.
+/// Collects the names of the scenario files in a directory and in those below it.
 fn collect(directory: &Utf8Path, prefix: &str, names: &mut Vec<String>) -> Result<(), CatalogueError> {
     for entry in list(directory)? {
         let path = entry.path();
-        let word = if path.is_dir() { path.file_name() } else { path.file_stem() };
-        let word = word.unwrap_or_default();
+        let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+        let name = name.unwrap_or_default();
         let is_scenario = path.is_file() && path.extension() == Some("toml");
-        if is_scenario && !is_name(word) {
+        if is_scenario && !is_name(name) {
             return Err(CatalogueError::Name { path: path.to_owned() });
         }
         if is_scenario {
-            names.push(format!("{prefix}{word}"));
-        } else if path.is_dir() && is_name(word) && !(prefix.is_empty() && word == RECIPES) {
-            collect(path, &format!("{prefix}{word}/"), names)?;
+            names.push(format!("{prefix}{name}"));
+        } else if path.is_dir() && is_name(name) && !(prefix.is_empty() && name == RECIPES) {
+            collect(path, &format!("{prefix}{name}/"), names)?;
         }
     }
     Ok(())
 }
 
-fn list(directory: &Utf8Path) -> Result<Vec<camino::Utf8DirEntry>, CatalogueError> {
+fn list(directory: &Utf8Path) -> Result<Vec<Utf8DirEntry>, FileError> {
     let read = || directory.read_dir_utf8()?.collect::<Result<Vec<_>, _>>();
-    read().map_err(fail("read", directory))
+    read().map_err(FileError::at("list", directory))
 }
 
-fn fail(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> CatalogueError {
-    let path = path.to_owned();
-    move |source| CatalogueError::Io { action, path, source }
-}
-
-/// Writes an embedded directory as files. What is embedded has no modes: a program is known by
-/// its first bytes.
-fn lay_out(directory: &Dir<'_>, to: &Utf8Path) -> Result<(), CatalogueError> {
+/// Writes an embedded directory. Embedded files have no modes: programs are recognised by their first
+/// bytes.
+fn extract(directory: &Dir<'_>, to: &Utf8Path) -> Result<(), FileError> {
     for entry in directory.entries() {
         let name = entry.path().file_name().unwrap_or_default();
         let path = to.join(name.to_string_lossy().as_ref());
         match entry {
             DirEntry::Dir(inner) => {
-                fs::create_dir(&path).map_err(fail("create", &path))?;
-                lay_out(inner, &path)?;
+                fs::create_dir(&path)?;
+                extract(inner, &path)?;
             }
             DirEntry::File(file) => {
-                fs::write(&path, file.contents()).map_err(fail("write", &path))?;
+                fs::write(&path, file.contents())?;
                 let program = file.contents().starts_with(b"#!") || file.contents().starts_with(b"\x7fELF");
-                let mode = fs::Permissions::from_mode(if program { 0o755 } else { 0o644 });
-                fs::set_permissions(&path, mode).map_err(fail("set the mode of", &path))?;
+                fs::set_permissions(&path, Permissions::from_mode(if program { 0o755 } else { 0o644 }))?;
             }
         }
     }
     Ok(())
 }
 
-/// SHA-256 over the names and contents of an embedded directory, in hex.
+/// The digest of the names and contents of an embedded directory.
 fn digest(directory: &Dir<'_>) -> String {
-    fn add(directory: &Dir<'_>, hash: &mut Sha256) {
+    fn add(directory: &Dir<'_>, inputs: &mut Inputs) {
         for entry in directory.entries() {
-            hash.update(entry.path().to_string_lossy().as_bytes());
+            let path = entry.path().to_string_lossy();
             match entry {
-                DirEntry::Dir(inner) => {
-                    hash.update(b"\0directory\0");
-                    add(inner, hash);
-                }
-                DirEntry::File(file) => {
-                    hash.update(format!("\0file {}\0", file.contents().len()));
-                    hash.update(file.contents());
-                }
+                DirEntry::Dir(inner) => add(inner, inputs),
+                DirEntry::File(file) => inputs.add(&path, file.contents()),
             }
         }
     }
-    let mut hash = Sha256::new();
-    add(directory, &mut hash);
-    hex::encode(hash.finalize())
+    let mut inputs = Inputs::default();
+    add(directory, &mut inputs);
+    inputs.finish()
 }

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
-use std::fs;
-use std::io;
-
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, Hint, fs};
 use loadgauge_ignition::delivery::{
     Delivered, Delivery, DeliveryError, HowDelivered, Payload, Served, deliver,
 };
@@ -13,31 +10,26 @@ use loadgauge_ignition::{
 
 use super::{AuthorConfig, IgnitionRequest};
 
-/// The Ignition config of a machine cannot be made.
+/// The Ignition config of a machine cannot be composed.
 #[derive(Debug, thiserror::Error)]
 pub enum ComposeError {
     /// the author's config cannot be read
-    #[error("cannot read `{path}`")]
-    Read {
-        /// the file
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
-    /// the author's config is no Ignition
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// the author's config is not an Ignition config
     #[error("`{path}` is not an Ignition config")]
     Ignition {
         /// the file
         path: Utf8PathBuf,
-        /// why not
+        /// error of the parser
         source: ParseError,
     },
-    /// the author's config is no Butane
+    /// the author's config is not a Butane config
     #[error("`{path}` is not a Butane config")]
     Butane {
         /// the file
         path: Utf8PathBuf,
-        /// why not
+        /// error of the parser
         source: ButaneError,
     },
     /// an extension cannot be delivered
@@ -45,18 +37,18 @@ pub enum ComposeError {
     Delivery {
         /// the extension
         name: String,
-        /// why not
+        /// error of the parser
         source: DeliveryError,
     },
-    /// two parts of the config say different things of one place
-    #[error("the parts of the Ignition config contradict each other")]
+    /// two parts of the config differ about the same file, link or unit
+    #[error("the parts of the Ignition config conflict")]
     Conflict(#[from] Conflict),
-    /// the config is wrong
-    #[error("the Ignition config is wrong: {}", problems.join("; "))]
+    /// the config is not valid
+    #[error("the Ignition config is not valid: {}", problems.join("; "))]
     Invalid {
-        /// what is wrong with it
+        /// the errors of the validation
         problems: Vec<String>,
-        /// what to do, where one can say it
+        /// hint of the first error that has one
         hint: Option<String>,
     },
 }
@@ -64,7 +56,7 @@ pub enum ComposeError {
 impl Hint for ComposeError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Read { .. } => None,
+            Self::File(source) => source.hint(),
             Self::Ignition { source, .. } => source.hint(),
             Self::Butane { source, .. } => source.hint(),
             Self::Delivery { source, .. } => source.hint(),
@@ -74,39 +66,41 @@ impl Hint for ComposeError {
     }
 }
 
-/// The config of a machine, and what it makes the guest fetch.
+/// The config of a machine, with the files that the guest fetches.
 #[derive(Debug)]
 pub(super) struct Composed {
     pub(super) config: Config,
     pub(super) served: Vec<Served>,
     /// how each extension is delivered, in their order
-    pub(super) ways: Vec<HowDelivered>,
+    pub(super) delivered: Vec<HowDelivered>,
 }
 
-/// Where the guest finds the harness's server, and how much of a config extensions may fill.
+/// Limits of the delivery of extensions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits<'a> {
+    /// URL of the harness's server as guests reach it
     pub(super) origin: &'a str,
+    /// bytes of the config that inline extensions may take together
     pub(super) inline: u64,
 }
 
-/// Joins what the author wants with what the extensions need.
+/// Merges the author's config with the one that delivers the extensions.
 pub(super) fn compose(
     author: &IgnitionRequest,
     payloads: &[(Payload, Delivery)],
     limits: Limits<'_>,
 ) -> Result<Composed, ComposeError> {
     let mut config = author_config(author)?;
-    let mut composed = Composed { config: Config::new(), served: Vec::new(), ways: Vec::new() };
+    let mut composed = Composed { config: Config::new(), served: Vec::new(), delivered: Vec::new() };
     for (payload, how) in payloads {
-        // The limit is of the whole config: what one extension took the next cannot have.
+        // The limit is for all extensions together.
         let taken = composed.config.to_json().len() as u64;
-        let left = limits.inline.saturating_sub(taken);
-        let Delivered { config, served, how } = deliver(payload, *how, limits.origin, left)
+        let inline_limit = limits.inline.saturating_sub(taken);
+        let Delivered { config, served, how } = deliver(payload, *how, limits.origin, inline_limit)
             .map_err(|source| ComposeError::Delivery { name: payload.name.clone(), source })?;
         composed.config = composed.config.merge(config)?;
         composed.served.extend(served);
-        composed.ways.push(how);
+        composed.delivered.push(how);
     }
     config = config.merge(composed.config)?;
     mask_updates(&mut config);
@@ -126,22 +120,22 @@ fn validate(config: &Config) -> Result<(), ComposeError> {
     })
 }
 
-/// The author's file with what stands in the scenario itself.
+/// The author's config file, merged with the entries of the scenario file.
 fn author_config(author: &IgnitionRequest) -> Result<Config, ComposeError> {
     let config = match &author.config {
         None => Config::new(),
-        Some(AuthorConfig::Ignition(path)) => Config::parse(&read(path)?)
+        Some(AuthorConfig::Ignition(path)) => Config::parse(&fs::read_to_string(path)?)
             .map_err(|source| ComposeError::Ignition { path: path.clone(), source })?,
         Some(AuthorConfig::Butane(path)) => {
             let files = path.parent().unwrap_or(Utf8Path::new(""));
-            Config::from_butane(&read(path)?, files)
+            Config::from_butane(&fs::read_to_string(path)?, files)
                 .map_err(|source| ComposeError::Butane { path: path.clone(), source })?
         }
     };
     Ok(config.merge(inline_config(author))?)
 }
 
-/// What stands in the scenario itself.
+/// The entries of the scenario file as a config.
 fn inline_config(author: &IgnitionRequest) -> Config {
     let mut config = Config::new();
     for link in &author.links {
@@ -170,8 +164,4 @@ fn inline_config(author: &IgnitionRequest) -> Config {
         });
     }
     config
-}
-
-fn read(path: &Utf8Path) -> Result<String, ComposeError> {
-    fs::read_to_string(path).map_err(|source| ComposeError::Read { path: path.to_owned(), source })
 }

@@ -2,93 +2,143 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_builder::Format;
 use loadgauge_ignition::delivery::Delivery;
 use serde::Serialize;
 
-use super::{Requires, Step};
+use super::{Origin, Requires, Step};
 use crate::check::Sweep;
 use crate::machine::MachineSpec;
-use loadgauge_builder::Format;
 
-/// What to boot and what must hold: a scenario file that was read and found sound.
+/// A scenario: what to boot and what must hold.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// the file's name without `.toml`, after that of its directory in the catalogue where it
-    /// has one: `docker/replace`
+    /// path of the file in the catalogue without `.toml`, such as `docker/replace`
     pub name: String,
-    /// the file
-    pub file: Utf8PathBuf,
-    /// what it is about, in one line
+    /// the scenario file; absent for a scenario that a command makes from its arguments
+    pub file: Option<Utf8PathBuf>,
+    /// one line that describes the scenario
     pub summary: String,
-    /// what it can be selected by with `tag:NAME`
+    /// the tags that `tag:NAME` selects it by
     pub tags: Vec<String>,
-    /// what the image must be for the scenario to make sense
+    /// the properties that the image must have
     pub requires: Requires,
-    /// the machines to boot: one without a name, or several that meet on a network of their own
+    /// a single machine without a name, or several on a network of their own
     pub machines: Vec<MachineRequest>,
-    /// what is done and checked, in order
+    /// actions and checks, in order
     pub steps: Vec<Step>,
-    /// what must hold after the boot and after every change of life cycle
+    /// checks that are made after the boot and again after each action
     pub hold: Vec<Step>,
-    /// how long the whole may take, for KVM
+    /// limit for the whole scenario, for KVM
     pub timeout: Option<Duration>,
     /// sweeps that are not made, each with the reason
     pub waive: BTreeMap<Sweep, String>,
 }
 
-/// A machine that a scenario wants, and what is put on it.
+impl Scenario {
+    /// A scenario with one machine that was not read from a file.
+    pub fn new(
+        name: impl Into<String>,
+        summary: impl Into<String>,
+        machine: MachineRequest,
+        steps: Vec<Step>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            file: None,
+            summary: summary.into(),
+            tags: Vec::new(),
+            requires: Requires::default(),
+            machines: vec![machine],
+            steps,
+            hold: Vec::new(),
+            timeout: None,
+            waive: BTreeMap::new(),
+        }
+    }
+
+    /// The place of a line of the scenario, for error messages.
+    pub(super) fn origin(&self, line: Option<usize>) -> Origin {
+        match &self.file {
+            Some(path) => Origin::File { path: path.clone(), line },
+            None => Origin::Arguments,
+        }
+    }
+}
+
+/// A machine that a scenario asks for, with its extensions and its Ignition config.
 #[derive(Debug, Clone, Default)]
 pub struct MachineRequest {
-    /// what steps and the other machines call it; empty where it is the only one
+    /// name in steps and on the network; empty for a single machine
     pub name: String,
-    /// the machine to boot
+    /// hardware and kernel arguments
     pub spec: MachineSpec,
-    /// whether it must be booted for this scenario, and not be restored from a snapshot
+    /// whether the machine must be booted, and not restored from a snapshot
     pub cold: bool,
-    /// the extensions to put on it
+    /// extensions to install
     pub sysexts: Vec<SysextRequest>,
-    /// the author's own part of the Ignition config
+    /// the author's part of the Ignition config
     pub ignition: IgnitionRequest,
 }
 
-/// An extension that a scenario wants in its guest.
+/// An extension that a scenario asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SysextRequest {
-    /// where it comes from
+    /// recipe or image
     pub source: Source,
-    /// what it is called instead of what its recipe or its file says
+    /// name that replaces the one of the recipe or the file
     pub name: Option<String>,
-    /// how it is packed, where that is not left to its recipe
+    /// format that replaces the one of the recipe
     pub format: Option<Format>,
-    /// how it comes into the guest
+    /// how the guest gets the extension
     #[serde(skip)]
     pub delivery: Delivery,
-    /// 1-based line of the scenario file
+    /// 1-based line of the scenario file; 0 without a file
     #[serde(skip)]
     pub line: usize,
 }
 
-/// Where an extension comes from.
+impl SysextRequest {
+    /// A request that was not read from a file, with the defaults of the scenario format.
+    pub fn new(source: Source, name: Option<String>) -> Self {
+        Self { source, name, format: None, delivery: Delivery::default(), line: 0 }
+    }
+
+    /// The name of the extension, as far as it is known before the build.
+    pub fn expected_name(&self) -> &str {
+        self.name.as_deref().or(self.source.path().file_stem()).unwrap_or_default()
+    }
+}
+
+/// The source of an extension.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// built from a recipe's file
+    /// a recipe file
     Recipe(Utf8PathBuf),
-    /// an image file that was built before
+    /// an image file
     Image(Utf8PathBuf),
 }
 
-/// The author's own part of the Ignition config.
+impl Source {
+    /// The file of the recipe or image.
+    pub fn path(&self) -> &Utf8Path {
+        let (Self::Recipe(path) | Self::Image(path)) = self;
+        path
+    }
+}
+
+/// The author's part of the Ignition config.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IgnitionRequest {
-    /// a whole config in a file of its own
+    /// a config in a file of its own
     pub config: Option<AuthorConfig>,
-    /// links written in the scenario file
+    /// links that the scenario file lists
     pub links: Vec<LinkRequest>,
-    /// files written in the scenario file
+    /// files that the scenario file lists
     pub files: Vec<FileRequest>,
-    /// units written in the scenario file
+    /// units that the scenario file lists
     pub units: Vec<UnitRequest>,
 }
 
@@ -101,15 +151,15 @@ pub enum AuthorConfig {
     Butane(Utf8PathBuf),
 }
 
-/// A symbolic link that Ignition makes.
+/// A symbolic link that Ignition creates.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkRequest {
-    /// where
+    /// path of the link
     pub path: Utf8PathBuf,
-    /// what it points to
+    /// target of the link
     pub target: Utf8PathBuf,
-    /// whether it takes the place of what is there
+    /// whether an existing file is replaced
     #[serde(default)]
     pub overwrite: bool,
 }
@@ -117,13 +167,13 @@ pub struct LinkRequest {
 /// A file that Ignition writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRequest {
-    /// where
+    /// path in the guest
     pub path: Utf8PathBuf,
-    /// what is in it
+    /// contents of the file
     pub contents: String,
     /// permissions
     pub mode: u32,
-    /// whether it takes the place of what is there
+    /// whether an existing file is replaced
     pub overwrite: bool,
 }
 
@@ -131,11 +181,11 @@ pub struct FileRequest {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnitRequest {
-    /// `probe.service`
+    /// name with its suffix, such as `probe.service`
     pub name: String,
-    /// whether it is enabled or disabled; neither when not given
+    /// whether the unit is enabled or disabled; unchanged where absent
     pub enabled: Option<bool>,
-    /// whether it is masked
+    /// whether the unit is masked
     #[serde(default)]
     pub mask: bool,
     /// the unit file

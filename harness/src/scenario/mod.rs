@@ -1,40 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The file format of scenarios, their selection, and the plan: which machines, which artefacts,
-//! in which order. `scenarios/README.md` is the reference of the format.
-mod artefact;
-mod builder;
+//! The file format of scenarios, their selection, and the plan: machines, extensions and steps.
+//! `scenarios/README.md` is the reference of the format.
+//!
+//! - [`Catalogue`] and [`select`]: scenario files, by name, tag or path
+//! - [`Scenario`]: the content of a scenario file, or the same as a value from [`Scenario::new`]
+//! - [`Planner`] and [`Plan`]: everything that a run will do, before anything is booted
 mod catalogue;
 mod compose;
 mod definition;
-mod format;
-mod neighbours;
+mod extension_builder;
+mod id;
+mod origin;
 mod parse;
+mod parse_context;
 mod parse_machine;
 mod parse_machines;
 mod parse_parts;
 mod parse_step;
+mod peer_config;
 mod plan;
-mod problem;
+mod plan_error;
+mod planned_extension;
+mod planner;
+mod problems;
 mod requires;
 mod select;
 mod step;
+mod toml_values;
 mod view;
 
-pub use artefact::Artefact;
-pub use builder::builder;
 pub use catalogue::{Catalogue, CatalogueError};
 pub use compose::ComposeError;
 pub use definition::{
     AuthorConfig, FileRequest, IgnitionRequest, LinkRequest, MachineRequest, Scenario, Source, SysextRequest,
     UnitRequest,
 };
-pub use parse::Surroundings;
-pub use plan::{BuildFailure, Builder, Order, Plan, PlanError, Planned, PlannedMachine, Planner, Skipped};
-pub use problem::{ParseError, Problem};
+pub use extension_builder::{BuildFailure, BuildRequest, Builder, builder};
+pub use id::{ScenarioId, Variant};
+pub use origin::Origin;
+pub use parse_context::ParseContext;
+pub use parse_machine::{parse_cpus, parse_memory};
+pub use parse_parts::parse_extension_name;
+pub(crate) use plan::with_machine_name;
+pub use plan::{Plan, PlannedMachine, PlannedScenario, Skipped};
+pub use plan_error::PlanError;
+pub use planned_extension::PlannedExtension;
+pub use planner::Planner;
+pub use problems::ParseError;
 pub use requires::{Requires, VersionRange};
-pub use select::{Pattern, SelectError, select};
-pub use step::{PlannedStep, Step, StepKind, SwapRequest, expand};
-pub(crate) use view::on;
+pub use select::{SelectError, select};
+pub use step::{PlannedStep, Step, StepKind, SwapRequest};
 pub use view::{CommandLine, PlanView};
 
 #[cfg(test)]

@@ -5,100 +5,104 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::format::{RawIgnition, RawMachine, RawStart, read, type_of};
-use super::parse::array;
 use super::parse_machine::machine;
 use super::parse_parts::{ignition, sysext};
-use super::problem::Problems;
-use super::{MachineRequest, Surroundings};
+use super::problems::Problems;
+use super::toml_values::{RawIgnition, RawMachine, RawStart, array, read, type_of};
+use super::{MachineRequest, ParseContext};
 use crate::machine::PeerAddress;
 
 type Key<'text> = Spanned<Cow<'text, str>>;
 
-/// The machines of a scenario as far as they were read: one without a name, or several with names.
+/// The machines that were read so far: one without a name, or several with names.
 #[derive(Default)]
-pub(super) struct Machines {
-    /// what the keys `machine`, `sysext` and `ignition` of the file say
-    only: MachineRequest,
-    /// where the first of them stands
-    place: Option<(String, Range<usize>)>,
-    /// those of `[machines]`, and where that stands
+pub(super) struct MachinesDraft {
+    /// the machine of the keys `machine`, `sysext` and `ignition`
+    single: MachineRequest,
+    /// the first of these keys and its place
+    single_key: Option<(String, Range<usize>)>,
+    /// the machines of `[machines]` and its place
     named: Option<(Vec<MachineRequest>, Range<usize>)>,
 }
 
-impl Machines {
-    /// Takes a key of the file that is about its only machine.
-    pub(super) fn only(
+impl MachinesDraft {
+    /// Adds a key that describes a single machine.
+    pub(super) fn add_single(
         &mut self,
         key: &Key<'_>,
         value: Spanned<DeValue<'_>>,
-        surroundings: &Surroundings,
+        context: &ParseContext,
         problems: &mut Problems<'_>,
     ) {
-        self.place.get_or_insert_with(|| (key.get_ref().to_string(), key.span()));
+        self.single_key.get_or_insert_with(|| (key.get_ref().to_string(), key.span()));
         match key.get_ref().as_ref() {
-            "machine" => take_spec(&mut self.only, value, problems),
-            name => take_load(&mut self.only, name, value, surroundings, problems),
+            "machine" => add_spec(&mut self.single, value, problems),
+            name => add_content(&mut self.single, name, value, context, problems),
         }
     }
 
-    /// Takes `[machines]`.
-    pub(super) fn named(
+    /// Adds `[machines]`.
+    pub(super) fn add_named(
         &mut self,
         value: Spanned<DeValue<'_>>,
-        surroundings: &Surroundings,
+        context: &ParseContext,
         problems: &mut Problems<'_>,
     ) {
         let span = value.span();
         let DeValue::Table(table) = value.into_inner() else {
             let hint = "write `[machines.NAME]`, once for each".to_owned();
-            problems.add(span, "`machines` is a table of machines by name", Some(hint));
+            problems.add(span, "`machines` must be a table of machines by name", Some(hint));
             return;
         };
-        // In the order of the file, which is that of their addresses.
+        // The order of the file is the order of the addresses.
         let mut entries: Vec<_> = table.into_iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         let machines = entries
             .into_iter()
-            .filter_map(|(name, value)| one_of_several(&name, value, surroundings, problems))
+            .filter_map(|(name, value)| named_machine(&name, value, context, problems))
             .collect();
         self.named = Some((machines, span));
     }
 
-    /// All of them.
+    /// The machines of the scenario.
     pub(super) fn finish(self, problems: &mut Problems<'_>) -> Vec<MachineRequest> {
-        let Some((machines, span)) = self.named else { return vec![self.only] };
-        if let Some((key, place)) = self.place {
-            let hint = format!("say for each machine what is on it: `[machines.NAME.{key}]`");
-            let hint = if key == "machine" { "give each a name: `[machines.NAME]`".to_owned() } else { hint };
-            problems.add(place, format!("`{key}` beside `machines`"), Some(hint));
+        let Some((machines, span)) = self.named else { return vec![self.single] };
+        if let Some((key, span)) = self.single_key {
+            let hint = match key.as_str() {
+                "machine" => "give each machine a name: `[machines.NAME]`".to_owned(),
+                _ => format!("write it for each machine: `[machines.NAME.{key}]`"),
+            };
+            problems.add(span, format!("`{key}` cannot be combined with `machines`"), Some(hint));
         }
         if machines.len() < 2 && problems.is_empty() {
-            let hint =
-                "name each in a `[machines.NAME]`; the only machine of a scenario is `[machine]`".to_owned();
-            problems.add(span, "`machines` is for two or more", Some(hint));
+            let hint = "write `[machine]` for a single machine, or name two or more".to_owned();
+            problems.add(span, "`machines` needs at least two machines", Some(hint));
         } else if machines.len() > usize::from(PeerAddress::MOST) {
-            problems.add(span, format!("a scenario has up to {} machines", PeerAddress::MOST), None);
+            problems.add(span, format!("a scenario has at most {} machines", PeerAddress::MOST), None);
         }
         machines
     }
 }
 
-fn one_of_several(
+fn named_machine(
     name: &Key<'_>,
     value: Spanned<DeValue<'_>>,
-    surroundings: &Surroundings,
+    context: &ParseContext,
     problems: &mut Problems<'_>,
 ) -> Option<MachineRequest> {
     if !is_host_name(name.get_ref()) {
-        let hint = "it is the guest's host name: lower-case letters, digits and `-`".to_owned();
-        problems.add(name.span(), format!("`{}` cannot name a machine", name.get_ref()), Some(hint));
+        let hint = "the name is the guest's host name: use lower-case letters, digits and `-`".to_owned();
+        problems.add(
+            name.span(),
+            format!("`{}` is not a valid name of a machine", name.get_ref()),
+            Some(hint),
+        );
     }
     let span = value.span();
     let table = match value.into_inner() {
         DeValue::Table(table) => table,
         other => {
-            problems.add(span, format!("a machine is a table, this is {}", type_of(&other)), None);
+            problems.add(span, format!("a machine must be a table, not {}", type_of(&other)), None);
             return None;
         }
     };
@@ -106,43 +110,43 @@ fn one_of_several(
     let mut spec = DeTable::new();
     for (key, value) in table {
         match key.get_ref().as_ref() {
-            load @ ("sysext" | "ignition") => take_load(&mut request, load, value, surroundings, problems),
+            content @ ("sysext" | "ignition") => add_content(&mut request, content, value, context, problems),
             _ => {
                 spec.insert(key, value);
             }
         }
     }
-    take_spec(&mut request, Spanned::new(span, DeValue::Table(spec)), problems);
+    add_spec(&mut request, Spanned::new(span, DeValue::Table(spec)), problems);
     Some(request)
 }
 
-/// Takes what is asked of the machine itself.
-fn take_spec(request: &mut MachineRequest, value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) {
+/// Adds the hardware of a machine.
+fn add_spec(request: &mut MachineRequest, value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) {
     let raw = read::<RawMachine>(value, problems);
     request.cold = raw.as_ref().is_some_and(|raw| raw.start == RawStart::Cold);
     request.spec = raw.and_then(|raw| machine(raw, problems)).unwrap_or_default();
 }
 
-/// Takes what is put on the machine.
-fn take_load(
+/// Adds the extensions or the Ignition config of a machine.
+fn add_content(
     request: &mut MachineRequest,
     key: &str,
     value: Spanned<DeValue<'_>>,
-    surroundings: &Surroundings,
+    context: &ParseContext,
     problems: &mut Problems<'_>,
 ) {
     if key == "sysext" {
         for value in array(key, value, problems) {
-            request.sysexts.extend(sysext(value, surroundings, problems));
+            request.sysexts.extend(sysext(value, context, problems));
         }
     } else {
         let raw = read::<RawIgnition>(value, problems);
-        request.ignition = raw.and_then(|raw| ignition(raw, surroundings, problems)).unwrap_or_default();
+        request.ignition = raw.and_then(|raw| ignition(raw, context, problems)).unwrap_or_default();
     }
 }
 
-/// Whether a name can be the guest's own: one label of a host name (RFC 1123, section 2.1), in lower
-/// case, and not the one that every guest has for itself.
+/// Whether a name can be a host name: one label (RFC 1123, section 2.1) in lower case, and not
+/// `localhost`.
 fn is_host_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !name.is_empty()

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::suggest;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_builder::Format;
+use loadgauge_host::suggest;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::format::{RawFile, RawIgnition, RawRequires, RawSwap, RawSysext, read};
-use super::problem::{Problems, Told};
+use super::problems::{AlreadyReported, Problems};
+use super::toml_values::{RawFile, RawIgnition, RawRequires, RawSwap, RawSysext, read};
 use super::{
-    AuthorConfig, FileRequest, IgnitionRequest, Requires, Source, Surroundings, SwapRequest, SysextRequest,
+    AuthorConfig, FileRequest, IgnitionRequest, ParseContext, Requires, Source, SwapRequest, SysextRequest,
     VersionRange,
 };
 use crate::check::Sweep;
-use loadgauge_builder::Format;
 
 pub(super) fn requires(raw: RawRequires, problems: &mut Problems<'_>) -> Option<Requires> {
     Some(Requires {
@@ -26,15 +26,18 @@ pub(super) fn requires(raw: RawRequires, problems: &mut Problems<'_>) -> Option<
     })
 }
 
-fn range(text: Option<Spanned<String>>, problems: &mut Problems<'_>) -> Result<Option<VersionRange>, Told> {
+fn range(
+    text: Option<Spanned<String>>,
+    problems: &mut Problems<'_>,
+) -> Result<Option<VersionRange>, AlreadyReported> {
     let Some(text) = text else { return Ok(None) };
     VersionRange::parse(text.get_ref()).map(Some).map_err(|cause| {
         problems.add(text.span(), cause, Some("write it like `>=3794` or `>=3794, <4628`".to_owned()));
-        Told
+        AlreadyReported
     })
 }
 
-/// Reads `[waive]`: sweeps that are not made, each with the reason.
+/// Reads `[waive]`: the sweeps that are not made, each with the reason.
 pub(super) fn waive(value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> BTreeMap<Sweep, String> {
     let waived: BTreeMap<Sweep, Spanned<String>> = read(value, problems).unwrap_or_default();
     for reason in waived.values().filter(|reason| reason.get_ref().trim().is_empty()) {
@@ -46,60 +49,61 @@ pub(super) fn waive(value: Spanned<DeValue<'_>>, problems: &mut Problems<'_>) ->
 
 pub(super) fn sysext(
     value: Spanned<DeValue<'_>>,
-    surroundings: &Surroundings,
+    context: &ParseContext,
     problems: &mut Problems<'_>,
 ) -> Option<SysextRequest> {
     let span = value.span();
     let raw = read::<RawSysext>(value, problems)?;
-    sysext_of(raw, span, surroundings, problems)
+    sysext_of(raw, span, context, problems)
 }
 
-/// `swap = { .. }`: what is brought in is one file.
+/// Reads `swap = { .. }`.
 pub(super) fn swap(
     value: Spanned<DeValue<'_>>,
-    surroundings: &Surroundings,
+    context: &ParseContext,
     problems: &mut Problems<'_>,
 ) -> Option<SwapRequest> {
     let span = value.span();
     let RawSwap { recipe, path, name, format, expect } = read(value, problems)?;
     if let Some(format) = format.as_ref().filter(|format| *format.get_ref() == Format::Directory) {
-        let hint = Some("an image of one file takes the place of another".to_owned());
-        problems.add(format.span(), "a directory cannot be swapped in", hint);
+        let hint = Some("choose a format of one file, such as `squashfs`".to_owned());
+        problems.add(format.span(), "a swap needs an image file, not a directory", hint);
         return None;
     }
     let raw = RawSysext { recipe, path, name, format, delivery: None };
-    let sysext = sysext_of(raw, span, surroundings, problems)?;
+    let sysext = sysext_of(raw, span, context, problems)?;
     Some(SwapRequest { sysext, expect })
 }
 
 fn sysext_of(
     raw: RawSysext,
     span: Range<usize>,
-    surroundings: &Surroundings,
+    context: &ParseContext,
     problems: &mut Problems<'_>,
 ) -> Option<SysextRequest> {
     let source = match (raw.recipe, raw.path) {
-        (Some(recipe), None) => Source::Recipe(find_recipe(&recipe, surroundings, problems)?),
+        (Some(recipe), None) => Source::Recipe(find_recipe(&recipe, context, problems)?),
         (None, Some(path)) => {
             if let Some(format) = &raw.format {
-                let hint = Some("`format` is for what is built from a recipe".to_owned());
-                problems.add(format.span(), "the image at `path` is packed already", hint);
+                let hint = Some("remove it; `format` is for recipes".to_owned());
+                problems.add(format.span(), "the format of the image at `path` cannot be changed", hint);
             }
-            Source::Image(find_file(&path, surroundings, problems)?)
+            Source::Image(find_file(&path, context, problems)?)
         }
         (Some(_), Some(path)) => {
             problems.add(path.span(), "an extension has a `recipe` or a `path`, not both", None);
             return None;
         }
         (None, None) => {
-            let hint = "name what builds it, `recipe = \"..\"`, or an image, `path = \"..\"`".to_owned();
+            let hint = "name a recipe, `recipe = \"..\"`, or an image, `path = \"..\"`".to_owned();
             problems.add(span, "the extension has neither `recipe` nor `path`", Some(hint));
             return None;
         }
     };
-    if let Some(name) = raw.name.as_ref().filter(|name| !is_extension_name(name.get_ref())) {
-        let hint = "a file name of letters, digits and `-_.+`, without `.raw`".to_owned();
-        problems.add(name.span(), format!("`{}` cannot name an extension", name.get_ref()), Some(hint));
+    if let Some(name) = &raw.name
+        && let Err(cause) = parse_extension_name(name.get_ref())
+    {
+        problems.add(name.span(), cause, None);
         return None;
     }
     Some(SysextRequest {
@@ -111,38 +115,43 @@ fn sysext_of(
     })
 }
 
-/// Whether a name can be a file in /etc/extensions and, with a prefix, one in
-/// /usr/lib/extension-release.d (systemd's `image_name_is_valid` allows more than is wise).
-fn is_extension_name(name: &str) -> bool {
+/// Reads the name of an extension, which becomes the name of files in /etc/extensions and
+/// /usr/lib/extension-release.d. systemd's `image_name_is_valid` allows more.
+///
+/// # Errors
+/// The name has other characters, or a suffix `.raw`.
+pub fn parse_extension_name(name: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
-    !name.is_empty()
+    let valid = !name.is_empty()
         && !name.starts_with('.')
         && name.strip_suffix(".raw").is_none()
-        && name.bytes().all(plain)
+        && name.bytes().all(plain);
+    valid.then(|| name.to_owned()).ok_or_else(|| {
+        format!("`{name}` is not a name of an extension: use letters, digits and `-_.+`, without `.raw`")
+    })
 }
 
-/// The file of a recipe: `hello` is looked for by name, `own/hello.toml` is beside the scenario.
+/// The file of a recipe: `hello` is searched by name, `own/hello.toml` is relative to the scenario file.
 fn find_recipe(
     recipe: &Spanned<String>,
-    surroundings: &Surroundings,
+    context: &ParseContext,
     problems: &mut Problems<'_>,
 ) -> Option<Utf8PathBuf> {
     let name = recipe.get_ref();
     if Utf8Path::new(name).extension() == Some("toml") {
-        return find_file(&Spanned::new(recipe.span(), name.into()), surroundings, problems);
+        return find_file(&Spanned::new(recipe.span(), name.into()), context, problems);
     }
     let file = format!("{name}.toml");
-    let found =
-        surroundings.recipes.iter().map(|directory| directory.join(&file)).find(|path| path.is_file());
+    let found = context.recipes.iter().map(|directory| directory.join(&file)).find(|path| path.is_file());
     if found.is_none() {
-        let known = known_recipes(&surroundings.recipes);
+        let known = known_recipes(&context.recipes);
         let hint = suggest::did_you_mean(name, known.iter().map(String::as_str));
         problems.add(recipe.span(), format!("there is no recipe `{name}`"), hint);
     }
     found
 }
 
-/// The names of all recipes in some directories, sorted.
+/// The names of all recipes in directories, sorted.
 fn known_recipes(directories: &[Utf8PathBuf]) -> Vec<String> {
     let entries =
         directories.iter().filter_map(|directory| directory.read_dir_utf8().ok()).flatten().flatten();
@@ -153,24 +162,24 @@ fn known_recipes(directories: &[Utf8PathBuf]) -> Vec<String> {
     names
 }
 
-/// A file that stands beside the scenario, or anywhere if its path is absolute.
+/// A file, relative to the directory of the scenario file.
 fn find_file(
     path: &Spanned<Utf8PathBuf>,
-    surroundings: &Surroundings,
+    context: &ParseContext,
     problems: &mut Problems<'_>,
 ) -> Option<Utf8PathBuf> {
-    let found = surroundings.directory().join(path.get_ref());
+    let found = context.directory().join(path.get_ref());
     if found.is_file() {
         return Some(found);
     }
     let cause = format!("there is no file `{}`", path.get_ref());
-    let hint = if path.get_ref().is_absolute() { None } else { near_file(&found) };
+    let hint = if path.get_ref().is_absolute() { None } else { hint_for_missing_file(&found) };
     problems.add(path.span(), cause, hint);
     None
 }
 
-/// What may have been meant by a file that does not exist.
-fn near_file(path: &Utf8Path) -> Option<String> {
+/// The hint for a file that does not exist.
+fn hint_for_missing_file(path: &Utf8Path) -> Option<String> {
     let directory = path.parent()?;
     let names: Vec<String> = directory
         .read_dir_utf8()
@@ -182,23 +191,23 @@ fn near_file(path: &Utf8Path) -> Option<String> {
     let near = suggest::nearest(path.file_name()?, names.iter().map(String::as_str));
     Some(match near {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "a relative path begins at the scenario's own directory".to_owned(),
+        None => "relative paths start at the directory of the scenario file".to_owned(),
     })
 }
 
 pub(super) fn ignition(
     raw: RawIgnition,
-    surroundings: &Surroundings,
+    context: &ParseContext,
     problems: &mut Problems<'_>,
 ) -> Option<IgnitionRequest> {
     let config = match (raw.config, raw.butane) {
         (Some(_), Some(butane)) => {
-            let hint = "Butane can `merge` an Ignition config".to_owned();
-            problems.add(butane.span(), "one of `config` and `butane`, not both", Some(hint));
+            let hint = "keep one of them; Butane can `merge` an Ignition config".to_owned();
+            problems.add(butane.span(), "`butane` cannot be combined with `config`", Some(hint));
             return None;
         }
-        (Some(path), None) => Some(AuthorConfig::Ignition(find_file(&path, surroundings, problems)?)),
-        (None, Some(path)) => Some(AuthorConfig::Butane(find_file(&path, surroundings, problems)?)),
+        (Some(path), None) => Some(AuthorConfig::Ignition(find_file(&path, context, problems)?)),
+        (None, Some(path)) => Some(AuthorConfig::Butane(find_file(&path, context, problems)?)),
         (None, None) => None,
     };
     let files = raw.file.into_iter().map(|raw| file(raw, problems)).collect::<Option<_>>()?;
@@ -211,7 +220,7 @@ fn file(raw: RawFile, problems: &mut Problems<'_>) -> Option<FileRequest> {
         match u32::from_str_radix(text.get_ref(), 8) {
             Ok(bits) if bits <= 0o7777 => mode = bits,
             _ => {
-                let hint = "write it in octal, like `\"0644\"`".to_owned();
+                let hint = "write it in octal: `\"0644\"`".to_owned();
                 problems.add(text.span(), format!("`{}` is not a file mode", text.get_ref()), Some(hint));
                 return None;
             }

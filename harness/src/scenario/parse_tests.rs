@@ -8,31 +8,31 @@ use super::*;
 use crate::check::{Check, Expectation};
 use crate::machine::{DiskSpec, FirmwareChoice, Network};
 
-/// A directory with what the scenarios of these tests name.
-fn surroundings() -> (tempfile::TempDir, Surroundings) {
+/// A directory with the files that the scenarios of these tests name.
+fn context() -> (tempfile::TempDir, ParseContext) {
     let directory = tempfile::tempdir().expect("a directory");
     let root = Utf8PathBuf::from_path_buf(directory.path().to_owned()).expect("UTF-8");
     std::fs::create_dir(root.join("recipes")).expect("made");
     for file in ["recipes/hello.toml", "recipes/docker.toml", "own.raw", "own.ign", "own.bu"] {
         std::fs::write(root.join(file), "").expect("written");
     }
-    let surroundings = Surroundings {
+    let context = ParseContext {
         name: "test".to_owned(),
         file: root.join("test.toml"),
         recipes: vec![root.join("recipes")],
     };
-    (directory, surroundings)
+    (directory, context)
 }
 
 fn parse(text: &str) -> Result<Scenario, ParseError> {
-    let (_directory, surroundings) = surroundings();
-    Scenario::parse(text, &surroundings)
+    let (_directory, context) = context();
+    Scenario::parse(text, &context)
 }
 
-/// What is printed of a broken file, without the directory of the test.
+/// The report of a file with errors, without the directory of the test.
 fn report(text: &str) -> String {
-    let (directory, surroundings) = surroundings();
-    let error = Scenario::parse(text, &surroundings).expect_err("a broken scenario");
+    let (directory, context) = context();
+    let error = Scenario::parse(text, &context).expect_err("a broken scenario");
     error.report().replace(&format!("{}/", directory.path().display()), "")
 }
 
@@ -85,8 +85,8 @@ within = "30s"
 [[step]]
 reboot = {}
 "#;
-    let (_directory, surroundings) = surroundings();
-    let scenario = Scenario::parse(text, &surroundings).expect("a sound scenario");
+    let (_directory, context) = context();
+    let scenario = Scenario::parse(text, &context).expect("a sound scenario");
     assert_eq!(scenario.name, "test");
     assert_eq!(scenario.timeout, Some(Duration::from_mins(10)));
     assert!(scenario.requires.base);
@@ -96,14 +96,14 @@ reboot = {}
         (Some(4), Network::Internet)
     );
     let [hello, own] = scenario.machines[0].sysexts.as_slice() else { panic!("two extensions") };
-    assert_eq!(hello.source, Source::Recipe(surroundings.recipes[0].join("hello.toml")));
+    assert_eq!(hello.source, Source::Recipe(context.recipes[0].join("hello.toml")));
     assert_eq!((hello.name.as_deref(), hello.line), (Some("hello-ext4"), 12));
-    assert_eq!(own.source, Source::Image(surroundings.file.with_file_name("own.raw")));
+    assert_eq!(own.source, Source::Image(context.file.with_file_name("own.raw")));
     assert_eq!(scenario.machines[0].ignition.files[0].mode, 0o755);
     assert!(scenario.machines[0].ignition.links[0].overwrite);
     assert_eq!(
         scenario.machines[0].ignition.config,
-        Some(AuthorConfig::Butane(surroundings.file.with_file_name("own.bu")))
+        Some(AuthorConfig::Butane(context.file.with_file_name("own.bu")))
     );
     assert_eq!(scenario.hold[0].title(), "it is merged");
     let [run, reboot] = scenario.steps.as_slice() else { panic!("two steps") };
@@ -114,7 +114,7 @@ reboot = {}
 }
 
 #[test]
-fn tells_every_problem_of_a_file_at_once() {
+fn every_problem_of_a_file_is_reported_at_once() {
     insta::assert_snapshot!(report(
         r#"
 summary = 3
@@ -170,12 +170,12 @@ overlay = {}
 }
 
 #[test]
-fn tells_what_is_not_toml() {
+fn errors_of_toml_are_reported() {
     insta::assert_snapshot!(report("summary = \"x\n\n[[step]\noverlay = {}\n"));
 }
 
 #[test]
-fn tells_a_key_that_is_given_twice() {
+fn a_key_that_is_given_twice_is_reported() {
     insta::assert_snapshot!(report("summary = \"x\"\nsummary = \"y\"\n"));
 }
 
@@ -186,12 +186,12 @@ fn a_scenario_checks_something() {
 }
 
 #[test]
-fn a_scenario_says_what_it_is_about() {
+fn a_scenario_has_a_summary() {
     insta::assert_snapshot!(report(CHECK));
 }
 
 #[test]
-fn what_holds_is_no_action() {
+fn hold_is_not_an_action() {
     insta::assert_snapshot!(report(&format!("summary = \"x\"\n{CHECK}[[hold]]\nreboot = {{}}\n")));
 }
 
@@ -351,7 +351,7 @@ fn reads_several_machines_in_the_order_of_the_file() {
 }
 
 #[test]
-fn machines_that_are_not_well_named_or_addressed() {
+fn machines_have_valid_names_and_steps_name_them() {
     let more = "[[step]]\non = \"servre\"\noverlay = {}\n[[hold]]\noverlay = {}\n\
                 [machine]\n[[sysext]]\nrecipe = \"hello\"\n[machines.Two_Words]\ncpu = 1\n";
     insta::assert_snapshot!(report(&format!("{PAIR}{more}")));

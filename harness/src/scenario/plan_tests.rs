@@ -11,7 +11,7 @@ use loadgauge_images::{Architecture, Facts, Image, OsRelease};
 use sha2::{Digest as _, Sha512};
 
 use super::*;
-use crate::machine::{Acceleration, Accelerator, Decision, MachinePlan};
+use crate::machine::{Acceleration, Accelerator, MachinePlan, StartMethod};
 use loadgauge_builder::{Extension, Format};
 
 fn image() -> Image {
@@ -40,40 +40,43 @@ fn acceleration() -> Acceleration {
     Acceleration { accelerator: Accelerator::Tcg, factor: 4.0, reason: "no /dev/kvm".to_owned() }
 }
 
-/// A directory with scenarios, and a planner whose builder writes a small file.
-struct Bench {
+type ChooseStarts<'a> = &'a dyn Fn(&[(&MachinePlan, bool)]) -> Vec<StartMethod>;
+
+/// A directory with scenarios, and a builder that writes small files.
+struct Fixture {
     directory: tempfile::TempDir,
     built: RefCell<Vec<String>>,
 }
 
-impl Bench {
+impl Fixture {
     fn new(files: &[(&str, &str)]) -> Self {
-        let bench = Self { directory: tempfile::tempdir().expect("a directory"), built: RefCell::default() };
-        std::fs::create_dir(bench.root().join("recipes")).expect("made");
+        let fixture =
+            Self { directory: tempfile::tempdir().expect("a directory"), built: RefCell::default() };
+        std::fs::create_dir(fixture.root().join("recipes")).expect("made");
         for (name, text) in files.iter().chain(&[("recipes/hello.toml", ""), ("recipes/big.toml", "")]) {
-            std::fs::write(bench.root().join(name), text).expect("written");
+            std::fs::write(fixture.root().join(name), text).expect("written");
         }
-        bench
+        fixture
     }
 
     fn root(&self) -> &Utf8Path {
         Utf8Path::from_path(self.directory.path()).expect("UTF-8")
     }
 
-    fn build(&self, order: &Order<'_>) -> Result<Extension, BuildFailure> {
-        let stem = order.recipe.file_stem().unwrap_or_default();
-        let name = order.name.unwrap_or(stem).to_owned();
-        self.built.borrow_mut().push(format!("{name} as {}", order.format.unwrap_or(Format::Squashfs)));
+    fn build(&self, request: &BuildRequest<'_>) -> Result<Extension, BuildFailure> {
+        let stem = request.recipe.file_stem().unwrap_or_default();
+        let name = request.name.unwrap_or(stem).to_owned();
+        self.built.borrow_mut().push(format!("{name} as {}", request.format.unwrap_or(Format::Squashfs)));
         if name == "unbuildable" {
             return Err(BuildFailure {
                 error: "`mksquashfs` is not installed".into(),
                 hint: Some("install it".to_owned()),
-                lacking: true,
+                host: true,
             });
         }
         let contents = vec![b'x'; if stem == "big" { 300_000 } else { 30 }];
         let path = self.root().join(format!("built-{name}"));
-        if order.format == Some(Format::Directory) {
+        if request.format == Some(Format::Directory) {
             std::fs::create_dir_all(path.join("usr")).expect("made");
             std::fs::write(path.join("usr/file"), &contents).expect("written");
         } else {
@@ -81,7 +84,7 @@ impl Bench {
         }
         Ok(Extension {
             name,
-            format: order.format.unwrap_or(Format::Squashfs),
+            format: request.format.unwrap_or(Format::Squashfs),
             path,
             size: contents.len() as u64,
             sha512: hex::encode(sha2::Sha512::digest(&contents)),
@@ -90,12 +93,30 @@ impl Bench {
     }
 
     fn plan(&self) -> Result<Plan, PlanError> {
-        self.plan_all(&Catalogue::at(self.root()).expect("a catalogue"), &image())
+        self.plan_with(&start_cold)
     }
 
-    fn plan_all(&self, catalogue: &Catalogue, image: &Image) -> Result<Plan, PlanError> {
+    fn plan_with(&self, choose_starts: ChooseStarts<'_>) -> Result<Plan, PlanError> {
+        self.plan_all(&Catalogue::at(self.root()).expect("a catalogue"), &image(), choose_starts)
+    }
+
+    fn plan_all(
+        &self,
+        catalogue: &Catalogue,
+        image: &Image,
+        choose_starts: ChooseStarts<'_>,
+    ) -> Result<Plan, PlanError> {
         let scenarios = select(catalogue, &[]).unwrap_or_else(|error| panic!("{error}"));
-        let build = |order: &Order<'_>| self.build(order);
+        self.plan_scenarios(scenarios, image, choose_starts)
+    }
+
+    fn plan_scenarios(
+        &self,
+        scenarios: Vec<Scenario>,
+        image: &Image,
+        choose_starts: ChooseStarts<'_>,
+    ) -> Result<Plan, PlanError> {
+        let build = |request: &BuildRequest<'_>| self.build(request);
         let planner = Planner {
             image,
             acceleration: &acceleration(),
@@ -104,6 +125,7 @@ impl Bench {
             origin: "http://10.0.2.100",
             firmware: None,
             inline_limit: 1000,
+            choose_starts,
         };
         planner.plan(scenarios)
     }
@@ -170,68 +192,69 @@ requires = { era = ["initrd"], version = ">=4628", systemd = ">=258", architectu
 overlay = {}
 "#;
 
-fn bench() -> Bench {
-    Bench::new(&[("hello.toml", HELLO), ("later.toml", LATER), ("own.raw", "an image"), ("own.ign", OWN)])
+fn fixture() -> Fixture {
+    Fixture::new(&[("hello.toml", HELLO), ("later.toml", LATER), ("own.raw", "an image"), ("own.ign", OWN)])
 }
 
-fn decisions(plan: &Plan) -> Vec<Vec<Decision>> {
-    let decision = Decision::cold("no other scenario has its machine");
-    plan.scenarios.iter().map(|planned| vec![decision.clone(); planned.machines.len()]).collect()
+fn start_cold(machines: &[(&MachinePlan, bool)]) -> Vec<StartMethod> {
+    vec![StartMethod::cold("no other scenario has its machine"); machines.len()]
 }
 
 #[test]
 fn the_plan_as_json() {
-    let bench = bench();
-    let plan = bench.plan().unwrap_or_else(|error| panic!("{error}"));
-    let decisions = decisions(&plan);
+    let fixture = fixture();
+    let plan = fixture.plan().unwrap_or_else(|error| panic!("{error}"));
     let command = |machine: &MachinePlan| vec!["qemu-system-x86_64".to_owned(), machine.name.clone()];
-    let view = plan.view(&command, &decisions);
+    let view = plan.view(&command);
     let json = serde_json::to_string_pretty(&view).expect("JSON");
-    insta::assert_snapshot!(bench.clean(&json));
+    insta::assert_snapshot!(fixture.clean(&json));
 }
 
 #[test]
 fn the_plan_as_text() {
-    let bench = bench();
-    let plan = bench.plan().unwrap_or_else(|error| panic!("{error}"));
-    insta::assert_snapshot!(bench.clean(&plan.text(&decisions(&plan))));
+    let fixture = fixture();
+    let plan = fixture.plan().unwrap_or_else(|error| panic!("{error}"));
+    insta::assert_snapshot!(fixture.clean(&plan.text()));
 }
 
 #[test]
-fn what_is_skipped_is_not_built() {
+fn extensions_of_skipped_scenarios_are_not_built() {
     let later = LATER.replace("[[step]]", "[[sysext]]\nrecipe = \"hello\"\n[[step]]");
-    let bench = Bench::new(&[("later.toml", &later)]);
-    let plan = bench.plan().unwrap_or_else(|error| panic!("{error}"));
+    let fixture = Fixture::new(&[("later.toml", &later)]);
+    let plan = fixture.plan().unwrap_or_else(|error| panic!("{error}"));
     assert!(plan.scenarios.is_empty());
     assert_eq!(plan.skipped[0].name, "later");
-    assert!(bench.built.borrow().is_empty());
+    assert!(fixture.built.borrow().is_empty());
 }
 
 #[test]
 fn a_name_given_by_the_scenario_reaches_the_builder() {
     let text = "summary = \"x\"\n[[sysext]]\nrecipe = \"hello\"\nname = \"hello-btrfs\"\nformat = \"btrfs\"\n\
                 [[step]]\noverlay = {}\n";
-    let bench = Bench::new(&[("a.toml", text)]);
-    bench.plan().unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(*bench.built.borrow(), ["hello-btrfs as btrfs"]);
+    let fixture = Fixture::new(&[("a.toml", text)]);
+    fixture.plan().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(*fixture.built.borrow(), ["hello-btrfs as btrfs"]);
 }
 
 #[test]
 fn two_extensions_of_one_name_are_refused() {
     let twice = "[[sysext]]\nrecipe = \"hello\"\n".repeat(2);
-    let bench = Bench::new(&[("a.toml", &format!("summary = \"x\"\n{twice}[[step]]\noverlay = {{}}\n"))]);
-    let error = bench.refusal();
-    assert_eq!(bench.clean(&error.to_string()), "/scenarios/a.toml:4: two extensions are called `hello`");
+    let fixture = Fixture::new(&[("a.toml", &format!("summary = \"x\"\n{twice}[[step]]\noverlay = {{}}\n"))]);
+    let error = fixture.refusal();
+    assert_eq!(
+        fixture.clean(&error.to_string()),
+        "/scenarios/a.toml:4: two extensions have the name `hello`"
+    );
     assert!(error.hint().is_some());
 }
 
 #[test]
-fn what_the_host_lacks_is_not_the_scenarios_fault() {
+fn a_host_that_lacks_something_is_told_from_a_wrong_scenario() {
     let text =
         "summary = \"x\"\n[[sysext]]\nrecipe = \"hello\"\nname = \"unbuildable\"\n[[step]]\noverlay = {}\n";
-    let bench = Bench::new(&[("a.toml", text)]);
-    let error = bench.refusal();
-    assert!(error.is_lacking());
+    let fixture = Fixture::new(&[("a.toml", text)]);
+    let error = fixture.refusal();
+    assert!(error.is_host());
     assert_eq!(error.hint().as_deref(), Some("install it"));
 }
 
@@ -245,8 +268,8 @@ fn a_config_that_is_wrong_is_refused() {
     for (file, config) in cases {
         let key = if file == "own.bu" { "butane" } else { "config" };
         let text = format!("summary = \"x\"\n[ignition]\n{key} = \"{file}\"\n[[step]]\noverlay = {{}}\n");
-        let bench = Bench::new(&[("a.toml", &text), (file, config)]);
-        assert!(matches!(bench.refusal(), PlanError::Compose { .. }), "{config}");
+        let fixture = Fixture::new(&[("a.toml", &text), (file, config)]);
+        assert!(matches!(fixture.refusal(), PlanError::Compose { .. }), "{config}");
     }
 }
 
@@ -254,18 +277,18 @@ fn a_config_that_is_wrong_is_refused() {
 fn a_link_in_the_way_of_an_extension_is_a_conflict() {
     let text = "summary = \"x\"\n[[sysext]]\nrecipe = \"hello\"\n[[ignition.link]]\n\
                 path = \"/etc/extensions/hello.raw\"\ntarget = \"/dev/null\"\n[[step]]\noverlay = {}\n";
-    let bench = Bench::new(&[("a.toml", text)]);
-    let error = bench.refusal();
+    let fixture = Fixture::new(&[("a.toml", text)]);
+    let error = fixture.refusal();
     let PlanError::Compose { source, .. } = error else { panic!("{error}") };
     assert!(matches!(*source, ComposeError::Conflict(_)), "{source}");
 }
 
 #[test]
-fn what_stands_in_the_scenario_itself_is_in_the_config() {
+fn entries_of_the_scenario_file_are_in_the_config() {
     let text = "summary = \"x\"\n[[ignition.file]]\npath = \"/etc/probe\"\ncontents = \"a b\"\nmode = \"0600\"\n\
                 [[ignition.unit]]\nname = \"probe.service\"\nenabled = true\ncontents = \"[Service]\"\n\
                 [[step]]\noverlay = {}\n";
-    let plan = Bench::new(&[("a.toml", text)]).plan().unwrap_or_else(|error| panic!("{error}"));
+    let plan = Fixture::new(&[("a.toml", text)]).plan().unwrap_or_else(|error| panic!("{error}"));
     let config: serde_json::Value =
         serde_json::from_str(&plan.scenarios[0].machines[0].plan.config.to_json()).expect("JSON");
     let file = &config["storage"]["files"][0];
@@ -298,29 +321,28 @@ reboot = {}
 
 #[test]
 fn machines_that_meet_as_text_and_as_json() {
-    let bench = Bench::new(&[("pair.toml", PAIR)]);
-    let plan = bench.plan().unwrap_or_else(|error| panic!("{error}"));
-    insta::assert_snapshot!("pair_as_text", bench.clean(&plan.text(&decisions(&plan))));
+    let fixture = Fixture::new(&[("pair.toml", PAIR)]);
+    let plan = fixture.plan().unwrap_or_else(|error| panic!("{error}"));
+    insta::assert_snapshot!("pair_as_text", fixture.clean(&plan.text()));
     let command = |machine: &MachinePlan| vec!["qemu-system-x86_64".to_owned(), machine.name.clone()];
-    let decisions = decisions(&plan);
-    let json = serde_json::to_string_pretty(&plan.view(&command, &decisions)).expect("JSON");
-    insta::assert_snapshot!("pair_as_json", bench.clean(&json));
+    let json = serde_json::to_string_pretty(&plan.view(&command)).expect("JSON");
+    insta::assert_snapshot!("pair_as_json", fixture.clean(&json));
 }
 
 #[test]
 fn a_guest_among_others_has_one_hosts_file() {
     let text = PAIR.replace("/etc/probe", "/etc/hosts");
-    let error = Bench::new(&[("pair.toml", &text)]).refusal();
+    let error = Fixture::new(&[("pair.toml", &text)]).refusal();
     let PlanError::Compose { source, .. } = error else { panic!("{error}") };
     assert!(matches!(*source, ComposeError::Conflict(_)), "{source}");
 }
 
-/// Everything that the built-in scenarios say is judged here, short of booting them.
+/// Plans all built-in scenarios, which reports every error that does not need a guest.
 #[test]
 fn the_whole_catalogue_can_be_planned() {
-    let bench = Bench::new(&[]);
-    let store = Store::at(bench.root().join("store"));
-    let catalogue = Catalogue::embedded(&store).expect("laid out");
+    let fixture = Fixture::new(&[]);
+    let store = Store::at(fixture.root().join("store"));
+    let catalogue = Catalogue::embedded(&store).expect("written");
     let mut image = image();
     image.base = Some(Base {
         digest: "cd".repeat(32),
@@ -334,23 +356,23 @@ fn the_whole_catalogue_can_be_planned() {
             keyring: "/base/keyring.gpg".into(),
         },
     });
-    let plan = bench.plan_all(&catalogue, &image).unwrap_or_else(|error| panic!("{error:?}"));
-    // Some are for an era that this image is not of.
+    let plan = fixture.plan_all(&catalogue, &image, &start_cold).unwrap_or_else(|error| panic!("{error:?}"));
+    // These need another era.
     let skipped: Vec<&str> = plan.skipped.iter().map(|skipped| skipped.name.as_str()).collect();
     assert_eq!(skipped, ["docker-torcx", "docker-torcx-masked"]);
     assert_eq!(plan.scenarios.len() + skipped.len(), catalogue.names().len());
     for planned in plan.scenarios.iter().filter(|planned| !planned.scenario.hold.is_empty()) {
-        let last = planned.steps.last().map(|planned| planned.life);
-        assert!(last >= Some(1), "{} is asked in one life of the guest only", planned.scenario.name);
+        let last = planned.steps.last().map(|planned| planned.phase);
+        assert!(last >= Some(1), "{} checks `hold` once only", planned.scenario.name);
     }
 }
 
-/// The real builder with the host's own packers, for what needs no package database.
+/// The real builder with the host's packers, for recipes that need no package database.
 #[test]
 fn the_hello_scenario_is_really_built() {
-    let bench = Bench::new(&[]);
-    let store = Store::at(bench.root().join("store"));
-    let catalogue = Catalogue::embedded(&store).expect("laid out");
+    let fixture = Fixture::new(&[]);
+    let store = Store::at(fixture.root().join("store"));
+    let catalogue = Catalogue::embedded(&store).expect("written");
     let names = ["hello".to_owned(), "refused.*".to_owned()];
     let scenarios = select(&catalogue, &names).unwrap_or_else(|error| panic!("{error}"));
     let (image, silent) = (image(), |_: &str| {});
@@ -362,30 +384,62 @@ fn the_hello_scenario_is_really_built() {
         origin: "http://10.0.2.100",
         firmware: None,
         inline_limit: INLINE_LIMIT,
+        choose_starts: &start_cold,
     };
     let plan = planner.plan(scenarios).unwrap_or_else(|error| panic!("{error:?}"));
     let hello = &plan.scenarios[0];
     let formats: Vec<String> = hello.machines[0]
         .extensions
         .iter()
-        .map(|artefact| format!("{} {}", artefact.name, artefact.format.expect("a format")))
+        .map(|extension| format!("{} {}", extension.name, extension.format.expect("a format")))
         .collect();
     let expected =
         ["squashfs", "erofs", "ext4", "btrfs", "directory", "ddi"].map(|name| format!("hello-{name} {name}"));
     assert_eq!(formats, expected);
     for planned in &plan.scenarios {
-        // What the guest reads in a moment: it reads a config the slower the longer it is.
+        // The guest reads a config over fw_cfg, in a time that is quadratic in its length.
         let length = planned.machines[0].plan.config.to_json().len();
         assert!(length < 200 * 1024, "{}: {length} bytes", planned.scenario.name);
     }
 }
 
 #[test]
-fn the_machine_bears_the_scenarios_name() {
-    let plan = bench().plan().unwrap_or_else(|error| panic!("{error}"));
+fn the_machine_has_the_name_of_the_scenario() {
+    let plan = fixture().plan().unwrap_or_else(|error| panic!("{error}"));
     let machine = &plan.scenarios[0].machines[0].plan;
     assert_eq!((machine.name.as_str(), machine.spec.memory_mib, machine.peer_address), ("hello", 2048, None));
     let served: Vec<Utf8PathBuf> = machine.served.iter().map(|served| served.file.clone()).collect();
     assert_eq!(served.len(), 1, "{served:?}");
     assert!(served[0].ends_with("built-big"));
+}
+
+#[test]
+fn the_plan_says_how_machines_start() {
+    let text =
+        "summary = \"x\"\n[machines.a]\nstart = \"cold\"\n[machines.b]\n[[step]]\non = \"a\"\noverlay = {}\n";
+    let fixture =
+        Fixture::new(&[("pair.toml", text), ("single.toml", "summary = \"x\"\n[[step]]\noverlay = {}\n")]);
+    let choose_starts = |machines: &[(&MachinePlan, bool)]| {
+        machines.iter().map(|(plan, cold)| StartMethod::cold(&format!("{} {cold}", plan.name))).collect()
+    };
+    let plan = fixture.plan_with(&choose_starts).unwrap_or_else(|error| panic!("{error}"));
+    let reasons = |planned: &PlannedScenario| -> Vec<String> {
+        planned.machines.iter().map(|machine| machine.start.reason()).collect()
+    };
+    assert_eq!(reasons(&plan.scenarios[0]), ["pair/a true", "pair/b false"]);
+    assert_eq!(reasons(&plan.scenarios[1]), ["single false"]);
+    let cold = plan.scenarios[0].cold_variant("compared");
+    assert_eq!(cold.id.to_string(), "pair@cold");
+    assert_eq!(cold.machines[1].plan.name, "pair@cold/b");
+    assert_eq!(reasons(&cold), ["compared", "compared"]);
+}
+
+#[test]
+fn a_scenario_without_a_file_has_errors_without_a_place() {
+    let fixture = fixture();
+    let sysext = SysextRequest::new(Source::Image("/no/such.raw".into()), None);
+    let machine = MachineRequest { sysexts: vec![sysext], ..MachineRequest::default() };
+    let scenario = Scenario::new("boot", "a machine", machine, Vec::new());
+    let error = fixture.plan_scenarios(vec![scenario], &image(), &start_cold).expect_err("no such image");
+    assert_eq!(error.to_string(), "cannot examine `/no/such.raw`");
 }

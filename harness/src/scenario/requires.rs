@@ -4,25 +4,24 @@ use std::fmt;
 use loadgauge_images::image::Era;
 use loadgauge_images::{Architecture, Image};
 
-/// What an image must be for a scenario to make sense on it.
+/// The properties that an image must have for a scenario to run on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requires {
-    /// one of these; any where empty
+    /// accepted eras; empty for any
     pub era: Vec<Era>,
-    /// of `VERSION_ID`
+    /// range of `VERSION_ID`
     pub version: Option<VersionRange>,
-    /// of systemd
+    /// range of the systemd version
     pub systemd: Option<VersionRange>,
-    /// one of these; any where empty
+    /// accepted architectures; empty for any
     pub architecture: Vec<Architecture>,
-    /// whether the image's package database must be at hand
+    /// whether the image's package database must be available
     pub base: bool,
 }
 
-/// Versions that satisfy every one of some comparisons: `>=3794, <4628`.
+/// Comparisons that a version must satisfy: `>=3794, <4628`.
 ///
-/// Only as many components are compared as the range names: 4593.2.5 is in `=4593` and in
-/// `<=4593.2`.
+/// Only the components that the range names are compared: 4593.2.5 is in `=4593` and in `<=4593.2`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionRange {
     comparisons: Vec<(Comparator, Vec<u32>)>,
@@ -37,7 +36,7 @@ enum Comparator {
     Less,
 }
 
-/// Longer spellings first: `>` begins `>=` too.
+/// `>=` before `>`, which is a prefix of it.
 const COMPARATORS: &[(&str, Comparator)] = &[
     (">=", Comparator::AtLeast),
     ("<=", Comparator::AtMost),
@@ -47,16 +46,16 @@ const COMPARATORS: &[(&str, Comparator)] = &[
 ];
 
 impl VersionRange {
-    /// Reads comparisons with commas between them.
+    /// Reads comparisons that are separated by commas.
     ///
     /// # Errors
-    /// A part has no comparator or is not dotted numbers after it; the message says which.
+    /// A comparison has no comparator, or no dotted version behind it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let comparisons = text.split(',').map(comparison).collect::<Result<_, _>>()?;
         Ok(Self { comparisons })
     }
 
-    /// Whether a version is in the range.
+    /// Whether a version satisfies all comparisons.
     pub fn contains(&self, version: &[u32]) -> bool {
         self.comparisons.iter().all(|(comparator, bound)| {
             let component = |index| version.get(index).copied().unwrap_or(0);
@@ -95,49 +94,43 @@ fn comparison(text: &str) -> Result<(Comparator, Vec<u32>), String> {
     Ok((comparator, version))
 }
 
-/// The numbers of a dotted version; what follows `+` or `-` is a build and does not count.
+/// The numbers of a dotted version, without the build that follows `+` or `-`.
 fn version_components(text: &str) -> Option<Vec<u32>> {
     let text = text.split(['+', '-']).next().unwrap_or_default();
     text.split('.').map(|component| component.parse().ok()).collect()
 }
 
 impl Requires {
-    /// Why the scenario makes no sense on an image, in words; nothing where it does.
+    /// The requirements that an image does not meet; absent where it meets all.
     pub fn unmet(&self, image: &Image) -> Option<String> {
         let facts = &image.facts;
         let mut reasons = Vec::new();
         if !self.era.is_empty() && !self.era.contains(&facts.era) {
-            reasons.push(format!(
-                "needs an image of era {}, this one is of era {}",
-                or(&self.era),
-                facts.era
-            ));
+            reasons.push(format!("needs era {}, the image has {}", or(&self.era), facts.era));
         }
         if let Some(range) = &self.version {
             let version = facts.os_release.get("VERSION_ID").unwrap_or("none");
             if !version_components(version).is_some_and(|version| range.contains(&version)) {
-                reasons.push(format!("needs a release {range}, this one is {version}"));
+                reasons.push(format!("needs release {range}, the image is {version}"));
             }
         }
         if let Some(range) = self.systemd.as_ref().filter(|range| !range.contains(&[facts.systemd])) {
-            reasons.push(format!("needs systemd {range}, this image has {}", facts.systemd));
+            reasons.push(format!("needs systemd {range}, the image has {}", facts.systemd));
         }
         if !self.architecture.is_empty() && !self.architecture.contains(&facts.architecture) {
             let known = or(&self.architecture);
-            reasons.push(format!("needs an image for {known}, this one is for {}", facts.architecture));
+            reasons.push(format!("needs architecture {known}, the image has {}", facts.architecture));
         }
         if self.base && image.base.is_none() {
-            reasons.push(
-                "builds against the image's package database, which is not at hand for this image".to_owned(),
-            );
+            reasons.push("needs the package database of the image, which is not available".to_owned());
         }
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }
 
 fn or<T: fmt::Display>(alternatives: &[T]) -> String {
-    let words: Vec<String> = alternatives.iter().map(ToString::to_string).collect();
-    words.join(" or ")
+    let texts: Vec<String> = alternatives.iter().map(ToString::to_string).collect();
+    texts.join(" or ")
 }
 
 #[cfg(test)]
@@ -168,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_refused() {
+    fn other_texts_are_not_ranges() {
         for wrong in ["", "3794", ">=", ">=x", ">=1,", "==1", ">=1..2", ">=99999999999"] {
             assert!(VersionRange::parse(wrong).is_err(), "{wrong}");
         }

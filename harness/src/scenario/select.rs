@@ -1,48 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
-use camino::Utf8Path;
-use loadgauge_host::Hint;
-use loadgauge_host::suggest;
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{Hint, suggest};
 use regex::Regex;
 
 use super::Scenario;
 use super::catalogue::{Catalogue, CatalogueError};
 
-/// Which scenarios are meant by what was given on the command line.
+/// An argument that selects scenarios.
 #[derive(Debug)]
-pub enum Pattern {
-    /// a regular expression for the whole name
+enum Pattern {
+    /// a regular expression that a whole name must match
     Name(Regex),
     /// `tag:NAME`
     Tag(String),
-    /// a scenario file of the user's own
-    File(camino::Utf8PathBuf),
+    /// a scenario file
+    File(Utf8PathBuf),
 }
 
-/// A pattern that cannot be used, or that means nothing.
+/// A pattern is not valid or selects nothing, or a scenario cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SelectError {
-    /// it is not a regular expression
+    /// the pattern is not a regular expression
     #[error("`{pattern}` is not a regular expression: {cause}")]
     Pattern {
-        /// as it was given
+        /// the pattern
         pattern: String,
-        /// what is wrong with it
+        /// message of the parser
         cause: String,
     },
     /// scenario files cannot be read
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
-    /// nothing is meant
-    #[error("no scenario is selected by `{pattern}`")]
+    /// the pattern matches nothing
+    #[error("`{pattern}` selects no scenario")]
     Nothing {
         /// the pattern
         pattern: String,
-        /// names or tags that are like it, or all
+        /// the most similar name or tag, or all
         near: Vec<String>,
     },
-    /// two files have the same name, and so would their results
-    #[error("two scenarios are called `{name}`")]
-    Twice {
+    /// two files have the same name, so that their results would have it too
+    #[error("two scenarios have the name `{name}`")]
+    DuplicateName {
         /// the name
         name: String,
     },
@@ -52,18 +51,23 @@ impl Hint for SelectError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Pattern { pattern, .. } if pattern.contains('*') => Some(format!(
-                "any characters are `.*`: try '{}'",
+                "write `.*` for any characters: '{}'",
                 pattern.replace(".*", "*").replace('*', ".*")
             )),
-            Self::Pattern { .. } => Some("a name, a regular expression, `tag:NAME`, or a file".to_owned()),
+            Self::Pattern { .. } => {
+                Some("write a name, a regular expression, `tag:NAME` or a file `*.toml`".to_owned())
+            }
             Self::Catalogue(error) => error.hint(),
             Self::Nothing { near, .. } if near.is_empty() => Some("the catalogue is empty".to_owned()),
             Self::Nothing { near, pattern } => {
                 let star = pattern.contains('*') && !pattern.contains(".*");
-                let star = if star { "any characters are `.*`; " } else { "" };
-                Some(format!("{star}there is {}", near.join(", ")))
+                let star = if star { "write `.*` for any characters; " } else { "" };
+                Some(match near.as_slice() {
+                    [only] => format!("{star}did you mean `{only}`?"),
+                    all => format!("{star}choose one of {}", all.join(", ")),
+                })
             }
-            Self::Twice { .. } => Some("rename one of the files".to_owned()),
+            Self::DuplicateName { .. } => Some("rename one of the files".to_owned()),
         }
     }
 }
@@ -74,7 +78,7 @@ impl Pattern {
     ///
     /// # Errors
     /// It is not a regular expression.
-    pub fn parse(text: &str) -> Result<Self, SelectError> {
+    fn parse(text: &str) -> Result<Self, SelectError> {
         if let Some(tag) = text.strip_prefix("tag:") {
             return Ok(Self::Tag(tag.to_owned()));
         }
@@ -82,7 +86,7 @@ impl Pattern {
         if path.extension() == Some("toml") {
             return Ok(Self::File(path.to_owned()));
         }
-        // Read alone first, so that `a)(b` is not made right by what is put around it.
+        // Parsed alone first: `a)(b` must not become valid through the parentheses around it.
         let alone = Regex::new(text).and_then(|_| Regex::new(&format!("^(?:{text})$")));
         alone
             .map(Self::Name)
@@ -90,22 +94,22 @@ impl Pattern {
     }
 }
 
-/// What a regular expression's error says in the end, after it has drawn the place.
+/// The last line of a regular expression's error, which is its message.
 fn last_line(error: &regex::Error) -> String {
     let text = error.to_string();
     let line = text.lines().last().unwrap_or_default();
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
-/// Reads the scenarios that the patterns mean, sorted by name; all of the catalogue where there
-/// are no patterns.
+/// Reads the scenarios that patterns select, sorted by name; without patterns, all scenarios of the
+/// catalogue.
 ///
-/// Only what can be meant is read: a broken file that no pattern names does no harm, unless tags
-/// are asked for.
+/// Only files that a pattern may select are read. A tag selects among all files, so that every error in
+/// the catalogue is reported.
 ///
 /// # Errors
-/// A pattern cannot be read or selects nothing, or a scenario file is wrong: then the problems of
-/// all files that were read are in the error.
+/// A pattern is not valid or selects nothing, or scenario files have errors: the problems of all files
+/// are reported at once.
 pub fn select(catalogue: &Catalogue, patterns: &[String]) -> Result<Vec<Scenario>, SelectError> {
     let mut loader = Loader { catalogue, scenarios: Vec::new(), errors: Vec::new() };
     if patterns.is_empty() {
@@ -134,12 +138,12 @@ struct Loader<'catalogue> {
 impl Loader<'_> {
     fn by_name(&mut self, text: &str, regex: &Regex) -> Result<(), SelectError> {
         let names = self.catalogue.names();
-        let meant: Vec<&String> = names.iter().filter(|name| regex.is_match(name)).collect();
-        if meant.is_empty() {
+        let matching: Vec<&String> = names.iter().filter(|name| regex.is_match(name)).collect();
+        if matching.is_empty() {
             let near = near(text, names);
             return Err(SelectError::Nothing { pattern: text.to_owned(), near });
         }
-        meant.into_iter().try_for_each(|name| self.add(name))
+        matching.into_iter().try_for_each(|name| self.add(name))
     }
 
     fn by_tag(&mut self, text: &str, tag: &str) -> Result<(), SelectError> {
@@ -175,7 +179,7 @@ impl Loader<'_> {
         }
     }
 
-    /// Puts the problems of a wrong file aside, so that the others' are told too.
+    /// Collects the errors of a file, so that those of the other files are reported too.
     fn read(&mut self, result: Result<Scenario, CatalogueError>) -> Result<Option<Scenario>, SelectError> {
         match result {
             Ok(scenario) => Ok(Some(scenario)),
@@ -187,11 +191,11 @@ impl Loader<'_> {
         }
     }
 
-    /// Keeps a scenario once, however many patterns mean it.
+    /// Keeps a scenario once, however many patterns select it.
     fn keep(&mut self, scenario: Scenario) -> Result<(), SelectError> {
         match self.scenarios.iter().find(|kept| kept.name == scenario.name) {
             Some(kept) if kept.file == scenario.file => Ok(()),
-            Some(_) => Err(SelectError::Twice { name: scenario.name }),
+            Some(_) => Err(SelectError::DuplicateName { name: scenario.name }),
             None => {
                 self.scenarios.push(scenario);
                 Ok(())
@@ -200,7 +204,7 @@ impl Loader<'_> {
     }
 }
 
-/// The known words that are like one that is not known, or all.
+/// The name that is most similar to an unknown one, or all names.
 fn near(text: &str, known: &[String]) -> Vec<String> {
     let near = suggest::nearest(text, known.iter().map(String::as_str));
     near.map_or_else(|| known.to_vec(), |near| vec![near.to_owned()])

@@ -7,7 +7,7 @@ use loadgauge_host::Store;
 
 use super::*;
 
-/// A catalogue with a file for each given name; the contents are the tag, or broken without.
+/// A catalogue with a file for each name. A file has the given tag; without a tag it has an error.
 fn catalogue(files: &[(&str, &str)]) -> (tempfile::TempDir, Catalogue) {
     let directory = tempfile::tempdir().expect("a directory");
     let root = Utf8PathBuf::from_path_buf(directory.path().to_owned()).expect("UTF-8");
@@ -44,7 +44,7 @@ fn refusal(catalogue: &Catalogue, pattern: &str) -> SelectError {
 }
 
 #[test]
-fn recipes_and_data_are_no_scenarios() {
+fn recipes_and_data_are_not_scenarios() {
     let (_directory, catalogue) = catalogue(FILES);
     assert_eq!(catalogue.names(), ["docker-vendor", "docker/replace", "hello"]);
     assert_eq!(catalogue.recipes().expect("read"), ["docker"]);
@@ -66,32 +66,32 @@ fn a_pattern_is_for_the_whole_name() {
     let (_directory, catalogue) = catalogue(FILES);
     let error = refusal(&catalogue, "docker");
     assert!(matches!(error, SelectError::Nothing { .. }));
-    assert_eq!(error.hint().as_deref(), Some("there is docker-vendor"));
+    assert_eq!(error.hint().as_deref(), Some("did you mean `docker-vendor`?"));
     assert_eq!(
         refusal(&catalogue, "docker*").hint().as_deref(),
-        Some("any characters are `.*`; there is docker-vendor")
+        Some("write `.*` for any characters; did you mean `docker-vendor`?")
     );
-    assert_eq!(refusal(&catalogue, "tag:quik").hint().as_deref(), Some("there is tag:quick"));
+    assert_eq!(refusal(&catalogue, "tag:quik").hint().as_deref(), Some("did you mean `tag:quick`?"));
     assert_eq!(
         refusal(&catalogue, "zzz").hint().as_deref(),
-        Some("there is docker-vendor, docker/replace, hello")
+        Some("choose one of docker-vendor, docker/replace, hello")
     );
 }
 
 #[test]
-fn a_glob_is_told_to_be_none() {
+fn a_glob_is_not_a_regular_expression() {
     let (_directory, catalogue) = catalogue(FILES);
     let error = refusal(&catalogue, "*docker*");
     assert_eq!(
         error.to_string(),
         "`*docker*` is not a regular expression: repetition operator missing expression"
     );
-    assert_eq!(error.hint().as_deref(), Some("any characters are `.*`: try '.*docker.*'"));
+    assert_eq!(error.hint().as_deref(), Some("write `.*` for any characters: '.*docker.*'"));
     assert!(matches!(refusal(&catalogue, "a)(b"), SelectError::Pattern { .. }));
 }
 
 #[test]
-fn the_problems_of_all_selected_files_are_told() {
+fn the_problems_of_all_selected_files_are_reported() {
     let (_directory, catalogue) = catalogue(&[("a.toml", ""), ("b.toml", "x"), ("c.toml", "")]);
     let SelectError::Catalogue(CatalogueError::Parse(errors)) = refusal(&catalogue, ".*") else {
         panic!("two broken files")
@@ -104,11 +104,11 @@ fn the_problems_of_all_selected_files_are_told() {
 fn results_of_two_files_are_not_mixed_up() {
     let (_directory, catalogue) = catalogue(&[("a.toml", "x"), ("b/a.toml", "x")]);
     let patterns = ["a".to_owned(), catalogue.root().join("b/a.toml").into_string()];
-    assert!(matches!(select(&catalogue, &patterns), Err(SelectError::Twice { .. })));
+    assert!(matches!(select(&catalogue, &patterns), Err(SelectError::DuplicateName { .. })));
 }
 
 #[test]
-fn what_is_not_there_is_told_with_its_path() {
+fn a_missing_file_is_named() {
     let (_directory, catalogue) = catalogue(&[]);
     assert_eq!(refusal(&catalogue, "/no/such.toml").to_string(), "cannot read `/no/such.toml`");
     let error = catalogue.recipe("hello").expect_err("no recipe");
@@ -119,7 +119,7 @@ fn what_is_not_there_is_told_with_its_path() {
 fn embedded() -> (tempfile::TempDir, Catalogue) {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Store::at(Utf8Path::from_path(directory.path()).expect("UTF-8"));
-    let catalogue = Catalogue::embedded(&store).expect("laid out");
+    let catalogue = Catalogue::embedded(&store).expect("written");
     (directory, catalogue)
 }
 
@@ -137,13 +137,13 @@ fn every_built_in_scenario_is_sound() {
 }
 
 #[test]
-fn the_catalogue_is_laid_out_once_and_read_quickly() {
+fn the_catalogue_is_written_once_and_read_quickly() {
     let (directory, first) = embedded();
     let store = Store::at(Utf8Path::from_path(directory.path()).expect("UTF-8"));
     let start = Instant::now();
     let second = Catalogue::embedded(&store).expect("found");
     select(&second, &[]).unwrap_or_else(|error| panic!("{error}"));
-    // The promise is 20 ms; this is a debug build on a machine that may be busy.
+    // A release build needs less than 20 ms; this is a debug build on a host that may be busy.
     assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
     assert_eq!(first.root(), second.root());
 }
@@ -181,7 +181,7 @@ fn what_the_reference_shows_is_accepted() {
 fn the_reference_shows_every_key() {
     let shown = reference().concat();
     for key in
-        parse::KEYS.iter().chain(parse_step::KINDS).chain(parse_step::COMMON).chain(parse_step::BESIDE_RUN)
+        parse::KEYS.iter().chain(parse_step::KINDS).chain(parse_step::COMMON).chain(parse_step::RUN_KEYS)
     {
         let shown = shown.lines().any(|line| {
             let line = line.trim_start_matches('[');

@@ -3,86 +3,91 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use super::{Source, SysextRequest};
+use super::SysextRequest;
 use crate::check::{Change, Check, Expectation, Swap};
 
 /// One check or one action.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// what it claims, in the author's words
+    /// the author's description
     pub summary: Option<String>,
-    /// what is done
+    /// the check or action
     pub kind: StepKind,
-    /// which of the scenario's machines it asks, counted from 0
+    /// 0-based number of the machine
     pub machine: usize,
-    /// for how long a check is repeated until it holds, for KVM; once when not given
+    /// time for which a check is repeated until it holds, for KVM; a single try where absent
     pub within: Option<Duration>,
-    /// 1-based line of the scenario file
+    /// 1-based line of the scenario file; 0 without a file
     pub line: usize,
 }
 
-/// What a step does.
+/// The check or action of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StepKind {
-    /// asks the guest something
+    /// checks the guest
     Check(Box<Check>),
-    /// restarts the guest and waits until it is up again, with another boot id
+    /// reboots the guest and waits for another boot id
     Reboot,
-    /// has systemd-sysext look at its extensions again
+    /// runs `systemd-sysext refresh`
     Refresh,
-    /// takes all extensions off and puts them back
+    /// runs `systemd-sysext unmerge` and `systemd-sysext merge`
     Unmerge,
-    /// brings an image in while the guest runs
+    /// installs an image while the guest runs
     Swap(SwapRequest),
 }
 
-/// An extension that is brought in while the guest runs.
+/// An extension to install while the guest runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SwapRequest {
-    /// what is brought in
+    /// recipe or image
     pub sysext: SysextRequest,
     /// whether systemd-sysext must merge it or refuse it
     pub expect: Expectation,
 }
 
 impl SwapRequest {
-    /// The change that it is, with the name and the file of the image.
+    /// The change of the guest, given the name and the file of the image.
     pub(super) fn change(&self, name: String, file: Utf8PathBuf) -> Change {
         Change::Swap(Swap { name, file, expect: self.expect })
     }
 }
 
-/// A step in the order of execution.
+/// A step with its place in the order of execution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedStep {
-    /// 1-based
+    /// 1-based number
     pub number: usize,
-    /// which life of the guest it asks: 0 after the boot, 1 after the first reboot
-    pub life: usize,
-    /// what began this life; nothing did the first
+    /// number of actions before this step: 0 right after the boot
+    pub phase: usize,
+    /// the action that began the phase; absent right after the boot
     pub after: Option<&'static str>,
-    /// whether the scenario named it once to be checked in every life
+    /// whether the step is from `[[hold]]`, so that every phase repeats it
     pub hold: bool,
-    /// the change of what is merged that the step makes, once its image is there
+    /// the change of the merged extensions that the step makes
     pub change: Option<Change>,
     /// the step
     pub step: Step,
 }
 
 impl Step {
-    /// What it claims: the author's words, or what it does.
+    /// A step for the only machine of a scenario that was not read from a file.
+    pub fn new(kind: StepKind) -> Self {
+        Self { summary: None, kind, machine: 0, within: None, line: 0 }
+    }
+
+    /// The author's description, or a generated one.
     pub fn title(&self) -> String {
         self.summary.clone().unwrap_or_else(|| self.kind.summary())
     }
 }
 
 impl StepKind {
-    /// Whether the guest is another one afterwards, so that what must hold is asked again.
-    pub fn begins_a_life(&self) -> bool {
+    /// Whether this is an action, after which `[[hold]]` is checked again.
+    pub fn is_action(&self) -> bool {
         !matches!(self, Self::Check(_))
     }
 
-    /// What it does, where the author did not say it.
+    /// A description, for steps without one of the author's.
     pub fn summary(&self) -> String {
         match self {
             Self::Check(check) => check.summary(),
@@ -90,16 +95,13 @@ impl StepKind {
             Self::Refresh => Change::Refresh.summary(),
             Self::Unmerge => Change::Unmerge.summary(),
             Self::Swap(request) => {
-                let stem = match &request.sysext.source {
-                    Source::Recipe(path) | Source::Image(path) => path.file_stem(),
-                };
-                let name = request.sysext.name.as_deref().or(stem).unwrap_or_default();
-                request.change(name.to_owned(), Utf8PathBuf::new()).summary()
+                let name = request.sysext.expected_name().to_owned();
+                request.change(name, Utf8PathBuf::new()).summary()
             }
         }
     }
 
-    /// What it is called where a check is made again because of it.
+    /// The action as a noun, for the title of a check that is made again after it.
     fn noun(&self) -> &'static str {
         match self {
             Self::Check(_) => "the check",
@@ -109,58 +111,52 @@ impl StepKind {
             Self::Swap(_) => "the swap",
         }
     }
-}
 
-/// The number of a life, and what began it.
-type Life = (usize, Option<&'static str>);
-
-/// Puts what must hold behind the boot and behind every change of life cycle, and numbers all.
-pub fn expand(hold: &[Step], steps: &[Step]) -> Vec<PlannedStep> {
-    let mut life = (0, None);
-    let in_life = |life| hold.iter().map(move |step| (life, true, step));
-    let mut ordered: Vec<(Life, bool, &Step)> = in_life(life).collect();
-    for step in steps {
-        ordered.push((life, false, step));
-        if step.kind.begins_a_life() {
-            life = (life.0 + 1, Some(step.kind.noun()));
-            ordered.extend(in_life(life));
+    /// The change of the merged extensions. The name and file of a swap are empty until its image was
+    /// built.
+    fn change(&self) -> Option<Change> {
+        match self {
+            Self::Refresh => Some(Change::Refresh),
+            Self::Unmerge => Some(Change::Unmerge),
+            Self::Swap(request) => Some(request.change(String::new(), Utf8PathBuf::new())),
+            Self::Check(_) | Self::Reboot => None,
         }
     }
-    let number = |(index, ((life, after), hold, step)): (usize, (Life, bool, &Step))| PlannedStep {
-        number: index + 1,
-        life,
-        after,
-        hold,
-        change: match step.kind {
-            StepKind::Refresh => Some(Change::Refresh),
-            StepKind::Unmerge => Some(Change::Unmerge),
-            // Its file is not known before it is built, and there is none by this name.
-            StepKind::Swap(ref request) => Some(request.change(String::new(), Utf8PathBuf::new())),
-            StepKind::Check(_) | StepKind::Reboot => None,
-        },
-        step: step.clone(),
+}
+
+/// Puts the `[[hold]]` checks behind the boot and behind every action, and numbers all steps.
+pub(super) fn expand(hold: &[Step], steps: &[Step]) -> Vec<PlannedStep> {
+    let mut planned: Vec<PlannedStep> = Vec::new();
+    let mut push = |phase: usize, after: Option<&'static str>, hold: bool, step: &Step| {
+        let (number, change) = (planned.len() + 1, step.kind.change());
+        planned.push(PlannedStep { number, phase, after, hold, change, step: step.clone() });
     };
-    ordered.into_iter().enumerate().map(number).collect()
+    let (mut phase, mut after) = (0, None);
+    hold.iter().for_each(|step| push(phase, after, true, step));
+    for step in steps {
+        push(phase, after, false, step);
+        if step.kind.is_action() {
+            (phase, after) = (phase + 1, Some(step.kind.noun()));
+            hold.iter().for_each(|step| push(phase, after, true, step));
+        }
+    }
+    planned
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn step(summary: &str, kind: StepKind) -> Step {
-        Step { summary: Some(summary.to_owned()), kind, machine: 0, within: None, line: 1 }
-    }
+    use crate::check::RunCheck;
 
     #[test]
-    fn what_must_hold_is_asked_in_every_life() {
-        let check = |summary| {
-            step(summary, StepKind::Check(Box::new(Check::Run(crate::check::RunCheck::new("true")))))
-        };
+    fn hold_is_checked_in_every_phase() {
+        let step = |summary: &str, kind| Step { summary: Some(summary.to_owned()), ..Step::new(kind) };
+        let check = |summary| step(summary, StepKind::Check(Box::new(Check::Run(RunCheck::new("true")))));
         let hold = [check("h1"), check("h2")];
         let steps = [check("a"), step("reboot", StepKind::Reboot), check("b")];
         let planned: Vec<(usize, usize, bool, String)> = expand(&hold, &steps)
             .into_iter()
-            .map(|planned| (planned.number, planned.life, planned.hold, planned.step.title()))
+            .map(|planned| (planned.number, planned.phase, planned.hold, planned.step.title()))
             .collect();
         let expected = [
             (1, 0, true, "h1"),
@@ -173,7 +169,7 @@ mod tests {
         ];
         let expected: Vec<_> = expected
             .iter()
-            .map(|(number, life, hold, title)| (*number, *life, *hold, (*title).to_owned()))
+            .map(|(number, phase, hold, title)| (*number, *phase, *hold, (*title).to_owned()))
             .collect();
         assert_eq!(planned, expected);
     }

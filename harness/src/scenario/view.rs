@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The plan as it is printed.
+//! The plan as `loadgauge plan` prints it.
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::net::Ipv4Addr;
@@ -7,19 +7,22 @@ use std::net::Ipv4Addr;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Artefact, Plan, Planned, PlannedMachine, PlannedStep, Skipped};
+use super::{
+    Plan, PlannedExtension, PlannedMachine, PlannedScenario, PlannedStep, ScenarioId, Skipped,
+    with_machine_name,
+};
 use crate::check::{Change, Swap, Sweep};
 use crate::machine::{
-    Acceleration, Accelerator, Decision, Firmware, MachinePlan, MachineSpec, PeerAddress, Start,
+    Acceleration, Accelerator, Firmware, MachinePlan, MachineSpec, PeerAddress, Start, StartMethod,
 };
 
-/// Version of the plan's JSON. It rises when a field changes its meaning or goes.
+/// Version of the plan's JSON. It is raised when a field is removed or changes its meaning.
 const FORMAT: u32 = 3;
 
-/// Tells the command line of a machine, as far as it is known before the machine is started.
+/// Gives the command line of a machine, as far as it is known before the machine starts.
 pub type CommandLine<'a> = dyn Fn(&MachinePlan) -> Vec<String> + 'a;
 
-/// The plan for programs: what `plan --format json` prints.
+/// The plan for programs: the output of `plan --format json`.
 #[derive(Debug, Serialize)]
 pub struct PlanView<'a> {
     format: u32,
@@ -42,8 +45,8 @@ struct ImageView<'a> {
 
 #[derive(Debug, Serialize)]
 struct ScenarioView<'a> {
-    name: &'a str,
-    file: &'a str,
+    name: &'a ScenarioId,
+    file: Option<&'a str>,
     summary: &'a str,
     tags: &'a [String],
     machines: Vec<MachineView<'a>>,
@@ -61,15 +64,21 @@ struct MachineView<'a> {
     start: StartView<'a>,
     command: Vec<String>,
     ignition: Value,
-    extensions: &'a [Artefact],
+    extensions: &'a [PlannedExtension],
     served: Vec<ServedView<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 struct StartView<'a> {
     how: Start,
-    reason: &'a str,
+    reason: String,
     snapshot: Option<&'a str>,
+}
+
+impl<'a> From<&'a StartMethod> for StartView<'a> {
+    fn from(method: &'a StartMethod) -> Self {
+        Self { how: method.start(), reason: method.reason(), snapshot: method.snapshot() }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -84,7 +93,7 @@ struct StepView<'a> {
     number: usize,
     #[serde(skip_serializing_if = "str::is_empty")]
     machine: &'a str,
-    life: usize,
+    phase: usize,
     hold: bool,
     line: usize,
     summary: String,
@@ -100,9 +109,8 @@ struct SwapView {
 }
 
 impl Plan {
-    /// The plan for programs; `command` tells the command line of a machine, and each has a decision how
-    /// it is to start.
-    pub fn view<'a>(&'a self, command: &CommandLine<'_>, decisions: &'a [Vec<Decision>]) -> PlanView<'a> {
+    /// The plan for programs; `command` gives the command line of a machine.
+    pub fn view<'a>(&'a self, command: &CommandLine<'_>) -> PlanView<'a> {
         let facts = &self.image.facts;
         let field = |name| facts.os_release.get(name).unwrap_or_default();
         PlanView {
@@ -117,39 +125,28 @@ impl Plan {
                 systemd: facts.systemd,
             },
             acceleration: &self.acceleration,
-            scenarios: self
-                .scenarios
-                .iter()
-                .zip(decisions)
-                .map(|(planned, decisions)| planned.view(command, decisions))
-                .collect(),
+            scenarios: self.scenarios.iter().map(|planned| planned.view(command)).collect(),
             skipped: &self.skipped,
         }
     }
 }
 
-impl Planned {
-    fn view<'a>(&'a self, command: &CommandLine<'_>, decisions: &'a [Decision]) -> ScenarioView<'a> {
-        let machines = self.machines.iter().zip(decisions);
+impl PlannedScenario {
+    fn view<'a>(&'a self, command: &CommandLine<'_>) -> ScenarioView<'a> {
         ScenarioView {
-            name: &self.scenario.name,
-            file: self.scenario.file.as_str(),
+            name: &self.id,
+            file: self.scenario.file.as_ref().map(|file| file.as_str()),
             summary: &self.scenario.summary,
             tags: &self.scenario.tags,
-            machines: machines.map(|(machine, decision)| machine.view(command, decision)).collect(),
+            machines: self.machines.iter().map(|machine| machine.view(command)).collect(),
             steps: self.steps.iter().map(|step| step.view(self.machine_of(step))).collect(),
             waive: &self.scenario.waive,
         }
     }
-
-    /// The name of the machine that a step asks; empty where it is the only one.
-    pub(crate) fn machine_of(&self, step: &PlannedStep) -> &str {
-        self.machines.get(step.step.machine).map_or("", |machine| machine.name.as_str())
-    }
 }
 
 impl PlannedMachine {
-    fn view<'a>(&'a self, command: &CommandLine<'_>, decision: &'a Decision) -> MachineView<'a> {
+    fn view<'a>(&'a self, command: &CommandLine<'_>) -> MachineView<'a> {
         let served = self.plan.served.iter().map(|served| ServedView {
             path: &served.url_path,
             file: served.file.as_str(),
@@ -159,7 +156,7 @@ impl PlannedMachine {
             name: &self.name,
             spec: &self.plan.spec,
             address: self.plan.peer_address.map(PeerAddress::address),
-            start: StartView { how: decision.start, reason: &decision.reason, snapshot: decision.snapshot() },
+            start: (&self.start).into(),
             command: command(&self.plan),
             ignition: serde_json::from_str(&self.plan.config.to_json()).unwrap_or(Value::Null),
             extensions: &self.extensions,
@@ -173,7 +170,7 @@ impl PlannedStep {
         StepView {
             number: self.number,
             machine,
-            life: self.life,
+            phase: self.phase,
             hold: self.hold,
             line: self.step.line,
             summary: self.step.title(),
@@ -189,15 +186,15 @@ impl PlannedStep {
 }
 
 impl Plan {
-    /// The plan for people, with the decision how each machine is to start.
-    pub fn text(&self, decisions: &[Vec<Decision>]) -> String {
+    /// The plan for people: the output of `plan --format text`.
+    pub fn text(&self) -> String {
         let mut text = String::new();
-        // Nothing that is written to can fail.
-        let _ = self.write(&mut text, decisions);
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut text);
         text
     }
 
-    fn write(&self, formatter: &mut String, decisions: &[Vec<Decision>]) -> fmt::Result {
+    fn write(&self, formatter: &mut String) -> fmt::Result {
         let name = self.image.facts.os_release.get("PRETTY_NAME").unwrap_or("an image without a name");
         writeln!(formatter, "image      {name}")?;
         writeln!(formatter, "           {}", self.image.disk)?;
@@ -206,9 +203,9 @@ impl Plan {
             Accelerator::Tcg => "TCG",
         };
         writeln!(formatter, "machines   {accelerator}: {}", self.acceleration.reason)?;
-        for (planned, decisions) in self.scenarios.iter().zip(decisions) {
+        for planned in &self.scenarios {
             formatter.push('\n');
-            planned.write(formatter, decisions)?;
+            planned.write(formatter)?;
         }
         for skipped in &self.skipped {
             write!(formatter, "\n{}: skipped, {}\n", skipped.name, skipped.reason)?;
@@ -217,15 +214,15 @@ impl Plan {
     }
 }
 
-impl Planned {
-    fn write(&self, formatter: &mut String, decisions: &[Decision]) -> fmt::Result {
-        writeln!(formatter, "{}: {}", self.scenario.name, self.scenario.summary)?;
-        for (machine, decision) in self.machines.iter().zip(decisions) {
-            machine.write(formatter, decision)?;
+impl PlannedScenario {
+    fn write(&self, formatter: &mut String) -> fmt::Result {
+        writeln!(formatter, "{}: {}", self.id, self.scenario.summary)?;
+        for machine in &self.machines {
+            machine.write(formatter)?;
         }
         for step in &self.steps {
-            let again = if step.hold && step.life > 0 { " (again)" } else { "" };
-            let title = on(self.machine_of(step), &step.step.title());
+            let again = if step.hold && step.phase > 0 { " (again)" } else { "" };
+            let title = with_machine_name(self.machine_of(step), &step.step.title());
             writeln!(formatter, "  {:>3}. {title}{again}", step.number)?;
         }
         for (sweep, reason) in &self.scenario.waive {
@@ -235,19 +232,14 @@ impl Planned {
     }
 }
 
-/// What is said of one of several machines; of the only one it needs no name.
-pub(crate) fn on(machine: &str, what: &str) -> String {
-    if machine.is_empty() { what.to_owned() } else { format!("{machine}: {what}") }
-}
-
 impl PlannedMachine {
-    fn write(&self, formatter: &mut String, decision: &Decision) -> fmt::Result {
+    fn write(&self, formatter: &mut String) -> fmt::Result {
         let spec = &self.plan.spec;
         let processors = spec.processors(self.plan.acceleration.accelerator);
         let size = format!("{} MiB, {processors} processors", spec.memory_mib);
-        write!(formatter, "  machine    {}", on(&self.name, &size))?;
-        if let Some(station) = self.plan.peer_address {
-            write!(formatter, ", {}", station.address())?;
+        write!(formatter, "  machine    {}", with_machine_name(&self.name, &size))?;
+        if let Some(address) = self.plan.peer_address {
+            write!(formatter, ", {}", address.address())?;
         }
         if self.plan.firmware != Firmware::Bios {
             write!(formatter, ", {}", self.plan.firmware.name())?;
@@ -259,13 +251,13 @@ impl PlannedMachine {
             write!(formatter, ", disk `{}` of {} MiB", disk.serial, disk.size_mib)?;
         }
         writeln!(formatter)?;
-        writeln!(formatter, "  start      {}: {}", decision.start, decision.reason)?;
-        for artefact in &self.extensions {
-            let mut line = format!("  extension  {}", artefact.name);
-            if let Some(format) = artefact.format {
+        writeln!(formatter, "  start      {}: {}", self.start.start(), self.start.reason())?;
+        for extension in &self.extensions {
+            let mut line = format!("  extension  {}", extension.name);
+            if let Some(format) = extension.format {
                 let _ = write!(line, ", {format}");
             }
-            writeln!(formatter, "{line}, {} bytes, {}", artefact.size, artefact.delivered)?;
+            writeln!(formatter, "{line}, {} bytes, {}", extension.size, extension.delivered)?;
         }
         Ok(())
     }

@@ -108,7 +108,7 @@ impl Finished {
 
     /// How a scenario ended.
     pub fn end_of(&self, name: &str) -> EventKind {
-        let is_end = |kind: &EventKind| matches!(kind, EventKind::ScenarioFinished { scenario, .. } if scenario == name);
+        let is_end = |kind: &EventKind| matches!(kind, EventKind::ScenarioFinished { scenario, .. } if scenario.to_string() == name);
         let mut ends = self.events().into_iter().map(|event| event.kind).filter(is_end);
         ends.next().unwrap_or_else(|| panic!("`{name}` has no end; the run said:\n{}", self.words()))
     }

@@ -8,7 +8,7 @@ use serde_saphyr::{Error as YamlError, Location, Spanned};
 
 use super::error::{ButaneCause, ButaneError};
 use super::{local::Files, resolve, schema};
-use crate::{Config, json::prune};
+use crate::{config::Config, json::prune};
 
 impl Config {
     /// Reads a Butane config, variant `flatcar`, version 1.0.0 or 1.1.0.

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use camino::Utf8Path;
 use proptest::prelude::*;
 
-use crate::Config;
+use crate::config::Config;
 
 /// Every key that the format has, but those that need local files.
 const EVERYTHING: &str = include_str!("everything.bu");
@@ -21,7 +21,7 @@ fn flatcar(body: &str) -> String {
 }
 
 #[test]
-fn every_key_arrives() {
+fn every_key_is_converted() {
     let config = Config::from_butane(EVERYTHING, Utf8Path::new(".")).expect("the text is right");
     assert_eq!(Config::parse(&config.to_json()).expect("every key is one of Ignition's"), config);
     assert_eq!(config.validate(), []);
@@ -80,7 +80,7 @@ fn another_variant_or_version_is_refused() {
 }
 
 #[test]
-fn an_unknown_key_has_its_line_and_what_was_meant() {
+fn an_unknown_key_has_its_line_and_a_suggestion() {
     let (message, hint) =
         failure(&flatcar("storage:\n  files:\n    - path: /a\n      content:\n        inline: x\n"));
     assert_eq!(message, "line 6, column 7: unknown key `content`");
@@ -90,7 +90,7 @@ fn an_unknown_key_has_its_line_and_what_was_meant() {
 }
 
 #[test]
-fn slips_have_their_places() {
+fn errors_have_their_places() {
     let file =
         |fields: &str| failure(&flatcar(&format!("storage:\n  files:\n    - path: /a\n      {fields}\n")));
     assert_eq!(

@@ -4,7 +4,7 @@ use super::payload::{Delivered, Delivery, INLINE_MAXIMUM, Payload, PayloadKind};
 use super::plan::Plan;
 use super::{image, tree};
 
-/// Writes the config that brings an extension into a guest, and lists the files to serve for it.
+/// Writes the config that delivers an extension to a guest, and lists the files to serve for it.
 ///
 /// `origin` is the URL of the harness's server in the guest, such as `http://10.0.2.100`. `threshold` is the
 /// number of bytes of data URLs that [`Delivery::Auto`] may add to the config: `INLINE_LIMIT` without those of

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha512};
 use super::error::DeliveryError;
 use super::payload::{Delivered, Delivery, HowDelivered};
 use super::plan::{IMAGES, Plan, inline_cost, link};
-use crate::{Config, Contents, File};
+use crate::config::{Config, Contents, File};
 
 pub(super) fn deliver(
     plan: &Plan<'_>,

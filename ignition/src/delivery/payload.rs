@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::Config;
+use crate::config::Config;
 
 /// The limit of all data URLs of a config in bytes, above which [`Delivery::Auto`] uses http.
 pub const INLINE_LIMIT: u64 = 64 * 1024;
@@ -85,7 +85,7 @@ pub enum PayloadKind {
     },
 }
 
-/// The config and the files that bring an extension into a guest.
+/// The config and the files that deliver an extension to a guest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivered {
     /// The part of the guest's config.

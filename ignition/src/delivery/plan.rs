@@ -3,7 +3,7 @@ use camino::Utf8PathBuf;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::payload::{Delivery, Served};
-use crate::{Link, data_url};
+use crate::{config::Link, data_url};
 
 /// The characters that are escaped in a segment of a URL's path: all but the unreserved ones (RFC 3986).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');

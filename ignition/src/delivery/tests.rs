@@ -71,12 +71,12 @@ fn a_small_image_is_in_the_config_and_a_large_one_is_not() {
     assert_eq!(served.file, host.path("hello.raw"));
     insta::assert_snapshot!(large.config.to_json_pretty());
     assert_eq!(large.config.validate(), []);
-    let asked = deliver(&host.image(10), Delivery::Http, "http://10.0.2.100/", INLINE_LIMIT);
-    assert_eq!(asked.expect("delivered").how, HowDelivered::Http);
+    let requested = deliver(&host.image(10), Delivery::Http, "http://10.0.2.100/", INLINE_LIMIT);
+    assert_eq!(requested.expect("delivered").how, HowDelivered::Http);
 }
 
 #[test]
-fn inline_is_refused_when_it_would_take_minutes() {
+fn large_extensions_are_refused_inline() {
     let error = deliver(&Host::new().image(200_000), Delivery::Inline, ORIGIN, 0).expect_err("too large");
     assert_eq!(
         error.to_string(),
@@ -88,7 +88,7 @@ fn inline_is_refused_when_it_would_take_minutes() {
 }
 
 #[test]
-fn an_image_that_changed_is_refused() {
+fn a_changed_image_is_refused() {
     let host = Host::new();
     let payload = host.image(10);
     host.write("hello.raw", b"0123456789");
@@ -105,7 +105,7 @@ fn an_image_that_changed_is_refused() {
 }
 
 #[test]
-fn a_directory_becomes_its_entries_and_large_files_travel_apart() {
+fn a_directory_becomes_its_entries_and_large_files_are_served() {
     let host = Host::new();
     let delivered = deliver(&host.tree(), Delivery::Auto, ORIGIN, INLINE_LIMIT).expect("delivered");
     assert_eq!(delivered.how, HowDelivered::Mixed);
@@ -121,7 +121,7 @@ fn a_directory_becomes_its_entries_and_large_files_travel_apart() {
 }
 
 #[test]
-fn what_ignition_would_lose_is_refused_with_its_path() {
+fn files_that_ignition_cannot_create_are_refused() {
     let host = Host::new();
     let refused =
         |payload: &Payload| deliver(payload, Delivery::Auto, ORIGIN, INLINE_LIMIT).expect_err("refused");
@@ -165,7 +165,7 @@ fn file_capabilities_are_not_lost() {
 }
 
 #[test]
-fn names_are_one_part_of_a_path() {
+fn names_are_one_component_of_a_path() {
     let host = Host::new();
     for name in ["", ".hidden", "a/b", "..", "hello.raw", "a b", "ü", "a\nb"] {
         let payload = Payload { name: name.into(), ..host.image(1) };
@@ -177,7 +177,7 @@ fn names_are_one_part_of_a_path() {
 }
 
 #[test]
-fn words() {
+fn names_of_deliveries() {
     for how in [Delivery::Auto, Delivery::Inline, Delivery::Http] {
         assert_eq!(how.to_string().parse(), Ok(how));
         assert_eq!(serde_json::to_value(how).expect("JSON"), how.to_string());

@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 use super::error::DeliveryError;
 use super::payload::{Delivered, Delivery, HowDelivered, Served};
 use super::plan::{DIRECTORIES, Plan, inline_cost, link};
-use crate::{Config, Contents, Directory, File, Link};
+use crate::config::{Config, Contents, Directory, File, Link};
 
 /// A regular file of the extension.
 struct Member {

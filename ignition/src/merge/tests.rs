@@ -2,7 +2,7 @@
 use loadgauge_host::Hint as _;
 use proptest::prelude::*;
 
-use crate::{Config, Contents, Directory, Dropin, File, Link, Unit, User};
+use crate::config::{Config, Contents, Directory, Dropin, File, Link, Unit, User};
 
 fn config(sections: &str) -> Config {
     Config::parse(&format!(r#"{{"ignition": {{"version": "3.3.0"}}, {sections}}}"#)).expect("a config")
@@ -41,7 +41,7 @@ fn users_are_united() {
 }
 
 #[test]
-fn a_path_is_one_thing() {
+fn a_path_has_one_type() {
     let file = r#""storage": {"files": [{"path": "/a", "contents": {"source": "data:,x"}}]}"#;
     assert_eq!(
         merged(file, file),
@@ -65,7 +65,7 @@ fn a_path_is_one_thing() {
 }
 
 #[test]
-fn units_are_united_or_contradict_each_other() {
+fn units_are_united_or_conflict() {
     let unit = |fields: &str| format!(r#""systemd": {{"units": [{{"name": "a.service", {fields}}}]}}"#);
     let dropin = |name: &str, text: &str| {
         unit(&format!(r#""dropins": [{{"name": "{name}.conf", "contents": "{text}"}}]"#))

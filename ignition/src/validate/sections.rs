@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::problem::{Findings, Problem};
 use super::{disks, passwd, resource, storage, systemd};
-use crate::Config;
+use crate::config::Config;
 
 impl Config {
     /// All problems of the config, in the order of its JSON.

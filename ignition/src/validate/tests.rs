@@ -33,7 +33,7 @@ fn paths_and_modes() {
 }
 
 #[test]
-fn one_thing_per_path_and_nothing_below_files_and_links() {
+fn one_entry_per_path_and_none_below_files_and_links() {
     assert_eq!(
         problems(
             r#""storage": {"directories": [{"path": "/a"}, {"path": "/a/b"}], "files": [{"path": "/a"}, {"path": "/f"}, {"path": "/f/g/h"}],

@@ -5,13 +5,15 @@ use loadgauge_images::{Architecture, OsRelease};
 
 use super::plan::Plan;
 use super::result::Built;
+use crate::build_error::BuildError;
 use crate::describe::{self, Component, Details, Input, Listing, Subject};
 use crate::elf::Libraries;
 use crate::explain::Explanation;
+use crate::extension::{Extension, Format};
 use crate::recipe::Recipe;
 use crate::source::Contents;
 use crate::stage::Staged;
-use crate::{BuildError, Extension, Format, finish, linkage, lint, pack, tree_digest};
+use crate::{finish, linkage, lint, pack, tree_digest};
 
 /// Builds a base extension as a directory.
 type BuildDirectory<'a> = &'a dyn Fn(&Recipe) -> Result<Built, BuildError>;

@@ -5,11 +5,13 @@ use loadgauge_host::{Entry, FileError, Store};
 use super::assembly::assemble;
 use super::plan::Plan;
 use super::result::Built;
+use crate::base_extensions;
+use crate::build_error::BuildError;
 use crate::explain::Explanation;
+use crate::extension::Format;
 use crate::recipe::Recipe;
 use crate::source::{self, Context};
 use crate::target::Target;
-use crate::{BuildError, Format, base_extensions};
 
 /// Builds an extension, or finds an earlier build of it in the store.
 ///

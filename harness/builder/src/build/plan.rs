@@ -3,14 +3,15 @@ use loadgauge_host::{FileError, digest, environment};
 use loadgauge_images::OsRelease;
 
 use super::result::Built;
+use crate::build_error::BuildError;
 use crate::compatible::compatible;
+use crate::extension::Format;
 use crate::mangle::Environment;
 use crate::pack::{self, Identity, PackError, Packing};
 use crate::recipe::{Recipe, check_name};
 use crate::release_file::{About, extension_release};
 use crate::signing::KeyPair;
 use crate::source::{self, Context, RequestedPackage, Source};
-use crate::{BuildError, Format};
 
 /// The time of all files where neither `SOURCE_DATE_EPOCH` nor the recipe sets one: 2024-01-01.
 const EPOCH: u32 = 1_704_067_200;

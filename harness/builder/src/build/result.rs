@@ -3,9 +3,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_host::{FileError, fs};
 use serde::{Deserialize, Serialize};
 
+use crate::build_error::BuildError;
 use crate::describe::Component;
 use crate::explain::Explanation;
-use crate::{BuildError, Extension};
+use crate::extension::Extension;
 
 /// The file with the description of a kept build.
 const FILE: &str = "built.json";

@@ -78,7 +78,7 @@ pub enum DebianArchiveError {
         found: String,
     },
     /// the archive has no index of this component and architecture
-    #[error("{archive} has no index of the component `{component}` for {architecture}")]
+    #[error("cannot use {archive}: it has no index of the component `{component}` for {architecture}")]
     NoIndex {
         /// mirror and suite
         archive: String,

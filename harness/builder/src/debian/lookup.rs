@@ -9,7 +9,7 @@ use super::relation::Relation;
 
 /// The packages of a resolution.
 #[derive(Debug, Clone, Copy)]
-pub struct Universe<'a> {
+pub(super) struct Universe<'a> {
     /// the packages of the base and of its extensions
     pub installed: &'a Index,
     /// the packages that can be added

@@ -3,8 +3,8 @@
 //!
 //! - [`Version`], [`relation`], `control`, `record`, `release`: the formats
 //! - [`Index`]: the packages of a base or of an archive
-//! - [`resolve()`] with `lookup` and `search`: the packages to be added to a base
-//! - [`Solution`] and [`UnmetDependency`]: its result
+//! - `resolve` with `lookup` and `search`: the packages to be added to a base
+//! - `solution` and `unmet`: its result
 //! - `archive`: an archive's indices, verified by its signature, and its package files
 //! - `library_packages`: the packages that contain a library
 //! - `deb`: package files
@@ -28,14 +28,9 @@ mod version;
 
 pub use archive::{DebianArchiveError, Package};
 pub use deb::{Unpacked, unpack as unpack_package};
-pub use index::{Index, IndexError};
-pub use lookup::Universe;
-pub use record::{Record, RecordError};
-pub use resolve::{ResolveError, resolve};
-pub use solution::{AddedPackage, InstalledDependency, Reason, Solution};
-pub use source::{DebianError, Groups};
-pub use unmet::{UnmetCause, UnmetDependency};
-pub use version::{Version, VersionError};
+pub use index::Index;
+pub use source::DebianError;
+pub use version::Version;
 
 pub(super) use library_packages::packages_of_library;
 pub(super) use source::{Resolved, list, resolve_recipe, stage};

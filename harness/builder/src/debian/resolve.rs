@@ -44,7 +44,11 @@ const MAXIMUM_SEARCHES: usize = 300;
 ///
 /// # Errors
 /// See [`ResolveError`].
-pub fn resolve(universe: Universe<'_>, names: &[&str], recommends: bool) -> Result<Solution, ResolveError> {
+pub(super) fn resolve(
+    universe: Universe<'_>,
+    names: &[&str],
+    recommends: bool,
+) -> Result<Solution, ResolveError> {
     let lookup = Lookup::new(universe);
     let mut queue = VecDeque::from([BTreeSet::new()]);
     let mut seen = BTreeSet::from([BTreeSet::new()]);

@@ -6,18 +6,22 @@ use super::version::Version;
 
 /// The packages that must be added to a base so that the requested ones can be used.
 #[derive(Debug, Clone, Default)]
-pub struct Solution {
+pub(super) struct Solution {
     /// packages to be added, by name
     pub added: Vec<AddedPackage>,
     /// dependencies that installed packages satisfy
     pub already_installed: Vec<InstalledDependency>,
     /// whether a choice led to a conflict and was replaced by another one
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "apt chooses otherwise after a conflict, which tests consider")
+    )]
     pub backtracked: bool,
 }
 
 /// A package that is added.
 #[derive(Debug, Clone)]
-pub struct AddedPackage {
+pub(super) struct AddedPackage {
     /// the package
     pub record: Record,
     /// why it is added
@@ -28,7 +32,7 @@ pub struct AddedPackage {
 
 /// A dependency that an installed package satisfies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstalledDependency {
+pub(super) struct InstalledDependency {
     /// name of the installed package
     pub name: String,
     /// its version
@@ -39,7 +43,7 @@ pub struct InstalledDependency {
 
 /// Why a package is added.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
+pub(super) enum Reason {
     /// the recipe names it
     Requested,
     /// another package depends on it

@@ -84,7 +84,7 @@ impl Hint for DebianError {
 
 /// The packages of each `[[debian]]` section of a recipe: the named ones and their dependencies, without
 /// those that are in the base, in a base extension or in an earlier section.
-pub type Groups = Vec<Vec<Package>>;
+pub(super) type Groups = Vec<Vec<Package>>;
 
 /// The packages of a recipe, and why it needs them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

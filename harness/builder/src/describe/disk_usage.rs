@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The size of an extension in the format of `df --human-readable
 //! --output=file,size,used,avail,pcent,fstype ./`, which Flatcar's SDK publishes.
-use crate::Format;
+use crate::extension::Format;
 
 /// The table of two lines. `size` is that of the image in bytes, and `used` that of its files; a
 /// compressed file system is always full.

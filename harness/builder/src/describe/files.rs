@@ -10,7 +10,7 @@ use super::contents::Listing;
 use super::input::Input;
 use super::subject::Subject;
 use super::{DescribeError, disk_usage, pkginfo, provenance, sbom, sums, transfer};
-use crate::{Extension, Format};
+use crate::extension::{Extension, Format};
 
 /// The facts about an extension besides its name.
 pub(crate) struct Details {

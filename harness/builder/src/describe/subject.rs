@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use crate::Format;
+use crate::extension::Format;
 use crate::pack::Identity;
 
 /// The extension that is described.

@@ -14,7 +14,7 @@ const MAXIMUM_PACKAGE: u64 = 8 << 30;
 
 /// A directory or URL with binary packages and their index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Binhost {
+pub(super) enum Binhost {
     /// a directory
     Directory(Utf8PathBuf),
     /// a URL that ends with `/`
@@ -23,7 +23,7 @@ pub enum Binhost {
 
 /// A package file that was verified against the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedFile {
+pub(super) struct VerifiedFile {
     /// path on this host
     pub path: Utf8PathBuf,
     /// SHA-256 in hex
@@ -37,7 +37,7 @@ impl Binhost {
     ///
     /// # Errors
     /// See [`BinhostError`].
-    pub fn index(&self, store: &Store, progress: &dyn Fn(&str)) -> Result<Index, BinhostError> {
+    pub(super) fn index(&self, store: &Store, progress: &dyn Fn(&str)) -> Result<Index, BinhostError> {
         let path = match self {
             Self::Directory(directory) => index_of_directory(directory),
             Self::Url(url) => remote_index::fetch(url, store, progress)?,
@@ -50,7 +50,7 @@ impl Binhost {
     ///
     /// # Errors
     /// See [`BinhostError`].
-    pub fn file(&self, file: &PackageFile, store: &Store) -> Result<VerifiedFile, BinhostError> {
+    pub(super) fn file(&self, file: &PackageFile, store: &Store) -> Result<VerifiedFile, BinhostError> {
         if file.path.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(BinhostError::Path(file.path.clone()));
         }

@@ -13,7 +13,7 @@ pub const PATH: &str = "var/db/pkg";
 
 /// The files that are read of each package. Others (`CONTENTS`, `environment.bz2` ...) are large and not
 /// needed for the resolution.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 10] = [
     "SLOT",
     "USE",
     "IUSE",
@@ -24,8 +24,6 @@ const KEYS: [&str; 12] = [
     "repository",
     "BUILD_ID",
     "BUILD_TIME",
-    "LICENSE",
-    "DESCRIPTION",
 ];
 /// Limit of a value in bytes; the longest of Gentoo's have some tens of kilobytes.
 const MAXIMUM_VALUE: u64 = 4 << 20;
@@ -127,13 +125,12 @@ mod tests {
         );
         write(root, "sys-apps/-MERGING-bar-1", &[]);
         fs::write(root.join("sys-apps/.lock"), "").expect("written");
-        std::os::unix::fs::symlink("/etc/shadow", root.join("sys-apps/foo-1.2-r3/DESCRIPTION"))
-            .expect("made");
+        std::os::unix::fs::symlink("/etc/shadow", root.join("sys-apps/foo-1.2-r3/repository")).expect("made");
         let packages = read(root).expect("read");
         let [package] = packages.as_slice() else { panic!("{packages:?}") };
         assert_eq!(package.to_string(), "sys-apps/foo-1.2-r3");
         assert_eq!((package.slot.as_str(), package.sub_slot.as_str()), ("0", "2"));
-        assert_eq!((package.dependencies.run.len(), package.description.as_str()), (1, ""));
+        assert_eq!((package.dependencies.run.len(), package.repository.as_str()), (1, ""));
         write(root, "sys-apps/broken", &[]);
         assert!(matches!(read(root), Err(DatabaseError::Package { .. })));
         assert!(matches!(read(Utf8Path::new("/nowhere")), Err(DatabaseError::File(_))));

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256, Sha512};
 ///
 /// Format: GLEP 74; in a container all entries have the tag `DATA`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Manifest {
+pub(super) struct Manifest {
     entries: BTreeMap<String, ManifestEntry>,
 }
 
@@ -20,7 +20,7 @@ struct ManifestEntry {
 
 /// The size and the digests of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemberDigests {
+pub(super) struct MemberDigests {
     /// size in bytes
     pub size: u64,
     /// BLAKE2b in hex
@@ -78,7 +78,7 @@ impl Manifest {
     ///
     /// # Errors
     /// A line is invalid.
-    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+    pub(super) fn parse(text: &str) -> Result<Self, ManifestError> {
         let mut manifest = Self::default();
         for line in text.lines() {
             let mut fields = line.split_ascii_whitespace();
@@ -104,7 +104,7 @@ impl Manifest {
     ///
     /// # Errors
     /// A member has no entry or differs from it, or an entry has no member.
-    pub fn check(&self, members: &BTreeMap<String, MemberDigests>) -> Result<(), ManifestError> {
+    pub(super) fn check(&self, members: &BTreeMap<String, MemberDigests>) -> Result<(), ManifestError> {
         for (member, found) in members {
             let expected = self.entries.get(member).ok_or_else(|| ManifestError::NoEntry(member.clone()))?;
             expected.check(member, found)?;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Gentoo's binary packages as a source of an extension.
 //!
-//! - [`version`], [`atom`] with [`use_dependency`], [`dependency`]: the dependency language
-//! - [`index`], [`xpak`], [`gpkg`] with [`manifest`], [`compression`], [`binary`]: the files of a binhost
+//! - [`version`], [`atom`] with `use_dependency`, [`dependency`]: the dependency language
+//! - [`index`], [`xpak`], [`gpkg`] with `manifest`, [`compression`], [`binary`]: the files of a binhost
 //! - [`package`]: the metadata of a package
-//! - [`binhost`] with `remote_index`, [`database`] with `base`: available and installed packages
+//! - `binhost` with `remote_index`, [`database`] with `base`: available and installed packages
 //! - [`pool`]: the packages of a resolution, with `provided` and `use_rule`
 //! - [`resolve()`] with `backtracking`, `depgraph`, `choice`, `alternative`, `requirement`: the packages to
 //!   be added
@@ -20,8 +20,7 @@ mod backtracking;
 mod base;
 /// Package files in either format.
 pub mod binary;
-/// Directories and URLs with packages.
-pub mod binhost;
+mod binhost;
 mod binhost_error;
 mod choice;
 /// Compression of the tar in a package.
@@ -38,8 +37,7 @@ pub mod gpkg;
 pub mod index;
 mod install_mask;
 mod library_packages;
-/// The manifest of a gpkg package.
-pub mod manifest;
+mod manifest;
 /// The metadata of a package.
 pub mod package;
 mod pkginfo;
@@ -48,29 +46,24 @@ pub mod pool;
 mod provided;
 mod remote_index;
 mod requirement;
-/// The packages to be added.
-pub mod resolve;
+mod resolve;
 mod resolve_error;
 mod sdk;
 mod section;
 mod select;
 mod selection;
 mod staging;
-/// Conditions on USE flags.
-pub mod use_dependency;
+mod use_dependency;
 mod use_rule;
 /// Versions and their order.
 pub mod version;
 /// Package files in the xpak format, which Flatcar uses.
 pub mod xpak;
 
-pub use base::BaseError;
-pub use binhost_error::BinhostError;
 pub use error::GentooError;
 pub use resolve::{Resolution, ResolvedPackage, resolve};
 pub use resolve_error::ResolveError;
 pub use selection::{SelectedPackage, Selection};
-pub use use_rule::UseRule;
 
 pub(super) use library_packages::packages_of_library;
 pub(super) use section::{check as check_section, requested};

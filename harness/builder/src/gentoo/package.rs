@@ -33,12 +33,6 @@ pub struct Package {
     pub build_time: u64,
     /// the package file on the binhost; `None` for an installed package
     pub file: Option<PackageFile>,
-    /// `DESCRIPTION`
-    pub description: String,
-    /// `LICENSE`, in Gentoo's syntax
-    pub license: String,
-    /// `HOMEPAGE`; empty for a package of an index, which does not have it
-    pub homepage: String,
 }
 
 /// The dependencies of a package by kind.
@@ -114,22 +108,19 @@ impl Package {
         let dependencies =
             Dependencies { run: depend("RDEPEND")?, post: depend("PDEPEND")?, install: depend("IDEPEND")? };
         let number = |key: &str| value(key).and_then(|value| value.parse().ok()).unwrap_or(0);
-        let text = |keys: [&str; 2]| keys.into_iter().find_map(value).unwrap_or_default().to_owned();
         Ok(Self {
             name: category_and_name.to_owned(),
             version,
             slot,
             sub_slot,
-            repository: text(["REPO", "repository"]),
+            // An index has the first key, a database the second.
+            repository: value("REPO").or_else(|| value("repository")).unwrap_or_default().to_owned(),
             known_flags,
             dependencies,
             flags,
             build_id: number("BUILD_ID"),
             build_time: number("BUILD_TIME"),
             file: None,
-            description: text(["DESC", "DESCRIPTION"]),
-            license: text(["LICENSE", "LICENSE"]),
-            homepage: text(["HOMEPAGE", "HOMEPAGE"]),
         })
     }
 

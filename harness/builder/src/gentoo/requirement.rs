@@ -77,7 +77,9 @@ fn collect_names<'a>(requirement: &'a Requirement, names: &mut Vec<&'a str>) {
         Requirement::Atom(need) if need.atom.blocker.is_none() => names.push(&need.atom.name),
         Requirement::Atom(_) => {}
         Requirement::AnyOf(inside) | Requirement::AllOf(inside) => {
-            inside.iter().for_each(|item| collect_names(item, names))
+            for item in inside {
+                collect_names(item, names);
+            }
         }
     }
 }

@@ -139,8 +139,6 @@ fn fetch(
         name: package.name.clone(),
         version: package.version.to_string(),
         repository: package.repository.clone(),
-        license: package.license.clone(),
-        description: package.description.clone(),
         path: file.path,
         sha256: file.sha256,
         size: file.size,

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8PathBuf;
-use serde::{Deserialize, Serialize};
 
 use crate::explain::Explanation;
 
@@ -16,7 +15,7 @@ pub struct Selection {
 }
 
 /// A package that goes into the extension.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectedPackage {
     /// category and name
     pub name: String,
@@ -24,10 +23,6 @@ pub struct SelectedPackage {
     pub version: String,
     /// repository of the ebuild
     pub repository: String,
-    /// `LICENSE`, in Gentoo's syntax
-    pub license: String,
-    /// `DESCRIPTION`
-    pub description: String,
     /// path of the package file
     pub path: Utf8PathBuf,
     /// SHA-256 of the package file, in hex

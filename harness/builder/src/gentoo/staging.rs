@@ -125,8 +125,6 @@ mod tests {
             name: "a/evil".to_owned(),
             version: "1".to_owned(),
             repository: String::new(),
-            license: String::new(),
-            description: String::new(),
             path,
             sha256: String::new(),
             size: 0,

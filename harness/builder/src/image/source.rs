@@ -52,7 +52,9 @@ pub(crate) fn stage(
     fs::remove_dir_all(&scratch)?;
     if is_empty {
         let message = format!("`{name}` adds nothing to the extension");
-        return Err(recipe.error(section.at(recipe), message, "an extension contains /usr and /opt").into());
+        return Err(recipe
+            .error(recipe.place_of(section), message, "an extension contains /usr and /opt")
+            .into());
     }
     Ok(found)
 }

@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::Format;
+use crate::extension::Format;
 use crate::extension::named;
 use crate::signing::KeyPair;
 
@@ -196,21 +196,21 @@ impl Packing {
         let outside =
             |level: &&Spanned<u32>, range: std::ops::RangeInclusive<u32>| !range.contains(level.get_ref());
         let of_squashfs = self.squashfs_level.as_ref().and_then(|level| {
-            let (range, says) = match squashfs {
+            let (range, expected) = match squashfs {
                 SquashfsCompression::Gzip => (1..=9, "1 to 9"),
                 SquashfsCompression::Zstd => (1..=22, "1 to 22"),
                 _ => return Some((level, "squashfs", "none: only gzip and zstd have levels")),
             };
-            outside(&level, range).then_some((level, "squashfs", says))
+            outside(&level, range).then_some((level, "squashfs", expected))
         });
         of_squashfs.or_else(|| {
             let level = self.erofs_level.as_ref()?;
-            let (range, says) = match erofs {
+            let (range, expected) = match erofs {
                 ErofsCompression::Lz4hc => (0..=12, "0 to 12"),
                 ErofsCompression::Zstd => (1..=22, "1 to 22"),
                 _ => return Some((level, "erofs", "none: only lz4hc and zstd have levels")),
             };
-            outside(&level, range).then_some((level, "erofs", says))
+            outside(&level, range).then_some((level, "erofs", expected))
         })
     }
 }

@@ -5,7 +5,7 @@ use loadgauge_images::Architecture;
 use super::options::{Packing, SquashfsCompression};
 use super::program_text::program_text;
 use super::{Identity, PackError, btrfs, ddi, directory, erofs, ext4, squashfs};
-use crate::Format;
+use crate::extension::Format;
 use crate::stage::Staged;
 
 /// Packs a settled tree into a new file or directory. The tree must not be used afterwards: the directory

@@ -7,11 +7,11 @@ use toml::Spanned;
 use super::error::RecipeError;
 use super::finish::Finish;
 use super::sections::{ArchiveSection, DebianSection, FileSection, GentooSection, ImageSection, TreeSection};
-use crate::Format;
+use crate::extension::Format;
 use crate::pack::Packing;
 use crate::signing::KeyPair;
 
-/// A file that says how an extension is built.
+/// A file that describes how an extension is built.
 ///
 /// The same recipe serves any image: everything that depends on the image (its version, its
 /// architecture, its packages) is in the [`Target`](crate::Target) that it is built for.
@@ -141,6 +141,11 @@ impl Recipe {
     pub(crate) fn error<T>(&self, at: &Spanned<T>, cause: impl Into<String>, hint: &str) -> RecipeError {
         let hint = (!hint.is_empty()).then(|| hint.to_owned());
         Problem::new(&self.path, &self.text, at.span(), cause, hint).into()
+    }
+
+    /// The place of an `[[image]]` in the recipe, for errors about it.
+    pub(crate) fn place_of<'a>(&'a self, section: &'a ImageSection) -> &'a Spanned<String> {
+        section.url.as_ref().or(section.sha256.as_ref()).unwrap_or(&self.name)
     }
 
     /// Replaces `{name}` by the extension's name.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The recipe: a TOML file that says how an extension is built.
+//! The recipe: a TOML file that describes how an extension is built.
 //!
 //! - `definition`: the recipe as a whole; `sections`: its sources; `finish`: its other tables
 //! - `name`: the names and versions that an extension can have

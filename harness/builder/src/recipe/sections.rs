@@ -4,8 +4,6 @@ use camino::Utf8PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::definition::Recipe;
-
 /// One `[[debian]]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -85,14 +83,6 @@ pub struct ImageSection {
     /// globs of paths to leave out
     #[serde(default)]
     pub exclude: Vec<Spanned<String>>,
-}
-
-impl ImageSection {
-    /// The place in the recipe that an error about the section points to.
-    pub(crate) fn at<'a>(&self, recipe: &'a Recipe) -> &'a Spanned<String> {
-        let own = recipe.images.iter().find(|other| std::ptr::eq(*other, self));
-        own.and_then(|section| section.url.as_ref().or(section.sha256.as_ref())).unwrap_or(&recipe.name)
-    }
 }
 
 /// One `[[tree]]`.

@@ -18,7 +18,7 @@ use crate::oracle::{Oracle, PortageRoot, copy, files};
 use crate::server::Server;
 
 /// The result of Portage: a base with `/var/db/pkg`, and a binhost in each format.
-struct Genuine {
+struct BuiltByPortage {
     root: PortageRoot,
     release: OsRelease,
 }
@@ -41,7 +41,7 @@ const SCRIPT: &str = "set -eu
     ";
 
 /// Built once and stored under the digest of its inputs, since it takes half a minute.
-static GENUINE: LazyLock<Genuine> = LazyLock::new(|| {
+static BUILT_BY_PORTAGE: LazyLock<BuiltByPortage> = LazyLock::new(|| {
     let mut hash = Sha256::new();
     hash.update(SCRIPT);
     for part in ["in-root.sh", "portage", "repository"] {
@@ -69,7 +69,7 @@ static GENUINE: LazyLock<Genuine> = LazyLock::new(|| {
         root
     };
     let release = OsRelease::parse("ID=flatcar\nVERSION_ID=1.0.0\nSYSEXT_LEVEL=1.0\n").expect("valid");
-    Genuine { root, release }
+    BuiltByPortage { root, release }
 });
 
 fn run(command: &mut Command) {
@@ -77,12 +77,12 @@ fn run(command: &mut Command) {
 }
 
 /// A directory with the cache and the recipes of a test.
-struct Place {
+struct TestContext {
     directory: tempfile::TempDir,
     progress: Mutex<Vec<String>>,
 }
 
-impl Place {
+impl TestContext {
     fn new() -> Self {
         Self { directory: tempfile::tempdir().expect("a directory"), progress: Mutex::default() }
     }
@@ -93,14 +93,17 @@ impl Place {
 
     fn recipe(&self, name: &str, section: &str) -> Recipe {
         let path = self.path(&format!("{name}.toml"));
-        let text = format!("name = \"{name}\"\n{}", section.replace("PLACE", GENUINE.root.path("").as_str()));
+        let text = format!(
+            "name = \"{name}\"\n{}",
+            section.replace("PLACE", BUILT_BY_PORTAGE.root.path("").as_str())
+        );
         fs::write(&path, text).expect("written");
         Recipe::load(&path).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn build_on(&self, recipe: &Recipe, base: Utf8PathBuf) -> Result<Built, Box<BuildError>> {
         let target = Target {
-            os_release: &GENUINE.release,
+            os_release: &BUILT_BY_PORTAGE.release,
             architecture: Architecture::Amd64,
             base: None,
             portage: Some(base),
@@ -112,7 +115,7 @@ impl Place {
     }
 
     fn build(&self, recipe: &Recipe) -> Result<Built, Box<BuildError>> {
-        self.build_on(recipe, GENUINE.root.path("base"))
+        self.build_on(recipe, BUILT_BY_PORTAGE.root.path("base"))
     }
 }
 
@@ -139,11 +142,11 @@ fn engine(format: &str) -> String {
 
 #[test]
 fn an_extension_contains_what_the_base_lacks_in_both_formats() {
-    let place = Place::new();
+    let context = TestContext::new();
     let expected =
         ["app-misc/engine-1.0-r2::loadgauge", "dev-libs/left-1::loadgauge", "dev-libs/store-2.1::loadgauge"];
     for format in ["xpak", "gpkg"] {
-        let built = place.build(&place.recipe("engine", &engine(format))).expect("built");
+        let built = context.build(&context.recipe("engine", &engine(format))).expect("built");
         // engine needs `store:2=[fast]`, `|| ( left right )` and packages of the base; it blocks a version
         // of store that does not exist.
         assert_eq!(names(&built), expected, "{format}");
@@ -175,27 +178,27 @@ fn an_extension_contains_what_the_base_lacks_in_both_formats() {
 
 #[test]
 fn the_packages_of_a_base_are_read_from_its_squashfs() {
-    let place = Place::new();
-    let squashfs = place.path("base.squashfs");
-    run(Command::new("mksquashfs").arg(GENUINE.root.path("base")).arg(&squashfs).arg("-quiet"));
-    let recipe = place.recipe("engine", &engine("xpak"));
-    let built = place.build_on(&recipe, squashfs.clone()).expect("built");
-    assert_eq!(built.packages, place.build(&recipe).expect("built").packages);
-    assert!(place.build_on(&recipe, squashfs).expect("found").cached);
+    let context = TestContext::new();
+    let squashfs = context.path("base.squashfs");
+    run(Command::new("mksquashfs").arg(BUILT_BY_PORTAGE.root.path("base")).arg(&squashfs).arg("-quiet"));
+    let recipe = context.recipe("engine", &engine("xpak"));
+    let built = context.build_on(&recipe, squashfs.clone()).expect("built");
+    assert_eq!(built.packages, context.build(&recipe).expect("built").packages);
+    assert!(context.build_on(&recipe, squashfs).expect("found").cached);
 }
 
 #[test]
 fn packages_of_base_extensions_count_as_installed() {
-    let place = Place::new();
-    place.recipe("engine", &engine("xpak"));
+    let context = TestContext::new();
+    context.recipe("engine", &engine("xpak"));
     let plugin = "base-extensions = [\"engine\"]\n[[gentoo]]\npackages = [\"app-misc/plugin\"]\nbinhost = \"PLACE/xpak\"\n";
-    let built = place.build(&place.recipe("plugin", plugin)).expect("built");
+    let built = context.build(&context.recipe("plugin", plugin)).expect("built");
     assert_eq!(names(&built), ["app-misc/plugin-3::loadgauge"]);
 }
 
 #[test]
 fn errors_name_the_chain_of_dependencies() {
-    let place = Place::new();
+    let context = TestContext::new();
     let errors: Vec<String> = [
         ("eager", "packages = [\"app-misc/eager\"]"),
         ("hungry", "packages = [\"app-misc/hungry\"]"),
@@ -206,11 +209,11 @@ fn errors_name_the_chain_of_dependencies() {
     ]
     .into_iter()
     .map(|(name, section)| {
-        let recipe = place.recipe(name, &format!("[[gentoo]]\n{section}\nbinhost = \"PLACE/xpak\"\n"));
-        let error = place.build(&recipe).expect_err(name);
+        let recipe = context.recipe(name, &format!("[[gentoo]]\n{section}\nbinhost = \"PLACE/xpak\"\n"));
+        let error = context.build(&recipe).expect_err(name);
         assert!(!error.is_host());
         format!("{error}\nhint: {}", error.hint().unwrap_or_default())
-            .replace(place.path("").as_str(), "PLACE/")
+            .replace(context.path("").as_str(), "PLACE/")
     })
     .collect();
     insta::assert_snapshot!(errors.join("\n\n"));
@@ -218,10 +221,10 @@ fn errors_name_the_chain_of_dependencies() {
 
 #[test]
 fn a_package_that_differs_from_the_index_is_refused() {
-    let place = Place::new();
+    let context = TestContext::new();
     for format in ["xpak", "gpkg"] {
-        let binhost = place.path(format);
-        copy(&GENUINE.root.path(format), &binhost);
+        let binhost = context.path(format);
+        copy(&BUILT_BY_PORTAGE.root.path(format), &binhost);
         let engine: Vec<_> = walkdir::WalkDir::new(binhost.join("app-misc/engine"))
             .into_iter()
             .flatten()
@@ -233,7 +236,7 @@ fn a_package_that_differs_from_the_index_is_refused() {
         bytes[middle] ^= 1;
         fs::write(path, bytes).expect("written");
         let section = format!("[[gentoo]]\npackages = [\"app-misc/engine\"]\nbinhost = \"{binhost}\"\n");
-        let error = place.build(&place.recipe("engine", &section)).expect_err("changed");
+        let error = context.build(&context.recipe("engine", &section)).expect_err("changed");
         assert!(error.to_string().contains("has the SHA-1"), "{error}");
         // The gpkg format has its own digests.
         assert_eq!(BinaryPackage::open(path).is_err(), format == "gpkg", "{format}");
@@ -243,14 +246,14 @@ fn a_package_that_differs_from_the_index_is_refused() {
 #[test]
 fn a_binhost_with_a_url_is_asked_for_changes_only() {
     for format in ["xpak", "gpkg"] {
-        let place = Place::new();
-        let binhost = place.path(format);
-        copy(&GENUINE.root.path(format), &binhost);
+        let context = TestContext::new();
+        let binhost = context.path(format);
+        copy(&BUILT_BY_PORTAGE.root.path(format), &binhost);
         let server = Server::of(&binhost);
         let section = format!("[[gentoo]]\npackages = [\"app-misc/engine\"]\nbinhost = \"{}\"\n", server.url);
-        let recipe = place.recipe("engine", &section);
-        let built = place.build(&recipe).expect("built");
-        let local = place.build(&place.recipe("engine", &engine(format))).expect("built");
+        let recipe = context.recipe("engine", &section);
+        let built = context.build(&recipe).expect("built");
+        let local = context.build(&context.recipe("engine", &engine(format))).expect("built");
         assert_eq!(
             built.extension.sha512, local.extension.sha512,
             "{format}: the same as from the directory"
@@ -259,7 +262,7 @@ fn a_binhost_with_a_url_is_asked_for_changes_only() {
         assert_eq!(requests[0], "200 Packages.gz", "{format}");
         assert_eq!(requests.len(), 1 + built.packages.len(), "{format}: each package once: {requests:?}");
 
-        assert!(place.build(&recipe).expect("found").cached, "{format}");
+        assert!(context.build(&recipe).expect("found").cached, "{format}");
         assert_eq!(server.take_requests(), ["304 Packages.gz"], "{format}");
 
         // A newer, uncompressed index, from which a package differs.
@@ -281,7 +284,7 @@ fn a_binhost_with_a_url_is_asked_for_changes_only() {
         assert_ne!(index, changed, "{format}");
         fs::write(binhost.join("Packages"), changed).expect("written");
         fs::remove_file(binhost.join("Packages.gz")).expect("removed");
-        let error = place.build(&recipe).expect_err("another digest");
+        let error = context.build(&recipe).expect_err("another digest");
         assert!(error.to_string().contains("has the SHA-1"), "{format}: {error}");
         assert!(!error.is_host(), "{format}");
         let requests = server.take_requests();
@@ -291,35 +294,35 @@ fn a_binhost_with_a_url_is_asked_for_changes_only() {
         // Without the network, the stored index is used.
         fs::write(binhost.join("Packages"), &index).expect("written");
         server.take_requests();
-        assert!(place.build(&recipe).expect("as at first").cached, "{format}");
+        assert!(context.build(&recipe).expect("as at first").cached, "{format}");
         assert_eq!(server.take_requests(), ["404 Packages.gz", "200 Packages"], "{format}");
         server.silence();
-        assert!(place.build(&recipe).expect("kept").cached, "{format}");
-        let progress = place.progress.lock().expect("not poisoned").join("\n");
+        assert!(context.build(&recipe).expect("kept").cached, "{format}");
+        let progress = context.progress.lock().expect("not poisoned").join("\n");
         assert!(progress.contains("does not answer"), "{format}: {progress}");
     }
 }
 
 #[test]
 fn the_same_packages_give_the_same_bytes() {
-    let place = Place::new();
-    let recipe = place.recipe("engine", &engine("xpak"));
-    let first = place.build(&recipe).expect("built");
-    assert!(place.build(&recipe).expect("found").cached);
-    let again = Place::new().build(&recipe).expect("built");
+    let context = TestContext::new();
+    let recipe = context.recipe("engine", &engine("xpak"));
+    let first = context.build(&recipe).expect("built");
+    assert!(context.build(&recipe).expect("found").cached);
+    let again = TestContext::new().build(&recipe).expect("built");
     assert!(!again.cached);
     assert_eq!(first.extension.sha512, again.extension.sha512);
 }
 
 #[test]
 fn portage_reads_the_package_database_of_an_extension() {
-    let place = Place::new();
-    let built = place.build(&place.recipe("engine", &engine("xpak"))).expect("built");
+    let context = TestContext::new();
+    let built = context.build(&context.recipe("engine", &engine("xpak"))).expect("built");
     let database = built.extension.path.with_file_name("engine_pkginfo.raw");
     let mut oracle = Oracle::start();
     let root = oracle.root.path("root-of-engine");
     run(Command::new("unsquashfs").args(["-quiet", "-no-progress", "-dest", root.as_str()]).arg(&database));
-    copy(&GENUINE.root.path("xpak"), &oracle.root.path("xpak"));
+    copy(&BUILT_BY_PORTAGE.root.path("xpak"), &oracle.root.path("xpak"));
     let answer = oracle.ask(&json!({
         "ask": "resolve", "binhost": oracle.root.path("xpak"), "database": root.join("var/db/pkg"),
         "provided": [], "atoms": ["app-misc/plugin"],
@@ -332,7 +335,7 @@ fn portage_reads_the_package_database_of_an_extension() {
     );
     // The same database as a base of ours.
     let plugin = "[[gentoo]]\npackages = [\"app-misc/plugin\"]\nbinhost = \"PLACE/xpak\"\n";
-    let built = place.build_on(&place.recipe("plugin", plugin), database).expect("built");
+    let built = context.build_on(&context.recipe("plugin", plugin), database).expect("built");
     assert_eq!(names(&built), ["app-misc/plugin-3::loadgauge"]);
     let contents = fs::read_to_string(root.join("var/db/pkg/app-misc/engine-1.0-r2/CONTENTS")).expect("read");
     assert!(

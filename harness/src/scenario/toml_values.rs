@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The scenario file as it is written, before anything of it is judged.
-use loadgauge_host::suggest;
+//! The tables of a scenario file as serde reads them, before their values are validated.
 use std::ops::Range;
 
 use camino::Utf8PathBuf;
+use loadgauge_builder::Format;
+use loadgauge_host::problem::{explain, unknown_key};
 use loadgauge_ignition::delivery::Delivery;
 use loadgauge_images::Architecture;
 use loadgauge_images::image::Era;
@@ -12,11 +13,10 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeValue, ValueDeserializer};
 
-use super::problem::Problems;
+use super::problems::Problems;
 use super::{LinkRequest, UnitRequest};
 use crate::check::Expectation;
 use crate::machine::{FirmwareChoice, Network};
-use loadgauge_builder::Format;
 
 /// `requires = { .. }`
 #[derive(Debug, Deserialize)]
@@ -115,8 +115,17 @@ pub(super) struct RawFile {
     pub(super) overwrite: bool,
 }
 
-/// Gives a value its meaning. serde stops at the first error, so what is wrong is told, taken
-/// out, and the rest read again.
+/// Keys of earlier versions of the format, with their present names.
+const RENAMED: &[(&str, &str)] =
+    &[("kernel-words", "kernel-arguments"), ("without", "waive"), ("merged", "expect")];
+
+/// The hint for an unknown key, given the valid ones.
+pub(super) fn hint_for_unknown_key(key: &str, known: &[&str]) -> Option<String> {
+    unknown_key(key, known, RENAMED)
+}
+
+/// Deserializes a value. serde stops at the first error, so every error is added to the problems, its
+/// entry is removed, and the rest is read again.
 pub(super) fn read<T: DeserializeOwned>(
     mut value: Spanned<DeValue<'_>>,
     problems: &mut Problems<'_>,
@@ -128,15 +137,32 @@ pub(super) fn read<T: DeserializeOwned>(
             Err(error) => error,
         };
         if !sound && error.message().starts_with("missing field") {
-            // It may be what was taken out.
+            // The entry may be the one that was removed.
             return None;
         }
         sound = false;
         let span = error.span().unwrap_or_else(|| value.span());
-        let (cause, hint) = explain(error.message());
+        let (cause, hint) = explain(error.message(), RENAMED);
         problems.add(span.clone(), cause, hint);
         if !remove(value.get_mut(), &span) {
             return None;
+        }
+    }
+}
+
+/// The elements of an array of tables, `[[name]]`.
+pub(super) fn array<'text>(
+    name: &str,
+    value: Spanned<DeValue<'text>>,
+    problems: &mut Problems<'_>,
+) -> Vec<Spanned<DeValue<'text>>> {
+    let span = value.span();
+    match value.into_inner() {
+        DeValue::Array(elements) => elements.into_iter().collect(),
+        other => {
+            let cause = format!("`{name}` must be an array of tables, not {}", type_of(&other));
+            problems.add(span, cause, Some(format!("write `[[{name}]]`, once for each")));
+            Vec::new()
         }
     }
 }
@@ -148,45 +174,7 @@ pub(super) fn type_of(value: &DeValue<'_>) -> String {
     format!("{article} {name}")
 }
 
-/// Keys of earlier versions of the format: the old key, the new one, and what to write instead.
-const RENAMED: &[(&str, &str, &str)] = &[
-    ("kernel-words", "kernel-arguments", "`kernel-arguments`"),
-    ("without", "waive", "`waive`"),
-    ("merged", "expect", "`expect = \"refused\"` in place of `merged = false`"),
-];
-
-/// The hint for an unknown key, given the keys that are known in its place.
-pub(super) fn hint_for_unknown_key<'a>(
-    key: &str,
-    known: impl Iterator<Item = &'a str> + Clone,
-) -> Option<String> {
-    let renamed =
-        RENAMED.iter().find(|(old, new, _)| *old == key && known.clone().any(|known| known == *new));
-    match renamed {
-        Some((_, _, replacement)) => Some(format!("the key was renamed: write {replacement}")),
-        None => suggest::did_you_mean(key, known),
-    }
-}
-
-/// Rephrases a message of serde in terms of TOML, and adds a hint.
-pub(super) fn explain(message: &str) -> (String, Option<String>) {
-    let message = message.trim_end();
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    if message.starts_with("unknown field") {
-        let key = quoted.next().unwrap_or_default();
-        return (format!("unknown key `{key}`"), hint_for_unknown_key(key, quoted));
-    }
-    if message.starts_with("unknown variant") {
-        let value = quoted.next().unwrap_or_default();
-        return (format!("unknown value `{value}`"), suggest::did_you_mean(value, quoted));
-    }
-    match message.strip_prefix("missing field") {
-        Some(field) => (format!("the key{field} is missing"), None),
-        None => (message.replace('\n', "; "), None),
-    }
-}
-
-/// Takes the innermost entry at a place out of a table or of what is in it.
+/// Removes the innermost entry at a range of bytes from a table or from the values in it.
 fn remove(value: &mut DeValue<'_>, span: &Range<usize>) -> bool {
     match value {
         DeValue::Table(table) => {

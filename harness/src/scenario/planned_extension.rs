@@ -1,36 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::{fs, io};
+use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_builder::{Extension, Format, ImageError, releases};
+use loadgauge_host::{FileError, fs};
 use loadgauge_ignition::delivery::{HowDelivered, Payload, PayloadKind};
 use loadgauge_images::OsRelease;
 use serde::Serialize;
 
 use super::Source;
-use loadgauge_builder::{Extension, Format, releases};
 
-/// An extension as it will come into the guest.
+/// An extension of a planned machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Artefact {
-    /// what systemd-sysext will call it
+pub struct PlannedExtension {
+    /// name for systemd-sysext
     pub name: String,
     /// the recipe or the image that the scenario names
     pub source: Source,
-    /// how it was packed; not known of an image that was built before
+    /// format of the image; unknown for an image that was not built from a recipe
     pub format: Option<Format>,
-    /// where it lies on the host
+    /// path on the host
     pub path: Utf8PathBuf,
-    /// bytes
+    /// size in bytes
     pub size: u64,
     /// SHA-512, in hex
     pub sha512: String,
-    /// its extension-release file; not known of an image that has none of its name
+    /// its extension-release file; absent where the image has none of its name
     pub release: Option<OsRelease>,
-    /// how it comes into the guest
+    /// how the guest gets the extension
     pub delivered: HowDelivered,
 }
 
-/// A built extension as Ignition delivers it.
+/// A built extension in Ignition's terms.
 fn payload(extension: &Extension) -> Payload {
     let path = extension.path.clone();
     let kind = match extension.format {
@@ -40,9 +41,9 @@ fn payload(extension: &Extension) -> Payload {
     Payload { name: extension.name.clone(), kind }
 }
 
-/// An extension before it is settled how it is delivered.
+/// An extension that was built or found, before its delivery is chosen.
 #[derive(Debug, Clone)]
-pub(super) struct Goods {
+pub(super) struct ResolvedExtension {
     pub(super) payload: Payload,
     format: Option<Format>,
     pub(super) path: Utf8PathBuf,
@@ -51,8 +52,8 @@ pub(super) struct Goods {
     release: Option<OsRelease>,
 }
 
-impl Goods {
-    /// What the builder made.
+impl ResolvedExtension {
+    /// An extension that was built from a recipe.
     pub(super) fn built(extension: Extension) -> Self {
         Self {
             payload: payload(&extension),
@@ -64,32 +65,31 @@ impl Goods {
         }
     }
 
-    /// An image that was built before, taken as it is: whether it is a good one is for the guest
-    /// to say. What can be told before is told: that systemd-sysext will pass over it for its name.
-    /// `digest` computes its SHA-512.
+    /// An image that the user brings. It is not validated, since the guest is to judge it, but a name for
+    /// which systemd-sysext will skip it leads to a warning. `digest` computes the SHA-512.
     pub(super) fn image(
         path: &Utf8Path,
         name: Option<&str>,
         digest: &dyn Fn(&Utf8Path) -> io::Result<String>,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, ImageError> {
         let size = fs::metadata(path)?.len();
-        let sha512 = digest(path)?;
+        let sha512 = digest(path).map_err(FileError::at::<FileError>("read", path))?;
         let own = path.file_name().unwrap_or_default();
         let name = name.unwrap_or(own.strip_suffix(".raw").unwrap_or(own)).to_owned();
         let kind = PayloadKind::Image { path: path.to_owned(), size, sha512: sha512.clone() };
-        let release = release_of(path, &name);
+        let release = release_of(path, &name)?;
         let payload = Payload { name, kind };
         Ok(Self { payload, format: None, path: path.to_owned(), size, sha512, release })
     }
 
-    /// The name and the file of what is brought into a guest that runs already.
+    /// The name and the file of an image for a swap.
     pub(super) fn image_file(self) -> (String, Utf8PathBuf) {
         (self.payload.name, self.path)
     }
 
-    /// With the way that was taken.
-    pub(super) fn delivered(self, source: Source, delivered: HowDelivered) -> Artefact {
-        Artefact {
+    /// The planned extension, once its delivery was chosen.
+    pub(super) fn delivered(self, source: Source, delivered: HowDelivered) -> PlannedExtension {
+        PlannedExtension {
             name: self.payload.name,
             source,
             format: self.format,
@@ -102,15 +102,19 @@ impl Goods {
     }
 }
 
-/// What an image says in the extension-release file of its name. See extension-release in os-release(5):
-/// one of another name counts only where an extended attribute says that it may.
-fn release_of(path: &Utf8Path, name: &str) -> Option<OsRelease> {
+/// The extension-release file of an image that has the image's name. A file of another name counts only
+/// with the extended attribute that os-release(5) describes.
+///
+/// # Errors
+/// The image was made to write outside of the directory that it is extracted to.
+fn release_of(path: &Utf8Path, name: &str) -> Result<Option<OsRelease>, ImageError> {
     let image = path.file_name().unwrap_or_default();
     let mut found = match releases(path) {
         Ok(found) => found,
+        Err(error) if error.is_hostile() => return Err(error),
         Err(error) => {
-            tracing::warn!(image, %error, "it cannot be looked into before the guest does");
-            return None;
+            tracing::warn!(image, %error, "cannot read the extension-release of the image");
+            return Ok(None);
         }
     };
     let own = found.remove(name);
@@ -119,10 +123,11 @@ fn release_of(path: &Utf8Path, name: &str) -> Option<OsRelease> {
         let has = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
         tracing::warn!(
             image,
-            "systemd-sysext will pass over it: as `{name}` it needs `extension-release.{name}`, and it has {has}"
+            "systemd-sysext will skip the image: its name is `{name}`, so it needs `extension-release.{name}`, but it \
+             contains {has}"
         );
     }
-    own
+    Ok(own)
 }
 
 #[cfg(test)]
@@ -132,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_says_for_whom_it_is_under_its_own_name_alone() {
+    fn only_the_extension_release_of_the_own_name_counts() {
         let scratch = tempfile::tempdir().expect("a directory");
         let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
         let place = directory.join("tree/usr/lib/extension-release.d");
@@ -144,11 +149,11 @@ mod tests {
         command.arg(directory.join("tree")).arg(&image).args(["-quiet", "-no-progress"]);
         command.run().expect("packed");
         let digest = |_: &Utf8Path| Ok("00".to_owned());
-        let goods = |name| Goods::image(&image, name, &digest).expect("read");
-        let named = goods(Some("tool"));
+        let resolve = |name| ResolvedExtension::image(&image, name, &digest).expect("read");
+        let named = resolve(Some("tool"));
         assert_eq!(named.release.as_ref().and_then(|release| release.get("ID")), Some("flatcar"));
-        assert_eq!(goods(None).release, None, "as `tool-1.2` it has none");
+        assert_eq!(resolve(None).release, None, "no `extension-release.tool-1.2`");
         std::fs::write(&image, "no image").expect("written");
-        assert_eq!(goods(Some("tool")).release, None);
+        assert_eq!(resolve(Some("tool")).release, None);
     }
 }

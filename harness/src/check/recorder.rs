@@ -1,74 +1,78 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint as _;
-use loadgauge_host::error::on_one_line;
 use std::time::Instant;
 
+use loadgauge_host::Hint as _;
+use loadgauge_host::error::on_one_line;
+
+use super::{Assertions, Finding, Outcome};
 use crate::guest::{Command, Guest, GuestError, Output, Transcript};
 
-use super::{Finding, Judgement, Outcome};
-
-/// The questions that one check asks the guest, and the record of them.
-pub(super) struct Inquiry<'a> {
+/// Runs the commands of a check in a guest and records them.
+pub(super) struct Recorder<'a> {
     guest: &'a Guest,
     commands: Vec<Transcript>,
 }
 
-/// Why a check ends before its last question.
+/// Why a check ends before its last command.
 #[derive(Debug)]
-pub(super) enum Halt {
-    /// the guest could not be asked
+pub(super) enum CheckError {
+    /// the guest could not run a command
     Guest(Box<GuestError>),
-    /// the answer decides already
-    Judged(Judgement),
-    /// the answer cannot be read: an error of the harness, or a program it does not know
+    /// the check failed already
+    Failed(Assertions),
+    /// the output has an unknown format
     Unreadable(String),
 }
 
-impl From<GuestError> for Halt {
+impl From<GuestError> for CheckError {
     fn from(error: GuestError) -> Self {
         Self::Guest(Box::new(error))
     }
 }
 
-impl<'a> Inquiry<'a> {
+impl<'a> Recorder<'a> {
     pub(super) fn new(guest: &'a Guest) -> Self {
         Self { guest, commands: Vec::new() }
     }
 
-    /// The record so far.
+    /// The commands so far.
     pub(super) fn transcripts(&self) -> Vec<Transcript> {
         self.commands.clone()
     }
 
-    /// Runs a command and keeps its record.
-    pub(super) async fn ask(&mut self, command: Command) -> Result<Output, GuestError> {
+    /// Runs a command and records it.
+    pub(super) async fn run(&mut self, command: Command) -> Result<Output, GuestError> {
         let started = Instant::now();
         let result = self.guest.run(command.clone()).await;
         self.commands.push(Transcript::of(&command, &result, started.elapsed()));
         result
     }
 
-    /// Runs a command that has to succeed for the check to go on.
-    pub(super) async fn demand(&mut self, command: Command) -> Result<Output, Halt> {
+    /// Runs a command that must succeed.
+    pub(super) async fn require(&mut self, command: Command) -> Result<Output, CheckError> {
         let claim = format!("`{}` succeeds", command.line);
-        let output = self.ask(command).await?;
+        let output = self.run(command).await?;
         if output.exit.success() {
             return Ok(output);
         }
-        Err(Halt::Judged(Judgement::failure(claim, complaint(&output))))
+        Err(CheckError::Failed(Assertions::failed(claim, describe_failure(&output))))
     }
 
-    /// Ends the inquiry with what came of it.
-    pub(super) fn conclude(self, claim: &str, result: Result<Judgement, Halt>) -> Finding {
-        conclude(claim, result, self.commands)
+    /// The finding of the check, with all commands.
+    pub(super) fn into_finding(self, claim: &str, result: Result<Assertions, CheckError>) -> Finding {
+        finding(claim, result, self.commands)
     }
 }
 
-/// What came of asking, with the record of it.
-pub(super) fn conclude(claim: &str, result: Result<Judgement, Halt>, commands: Vec<Transcript>) -> Finding {
+/// The finding of a result, with the commands that led to it.
+pub(super) fn finding(
+    claim: &str,
+    result: Result<Assertions, CheckError>,
+    commands: Vec<Transcript>,
+) -> Finding {
     match result {
-        Ok(judgement) | Err(Halt::Judged(judgement)) => judgement.finding(commands),
-        Err(Halt::Guest(error)) => {
+        Ok(assertions) | Err(CheckError::Failed(assertions)) => assertions.into_finding(commands),
+        Err(CheckError::Guest(error)) => {
             let phase = error.phase().map(|phase| format!(" (phase {phase})")).unwrap_or_default();
             Finding {
                 outcome: Outcome::Broken,
@@ -78,23 +82,23 @@ pub(super) fn conclude(claim: &str, result: Result<Judgement, Halt>, commands: V
                 commands,
             }
         }
-        Err(Halt::Unreadable(cause)) => Finding {
+        Err(CheckError::Unreadable(cause)) => Finding {
             outcome: Outcome::Broken,
             expected: claim.to_owned(),
-            found: format!("the guest's answer cannot be read: {cause}"),
+            found: format!("cannot read the output: {cause}"),
             hint: None,
             commands,
         },
     }
 }
 
-/// How a command ended and the end of what it said, in one or a few lines.
-pub(super) fn complaint(output: &Output) -> String {
+/// The exit status of a command with the end of standard error, or of standard output if that is empty.
+pub(super) fn describe_failure(output: &Output) -> String {
     let (out, err) = (output.text(), output.error_text());
-    let said = if err.trim().is_empty() { out } else { err };
-    match said.trim() {
-        "" => format!("{}, without a word", output.exit),
-        said => format!("{}: {}", output.exit, tail(said, 5)),
+    let text = if err.trim().is_empty() { out } else { err };
+    match text.trim() {
+        "" => format!("{}, without output", output.exit),
+        text => format!("{}: {}", output.exit, tail(text, 5)),
     }
 }
 
@@ -104,7 +108,7 @@ pub(super) fn tail(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// Things in backticks, separated by commas, or `none`.
+/// Names in backticks, separated by commas, or `none`.
 pub(super) fn listed<T: AsRef<str>>(names: &[T]) -> String {
     if names.is_empty() {
         return "none".to_owned();
@@ -120,17 +124,17 @@ mod tests {
     use crate::guest::Exit;
 
     #[test]
-    fn a_complaint_is_the_end_of_standard_error_where_there_is_any() {
+    fn a_failure_is_described_by_the_end_of_standard_error() {
         let mut output = Output {
             exit: Exit::Status(1),
             stdout: b"out\n".to_vec(),
             stderr: b"1\n2\n3\n4\n5\n6\n".to_vec(),
             duration: Duration::ZERO,
         };
-        assert_eq!(complaint(&output), "status 1: 2\n3\n4\n5\n6");
+        assert_eq!(describe_failure(&output), "status 1: 2\n3\n4\n5\n6");
         output.stderr.clear();
-        assert_eq!(complaint(&output), "status 1: out");
+        assert_eq!(describe_failure(&output), "status 1: out");
         output.stdout.clear();
-        assert_eq!(complaint(&output), "status 1, without a word");
+        assert_eq!(describe_failure(&output), "status 1, without output");
     }
 }

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a guest is told of the network on which it meets the other machines of its scenario.
+//! The Ignition config of a machine that shares a network with the other machines of its scenario.
 use std::fmt::Write as _;
 
 use loadgauge_ignition::{Config, Contents, File};
 
 use crate::machine::PeerAddress;
 
-/// Before the image's own files, of which the first that matches an interface is the only one that
-/// counts (systemd.network(5)).
-const NETWORK: &str = "/etc/systemd/network/00-loadgauge-segment.network";
+/// Sorts before the image's own files: networkd uses the first one that matches (systemd.network(5)).
+const NETWORK: &str = "/etc/systemd/network/00-loadgauge-peers.network";
 
-/// The config of one of several machines, given their names in the order of their stations: its address,
-/// its own name, and those of all.
+/// The config of one of several machines: its address, its host name, and the names of all machines.
+/// `names` are in the order of the addresses.
 pub(super) fn config(names: &[&str], own: PeerAddress) -> Config {
     let mut config = Config::new();
     let mut file = |path: &str, text: String| {
@@ -30,8 +29,7 @@ pub(super) fn config(names: &[&str], own: PeerAddress) -> Config {
     config
 }
 
-/// The interface gets its address at once, and nobody waits for it to be online: the other machines may
-/// come up later.
+/// The `.network` file. `RequiredForOnline=no`, since the other machines may start later.
 fn network(own: PeerAddress) -> String {
     format!(
         "[Match]\nMACAddress={}\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nAddress={}/{}\n",
@@ -43,9 +41,9 @@ fn network(own: PeerAddress) -> String {
 
 fn hosts(names: &[&str]) -> String {
     let mut text = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
-    for (station, name) in PeerAddress::all().zip(names) {
-        // Nothing that is written to can fail.
-        let _ = writeln!(text, "{} {name}", station.address());
+    for (address, name) in PeerAddress::all().zip(names) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{} {name}", address.address());
     }
     text
 }
