@@ -110,8 +110,8 @@ async fn start_machine(
     let records = supervisor.directory().join("records");
     let program = own_program()?;
     let context = MachineContext { directory: &records, relay: &program, supervisor };
-    let (machine, started) = match starter.start(plan, method, context).await {
-        Ok(started) => started,
+    let (machine, description) = match starter.start(plan, method, context).await {
+        Ok((machine, mode)) => (machine, mode.description()),
         Err(StarterError::Start(error)) => return Err(Failure::of(Exit::Host, &error)),
         Err(StarterError::Fault(fault)) => return Err(fault_failure(&fault)),
     };
@@ -119,8 +119,7 @@ async fn start_machine(
         machine.ready(None, limits.boot * Limits::GIVE_UP).await.map_err(|fault| fault_failure(&fault))?;
     let how_to_leave = if on_terminal { "; leave with `exit`, or with Enter ~ ." } else { "" };
     output::message(&format!(
-        "{}, ready in {:.1} s, systemd reports `{}`{how_to_leave}",
-        started.description(),
+        "{description}, ready in {:.1} s, systemd reports `{}`{how_to_leave}",
         ready.since.as_secs_f64(),
         ready.state
     ));
