@@ -19,7 +19,7 @@ use super::stage::{NodeKind, Staged};
 /// The programs and libraries of a tree.
 #[derive(Debug, Default)]
 struct Objects {
-    objects: Vec<(Utf8PathBuf, Object)>,
+    files: Vec<(Utf8PathBuf, Object)>,
     libraries: Libraries,
     /// warnings about files that cannot be parsed
     unreadable: Vec<String>,
@@ -52,10 +52,10 @@ impl Objects {
                         Ok(None) => {}
                         Ok(Some(object)) => {
                             found.libraries.add(path, &object);
-                            found.objects.push((path.to_owned(), object));
+                            found.files.push((path.to_owned(), object));
                         }
                         Err(error) => {
-                            found.unreadable.push(format!("/{path} is not a valid ELF file: {error}"))
+                            found.unreadable.push(format!("/{path} is not a valid ELF file: {error}"));
                         }
                     }
                 }
@@ -67,7 +67,7 @@ impl Objects {
 
     /// Whether any of them needs a library.
     fn need_libraries(&self) -> bool {
-        self.objects.iter().any(|(_, object)| {
+        self.files.iter().any(|(_, object)| {
             !object.needed.is_empty() || object.interpreter.is_some() || !object.dlopens.is_empty()
         })
     }
@@ -110,7 +110,7 @@ pub(super) fn check(
         // The loader does not search for a library that the process has loaded already, as the program
         // of a plugin may have.
         let is_program =
-            objects.objects.iter().any(|(file, object)| *file == one.file && object.interpreter.is_some());
+            objects.files.iter().any(|(file, object)| *file == one.file && object.interpreter.is_some());
         if matches!(one.reason, UnresolvedReason::OutsideSearchPath(_)) && !is_program {
             report.warnings.push(format!("{one}, unless its program has loaded the library"));
         } else {
@@ -122,7 +122,7 @@ pub(super) fn check(
 }
 
 fn missing(objects: &Objects, base: &Libraries, allowed: &GlobSet) -> Vec<UnresolvedLibrary> {
-    let files = objects.objects.iter().map(|(file, object)| (file.as_path(), object));
+    let files = objects.files.iter().map(|(file, object)| (file.as_path(), object));
     let mut missing = elf::unresolved(files, &objects.libraries, base);
     missing.retain(|one| !allowed.is_match(&one.library) && !globs::matches(allowed, &one.file));
     missing
@@ -135,7 +135,7 @@ fn missing_dlopens(objects: &Objects, base: &Libraries, allowed: &GlobSet) -> Ve
             || base.in_cache(name).is_some()
     };
     let mut found = Vec::new();
-    for (file, object) in &objects.objects {
+    for (file, object) in &objects.files {
         for dlopen in object.dlopens.iter().filter(|dlopen| dlopen.priority != "suggested") {
             let is_allowed =
                 globs::matches(allowed, file) || dlopen.soname.iter().any(|name| allowed.is_match(name));

@@ -60,7 +60,7 @@ impl<'a> Target<'a> {
         }
         // The root is too large to compute its digest each time.
         let metadata = fs::metadata(root).ok();
-        let size = metadata.as_ref().map_or(0, |metadata| metadata.len());
+        let size = metadata.as_ref().map_or(0, std::fs::Metadata::len);
         let modified = metadata.and_then(|metadata| metadata.modified().ok());
         let modified = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
         format!("{root} {size} {}", modified.unwrap_or_default().as_nanos())
