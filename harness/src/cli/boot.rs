@@ -110,7 +110,7 @@ async fn start_machine(
     let records = supervisor.directory().join("records");
     let program = own_program()?;
     let context = MachineContext { directory: &records, relay: &program, supervisor };
-    let (machine, started) = match starter.start(plan, method, context).await {
+    let (machine, report) = match starter.start(plan, method, context).await {
         Ok(started) => started,
         Err(StarterError::Start(error)) => return Err(Failure::of(Exit::Host, &error)),
         Err(StarterError::Fault(fault)) => return Err(fault_failure(&fault)),
@@ -120,7 +120,7 @@ async fn start_machine(
     let how_to_leave = if on_terminal { "; leave with `exit`, or with Enter ~ ." } else { "" };
     output::message(&format!(
         "{}, ready in {:.1} s, systemd reports `{}`{how_to_leave}",
-        started.description(),
+        report.description(),
         ready.since.as_secs_f64(),
         ready.state
     ));
