@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Checks over a real SSH session to this host, with scripts in place of the programs of a guest.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod common;
 
 use std::collections::BTreeSet;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Runs of the real binary whose machines end at once, as their QEMU does: what is scheduled, tried
 //! again and reported. No guest is booted.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;

@@ -112,7 +112,7 @@ impl MergedCheck {
                 MergeState::Present(name) => assertions.pass(present(name, &self.hierarchy)),
                 MergeState::Absent(name) => assertions.pass(absent(name, &self.hierarchy)),
                 MergeState::Unwanted(name) => {
-                    assertions.fail(absent(name, &self.hierarchy), merged_names(&merged))
+                    assertions.fail(absent(name, &self.hierarchy), merged_names(&merged));
                 }
             }
         }
@@ -141,10 +141,10 @@ impl MergedCheck {
                 MergeState::Present(name) => assertions.pass(present(name, &self.hierarchy)),
                 MergeState::Absent(name) => assertions.pass(absent(name, &self.hierarchy)),
                 MergeState::Missing(name) => {
-                    assertions.fail(present(name, &self.hierarchy), merged_names(merged))
+                    assertions.fail(present(name, &self.hierarchy), merged_names(merged));
                 }
                 MergeState::Unwanted(name) => {
-                    assertions.fail(absent(name, &self.hierarchy), merged_names(merged))
+                    assertions.fail(absent(name, &self.hierarchy), merged_names(merged));
                 }
             }
         }

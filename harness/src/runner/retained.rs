@@ -35,7 +35,7 @@ pub struct RetainedMachines {
     tasks: TaskTracker,
 }
 
-/// The signals between the task of a machine and whoever stops it.
+/// The signals between the task of a machine and the callers that stop it.
 #[derive(Debug, Clone, Default)]
 struct StopSignals {
     /// cancelled to stop the machine

@@ -110,7 +110,7 @@ fn named_machine(
     let mut spec = DeTable::new();
     for (key, value) in table {
         match key.get_ref().as_ref() {
-            content @ ("sysext" | "ignition") => add_content(&mut request, content, value, context, problems),
+            name @ ("sysext" | "ignition") => add_content(&mut request, name, value, context, problems),
             _ => {
                 spec.insert(key, value);
             }
