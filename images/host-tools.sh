@@ -86,6 +86,8 @@ find_missing() {
     either libc6-dev /usr/include/stdio.h
     program make make
     either libssl-dev /usr/include/openssl/ssl.h
+    either libzstd-dev /usr/include/zstd.h
+    either liblzma-dev /usr/include/lzma.h
     either debian-archive-keyring /usr/share/keyrings/debian-archive-keyring.gpg \
         /usr/share/keyrings/debian-archive-keyring.pgp
 }
