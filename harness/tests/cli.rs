@@ -220,7 +220,10 @@ fn what_contradicts_a_disk_is_a_warning_and_its_own_word_counts() {
     let plan: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(plan["image"]["version"], "4593.2.5");
     let words = String::from_utf8_lossy(&output.stderr);
-    assert!(words.contains("`version.txt` says 3654.0.0, and os-release on the disk 4593.2.5"), "{words}");
+    assert!(
+        words.contains("`version.txt` names the version 3654.0.0, but os-release on the disk 4593.2.5"),
+        "{words}"
+    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_ignition::delivery::{HowDelivered, Payload, PayloadKind};
 use loadgauge_host::{FileError, fs};
+use loadgauge_ignition::delivery::{HowDelivered, Payload, PayloadKind};
 use loadgauge_images::OsRelease;
 use serde::Serialize;
 
