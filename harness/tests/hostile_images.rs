@@ -54,7 +54,7 @@ fn every_command_refuses_an_image_that_writes_outside() {
         let scenario = work.join(format!("{format}.toml"));
         let text = format!(
             "summary = \"It is refused\"\n[[sysext]]\npath = \"{image}\"\n\
-             [[step]]\nkind = \"check\"\n"
+             [[step]]\nmerged = {{ present = [\"evil-{format}\"] }}\n"
         );
         fs::write(&scenario, text).expect("written");
         for (arguments, needs_image) in [
