@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Fuzzing of whatever reads bytes from outside, on the compiler that everything else is built with.
+//! Fuzzing of all readers of foreign bytes, with the stable compiler.
 //!
-//! - [`targets`]: what is fed, and what must hold of it
-//! - [`Mutator`]: sound inputs, broken at random, the same for the same seed
-//! - [`Run`]: many of them, and the first that makes a target panic
+//! - [`targets`]: the readers, with the rules that they must keep
+//! - [`Mutator`]: sound inputs with random changes, the same for the same seed
+//! - [`Run`]: feeds inputs until one makes a target panic
 mod mutator;
 mod run;
 pub mod targets;

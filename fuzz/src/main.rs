@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `cargo run -p loadgauge-fuzz -- TARGET..`; see README.md.
-use std::fs;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use camino::Utf8PathBuf;
 use clap::Parser;
 use loadgauge_fuzz::{Failure, Run, targets};
+use loadgauge_host::fs;
 use sha2::{Digest as _, Sha256};
 
-/// Feeds what reads foreign bytes with broken ones.
+/// Feed the readers of foreign bytes with changed inputs
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Which; all when not given
+    /// Targets [default: all]
     targets: Vec<String>,
-    /// How many inputs each gets at most
+    /// Most inputs for each target
     #[arg(long, default_value_t = u64::MAX)]
     inputs: u64,
-    /// How many seconds each gets at most
+    /// Most seconds for each target
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// Decides the inputs; drawn from the clock and told when not given
+    /// Seed of the inputs [default: the time, which is printed]
     #[arg(long)]
     seed: Option<u64>,
-    /// Feed this file alone, as an earlier run left it
+    /// Feed this file alone, which an earlier run wrote
     #[arg(long, value_name = "FILE", requires = "targets")]
     file: Option<Utf8PathBuf>,
-    /// Where inputs go that made a target panic
+    /// Directory for inputs that made a target fail
     #[arg(long, value_name = "DIR", default_value = "target/fuzz-failures")]
     failures: Utf8PathBuf,
 }
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     let chosen: Vec<_> = targets::ALL.iter().filter(|target| wanted(target.name)).collect();
     if chosen.is_empty() || (chosen.len() != arguments.targets.len() && !arguments.targets.is_empty()) {
         let names: Vec<&str> = targets::ALL.iter().map(|target| target.name).collect();
-        anstream::eprintln!("error: no such target\nhint: there is {}", names.join(", "));
+        anstream::eprintln!("error: there is no such target\nhint: the targets are {}", names.join(", "));
         return ExitCode::from(2);
     }
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -51,13 +51,13 @@ fn main() -> ExitCode {
             Some(path) => match fs::read(path) {
                 Ok(bytes) => run.feed_one(target, &bytes).map(|()| 1),
                 Err(error) => {
-                    anstream::eprintln!("error: cannot read `{path}`: {error}");
+                    anstream::eprintln!("error: {}", loadgauge_host::error::on_one_line(&error));
                     return ExitCode::from(2);
                 }
             },
         };
         match result {
-            Ok(count) => anstream::eprintln!("{:<20} stood {count} inputs", target.name),
+            Ok(count) => anstream::eprintln!("{:<20} passed with {count} inputs", target.name),
             Err(failure) => {
                 failed = true;
                 let place = keep(&arguments.failures, target.name, &failure);
@@ -68,12 +68,12 @@ fn main() -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Writes an input down, and says where, or what it is where it cannot be written.
+/// Writes an input to a file and returns its path, or the input in hex where that fails.
 fn keep(directory: &Utf8PathBuf, name: &str, failure: &Failure) -> String {
     let digest = hex::encode(Sha256::digest(&failure.input));
     let path = directory.join(format!("{name}-{}", &digest[..12]));
     match fs::create_dir_all(directory).and_then(|()| fs::write(&path, &failure.input)) {
         Ok(()) => format!("`{path}`"),
-        Err(error) => format!("{} in hex, which cannot be kept: {error}", hex::encode(&failure.input)),
+        Err(error) => format!("{} in hex, since {error}", hex::encode(&failure.input)),
     }
 }

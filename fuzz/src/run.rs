@@ -5,34 +5,34 @@ use std::time::{Duration, Instant};
 use crate::mutator::Mutator;
 use crate::targets::Target;
 
-/// How many inputs a target is fed.
+/// The limits of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Run {
-    /// decides all of them
+    /// the seed of all inputs
     pub seed: u64,
-    /// at most
+    /// the most inputs for each target
     pub inputs: u64,
-    /// for no longer than this
+    /// the longest time for each target
     pub time: Duration,
 }
 
-/// An input that a target could not be fed.
+/// An input that made a target fail.
 #[derive(Debug)]
 pub struct Failure {
     /// the input
     pub input: Vec<u8>,
-    /// the panic's words, or that it took too long
+    /// the message of the panic, or the time that it took
     pub reason: String,
 }
 
-/// What an input may take, many times what any does.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest time for one input, many times what any takes.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 impl Run {
-    /// Feeds a target, its sound inputs first, and says how many it was fed.
+    /// Feeds a target, its sound inputs first, and returns the number of changed inputs.
     ///
     /// # Errors
-    /// The first input that made it panic or took too long.
+    /// The first input that made the target panic or took too long.
     pub fn feed(&self, target: &Target) -> Result<u64, Failure> {
         let seeds = (target.seeds)();
         let (mut mutator, start) = (Mutator::new(self.seed), Instant::now());
@@ -50,7 +50,7 @@ impl Run {
     /// Feeds a target one input.
     ///
     /// # Errors
-    /// It made it panic or took too long.
+    /// The target panicked or took too long.
     pub fn feed_one(&self, target: &Target, input: &[u8]) -> Result<(), Failure> {
         feed_one(target, input)
     }
@@ -62,9 +62,9 @@ fn feed_one(target: &Target, input: &[u8]) -> Result<(), Failure> {
     catch_unwind(AssertUnwindSafe(|| (target.run)(input))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        fail(text.unwrap_or_else(|| "a panic without words".to_owned()))
+        fail(text.unwrap_or_else(|| "a panic without a message".to_owned()))
     })?;
-    if start.elapsed() > PATIENCE {
+    if start.elapsed() > TIME_LIMIT {
         return Err(fail(format!("it took {:.1} s", start.elapsed().as_secs_f32())));
     }
     Ok(())
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_target_cannot_be_fed_is_found_and_fails_again() {
+    fn an_input_that_fails_is_found_and_fails_again() {
         let target =
             Target { name: "fragile", run: fragile, seeds: || vec![b"sound".to_vec()], is_slow: false };
         let failure = run(10_000).feed(&target).expect_err("found");
@@ -94,9 +94,9 @@ mod tests {
         assert_eq!(run(100).feed(&calm).map_err(|failure| failure.reason), Ok(100));
     }
 
-    /// A taste of each; `make fuzz` is the meal.
+    /// `make fuzz` runs longer.
     #[test]
-    fn every_target_stands_a_thousand_inputs() {
+    fn every_target_passes_with_a_thousand_inputs() {
         for target in targets::ALL {
             let inputs = if target.is_slow { 20 } else { 1000 };
             if let Err(failure) = run(inputs).feed(target) {

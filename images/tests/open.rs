@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Images opened by what their disks say: alone, in the directory of a release, packed, and built on
-//! each other. No guest is booted.
+//! Images opened by the contents of their disks: alone, in the directory of a release, compressed, and with
+//! backing files. No guest is booted.
 mod disk;
 
 use loadgauge_host::Hint as _;
@@ -100,7 +100,7 @@ fn a_disk_alone_is_an_image() {
 }
 
 #[test]
-fn what_lies_beside_is_compared_with_the_disk_and_adds_what_the_disk_does_not_tell() {
+fn release_files_are_compared_with_the_disk_and_add_to_it() {
     let bench = Bench::new();
     assert_eq!(bench.inspect().inspection.warnings, [] as [&str; 0]);
     assert_eq!((bench.inspect().inspection.docker, bench.inspect().inspection.containerd), (None, None));
@@ -111,13 +111,13 @@ fn what_lies_beside_is_compared_with_the_disk_and_adds_what_the_disk_does_not_te
     assert_eq!(found.warnings, [] as [&str; 0]);
     assert_eq!((found.docker.as_deref(), found.containerd.as_deref()), (Some("28.0.4"), Some("2.1.5")));
     bench.write("version.txt", "FLATCAR_VERSION=3654.0.0\n");
-    let warning = "`version.txt` says 3654.0.0, and os-release on the disk 4593.2.0";
+    let warning = "`version.txt` names the version 3654.0.0, but os-release on the disk 4593.2.0";
     assert_eq!(bench.inspect().inspection.warnings, [warning]);
     assert_eq!(bench.open().expect("a warning only").facts.era, Era::Sysext);
 }
 
 #[test]
-fn a_base_beside_is_the_images_and_must_be_of_its_release() {
+fn a_base_must_belong_to_the_release_of_the_image() {
     let bench = Bench::new();
     let archive = r#"{"mirror":"http://m","suite":"trixie","components":["main"],"keyring":"/k"}"#;
     let dpkg = [("var/lib/dpkg/status", "Package: a\n"), ("usr/share/loadgauge/archive.json", archive)];
@@ -148,7 +148,7 @@ fn a_packed_disk_is_unpacked_once_and_its_release_stays_where_it_is() {
     assert!(told.borrow().iter().any(|text| text.contains("100 %")), "{told:?}");
     assert_eq!(image.directory(), bench.release);
     assert!(image.disk.starts_with(bench.store.root()), "{}", image.disk);
-    assert_eq!(bench.inspect().inspection.warnings.len(), 1, "version.txt lies beside the packed disk");
+    assert_eq!(bench.inspect().inspection.warnings.len(), 1, "version.txt is next to the compressed disk");
     told.borrow_mut().clear();
     assert_eq!(open().expect("opened"), image);
     assert!(told.borrow().is_empty(), "{told:?}");
@@ -179,7 +179,7 @@ fn a_layer_is_read_through_and_has_a_digest_of_all_that_it_shows() {
 }
 
 #[test]
-fn what_is_no_image_is_said_with_a_hint() {
+fn an_error_about_a_path_that_is_not_an_image_has_a_hint() {
     let bench = Bench::new();
     fs::remove_file(&bench.disk).expect("removed");
     let open = |path: &Utf8PathBuf| {
@@ -187,8 +187,8 @@ fn what_is_no_image_is_said_with_a_hint() {
         assert!(error.hint().is_some(), "{error}");
         error.to_string()
     };
-    assert!(open(&bench.release).contains("none of the disks of a release is there"));
-    assert!(open(&bench.disk).starts_with("cannot open"));
+    assert!(open(&bench.release).contains("contains no disk image of a release"));
+    assert!(open(&bench.disk).starts_with("cannot examine"));
     fs::write(&bench.disk, [0; 9000]).expect("written");
     assert!(open(&bench.disk).contains("partition table"));
 }

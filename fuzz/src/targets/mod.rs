@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is fed: a function that panics where something does not hold that must, and inputs that are
-//! sound.
+//! The targets: functions that panic where a rule is broken, and sound inputs.
 mod debian;
 mod gentoo;
+mod image;
 mod text;
 mod unpack;
 
-/// Something that reads foreign bytes.
+/// A reader of foreign bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// what it is called on the command line
+    /// the name on the command line
     pub name: &'static str,
-    /// reads an input, and panics where it breaks
+    /// reads an input, and panics where a rule is broken
     pub run: fn(&[u8]),
-    /// inputs that others are made of
+    /// sound inputs, from which others are made
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// whether an input takes milliseconds, since files are written or programs run
     pub is_slow: bool,
@@ -27,7 +27,7 @@ const fn slow(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -
     Target { name, run, seeds, is_slow: true }
 }
 
-/// All of them.
+/// All targets.
 pub const ALL: &[Target] = &[
     quick("debian-version", debian::version, debian::versions),
     quick("debian-relation", debian::relation, debian::relations),
@@ -44,7 +44,7 @@ pub const ALL: &[Target] = &[
     quick("contents", text::contents, text::contents_lists),
     quick("elf", text::elf, text::elfs),
     slow("archive", unpack::archive, unpack::archives),
-    slow("image", unpack::image, unpack::images),
+    slow("image", image::image, image::inputs),
 ];
 
 /// The text of an input, if it is one.

@@ -63,5 +63,5 @@ pub(super) fn elf(bytes: &[u8]) {
 
 /// The host's own, as far as a compiler is needed to make one.
 pub(super) fn elfs() -> Vec<Vec<u8>> {
-    ["/bin/true", "/bin/sh"].iter().filter_map(|path| std::fs::read(path).ok()).collect()
+    ["/bin/true", "/bin/sh"].iter().filter_map(|path| loadgauge_host::fs::read(path).ok()).collect()
 }

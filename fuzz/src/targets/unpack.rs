@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whole builds of recipes that take a foreign file apart.
-use std::fs;
+//! Whole builds of recipes that extract a foreign file.
 use std::io::{Cursor, Write as _};
 
 use camino::Utf8Path;
 use loadgauge_builder::lint::BaseLinks;
 use loadgauge_builder::{Format, Recipe, Target, build};
-use loadgauge_host::Store;
+use loadgauge_host::{Store, fs};
 use loadgauge_images::{Architecture, OsRelease};
-use sha2::{Digest as _, Sha256};
 
-fn os_release() -> OsRelease {
+pub(super) fn os_release() -> OsRelease {
     OsRelease::parse("ID=flatcar\nVERSION_ID=1.0.0\n").expect("valid")
 }
 
-/// An image of which nothing else is known.
-fn target(os_release: &OsRelease) -> Target<'_> {
+/// A target without a base.
+pub(super) fn target(os_release: &OsRelease) -> Target<'_> {
     Target {
         os_release,
         architecture: Architecture::Amd64,
@@ -26,36 +24,42 @@ fn target(os_release: &OsRelease) -> Target<'_> {
     }
 }
 
-/// Builds a recipe with a file beside it. Whatever the file holds, nothing appears elsewhere than in the
-/// cache, and no link of the extension is followed.
-fn feed(bytes: &[u8], section: &str) {
+/// Builds a recipe that extracts a file. Whatever the file contains, nothing appears outside of the cache, and
+/// no link of the extension is followed.
+pub(super) fn build_with(section: &str, write: impl FnOnce(&Utf8Path)) {
     let scratch = tempfile::tempdir().expect("a directory");
-    let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
-    fs::write(directory.join("input"), bytes).expect("written");
-    let sha256 = hex::encode(Sha256::digest(bytes));
+    let outer = Utf8Path::from_path(scratch.path()).expect("UTF-8");
+    let directory = outer.join("inner");
+    fs::create_dir(&directory).expect("created");
+    let input = directory.join("input");
+    write(&input);
+    let sha256 = loadgauge_host::digest::sha256_of_file(&input).expect("read");
     let text = format!("name = \"x\"\n[[{section}]]\nsource = \"input\"\nsha256 = \"{sha256}\"\n");
     let recipe = Recipe::parse(&text, &directory.join("x.toml")).expect("a recipe");
     let os_release = os_release();
     let target = target(&os_release);
     let store = Store::at(directory.join("cache"));
     let built = build(&recipe, &target, Format::Directory, &store, &|_| {});
-    let mut names: Vec<String> = directory
-        .read_dir_utf8()
-        .expect("read")
-        .map(|entry| entry.expect("read").file_name().to_owned())
-        .collect();
-    names.sort();
-    assert_eq!(names, ["cache", "input"]);
-    assert_eq!(fs::read(directory.join("input")).expect("read"), bytes, "the input is as it was");
+    assert_eq!(names(outer), ["inner"]);
+    assert_eq!(names(&directory), ["cache", "input"]);
+    let after = loadgauge_host::digest::sha256_of_file(&input).expect("read");
+    assert_eq!(after, sha256, "the input is unchanged");
     if let Ok(built) = built {
-        let roots = built.extension.path.read_dir_utf8().expect("read");
-        let kept = |name: &str| ["usr", "opt"].contains(&name);
-        assert!(roots.flatten().all(|entry| kept(entry.file_name())), "only /usr and /opt");
+        let roots = names(&built.extension.path);
+        assert!(roots.iter().all(|name| ["usr", "opt"].contains(&name.as_str())), "only /usr and /opt");
     }
 }
 
+/// The names in a directory, in order.
+fn names(directory: &Utf8Path) -> Vec<String> {
+    let entries = directory.read_dir_utf8().expect("read");
+    let mut names: Vec<String> = entries.map(|entry| entry.expect("read").file_name().to_owned()).collect();
+    names.sort();
+    names
+}
+
 pub(super) fn archive(bytes: &[u8]) {
-    feed(bytes, "archive");
+    build_with("archive", |input| fs::write(input, bytes).expect("written"));
 }
 
 /// Tars, plain and compressed, and a zip.
@@ -78,24 +82,4 @@ pub(super) fn archives() -> Vec<Vec<u8>> {
     zip.add_symlink("usr/bin/link", "tool", options).expect("added");
     let zip = zip.finish().expect("a zip").into_inner();
     vec![tar, gzip.finish().expect("compressed"), zip]
-}
-
-pub(super) fn image(bytes: &[u8]) {
-    feed(bytes, "image");
-}
-
-/// What this builder packs, in the formats that are small.
-pub(super) fn images() -> Vec<Vec<u8>> {
-    let scratch = tempfile::tempdir().expect("a directory");
-    let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
-    let text = "name = \"x\"\n[[file]]\npath = \"/usr/bin/x\"\nmode = \"0755\"\ncontents = \"x\"\n";
-    let recipe = Recipe::parse(text, &directory.join("x.toml")).expect("a recipe");
-    let os_release = os_release();
-    let target = target(&os_release);
-    let store = Store::at(directory.join("cache"));
-    let packed = [Format::Squashfs, Format::Erofs].map(|format| {
-        let built = build(&recipe, &target, format, &store, &|_| {}).expect("built");
-        fs::read(built.extension.path).expect("read")
-    });
-    packed.into()
 }

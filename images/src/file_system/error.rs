@@ -36,6 +36,9 @@ pub enum FileSystemError {
     /// a directory that is reachable by more than one path
     #[error("the directory `/{0}` has more than one parent, or is nested too deeply")]
     Loop(String),
+    /// unsquashfs found names or tables that no packer writes
+    #[error("unsquashfs refuses it: {0}")]
+    Refused(String),
     /// a device node, which would give access to a device of the host
     #[error("`/{0}` is a device")]
     Device(String),

@@ -2,7 +2,7 @@
 use std::process::Stdio;
 
 use camino::Utf8Path;
-use loadgauge_host::Confinement;
+use loadgauge_host::{CommandError, Confinement};
 
 use super::error::FileSystemError;
 use super::list::escape;
@@ -23,7 +23,7 @@ pub(super) fn extract(
     if matches!(selection, Selection::All) {
         let mut list = confinement.command("unsquashfs")?;
         list.args(["-lln", "-dest", "", image.as_str()]);
-        let output = confinement.run(&mut list, Stdio::null())?;
+        let output = confinement.run(&mut list, Stdio::null()).map_err(refusal)?;
         if let Some(line) = output.stdout.split(|byte| *byte == b'\n').find(|line| is_device(line)) {
             let line = String::from_utf8_lossy(line);
             // The path follows the time.
@@ -44,8 +44,19 @@ pub(super) fn extract(
             }
         }
     }
-    confinement.run(&mut command, Stdio::null())?;
+    confinement.run(&mut command, Stdio::null()).map_err(refusal)?;
     Ok(())
+}
+
+/// Tells the refusal of a damaged or hostile image from other failures of unsquashfs.
+fn refusal(error: CommandError) -> FileSystemError {
+    match &error {
+        CommandError::Failed { tail, .. } => match tail.lines().find(|line| line.contains("corrupted")) {
+            Some(line) => FileSystemError::Refused(escape(line.trim().as_bytes())),
+            None => error.into(),
+        },
+        _ => error.into(),
+    }
 }
 
 /// Whether a line of a listing is about a device: `crw-r--r-- 0/0  1,  3 2026-01-01 00:00 /dev/null`. One

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Write as _};
 
 use bzip2::Compression;
 use bzip2::read::BzEncoder;
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, fs};
 
 use super::digests::Digests;
-use super::error::{ReleaseDirectoryError, io};
+use super::error::ReleaseDirectoryError;
 use super::{TEST_KEY, lists};
 use crate::release::Release;
 use crate::signature::SigningKey;
@@ -50,13 +50,17 @@ pub fn finish(
 ) -> Result<(), ReleaseDirectoryError> {
     let write = |name: &str, text: &[u8]| {
         let path = directory.join(name);
-        fs::write(&path, text).map_err(io("write", &path))
+        fs::write(&path, text).map_err(Into::into)
     };
     write("version.txt", lists::version_text(description.release, description.build).as_bytes())?;
     write("flatcar_production_image_packages.txt", description.packages.as_bytes())?;
-    let tree = File::open(description.tree).map_err(io("open", description.tree))?;
-    let contents =
-        lists::contents(BufReader::with_capacity(1 << 20, tree)).map_err(io("read", description.tree))?;
+    let tree = fs::open(description.tree)?;
+    let contents = lists::contents(BufReader::with_capacity(1 << 20, tree)).map_err(FileError::at::<
+        ReleaseDirectoryError,
+    >(
+        "read",
+        description.tree,
+    ))?;
     write("flatcar_production_image_contents.txt", contents.as_bytes())?;
     progress("compressing the image");
     compress(&directory.join(description.image))?;
@@ -79,20 +83,23 @@ fn compress(path: &Utf8Path) -> Result<(), ReleaseDirectoryError> {
             return Ok(());
         }
     }
-    let mut file = BufReader::new(File::open(path).map_err(io("open", path))?);
-    let mut output = BufWriter::new(File::create(&target).map_err(io("create", &target))?);
+    let mut file = BufReader::new(fs::open(path)?);
+    let mut output = BufWriter::new(fs::create(&target)?);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     loop {
         let mut chunks = Vec::new();
         for _ in 0..threads {
             let mut chunk = Vec::new();
-            file.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).map_err(io("read", path))?;
+            file.by_ref()
+                .take(CHUNK as u64)
+                .read_to_end(&mut chunk)
+                .map_err(FileError::at::<ReleaseDirectoryError>("read", path))?;
             if !chunk.is_empty() {
                 chunks.push(chunk);
             }
         }
         if chunks.is_empty() {
-            return output.flush().map_err(io("write", &target));
+            return output.flush().map_err(FileError::at::<ReleaseDirectoryError>("write", &target));
         }
         let packed = std::thread::scope(|scope| {
             let pack = |chunk: Vec<u8>| {
@@ -107,8 +114,8 @@ fn compress(path: &Utf8Path) -> Result<(), ReleaseDirectoryError> {
                 })
                 .collect::<Result<Vec<_>, _>>()
         });
-        for stream in packed.map_err(io("compress", path))? {
-            output.write_all(&stream).map_err(io("write", &target))?;
+        for stream in packed.map_err(FileError::at::<ReleaseDirectoryError>("compress", path))? {
+            output.write_all(&stream).map_err(FileError::at::<ReleaseDirectoryError>("write", &target))?;
         }
     }
 }
@@ -117,7 +124,8 @@ fn compress(path: &Utf8Path) -> Result<(), ReleaseDirectoryError> {
 fn files(directory: &Utf8Path, private: &[&str]) -> Result<Vec<Utf8PathBuf>, ReleaseDirectoryError> {
     let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(directory).sort_by_file_name() {
-        let entry = entry.map_err(|error| io("read", directory)(error.into()))?;
+        let entry =
+            entry.map_err(|error| FileError::at::<ReleaseDirectoryError>("read", directory)(error.into()))?;
         let Some(path) = Utf8Path::from_path(entry.path()) else { continue };
         let name = path.strip_prefix(directory).unwrap_or(path);
         // A link has the name of another file, by which it can be verified.
@@ -129,11 +137,12 @@ fn files(directory: &Utf8Path, private: &[&str]) -> Result<Vec<Utf8PathBuf>, Rel
 }
 
 fn sign(path: &Utf8Path, key: &SigningKey) -> Result<(), ReleaseDirectoryError> {
-    let digests = Digests::of_file(path).map_err(io("read", path))?.to_string();
-    let content = fs::read(path).map_err(io("read", path))?;
+    let digests =
+        Digests::of_file(path).map_err(FileError::at::<ReleaseDirectoryError>("read", path))?.to_string();
+    let content = fs::read(path)?;
     let write = |suffix: &str, bytes: &[u8]| {
         let target = Utf8PathBuf::from(format!("{path}{suffix}"));
-        fs::write(&target, bytes).map_err(io("write", &target))
+        fs::write(&target, bytes).map_err(Into::into)
     };
     write(".sig", &key.sign_detached(&content)?)?;
     write(".DIGESTS", digests.as_bytes())?;

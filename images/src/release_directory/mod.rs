@@ -14,7 +14,7 @@ mod verify;
 pub use digests::{Digests, DigestsError};
 pub use error::ReleaseDirectoryError;
 pub use finish::{Description, finish};
-pub use verify::{FileVerdict, Judgement, verify};
+pub use verify::{FileVerdict, VerificationResult, verify};
 
 /// The public half of the key that a directory was signed by which is none of Flatcar's, for who wants
 /// to verify it.

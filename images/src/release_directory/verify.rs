@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs;
 use std::io::ErrorKind;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, fs};
 
 use super::digests::Digests;
-use super::error::{ReleaseDirectoryError, io};
+use super::error::ReleaseDirectoryError;
 use crate::signature::Keyring;
 
 /// What came of a file.
@@ -14,12 +14,12 @@ pub struct FileVerdict {
     /// the file, below the directory
     pub file: Utf8PathBuf,
     /// what was looked at, with what came of it
-    pub judgements: Vec<Judgement>,
+    pub results: Vec<VerificationResult>,
 }
 
 /// What came of a look at a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Judgement {
+pub enum VerificationResult {
     /// it is as it was signed, by this key
     Signed(String),
     /// it is as its list of digests says, which this key signed
@@ -31,7 +31,8 @@ pub enum Judgement {
 impl FileVerdict {
     /// Whether all that was looked at was right, and something was.
     pub fn holds(&self) -> bool {
-        !self.judgements.is_empty() && !self.judgements.iter().any(|one| matches!(one, Judgement::Wrong(_)))
+        !self.results.is_empty()
+            && !self.results.iter().any(|one| matches!(one, VerificationResult::Wrong(_)))
     }
 }
 
@@ -46,15 +47,16 @@ const VOUCHERS: [&str; 4] = [".sig", ".DIGESTS", ".DIGESTS.asc", ".DIGESTS.sig"]
 pub fn verify(directory: &Utf8Path, keys: &Keyring) -> Result<Vec<FileVerdict>, ReleaseDirectoryError> {
     let mut verdicts = Vec::new();
     for entry in walkdir::WalkDir::new(directory).sort_by_file_name() {
-        let entry = entry.map_err(|error| io("read", directory)(error.into()))?;
+        let entry =
+            entry.map_err(|error| FileError::at::<ReleaseDirectoryError>("read", directory)(error.into()))?;
         let Some(path) = Utf8Path::from_path(entry.path()) else { continue };
         if !entry.file_type().is_file() || VOUCHERS.iter().any(|end| path.as_str().ends_with(end)) {
             continue;
         }
-        let judgements = judge(path, keys)?;
-        if !judgements.is_empty() {
+        let results = verify_file(path, keys)?;
+        if !results.is_empty() {
             let file = path.strip_prefix(directory).unwrap_or(path).to_owned();
-            verdicts.push(FileVerdict { file, judgements });
+            verdicts.push(FileVerdict { file, results });
         }
     }
     if verdicts.is_empty() {
@@ -63,45 +65,47 @@ pub fn verify(directory: &Utf8Path, keys: &Keyring) -> Result<Vec<FileVerdict>, 
     Ok(verdicts)
 }
 
-fn judge(path: &Utf8Path, keys: &Keyring) -> Result<Vec<Judgement>, ReleaseDirectoryError> {
-    let mut judgements = Vec::new();
+fn verify_file(path: &Utf8Path, keys: &Keyring) -> Result<Vec<VerificationResult>, ReleaseDirectoryError> {
+    let mut results = Vec::new();
     if let Some(signature) = beside(path, ".sig")? {
-        let content = fs::read(path).map_err(io("read", path))?;
-        judgements.push(match keys.verify_detached(&content, &signature) {
-            Ok(verified) => Judgement::Signed(verified.key),
-            Err(error) => Judgement::Wrong(format!("its signature: {error}")),
+        let content = fs::read(path)?;
+        results.push(match keys.verify_detached(&content, &signature) {
+            Ok(verified) => VerificationResult::Signed(verified.key),
+            Err(error) => VerificationResult::Wrong(format!("its signature: {error}")),
         });
     }
     if let Some(list) = beside(path, ".DIGESTS.asc")? {
-        judgements.push(listed(path, &String::from_utf8_lossy(&list), keys)?);
+        results.push(listed(path, &String::from_utf8_lossy(&list), keys)?);
     } else if let (Some(list), Some(signature)) = (beside(path, ".DIGESTS")?, beside(path, ".DIGESTS.sig")?) {
-        judgements.push(match keys.verify_detached(&list, &signature) {
+        results.push(match keys.verify_detached(&list, &signature) {
             Ok(verified) => compare(path, &String::from_utf8_lossy(&list), verified.key)?,
-            Err(error) => Judgement::Wrong(format!("its list of digests: {error}")),
+            Err(error) => VerificationResult::Wrong(format!("its list of digests: {error}")),
         });
     }
-    Ok(judgements)
+    Ok(results)
 }
 
-fn listed(path: &Utf8Path, list: &str, keys: &Keyring) -> Result<Judgement, ReleaseDirectoryError> {
+fn listed(path: &Utf8Path, list: &str, keys: &Keyring) -> Result<VerificationResult, ReleaseDirectoryError> {
     match keys.verify_clearsigned(list) {
         Ok((text, verified)) => compare(path, &text, verified.key),
-        Err(error) => Ok(Judgement::Wrong(format!("its list of digests: {error}"))),
+        Err(error) => Ok(VerificationResult::Wrong(format!("its list of digests: {error}"))),
     }
 }
 
-fn compare(path: &Utf8Path, list: &str, key: String) -> Result<Judgement, ReleaseDirectoryError> {
+fn compare(path: &Utf8Path, list: &str, key: String) -> Result<VerificationResult, ReleaseDirectoryError> {
     let name = path.file_name().unwrap_or_default();
     let expected = match Digests::parse(list, name) {
         Ok(digests) => digests,
-        Err(error) => return Ok(Judgement::Wrong(format!("its list of digests: {error}"))),
+        Err(error) => return Ok(VerificationResult::Wrong(format!("its list of digests: {error}"))),
     };
-    let found = Digests::of_file(path).map_err(io("read", path))?;
+    let found = Digests::of_file(path).map_err(FileError::at::<ReleaseDirectoryError>("read", path))?;
     if found.sha512 == expected.sha512 {
-        return Ok(Judgement::Listed(key));
+        return Ok(VerificationResult::Listed(key));
     }
     let (found, expected) = (&found.sha512[..16], &expected.sha512[..16]);
-    Ok(Judgement::Wrong(format!("its SHA-512 begins with {found}, and {expected} is what was signed")))
+    Ok(VerificationResult::Wrong(format!(
+        "its SHA-512 begins with {found}, and {expected} is what was signed"
+    )))
 }
 
 fn beside(path: &Utf8Path, suffix: &str) -> Result<Option<Vec<u8>>, ReleaseDirectoryError> {
@@ -109,7 +113,7 @@ fn beside(path: &Utf8Path, suffix: &str) -> Result<Option<Vec<u8>>, ReleaseDirec
     match fs::read(&path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(io("read", &path)(error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -161,12 +165,9 @@ mod tests {
                 "version.txt"
             ]
         );
-        assert!(
-            verdicts.iter().all(|verdict| verdict.holds() && verdict.judgements.len() == 2),
-            "{verdicts:?}"
-        );
+        assert!(verdicts.iter().all(|verdict| verdict.holds() && verdict.results.len() == 2), "{verdicts:?}");
         let mut unpacked = Vec::new();
-        let file = fs::File::open(path.join("image.img.bz2")).expect("there");
+        let file = fs::open(path.join("image.img.bz2")).expect("there");
         std::io::copy(&mut bzip2::read::MultiBzDecoder::new(file), &mut unpacked).expect("unpacked");
         assert_eq!(unpacked, vec![1; 100_000]);
 
@@ -174,7 +175,7 @@ mod tests {
         let verdicts = verify(&path, &keys).expect("looked at");
         let wrong: Vec<_> = verdicts.iter().filter(|verdict| !verdict.holds()).collect();
         assert_eq!(wrong.len(), 1);
-        assert!(wrong[0].judgements.iter().all(|one| matches!(one, Judgement::Wrong(_))), "{wrong:?}");
+        assert!(wrong[0].results.iter().all(|one| matches!(one, VerificationResult::Wrong(_))), "{wrong:?}");
     }
 
     #[test]

@@ -2,41 +2,41 @@
 use camino::Utf8PathBuf;
 use loadgauge_host::Hint;
 
-/// A signature does not show that what is signed can be trusted.
+/// A signature that is not valid or not from a trusted key.
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
     /// the keys cannot be read
     #[error("cannot read the keys in `{path}`")]
     Keys {
-        /// where they are
+        /// their file
         path: Utf8PathBuf,
-        /// why not
+        /// the reason
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// there are no keys
-    #[error("`{0}` holds no key")]
+    #[error("`{0}` contains no key")]
     NoKeys(Utf8PathBuf),
-    /// it is no signature
-    #[error("it is not signed in a way that can be read: {0}")]
+    /// it is not a signature
+    #[error("cannot read the signature: {0}")]
     Form(String),
-    /// none of the keys made it
-    #[error("none of the keys at hand made the signature, which names {issuers}")]
+    /// it is from another key
+    #[error("the signature is not from a trusted key, but from {issuers}")]
     UnknownKey {
         /// fingerprints or key ids
         issuers: String,
     },
-    /// one of the keys is named and did not sign this
-    #[error("the signature of {key} is not one of this content: it was changed, or signed by another")]
+    /// it does not match the content
+    #[error("the signature of {key} does not match: the content was changed after it was signed")]
     Changed {
         /// fingerprint
         key: String,
     },
-    /// the key is not one that may sign, or was not at that time
-    #[error("{key} made the signature, and {why}")]
+    /// the key was not allowed to sign at that time
+    #[error("the signature of {key} is not acceptable: {why}")]
     Policy {
         /// fingerprint
         key: String,
-        /// what is amiss with it
+        /// the rule that it breaks
         why: String,
     },
 }
@@ -48,7 +48,7 @@ impl Hint for SignatureError {
                 "update the keys: the keyring package of the distribution, or Flatcar's image signing key from its site"
                     .to_owned(),
             ),
-            Self::Changed { .. } => Some("fetch it again; if it stays so, do not use it".to_owned()),
+            Self::Changed { .. } => Some("fetch the file again; if the signature still does not match, do not use the file".to_owned()),
             _ => None,
         }
     }

@@ -7,11 +7,11 @@ use pgp::types::KeyDetails as _;
 /// How far ahead a clock may be, in seconds.
 const DAY: u32 = 24 * 60 * 60;
 
-/// Why a key that made a signature does not count, if it does not.
+/// Returns the reason for which a signature is not acceptable, if there is one.
 ///
-/// A signature is judged at its own time: a key that has expired since has not unsigned what it
-/// signed. Keys are extended by signing them anew, so the newest of a key's own signatures is the one
-/// that says when it ends (RFC 9580, 5.2.3.10). A key that was compromised never counts.
+/// rPGP leaves this policy to its callers, and sequoia, which has one, is LGPL. A signature is judged at its
+/// own time: it stays valid after its key has expired. A key is extended by a new self-signature, so the
+/// newest one has its expiry (RFC 9580, 5.2.3.10). A key that was compromised is never accepted.
 pub(super) fn objection(
     certificate: &SignedPublicKey,
     subkey: Option<&SignedPublicSubKey>,
@@ -19,13 +19,13 @@ pub(super) fn objection(
     now: u32,
 ) -> Option<String> {
     let Some(time) = signature.created().map(pgp::types::Timestamp::as_secs) else {
-        return Some("it does not say when".to_owned());
+        return Some("it has no creation time".to_owned());
     };
     if time > now.saturating_add(DAY) {
         return Some("it is dated in the future".to_owned());
     }
     if let Some(weak) = signature.hash_alg().filter(|hash| is_weak(*hash)) {
-        return Some(format!("it is made with {weak}, which can be forged"));
+        return Some(format!("its digest {weak} can be forged"));
     }
     objection_to_primary(certificate, time, subkey.is_none())
         .or_else(|| subkey.and_then(|subkey| objection_to_subkey(certificate, subkey, time)))

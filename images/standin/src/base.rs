@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, fs};
 
-use super::error::{StandinError, io};
+use super::error::StandinError;
 use super::namespace::is_root;
 use super::options::Options;
 use super::tree::{self, TreeFile};
@@ -102,15 +102,15 @@ fn bootstrap(directory: &Utf8Path, options: &Options, progress: &dyn Fn(&str)) -
     files.push(TreeFile {
         path: ARCHIVE_DESCRIPTION.to_owned(),
         content: serde_json::to_vec_pretty(&archive(options))
-            .map_err(|error| io("write", &overlay)(error.into()))?,
+            .map_err(|error| FileError::at::<StandinError>("write", &overlay)(error.into()))?,
         mode: 0o644,
     });
-    let archive = tree::archive(&files, TIME).map_err(io("write", &overlay))?;
-    fs::write(&overlay, archive).map_err(io("write", &overlay))?;
+    let archive = tree::archive(&files, TIME).map_err(FileError::at::<StandinError>("write", &overlay))?;
+    fs::write(&overlay, archive)?;
     let mut scratch = vec![overlay];
     for (name, script) in scripts(options) {
         let path = directory.join(name);
-        fs::write(&path, script).map_err(io("write", &path))?;
+        fs::write(&path, script)?;
         scratch.push(path);
     }
     let mut command = mmdebstrap(directory, options)?;
@@ -118,7 +118,7 @@ fn bootstrap(directory: &Utf8Path, options: &Options, progress: &dyn Fn(&str)) -
     progress(&format!("installing {count} packages of Debian's suite {}", options.blueprint.suite));
     run_reporting(&mut command, progress)?;
     for path in scratch {
-        fs::remove_file(&path).map_err(io("remove", &path))?;
+        fs::remove_file(&path)?;
     }
     Ok(())
 }
@@ -136,7 +136,7 @@ fn archive(options: &Options) -> Archive {
 /// Packs the root tree as a release server has it.
 fn pack(directory: &Utf8Path) -> Result<(), StandinError> {
     let path = directory.join(ROOT_ARCHIVE);
-    let archive = fs::File::open(&path).map_err(io("open", &path))?;
+    let archive = fs::open(&path)?;
     // sqfstar(1) of squashfs-tools 4.5 takes no compression level.
     let mut command = Tool::find("mksquashfs")?.command();
     command
@@ -228,18 +228,19 @@ fn run_reporting(command: &mut Command, progress: &dyn Fn(&str)) -> Result<(), C
 /// Writes base.json, the last file of an entry.
 fn describe(directory: &Utf8Path, options: &Options, key: &str) -> Result<(), StandinError> {
     let os_release = directory.join(OS_RELEASE);
-    let text = fs::read_to_string(&os_release).map_err(io("read", &os_release))?;
+    let text = fs::read_to_string(&os_release)?;
     let status = directory.join(DPKG_STATUS);
     let mut inputs = Inputs::default();
     inputs.add("key", key);
     // The mirror moves on, and what is built against the base depends on what it had.
-    inputs.add("packages", digest::sha256_of_file(&status).map_err(io("read", &status))?);
+    inputs.add(
+        "packages",
+        digest::sha256_of_file(&status).map_err(FileError::at::<StandinError>("read", &status))?,
+    );
     let base = Base {
         digest: inputs.finish(),
-        os_release: OsRelease::parse(&text).map_err(|error| StandinError::Io {
-            action: "read",
-            path: os_release,
-            source: std::io::Error::other(error),
+        os_release: OsRelease::parse(&text).map_err(|error| {
+            FileError::at::<StandinError>("read", &os_release)(std::io::Error::other(error))
         })?,
         architecture: options.architecture,
         dpkg_status: Utf8PathBuf::from(DPKG_STATUS),

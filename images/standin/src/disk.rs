@@ -10,15 +10,15 @@ const ALIGNMENT: u64 = 4096;
 const MIB: u64 = 1024 * 1024;
 /// The disk GUID of Flatcar's images.
 const DISK: &str = "00000000-0000-0000-0000-000000000001";
-/// `PARTUUID` of USR-A, which Flatcar's kernel words name.
+/// `PARTUUID` of USR-A, which Flatcar's kernel arguments name.
 const USR_A: &str = "7130c94a-213a-4e5a-8e26-6cce9662f132";
-/// The type of Flatcar's partitions for /usr, in Flatcar's words flatcar-rootfs.
+/// The type of Flatcar's partitions for /usr, which Flatcar calls flatcar-rootfs.
 const USR_TYPE: &str = "5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6";
 /// The bits of a table entry by which GRUB chooses between USR-A and USR-B: the lowest of the four
 /// bits of the priority, and the one that says that a boot was successful (ChromiumOS disk format).
 const CHOSEN: &str = "GUID:48,56";
 
-/// What a partition holds.
+/// The content of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     /// FAT: GRUB for UEFI, kernel, initrd and the flag of the first boot
@@ -47,7 +47,7 @@ pub(super) struct Partition {
     pub(super) content: Content,
 }
 
-/// The partitions of a release, in the order in which they lie on the disk.
+/// The partitions of a release, in their order on the disk.
 ///
 /// Numbers, labels, types and sizes are those of the layout `vm` in Flatcar's `disk_layout.json`, of
 /// the release's time; what is blank there (5 and 8) is absent.
@@ -111,21 +111,21 @@ fn partitions(blueprint: Blueprint) -> [Partition; 7] {
     ]
 }
 
-/// A partition and where it lies, in bytes.
+/// A partition and its place on the disk, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Placed {
+pub(super) struct PlacedPartition {
     pub(super) partition: Partition,
     pub(super) offset: u64,
     pub(super) length: u64,
 }
 
 /// Lays the partitions out one after another.
-pub(super) fn layout(blueprint: Blueprint) -> Vec<Placed> {
+pub(super) fn layout(blueprint: Blueprint) -> Vec<PlacedPartition> {
     let mut offset = ALIGNMENT * SECTOR;
     partitions(blueprint)
         .into_iter()
         .map(|partition| {
-            let placed = Placed { partition, offset, length: partition.mebibytes * MIB };
+            let placed = PlacedPartition { partition, offset, length: partition.mebibytes * MIB };
             offset += placed.length.next_multiple_of(ALIGNMENT * SECTOR);
             placed
         })
@@ -133,19 +133,19 @@ pub(super) fn layout(blueprint: Blueprint) -> Vec<Placed> {
 }
 
 /// The length in bytes of the partition with a content.
-pub(super) fn length_of(layout: &[Placed], content: Content) -> u64 {
+pub(super) fn length_of(layout: &[PlacedPartition], content: Content) -> u64 {
     layout.iter().filter(|placed| placed.partition.content == content).map(|placed| placed.length).sum()
 }
 
 /// The length of the disk in bytes: the partitions and room for the second partition table.
-pub(super) fn length(layout: &[Placed]) -> u64 {
+pub(super) fn length(layout: &[PlacedPartition]) -> u64 {
     layout.last().map_or(0, |last| last.offset + last.length) + ALIGNMENT * SECTOR
 }
 
-/// The partition table in the words of sfdisk(8).
-pub(super) fn sfdisk_script(layout: &[Placed]) -> String {
+/// The partition table as a script for sfdisk(8).
+pub(super) fn sfdisk_script(layout: &[PlacedPartition]) -> String {
     let mut script = format!("label: gpt\nlabel-id: {DISK}\nunit: sectors\nsector-size: {SECTOR}\n");
-    for Placed { partition, offset, length } in layout {
+    for PlacedPartition { partition, offset, length } in layout {
         let Partition { number, label, type_guid, unique_guid, attributes, .. } = partition;
         let (start, size) = (offset / SECTOR, length / SECTOR);
         let _ = write!(
@@ -160,8 +160,8 @@ pub(super) fn sfdisk_script(layout: &[Placed]) -> String {
     script
 }
 
-/// The kernel's words that every boot has, as in Flatcar's grub.cfg.
-pub(super) fn kernel_words() -> String {
+/// The kernel arguments of every boot, as in Flatcar's grub.cfg.
+pub(super) fn kernel_arguments() -> String {
     format!(
         "mount.usr=/dev/mapper/usr verity.usr=PARTUUID={USR_A} rootflags=rw mount.usrflags=ro consoleblank=0 \
          root=LABEL=ROOT"

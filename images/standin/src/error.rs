@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Hint;
-use std::io;
-
-use camino::{Utf8Path, Utf8PathBuf};
-
-use super::blueprint::BLUEPRINTS;
-use loadgauge_host::{CommandError, MissingTool, StoreError};
+use camino::Utf8PathBuf;
+use loadgauge_host::{CommandError, FileError, Hint, MissingTool, StoreError};
 use loadgauge_images::Architecture;
 use loadgauge_images::base::BaseError;
 use loadgauge_images::image::ImageError;
 use loadgauge_images::release::Release;
 use loadgauge_images::release_directory::ReleaseDirectoryError;
 
-/// The stand-in could not be made.
+use super::blueprint::BLUEPRINTS;
+
+/// A stand-in that cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum StandinError {
     /// the host lacks a program
@@ -24,45 +21,38 @@ pub enum StandinError {
     /// the cache failed
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// what was made cannot be read back
+    /// the base cannot be read or written
     #[error(transparent)]
     Base(#[from] BaseError),
-    /// what was made cannot be read back
+    /// the built image cannot be inspected
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// what belongs to a release cannot be written
+    /// the release directory cannot be written
     #[error(transparent)]
     Release(#[from] ReleaseDirectoryError),
     /// a file operation failed
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// what was to be done
-        action: &'static str,
-        /// to what
-        path: Utf8PathBuf,
-        /// why not
-        source: io::Error,
-    },
-    /// there is no stand-in for it yet
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// an architecture without a stand-in
     #[error("there is no stand-in for {0}")]
     Architecture(Architecture),
     /// a release without a stand-in
     #[error("there is no stand-in for release `{0}`")]
     NoBlueprint(Release),
-    /// one of GRUB's files does not look as expected
-    #[error("`{path}` is not what GRUB 2 for BIOS consists of: {cause}")]
+    /// one of GRUB's files has another format
+    #[error("`{path}` is not a file of GRUB 2 for BIOS: {cause}")]
     Grub {
         /// the file
         path: Utf8PathBuf,
-        /// what is wrong with it
+        /// the reason
         cause: &'static str,
     },
-    /// the kernel cannot carry the hash that /usr is verified by
-    #[error("the root hash cannot be written into `{path}`: {cause}")]
+    /// the kernel has no room for the root hash of /usr
+    #[error("cannot write the root hash into `{path}`: {cause}")]
     Kernel {
         /// the file
         path: Utf8PathBuf,
-        /// what is wrong with it
+        /// the reason
         cause: &'static str,
     },
     /// a package is installed that the archive did not have
@@ -70,7 +60,7 @@ pub enum StandinError {
     NoDigest {
         /// name, architecture and version
         package: String,
-        /// the archive's index as it was then
+        /// the archive's index at that time
         index: Utf8PathBuf,
     },
     /// a name of an extension cannot be a file name
@@ -92,18 +82,19 @@ impl Hint for StandinError {
             Self::ExtensionName(_) => Some("use letters, digits and `-._+`".to_owned()),
             Self::NoDigest { index, .. } => {
                 let entry = index.parent().unwrap_or(index);
-                Some(format!("make the base again: remove {entry}"))
+                Some(format!("remove `{entry}`, so that the base is built again"))
             }
             Self::NoBlueprint(_) => {
                 let releases = BLUEPRINTS.map(|blueprint| format!("`{}`", blueprint.release));
                 Some(format!("there are stand-ins for {}", releases.join(", ")))
             }
-            Self::Store(_) | Self::Base(_) | Self::Io { .. } | Self::Kernel { .. } => None,
+            Self::File(error) => error.hint(),
+            Self::Store(_) | Self::Base(_) | Self::Kernel { .. } => None,
         }
     }
 }
 
-/// Recognises the ways in which hosts commonly refuse.
+/// A hint for the common reasons for which a program of the host fails.
 fn command_hint(text: &str) -> Option<String> {
     let has = |needle: &str| text.contains(needle);
     if has("newuidmap") || has("/etc/subuid") {
@@ -119,12 +110,6 @@ fn command_hint(text: &str) -> Option<String> {
     } else {
         None
     }
-}
-
-/// Makes an error of a file operation, for `map_err`.
-pub(super) fn io(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> StandinError + use<> {
-    let path = path.to_owned();
-    move |source| StandinError::Io { action, path, source }
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::BTreeMap;
-use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, fs};
 
 use super::base::{ROOT_ARCHIVE, TIME};
 use super::blueprint::UsrFileSystem;
-use super::disk::{self, Content, Placed};
-use super::error::{StandinError, io};
+use super::disk::{self, Content, PlacedPartition};
+use super::error::StandinError;
 use super::image::VendorExtension;
-use super::manifest::FileRecord;
 use super::options::Options;
 use super::{namespace, tree};
 use loadgauge_host::digest::Inputs;
@@ -56,7 +55,7 @@ pub(super) fn build(
     options: &Options,
     (base, directory): (&Base, &Utf8Path),
     extensions: &[VendorExtension],
-    records: &BTreeMap<String, FileRecord>,
+    records: &BTreeMap<String, String>,
     progress: &dyn Fn(&str),
 ) -> Result<FileSystems, StandinError> {
     let layout = disk::layout(options.blueprint);
@@ -71,13 +70,15 @@ pub(super) fn build(
         }
     };
     let path = directory.join("root-hash");
-    let root_hash = fs::read_to_string(&path).map_err(io("read", &path))?.trim().to_owned();
+    let root_hash = fs::read_to_string(&path)?.trim().to_owned();
     Ok(FileSystems { directory, key, root_hash })
 }
 
 /// What makes the file systems: a script, and those that it calls, the last where the era has one.
 fn scripts(options: &Options) -> Result<Vec<(&'static str, String)>, StandinError> {
-    let missing = |name| io("read", Utf8Path::new(name))(std::io::ErrorKind::NotFound.into());
+    let missing = |name| {
+        FileError::at::<StandinError>("read", Utf8Path::new(name))(std::io::ErrorKind::NotFound.into())
+    };
     let mut scripts = Vec::new();
     for (name, required) in [("assemble.sh", true), ("deliver.sh", true), ("finish.sh", false)] {
         match tree::hook(name, options) {
@@ -93,9 +94,9 @@ fn scripts(options: &Options) -> Result<Vec<(&'static str, String)>, StandinErro
 fn key(
     options: &Options,
     base: &Base,
-    layout: &[Placed],
+    layout: &[PlacedPartition],
     scripts: &[(&str, String)],
-    extensions: &BTreeMap<String, FileRecord>,
+    extensions: &BTreeMap<String, String>,
 ) -> String {
     let mut inputs = Inputs::default();
     inputs.add("format", FORMAT);
@@ -105,8 +106,8 @@ fn key(
     for (name, text) in scripts {
         inputs.add(name, text);
     }
-    for (name, record) in extensions {
-        inputs.add(name, &record.sha256);
+    for (name, digest) in extensions {
+        inputs.add(name, digest);
     }
     inputs.finish()
 }
@@ -115,7 +116,7 @@ fn key(
 fn make(
     work: &Utf8Path,
     options: &Options,
-    layout: &[Placed],
+    layout: &[PlacedPartition],
     scripts: &[(&str, String)],
     root_archive: &Utf8Path,
     extensions: &[VendorExtension],
@@ -125,7 +126,7 @@ fn make(
     }
     for (name, text) in scripts {
         let path = work.join(name);
-        fs::write(&path, text).map_err(io("write", &path))?;
+        fs::write(&path, text)?;
     }
     let usr = match options.blueprint.usr_file_system() {
         UsrFileSystem::Ext2 => "ext2",
@@ -142,7 +143,7 @@ fn make(
     command.run()?;
     for (name, _) in scripts {
         let path = work.join(name);
-        fs::remove_file(&path).map_err(io("remove", &path))?;
+        fs::remove_file(&path)?;
     }
     Ok(())
 }

@@ -43,7 +43,7 @@ const MODULES: &[&str] = &[
 ];
 
 impl Firmware {
-    /// In the words of grub-mkimage(1).
+    /// The name for grub-mkimage(1).
     pub(super) fn format(self) -> &'static str {
         match self {
             Self::Bios => "i386-pc",
@@ -98,9 +98,9 @@ pub(super) fn hash_assignment(hash: &str) -> String {
     format!("set usrhash=\"{hash}\"\n")
 }
 
-/// The boot menu with the kernel's words filled in.
+/// The boot menu with the kernel arguments filled in.
 pub(super) fn menu() -> String {
-    include_str!("../assets/grub.cfg").replace("@KERNEL_WORDS@", &super::disk::kernel_words())
+    include_str!("../assets/grub.cfg").replace("@KERNEL_ARGUMENTS@", &super::disk::kernel_arguments())
 }
 
 #[cfg(test)]

@@ -25,9 +25,9 @@ mod file_systems;
 mod grub;
 mod image;
 mod kernel;
-mod manifest;
 mod namespace;
 mod options;
+mod packages;
 mod tree;
 mod write;
 
@@ -35,5 +35,4 @@ pub use base::build_base;
 pub use blueprint::{BLUEPRINTS, Blueprint, UsrFileSystem};
 pub use error::StandinError;
 pub use image::{VendorExtension, build_image};
-pub use manifest::{FileRecord, Manifest, PackageRecord};
 pub use options::Options;

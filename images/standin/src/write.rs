@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::process::Stdio;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, fs};
 
 use super::base::TIME;
-use super::disk::{self, Content, Placed, SECTOR};
-use super::error::{StandinError, io};
+use super::disk::{self, Content, PlacedPartition, SECTOR};
+use super::error::StandinError;
 use super::file_systems::FileSystems;
 use super::grub::{self, Firmware};
 use super::tree::{self, TreeFile};
@@ -19,7 +20,7 @@ const FIRST_BOOT: &str = "If this file exists, Ignition will run and then delete
 /// Bytes that are copied at once; those of them that are all zeros are left out.
 const BLOCK: usize = 64 * 1024;
 
-/// What goes to a disk.
+/// The parts of a disk.
 pub(super) struct Parts<'a> {
     pub(super) kernel: Utf8PathBuf,
     pub(super) initrd: Utf8PathBuf,
@@ -29,10 +30,17 @@ pub(super) struct Parts<'a> {
 }
 
 /// Writes a disk with all its partitions to a sparse file.
-pub(super) fn disk(raw: &Utf8Path, layout: &[Placed], parts: &Parts<'_>) -> Result<(), StandinError> {
-    File::create(raw).and_then(|file| file.set_len(disk::length(layout))).map_err(io("create", raw))?;
+pub(super) fn disk(
+    raw: &Utf8Path,
+    layout: &[PlacedPartition],
+    parts: &Parts<'_>,
+) -> Result<(), StandinError> {
+    File::create(raw)
+        .and_then(|file| file.set_len(disk::length(layout)))
+        .map_err(FileError::at::<StandinError>("create", raw))?;
     partition(raw, layout)?;
-    let file = OpenOptions::new().write(true).open(raw).map_err(io("open", raw))?;
+    let file =
+        OpenOptions::new().write(true).open(raw).map_err(FileError::at::<StandinError>("open", raw))?;
     for placed in layout {
         match placed.partition.content {
             Content::Esp => fill_esp(raw, placed, parts)?,
@@ -40,7 +48,7 @@ pub(super) fn disk(raw: &Utf8Path, layout: &[Placed], parts: &Parts<'_>) -> Resu
             Content::Empty => {}
             content @ (Content::Usr | Content::Oem | Content::Root) => {
                 if let Some(image) = parts.file_systems.image(content) {
-                    copy(&image, &file, placed).map_err(io("copy", &image))?;
+                    copy(&image, &file, placed).map_err(FileError::at::<StandinError>("copy", &image))?;
                 }
             }
         }
@@ -49,7 +57,7 @@ pub(super) fn disk(raw: &Utf8Path, layout: &[Placed], parts: &Parts<'_>) -> Resu
 }
 
 /// Copies an image into its place, without what is all zeros there already.
-fn copy(image: &Utf8Path, disk: &File, placed: &Placed) -> io::Result<()> {
+fn copy(image: &Utf8Path, disk: &File, placed: &PlacedPartition) -> io::Result<()> {
     let source = File::open(image)?;
     if source.metadata()?.len() > placed.length {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than its partition"));
@@ -94,7 +102,7 @@ fn read_block(mut file: &File, block: &mut [u8], at: u64) -> io::Result<usize> {
 }
 
 /// Writes the partition table.
-fn partition(raw: &Utf8Path, layout: &[Placed]) -> Result<(), StandinError> {
+fn partition(raw: &Utf8Path, layout: &[PlacedPartition]) -> Result<(), StandinError> {
     let mut command = Tool::find("sfdisk")?.command();
     command.args(["--quiet", "--no-reread", "--no-tell-kernel", raw.as_str()]);
     let line = command.line();
@@ -113,11 +121,11 @@ fn partition(raw: &Utf8Path, layout: &[Placed]) -> Result<(), StandinError> {
 }
 
 /// Makes the ESP: GRUB for UEFI, kernel, initrd, the root hash and the flag of the first boot.
-fn fill_esp(raw: &Utf8Path, placed: &Placed, parts: &Parts<'_>) -> Result<(), StandinError> {
+fn fill_esp(raw: &Utf8Path, placed: &PlacedPartition, parts: &Parts<'_>) -> Result<(), StandinError> {
     let scratch = |name: &str| parts.scratch.join(name);
     let (flag, hash, uefi) = (scratch("first_boot"), scratch("usrhash-a.cfg"), scratch("bootx64.efi"));
-    fs::write(&flag, FIRST_BOOT).map_err(io("write", &flag))?;
-    fs::write(&hash, grub::hash_assignment(&parts.file_systems.root_hash)).map_err(io("write", &hash))?;
+    fs::write(&flag, FIRST_BOOT)?;
+    fs::write(&hash, grub::hash_assignment(&parts.file_systems.root_hash))?;
     make_grub(Firmware::Uefi, &uefi, parts)?;
     Tool::find("mkfs.vfat")?
         .command()
@@ -144,7 +152,7 @@ fn fill_esp(raw: &Utf8Path, placed: &Placed, parts: &Parts<'_>) -> Result<(), St
         mtools("mcopy")?.arg(from).arg(format!("::/{target}")).run()?;
     }
     for path in [flag, hash, uefi] {
-        fs::remove_file(&path).map_err(io("remove", &path))?;
+        fs::remove_file(&path)?;
     }
     Ok(())
 }
@@ -161,24 +169,25 @@ fn make_grub(firmware: Firmware, target: &Utf8Path, parts: &Parts<'_>) -> Result
     let memory_disk = parts.scratch.join("memory-disk.tar");
     let menu =
         TreeFile { path: "boot/grub/grub.cfg".to_owned(), content: grub::menu().into_bytes(), mode: 0o644 };
-    let archive = tree::archive(&[menu], TIME).map_err(io("write", &memory_disk))?;
-    fs::write(&memory_disk, archive).map_err(io("write", &memory_disk))?;
+    let archive =
+        tree::archive(&[menu], TIME).map_err(FileError::at::<StandinError>("write", &memory_disk))?;
+    fs::write(&memory_disk, archive)?;
     Tool::find("grub-mkimage")?
         .command()
         .args(["-O", firmware.format(), "-d", &firmware.parts(), "-p", grub::PREFIX])
         .args(["-m", memory_disk.as_str(), "-o", target.as_str()])
         .args(firmware.modules())
         .run()?;
-    fs::remove_file(&memory_disk).map_err(io("remove", &memory_disk))
+    fs::remove_file(&memory_disk).map_err(Into::into)
 }
 
 /// Installs GRUB for BIOS as its own installer would on a disk that can be mounted.
-fn install_grub(raw: &Utf8Path, placed: &Placed, parts: &Parts<'_>) -> Result<(), StandinError> {
+fn install_grub(raw: &Utf8Path, placed: &PlacedPartition, parts: &Parts<'_>) -> Result<(), StandinError> {
     let core_path = parts.scratch.join("core.img");
     make_grub(Firmware::Bios, &core_path, parts)?;
-    let mut core = fs::read(&core_path).map_err(io("read", &core_path))?;
+    let mut core = fs::read(&core_path)?;
     let boot_path = Utf8PathBuf::from(Firmware::Bios.parts()).join("boot.img");
-    let boot = fs::read(&boot_path).map_err(io("read", &boot_path))?;
+    let boot = fs::read(&boot_path)?;
 
     let sector = placed.offset / SECTOR;
     let foreign = |path: &Utf8Path| {
@@ -190,10 +199,11 @@ fn install_grub(raw: &Utf8Path, placed: &Placed, parts: &Parts<'_>) -> Result<()
         return Err(foreign(&core_path)("it is larger than its partition"));
     }
     let first_sector = grub::boot_code(&boot, sector).map_err(foreign(&boot_path))?;
-    let file = OpenOptions::new().write(true).open(raw).map_err(io("open", raw))?;
-    file.write_all_at(&first_sector, 0).map_err(io("write", raw))?;
-    file.write_all_at(&core, placed.offset).map_err(io("write", raw))?;
-    fs::remove_file(&core_path).map_err(io("remove", &core_path))
+    let file =
+        OpenOptions::new().write(true).open(raw).map_err(FileError::at::<StandinError>("open", raw))?;
+    file.write_all_at(&first_sector, 0).map_err(FileError::at::<StandinError>("write", raw))?;
+    file.write_all_at(&core, placed.offset).map_err(FileError::at::<StandinError>("write", raw))?;
+    fs::remove_file(&core_path).map_err(Into::into)
 }
 
 #[cfg(test)]

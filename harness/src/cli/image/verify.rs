@@ -3,7 +3,9 @@ use std::fmt::Write as _;
 
 use camino::Utf8PathBuf;
 use clap::Args;
-use loadgauge_images::release_directory::{FileVerdict, Judgement, TEST_KEY, verify as verify_directory};
+use loadgauge_images::release_directory::{
+    FileVerdict, TEST_KEY, VerificationResult, verify as verify_directory,
+};
 use loadgauge_images::signature::Keyring;
 
 use crate::cli::{Exit, Failure, output};
@@ -33,8 +35,8 @@ pub(super) fn run(arguments: &ImageVerifyArguments) -> Result<Exit, Failure> {
 
 fn lines(verdict: &FileVerdict) -> String {
     let mut text = format!("{:<7}{}\n", if verdict.holds() { "ok" } else { "WRONG" }, verdict.file);
-    for judgement in &verdict.judgements {
-        if let Judgement::Wrong(reason) = judgement {
+    for judgement in &verdict.results {
+        if let VerificationResult::Wrong(reason) = judgement {
             let _ = writeln!(text, "       {reason}");
         }
     }

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Existing images of extensions, in every format.
+//!
+//! An input is a list of changes to a sound image, since most bytes of an image are zeros or contents:
+//! the number of the format, whether a name is replaced by one that leads out, and then five bytes each, which
+//! of the bytes that are not zero and its new value. Checksums are repaired, so that the extractors get
+//! to see the changes.
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::sync::OnceLock;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_builder::{Format, Recipe, build};
+use loadgauge_host::{Store, fs};
+
+use super::unpack::{build_with, os_release, target};
+
+/// Bytes that are written at once; a block of zeros becomes a hole.
+const BLOCK: usize = 4096;
+const FORMATS: [Format; 5] = [Format::Squashfs, Format::Erofs, Format::Ext4, Format::Btrfs, Format::Ddi];
+
+/// A sound image.
+struct Image {
+    bytes: Vec<u8>,
+    /// the positions of its bytes that are not zero
+    filled: Vec<usize>,
+    /// offsets and lengths of blocks that begin with their CRC-32C, 32 bytes before what it covers
+    summed: Vec<(usize, usize)>,
+}
+
+/// The directory that hostile names lead to.
+fn outside() -> Utf8PathBuf {
+    let directory = std::env::temp_dir().join(format!("loadgauge-fuzz-{}", std::process::id()));
+    Utf8PathBuf::from_path_buf(directory).expect("UTF-8")
+}
+
+/// A name that leads to a file in the directory outside.
+fn hostile_name() -> String {
+    format!("{}{}/file", "../".repeat(12), outside().as_str().trim_start_matches('/'))
+}
+
+/// A name of the same length that is replaced by it.
+fn placeholder() -> String {
+    "A".repeat(hostile_name().len())
+}
+
+pub(super) fn image(bytes: &[u8]) {
+    let [format, rename, changes @ ..] = bytes else { return };
+    let images = images();
+    let image = &images[usize::from(*format) % images.len()];
+    let mut changed = image.bytes.clone();
+    if rename % 2 == 1 {
+        replace(&mut changed, placeholder().as_bytes(), hostile_name().as_bytes());
+    }
+    for change in changes.as_chunks::<5>().0 {
+        let [index @ .., value] = change;
+        let index = usize::try_from(u32::from_le_bytes(*index)).unwrap_or_default();
+        changed[image.filled[index % image.filled.len()]] = *value;
+    }
+    repair(&mut changed, &image.summed);
+    fs::create_dir_all(outside()).expect("created");
+    build_with("image", |input| write(input, &changed));
+    // It is empty, unless an image has written outside.
+    fs::remove_dir(outside()).expect("nothing is written outside");
+}
+
+/// Each format, as it is and with a name that leads out.
+pub(super) fn inputs() -> Vec<Vec<u8>> {
+    (0..FORMATS.len())
+        .flat_map(|format| {
+            let format = u8::try_from(format).unwrap_or_default();
+            [vec![format, 0], vec![format, 1], vec![format, 0, 9, 0, 0, 0, 255, 200, 0, 0, 0, 47]]
+        })
+        .collect()
+}
+
+/// The sound images, as the builder packs them.
+fn images() -> &'static [Image] {
+    static IMAGES: OnceLock<Vec<Image>> = OnceLock::new();
+    IMAGES.get_or_init(|| {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
+        let text = format!(
+            "name = \"x\"\n[[file]]\npath = \"/usr/bin/x\"\nmode = \"0755\"\ncontents = \"x\"\n\
+             [[file]]\npath = \"/usr/lib/{}\"\ncontents = \"x\"\n\
+             [[file]]\npath = \"/usr/lib/link\"\nlink = \"../bin/x\"\n",
+            placeholder()
+        );
+        let recipe = Recipe::parse(&text, &directory.join("x.toml")).expect("a recipe");
+        let os_release = os_release();
+        let target = target(&os_release);
+        let store = Store::at(directory.join("cache"));
+        let pack = |format| {
+            let built = build(&recipe, &target, format, &store, &|_| {});
+            let bytes = fs::read(built.expect("built").extension.path).expect("read");
+            let filled = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+            let summed = if format == Format::Btrfs { summed(&bytes) } else { Vec::new() };
+            Image { bytes, filled, summed }
+        };
+        FORMATS.map(pack).into()
+    })
+}
+
+/// The superblock and the nodes of a btrfs.
+fn summed(bytes: &[u8]) -> Vec<(usize, usize)> {
+    let is_sound = |at: usize, length: usize| {
+        let block = bytes.get(at..at + length);
+        block.is_some_and(|block| block[0..4] != [0; 4] && block[..4] == crc32c(&block[32..]).to_le_bytes())
+    };
+    let places =
+        (0..bytes.len()).step_by(BLOCK).filter(|at| bytes[*at..].iter().take(4).any(|byte| *byte != 0));
+    places
+        .filter_map(|at| {
+            [16_384, BLOCK].into_iter().find(|length| is_sound(at, *length)).map(|length| (at, length))
+        })
+        .collect()
+}
+
+fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    let places: Vec<usize> =
+        bytes.windows(from.len()).enumerate().filter(|(_, part)| *part == from).map(|(at, _)| at).collect();
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
+}
+
+/// Repairs the checksums of btrfs, of a GPT, and of an erofs.
+fn repair(bytes: &mut [u8], summed: &[(usize, usize)]) {
+    for (at, length) in summed {
+        let sum = crc32c(&bytes[at + 32..at + length]);
+        bytes[*at..at + 4].copy_from_slice(&sum.to_le_bytes());
+    }
+    if bytes.get(512..520) == Some(b"EFI PART") && bytes.len() > 1024 + 128 * 128 {
+        let entries = crc32(&bytes[1024..1024 + 128 * 128]);
+        bytes[600..604].copy_from_slice(&entries.to_le_bytes());
+        bytes[528..532].fill(0);
+        let header = crc32(&bytes[512..604]);
+        bytes[528..532].copy_from_slice(&header.to_le_bytes());
+    }
+    if bytes.get(1024..1028) == Some(&[0xe2, 0xe1, 0xf5, 0xe0]) && bytes.len() >= BLOCK {
+        bytes[1028..1032].fill(0);
+        // Without the last inversion.
+        let sum = !crc32c(&bytes[1024..BLOCK]);
+        bytes[1028..1032].copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut sum = flate2::Crc::new();
+    sum.update(bytes);
+    sum.sum()
+}
+
+/// CRC-32C (RFC 3720, appendix B.4).
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |sum: u32, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg()))
+    })
+}
+
+/// Writes a file with holes for zeros.
+fn write(path: &Utf8Path, bytes: &[u8]) {
+    let mut file = fs::create(path).expect("created");
+    file.set_len(bytes.len() as u64).expect("sized");
+    for (index, block) in bytes.chunks(BLOCK).enumerate() {
+        if block.iter().any(|byte| *byte != 0) {
+            file.seek(SeekFrom::Start((index * BLOCK) as u64)).expect("sought");
+            file.write_all(block).expect("written");
+        }
+    }
+}
