@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The whole catalogue on a real guest.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod guest_run;
 
 use guest_run::GuestRun;

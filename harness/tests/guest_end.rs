@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is left of a run that is broken off: nothing.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod guest_run;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Guests that fail: each ends within seconds of its cause, and says it.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod guest_run;
 #[expect(unreachable_pub, reason = "it is a module of this test program alone")]
 mod injection;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Looking into guests: a machine that is left running after its run, and a shell in one.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod guest_run;
 
 use std::fs;

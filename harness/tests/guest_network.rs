@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a guest reaches: the harness and nothing else, or the host's network where its scenario asks
 //! for that. Two machines run side by side, so that what one of them has open is there for the other.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod guest_run;
 
 use std::net::{Ipv4Addr, TcpListener};

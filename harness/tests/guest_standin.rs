@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Images on real guests: that their disk and their boot are as Flatcar's, and that /usr is
 //! verified. What is changed on an image is changed on a layer above.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod guest_run;
 
 use std::fs;

@@ -3,6 +3,7 @@
 //!
 //! `tests/fetch-oracle.sh DIRECTORY` unpacks the binary; `LOADGAUGE_IGNITION_VALIDATE` names it, or it is
 //! on `PATH`. Without it these tests fail, since an oracle that is not asked proves nothing.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 
 use std::{
     env, fs,

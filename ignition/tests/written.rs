@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the real Ignition makes of our configs: its stage `files` writes into a directory, and every path
 //! is compared with what was asked for. Where the binary comes from: see the test `oracle`.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 
 use std::{
     collections::HashMap,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Images opened by the contents of their disks: alone, in the directory of a release, compressed, and with
 //! backing files. No guest is booted.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod disk;
 
 use loadgauge_host::Hint as _;

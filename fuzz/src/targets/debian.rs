@@ -62,7 +62,7 @@ pub(super) fn package(bytes: &[u8]) {
     let scratch = tempfile::tempdir().expect("a directory");
     let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
     let file = directory.join("a.deb");
-    std::fs::write(&file, bytes).expect("written");
+    loadgauge_host::fs::write(&file, bytes).expect("written");
     let mut staged = Staged::new_in(directory).expect("a stage");
     let _ = unpack_package(&mut staged, &file, "a.deb", &GlobSet::empty());
     assert_eq!(directory.read_dir_utf8().expect("read").count(), 2, "the package and the stage");

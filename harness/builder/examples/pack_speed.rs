@@ -2,6 +2,7 @@
 //! How long packing takes, side by side with the programs that pack: `pack_speed DIRECTORY`, a tree
 //! that holds `usr`. Prints a JSON object a line: what, our seconds, theirs, and ours by theirs; the
 //! best of three turns each, taken in turns.
+#![expect(clippy::disallowed_methods, reason = "an example unwraps at once")]
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Write as _};

@@ -261,7 +261,7 @@ mod tests {
     fn report(text: &str) -> String {
         match Recipe::parse(text, Utf8Path::new("recipes/hello.toml")).expect_err("a wrong recipe") {
             RecipeError::Problem(problem) => problem.report(),
-            error => panic!("{error}"),
+            error @ RecipeError::File(_) => panic!("{error}"),
         }
     }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Disk images with dm-verity, judged by the tools that others read them with.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod workbench;
 
 use std::fs::{self, File};

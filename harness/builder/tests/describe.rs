@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is written beside an extension, judged by the tools that others read it with.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod workbench;
 
 use std::collections::BTreeSet;

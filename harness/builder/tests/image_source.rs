@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Extensions that were built before as the source of another: every format, repacked and retargeted.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod workbench;
 
 use std::error::Error as _;

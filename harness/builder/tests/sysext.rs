@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Extensions built from the catalogue's recipes, judged by the tools that others read them with.
+#![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod workbench;
 
 use loadgauge_host::Hint as _;

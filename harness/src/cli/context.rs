@@ -6,8 +6,8 @@ use loadgauge_images::{Architecture, Image};
 
 use super::catalogue_choice::CatalogueChoice;
 use super::{Failure, built_images, output};
-use crate::machine::{AccelChoice, Acceleration, FirmwareChoice, MachinePlan, ORIGIN, StartMethod, prove};
-use crate::scenario::{Catalogue, Plan, Planner, Scenario, builder};
+use crate::machine::{AccelChoice, Acceleration, FirmwareChoice, ORIGIN, prove};
+use crate::scenario::{Catalogue, ChooseStarts, Plan, Planner, Scenario, builder};
 
 /// The store, the catalogue and the image of a command.
 pub(super) struct Context {
@@ -38,7 +38,7 @@ impl Context {
         scenarios: Vec<Scenario>,
         acceleration: &Acceleration,
         firmware: Option<FirmwareChoice>,
-        choose_starts: &dyn Fn(&[(&MachinePlan, bool)]) -> Vec<StartMethod>,
+        choose_starts: &ChooseStarts<'_>,
     ) -> Result<Plan, Failure> {
         let build = builder(&self.image, &self.store, &output::message);
         let planner = Planner {

@@ -66,7 +66,7 @@ impl fmt::Display for ScenarioId {
             text.extend([SEPARATOR.to_string().as_str(), COLD]);
         }
         if let Some(repetition) = self.repetition {
-            text.push_str(&format!("{SEPARATOR}{repetition}"));
+            text.extend([SEPARATOR.to_string(), repetition.to_string()]);
         }
         formatter.pad(&text)
     }

@@ -45,7 +45,7 @@ pub(crate) use plan::with_machine_name;
 pub use plan::{Plan, PlannedMachine, PlannedScenario, Skipped};
 pub use plan_error::PlanError;
 pub use planned_extension::PlannedExtension;
-pub use planner::Planner;
+pub use planner::{ChooseStarts, Planner};
 pub use problems::ParseError;
 pub use requires::{Requires, VersionRange};
 pub use select::{SelectError, select};

@@ -19,12 +19,12 @@ pub enum PlanError {
         source: BuildFailure,
     },
     /// an extension image cannot be read
-    #[error("{origin}cannot use the extension image")]
+    #[error("{origin}{source}")]
     Image {
         /// place of the request
         origin: Origin,
         /// error of the image
-        source: ImageError,
+        source: Box<ImageError>,
     },
     /// two extensions of a machine would be the same file in the guest
     #[error("{origin}two extensions have the name `{name}`")]

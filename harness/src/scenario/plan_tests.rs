@@ -40,8 +40,6 @@ fn acceleration() -> Acceleration {
     Acceleration { accelerator: Accelerator::Tcg, factor: 4.0, reason: "no /dev/kvm".to_owned() }
 }
 
-type ChooseStarts<'a> = &'a dyn Fn(&[(&MachinePlan, bool)]) -> Vec<StartMethod>;
-
 /// A directory with scenarios, and a builder that writes small files.
 struct Fixture {
     directory: tempfile::TempDir,
@@ -96,7 +94,7 @@ impl Fixture {
         self.plan_with(&start_cold)
     }
 
-    fn plan_with(&self, choose_starts: ChooseStarts<'_>) -> Result<Plan, PlanError> {
+    fn plan_with(&self, choose_starts: &ChooseStarts<'_>) -> Result<Plan, PlanError> {
         self.plan_all(&Catalogue::at(self.root()).expect("a catalogue"), &image(), choose_starts)
     }
 
@@ -104,7 +102,7 @@ impl Fixture {
         &self,
         catalogue: &Catalogue,
         image: &Image,
-        choose_starts: ChooseStarts<'_>,
+        choose_starts: &ChooseStarts<'_>,
     ) -> Result<Plan, PlanError> {
         let scenarios = select(catalogue, &[]).unwrap_or_else(|error| panic!("{error}"));
         self.plan_scenarios(scenarios, image, choose_starts)
@@ -114,7 +112,7 @@ impl Fixture {
         &self,
         scenarios: Vec<Scenario>,
         image: &Image,
-        choose_starts: ChooseStarts<'_>,
+        choose_starts: &ChooseStarts<'_>,
     ) -> Result<Plan, PlanError> {
         let build = |request: &BuildRequest<'_>| self.build(request);
         let planner = Planner {

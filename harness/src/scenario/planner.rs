@@ -38,8 +38,12 @@ pub struct Planner<'a> {
     pub inline_limit: u64,
     /// chooses how machines start, given all machines of the plan with whether their scenario requires
     /// a cold start
-    pub choose_starts: &'a dyn Fn(&[(&MachinePlan, bool)]) -> Vec<StartMethod>,
+    pub choose_starts: &'a ChooseStarts<'a>,
 }
+
+/// Chooses how machines start, given all machines of a plan with whether their scenario requires a cold
+/// start.
+pub type ChooseStarts<'a> = dyn Fn(&[(&MachinePlan, bool)]) -> Vec<StartMethod> + 'a;
 
 impl Planner<'_> {
     /// Plans scenarios. Those that the image does not suit are skipped, and nothing is built for them.
@@ -170,7 +174,7 @@ impl Planner<'_> {
                 .map(ResolvedExtension::built)
                 .map_err(|source| PlanError::Build { origin: origin(), source }),
             Source::Image(path) => ResolvedExtension::image(path, name, self.digest)
-                .map_err(|source| PlanError::Image { origin: origin(), source }),
+                .map_err(|source| PlanError::Image { origin: origin(), source: Box::new(source) }),
         }
     }
 }

@@ -132,12 +132,16 @@ pub(super) fn expand(hold: &[Step], steps: &[Step]) -> Vec<PlannedStep> {
         planned.push(PlannedStep { number, phase, after, hold, change, step: step.clone() });
     };
     let (mut phase, mut after) = (0, None);
-    hold.iter().for_each(|step| push(phase, after, true, step));
+    for step in hold {
+        push(phase, after, true, step);
+    }
     for step in steps {
         push(phase, after, false, step);
         if step.kind.is_action() {
             (phase, after) = (phase + 1, Some(step.kind.noun()));
-            hold.iter().for_each(|step| push(phase, after, true, step));
+            for step in hold {
+                push(phase, after, true, step);
+            }
         }
     }
     planned

@@ -95,7 +95,10 @@ impl FileSystemError {
 
     /// Whether the image was made to write outside of the directory that it is extracted to.
     pub fn is_hostile(&self) -> bool {
-        matches!(self, Self::Name { .. } | Self::Loop(_) | Self::Device(_) | Self::TooLarge(_))
+        matches!(
+            self,
+            Self::Name { .. } | Self::Loop(_) | Self::Device(_) | Self::Refused(_) | Self::TooLarge(_)
+        )
     }
 }
 

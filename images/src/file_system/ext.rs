@@ -80,7 +80,7 @@ impl Inode {
     fn inline_data(&self) -> Vec<u8> {
         let mut bytes = self.map().to_vec();
         let list = self.own_attributes().unwrap_or_default();
-        if let Some(entry) = attributes(list).flatten().find(|entry| entry.is_inline_data()) {
+        if let Some(entry) = attributes(list).flatten().find(Attribute::is_inline_data) {
             bytes.extend(list.get(entry.value.clone()).unwrap_or_default());
         }
         bytes

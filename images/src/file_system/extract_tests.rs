@@ -334,7 +334,7 @@ fn a_directory_inside_itself_is_refused() {
 #[test]
 fn bytes_that_are_no_file_system_are_refused() {
     let scratch = Scratch::new();
-    scratch.write("image", &[7; 200_000]);
+    scratch.write("image", &vec![7; 200_000]);
     let file = fs::File::open(scratch.path("image")).expect("opened");
     assert_eq!(FileSystem::identify(&file), None);
     for kind in [FileSystem::Btrfs, FileSystem::Ext, FileSystem::Squashfs, FileSystem::Erofs] {

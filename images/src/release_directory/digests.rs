@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read as _};
 
 use camino::Utf8Path;
+use loadgauge_host::fs;
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha512};
@@ -40,7 +40,7 @@ impl Digests {
     /// The file cannot be read.
     pub fn of_file(path: &Utf8Path) -> io::Result<Self> {
         let (mut md5, mut sha1, mut sha512) = (Md5::new(), Sha1::new(), Sha512::new());
-        let mut file = File::open(path)?;
+        let mut file = fs::open(path).map_err(|error| error.source)?;
         let mut buffer = vec![0; 1 << 18];
         loop {
             let length = file.read(&mut buffer)?;

@@ -46,7 +46,7 @@ impl Keyring {
     /// The file cannot be read, or holds no key.
     pub fn read(path: &Utf8Path) -> Result<Self, SignatureError> {
         let fail = |source| SignatureError::Keys { path: path.to_owned(), source };
-        let bytes = std::fs::read(path).map_err(|error| fail(error.into()))?;
+        let bytes = loadgauge_host::fs::read(path).map_err(|error| fail(error.source.into()))?;
         let keyring = Self::parse(&bytes).map_err(|error| fail(error.into()))?;
         if keyring.certificates.is_empty() {
             Err(SignatureError::NoKeys(path.to_owned()))

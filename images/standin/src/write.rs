@@ -35,9 +35,7 @@ pub(super) fn disk(
     layout: &[PlacedPartition],
     parts: &Parts<'_>,
 ) -> Result<(), StandinError> {
-    File::create(raw)
-        .and_then(|file| file.set_len(disk::length(layout)))
-        .map_err(FileError::at::<StandinError>("create", raw))?;
+    fs::create(raw)?.set_len(disk::length(layout)).map_err(FileError::at::<StandinError>("create", raw))?;
     partition(raw, layout)?;
     let file =
         OpenOptions::new().write(true).open(raw).map_err(FileError::at::<StandinError>("open", raw))?;
@@ -58,7 +56,7 @@ pub(super) fn disk(
 
 /// Copies an image into its place, without what is all zeros there already.
 fn copy(image: &Utf8Path, disk: &File, placed: &PlacedPartition) -> io::Result<()> {
-    let source = File::open(image)?;
+    let source = fs::open(image).map_err(|error| error.source)?;
     if source.metadata()?.len() > placed.length {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than its partition"));
     }
