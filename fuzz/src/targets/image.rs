@@ -47,18 +47,18 @@ pub(super) fn image(bytes: &[u8]) {
     let [format, rename, changes @ ..] = bytes else { return };
     let images = images();
     let original = &images[usize::from(*format) % images.len()];
-    let mut changed = original.bytes.clone();
+    let mut mutated = original.bytes.clone();
     if rename % 2 == 1 {
-        replace(&mut changed, placeholder().as_bytes(), hostile_name().as_bytes());
+        replace(&mut mutated, placeholder().as_bytes(), hostile_name().as_bytes());
     }
     for change in changes.as_chunks::<5>().0 {
         let [index @ .., value] = change;
         let index = usize::try_from(u32::from_le_bytes(*index)).unwrap_or_default();
-        changed[original.filled[index % original.filled.len()]] = *value;
+        mutated[original.filled[index % original.filled.len()]] = *value;
     }
-    repair(&mut changed, &original.summed);
+    repair(&mut mutated, &original.summed);
     fs::create_dir_all(outside()).expect("created");
-    build_with("image", |input| write(input, &changed));
+    build_with("image", |input| write(input, &mutated));
     // It is empty, unless an image has written outside.
     fs::remove_dir(outside()).expect("nothing is written outside");
 }

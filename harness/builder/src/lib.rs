@@ -25,7 +25,7 @@
 //!     root: None,
 //!     links: BaseTree::new(),
 //! };
-//! let store = Store::at("cache".into());
+//! let store = Store::at("cache");
 //! let built = build(&recipe, &target, recipe.format(None), &store, &|step| eprintln!("{step}"))?;
 //! println!("{} with {} packages", built.extension.path, built.packages.len());
 //! # Ok(())

@@ -318,7 +318,11 @@ fn compressed_indices_by_hash_and_detached_signatures_are_supported() {
     fs::write(suite.join("Release"), "Suite: test\n").expect("written");
     fs::remove_dir_all(context.path("cache")).expect("removed");
     let error = context.build(&recipe).expect_err("changed after it was signed");
-    assert!(report(&context, &error).contains("it was changed"), "{}", report(&context, &error));
+    assert!(
+        report(&context, &error).contains("was changed after it was signed"),
+        "{}",
+        report(&context, &error)
+    );
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Confinement<'_> {
     /// Runs a command to its end within these limits.
     ///
     /// # Errors
-    /// As [`CommandExt::run_with`]; besides, the kernel refuses to confine it.
+    /// As [`CommandExt::run_with`](crate::CommandExt::run_with); besides, the kernel refuses to confine it.
     pub fn run(&self, command: &mut Command, input: Stdio) -> Result<Output, CommandError> {
         let line = command.line();
         let fail = |reason: String| CommandError::Confine { command: line.clone(), reason };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Consumers of events: terminal, JSON lines, JUnit, TAP, HTML, GitHub, and the files of each scenario.
 //!
-//! A [`Report`] knows nothing but events, so that it can be made again from `events.jsonl`:
-//! [`json_lines::read`], then [`replay`]. During a run [`consume`] passes every event to every report. If a
+//! A `Report` knows nothing but events, so that it can be made again from `events.jsonl`:
+//! [`json_lines::read`], then `replay`. During a run `consume` passes every event to every report. If a
 //! report cannot be written, the others show the error and the run is broken.
 //!
 //! The terminal report writes to standard error only: `loadgauge run` has no data for standard output,

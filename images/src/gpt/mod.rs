@@ -4,7 +4,7 @@
 //! The crates do not fit foreign disks: `gpt` reads as many entries as a header claims and accepts
 //! partitions that overlap, `gptman` brings two frameworks of procedural macros.
 //!
-//! - [`Table`] and [`Partition`]: read from a disk
+//! - `Table` and [`Partition`]: read from a disk
 //! - [`table_bytes`]: written, from [`NewPartition`]s
 mod root;
 mod table;

@@ -36,7 +36,7 @@ impl Options {
     /// The default options for a release.
     ///
     /// # Errors
-    /// There is no stand-in for it; [`StandinError::hint`] names those that there are.
+    /// There is no stand-in for it; `StandinError::hint` names those that there are.
     pub fn for_release(release: Release) -> Result<Self, StandinError> {
         let blueprint = Blueprint::of(release).ok_or(StandinError::NoBlueprint(release))?;
         Ok(Self { blueprint, ..Self::default() })
