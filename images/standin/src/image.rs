@@ -2,13 +2,14 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use loadgauge_host::{FileError, fs};
 
 use super::base::{ARCHIVE_INDEX, BASE_SQUASHFS, DPKG_STATUS, INITRD, KERNEL, ROOT_ARCHIVE};
 use super::error::StandinError;
 use super::file_systems::{self, FileSystems};
 use super::options::Options;
+use super::vendor_extension::VendorExtension;
 use super::{disk, grub, kernel, packages, write};
 use loadgauge_host::digest::{self, Inputs};
 use loadgauge_host::{CommandExt as _, Entry, Store, Tool};
@@ -39,15 +40,6 @@ const FIRMWARE: [(&[&str], &str); 2] = [
         "flatcar_production_qemu_uefi_efi_vars",
     ),
 ];
-
-/// An extension that ships with the image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VendorExtension {
-    /// without `.raw`, as in its extension-release
-    pub name: String,
-    /// the file, or the directory where the era has another form for it
-    pub path: Utf8PathBuf,
-}
 
 /// Puts a base, made by [`super::build_base`] in a directory, and extensions on a bootable disk,
 /// or finds that disk in the store.

@@ -29,10 +29,12 @@ mod namespace;
 mod options;
 mod packages;
 mod tree;
+mod vendor_extension;
 mod write;
 
 pub use base::build_base;
 pub use blueprint::{BLUEPRINTS, Blueprint, UsrFileSystem};
 pub use error::StandinError;
-pub use image::{VendorExtension, build_image};
+pub use image::build_image;
 pub use options::Options;
+pub use vendor_extension::VendorExtension;
