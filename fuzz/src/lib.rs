@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Fuzzing of all readers of foreign bytes, with the stable compiler.
+//! Fuzzes all readers of foreign bytes, with the stable compiler.
 //!
 //! - [`targets`]: the readers, with the rules that they must keep
-//! - [`Mutator`]: sound inputs with random changes, the same for the same seed
-//! - [`Run`]: feeds inputs until one makes a target panic
+//! - [`Mutator`]: makes random changes to sound inputs, reproducible with a seed
+//! - [`Run`]: feeds inputs to a target until it panics
 mod mutator;
 mod run;
 pub mod targets;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `cargo run -p loadgauge-fuzz -- TARGET..`; see README.md.
+//! Runs the fuzzer: `cargo run -p loadgauge-fuzz -- TARGET..`; see README.md.
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -9,24 +9,24 @@ use loadgauge_fuzz::{Failure, Run, targets};
 use loadgauge_host::fs;
 use sha2::{Digest as _, Sha256};
 
-/// Feed the readers of foreign bytes with changed inputs
+/// Feed changed inputs to the readers of foreign bytes
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Targets [default: all]
     targets: Vec<String>,
-    /// Most inputs for each target
+    /// Maximum number of inputs per target
     #[arg(long, default_value_t = u64::MAX)]
     inputs: u64,
-    /// Most seconds for each target
+    /// Maximum time per target, in seconds
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// Seed of the inputs [default: the time, which is printed]
+    /// Seed of the inputs [default: the current time, which is printed]
     #[arg(long)]
     seed: Option<u64>,
-    /// Feed this file alone, which an earlier run wrote
+    /// Feed only this file, which an earlier run wrote
     #[arg(long, value_name = "FILE", requires = "targets")]
     file: Option<Utf8PathBuf>,
-    /// Directory for inputs that made a target fail
+    /// Directory for inputs that make a target fail
     #[arg(long, value_name = "DIR", default_value = "target/fuzz-failures")]
     failures: Utf8PathBuf,
 }
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Writes an input to a file and returns its path, or the input in hex where that fails.
+/// Writes an input to a file and returns its path, or the input in hex if the file cannot be written.
 fn keep(directory: &Utf8PathBuf, name: &str, failure: &Failure) -> String {
     let digest = hex::encode(Sha256::digest(&failure.input));
     let path = directory.join(format!("{name}-{}", &digest[..12]));

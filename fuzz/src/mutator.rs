@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Bytes that inputs grow to: enough to break every length in them.
+/// The maximum length of an input, in bytes: enough to exceed every length field in it.
 const MAXIMUM_LENGTH: usize = 64 << 10;
-/// Numbers at the edges of types.
+/// Numbers at the limits of integer types.
 const EDGES: [u64; 10] = [0, 1, 127, 128, 255, 256, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, u64::MAX];
 
-/// Makes inputs out of sound ones. Two of the same seed make the same.
+/// Makes inputs by changing sound ones; the same seed gives the same inputs.
 #[derive(Debug, Clone)]
 pub struct Mutator {
     state: u64,
 }
 
 impl Mutator {
-    /// One that starts from a number.
+    /// Creates a mutator with a seed.
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
-    /// The next number: SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number
-    /// Generators", 2014).
+    /// Returns the next random number.
+    ///
+    /// Algorithm: SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators",
+    /// 2014).
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
@@ -27,13 +29,13 @@ impl Mutator {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below a bound, 0 where the bound is.
+    /// Returns a random number below a bound, or 0 if the bound is 0.
     fn below(&mut self, bound: usize) -> usize {
         let drawn = usize::try_from(self.next() >> 1).unwrap_or(0);
         drawn.checked_rem(bound).unwrap_or(0)
     }
 
-    /// The next input: one of the seeds, broken in one to eight places.
+    /// Returns the next input: one of the seeds, changed in one to eight places.
     pub fn input(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
         let mut input = seeds.get(self.below(seeds.len())).cloned().unwrap_or_default();
         for _ in 0..=self.below(8) {
@@ -69,7 +71,7 @@ impl Mutator {
                 input.splice(at..at, std::iter::repeat_n(byte, count));
             }
             7 => input.truncate(at),
-            // A text is broken best by its own signs.
+            // Inserted punctuation breaks the syntax of texts.
             8 => {
                 let signs = b"\n\0 /.:=()[]|!~<>@-_+\"'\\{}%";
                 let sign = signs[self.below(signs.len())];

@@ -10,9 +10,9 @@ use crate::targets::Target;
 pub struct Run {
     /// the seed of all inputs
     pub seed: u64,
-    /// the most inputs for each target
+    /// the maximum number of inputs per target
     pub inputs: u64,
-    /// the longest time for each target
+    /// the maximum time per target
     pub time: Duration,
 }
 
@@ -21,15 +21,15 @@ pub struct Run {
 pub struct Failure {
     /// the input
     pub input: Vec<u8>,
-    /// the message of the panic, or the time that it took
+    /// the message of the panic, or the elapsed time
     pub reason: String,
 }
 
-/// The longest time for one input, many times what any takes.
+/// The maximum time for one input, far above what any target needs.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 impl Run {
-    /// Feeds a target, its sound inputs first, and returns the number of changed inputs.
+    /// Feeds a target its sound inputs and then changed ones, and returns the number of changed ones.
     ///
     /// # Errors
     /// The first input that made the target panic or took too long.
@@ -47,7 +47,7 @@ impl Run {
         Ok(fed)
     }
 
-    /// Feeds a target one input.
+    /// Feeds one input to a target.
     ///
     /// # Errors
     /// The target panicked or took too long.

@@ -43,7 +43,7 @@ fn a_wrong_expectation_is_plain_from_what_is_printed() {
 #[test]
 fn a_corrupt_extension_is_not_merged_and_the_guest_says_why() {
     let run = GuestRun::of(&["corrupt.toml"]).finish();
-    run.assert(1, &["extension `corrupt` is merged into /usr", "systemd-sysext said: "]);
+    run.assert(1, &["extension `corrupt` is merged into /usr", "journal of systemd-sysext: "]);
 }
 
 /// Runs a scenario whose guest dies, and looks how long after the first word of it the run ends.
@@ -92,7 +92,7 @@ fn a_bad_hash_ends_the_scenario() {
 #[test]
 fn firmware_refuses_what_is_not_signed() {
     let run = GuestRun::of(&["uefi-secure.toml"]).finish();
-    run.assert(1, &["Access Denied", "is it signed by a key of this firmware?", "verdict: failed"]);
+    run.assert(1, &["Access Denied", "check that the boot loader is signed by a key of this firmware", "verdict: failed"]);
     let EventKind::ScenarioFinished { outcome, duration_ms, .. } = run.end_of("uefi-secure") else {
         unreachable!()
     };
@@ -130,7 +130,7 @@ const SUFFERINGS: [Suffering; 4] = [
         told: |fault| matches!(fault, Fault::Stopped { reason } if reason == "paused") },
     Suffering { name: "link-off", outcome: Outcome::Failed, within: 25,
         injection: Injection::Monitor(r#"{"execute":"set_link","arguments":{"name":"network","up":false}}"#),
-        told: |fault| matches!(fault, Fault::Ssh { what, .. } if what.contains("no link of its network is up")) },
+        told: |fault| matches!(fault, Fault::Ssh { what, .. } if what.contains("no network link is up")) },
 ];
 /// What a guest says on its console when it can be made to suffer.
 const UNDER_WAY: &str = "a step is under way";
@@ -191,7 +191,7 @@ fn a_full_disk_is_told(scenario: &dyn Fn(&str, u32) -> String) {
         .expect("written");
     let begun = Instant::now();
     let run = GuestRun::of(&[&path]).with(&["--start", "warm"]).with_room(32).finish();
-    run.assert(70, &["No space left on device", "the host's disk is full", "verdict: broken"]);
+    run.assert(70, &["No space left on device", "free space in TMPDIR", "verdict: broken"]);
     let fault = fault_of(&run, "disk-full");
     println!("disk-full: after {:.1?}, its start included: {fault}", begun.elapsed());
     assert!(
@@ -204,9 +204,9 @@ fn a_full_disk_is_told(scenario: &dyn Fn(&str, u32) -> String) {
     let text = fs::read_to_string(&path).expect("read");
     fs::write(&path, text.replace("sleep 0", "seq 1 100000 >/dev/ttyS0")).expect("written");
     let run = GuestRun::of(&[&path]).with(&["--start", "warm"]).with_room_for_records(200).finish();
-    let told = ["records-full: passed", "make room on the file system of", "verdict: broken"];
+    let told = ["records-full: passed", "free space on the file system of", "verdict: broken"];
     run.assert(70, &told);
-    assert_eq!(run.words().matches("the console cannot be written").count(), 1, "{}", run.words());
+    assert_eq!(run.words().matches("the console cannot be written to its file").count(), 1, "{}", run.words());
 }
 
 /// How long it may take from the guest being up, so from the cause or a little before it, until it is
@@ -214,9 +214,9 @@ fn a_full_disk_is_told(scenario: &dyn Fn(&str, u32) -> String) {
 const SILENCE: Duration = Duration::from_secs(40);
 /// Guests that are up and cannot be asked, and words of why.
 const CUT_OFF: [(&str, [&str; 2]); 3] = [
-    ("no-ssh", ["the guest says that it is up", "no unit of sshd is active"]),
+    ("no-ssh", ["the guest reported that it is ready", "no unit of sshd is active"]),
     ("ssh-dies", ["nothing listens on the guest's port 22", "no unit of sshd is active"]),
-    ("network-gone", ["a command is not answered", "no link of its network is up"]),
+    ("network-gone", ["a command is not answered", "no network link is up"]),
 ];
 
 #[test]

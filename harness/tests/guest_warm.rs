@@ -369,7 +369,7 @@ fn warm_and_cold_come_to_the_same_and_an_extension_is_tried_on_a_copy() {
     };
     let (status, words) = attempt("hello");
     assert_eq!(status, Some(0), "{words}");
-    assert!(words.contains("brought in and merged") && words.contains("warm start"), "{words}");
+    assert!(words.contains("a new image of `hello` is merged") && words.contains("warm start"), "{words}");
     let (status, words) = attempt("future");
     assert_eq!(status, Some(1), "an extension for another release is not merged:\n{words}");
     assert!(words.contains("extension `future` is merged"), "{words}");

@@ -7,7 +7,7 @@ use loadgauge_builder::stage::Staged;
 
 use super::{seeds, text_of};
 
-/// Two versions, one a line: their order is the opposite of the opposite.
+/// Compares two versions, one per line: the comparison must be antisymmetric.
 pub(super) fn version(bytes: &[u8]) {
     let Some(text) = text_of(bytes) else { return };
     let mut versions = text.lines().map(str::parse::<Version>);
@@ -21,7 +21,7 @@ pub(super) fn versions() -> Vec<Vec<u8>> {
     seeds(["1:2.3~rc1-4+deb13u1\n1:2.3-4", "0~~a\n0", "2.41-12+b3\n2.41-12", "1.0-\n1.0"])
 }
 
-/// What is written again reads the same.
+/// Parses relations: formatted relations must parse to the same value.
 pub(super) fn relation(bytes: &[u8]) {
     let Some(text) = text_of(bytes) else { return };
     let _ = parse_relations(text);
@@ -57,7 +57,7 @@ pub(super) fn indices() -> Vec<Vec<u8>> {
     ])
 }
 
-/// Nothing is ever written outside of the stage.
+/// Unpacks a package: no file may appear outside of the stage.
 pub(super) fn package(bytes: &[u8]) {
     let scratch = tempfile::tempdir().expect("a directory");
     let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
@@ -70,7 +70,7 @@ pub(super) fn package(bytes: &[u8]) {
     assert_eq!(directory.read_dir_utf8().expect("read").count(), 1, "the package");
 }
 
-/// One with a file, a link and a hard link, plain and compressed.
+/// Returns packages with a file, a link and a hard link, plain and compressed.
 pub(super) fn packages() -> Vec<Vec<u8>> {
     let mut data = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();

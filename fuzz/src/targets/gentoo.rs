@@ -12,7 +12,7 @@ use loadgauge_builder::gentoo::{gpkg as container, xpak as segment};
 
 use super::{seeds, text_of};
 
-/// Two versions, one a line: their order is the opposite of the opposite.
+/// Compares two versions, one per line: the comparison must be antisymmetric.
 pub(super) fn version(bytes: &[u8]) {
     let Some(text) = text_of(bytes) else { return };
     let _ = split_name(text);
@@ -27,7 +27,7 @@ pub(super) fn versions() -> Vec<Vec<u8>> {
     seeds(["1.0_rc1-r2\n1.0", "1.02a\n1.2b", "app-misc/foo-1.0-r1\n1", "9999_p20250101\n9999"])
 }
 
-/// What is written again reads the same.
+/// Parses an atom: a formatted atom must parse to the same value.
 pub(super) fn atom(bytes: &[u8]) {
     let Some(text) = text_of(bytes) else { return };
     if let Ok(atom) = Atom::parse(text) {
@@ -79,7 +79,7 @@ pub(super) fn xpak(bytes: &[u8]) {
     }
 }
 
-/// A segment with two entries, alone and behind something.
+/// Returns a segment with two entries, alone and at the end of a file.
 pub(super) fn xpaks() -> Vec<Vec<u8>> {
     let entries = [("CATEGORY", "app-misc\n"), ("PF", "foo-1\n")];
     let (mut index, mut data) = (Vec::new(), Vec::new());
@@ -105,7 +105,7 @@ pub(super) fn gpkg(bytes: &[u8]) {
     }
 }
 
-/// A container with the members that one must have; its Manifest names one of them wrongly.
+/// Returns a container with all required members, whose Manifest describes one of them wrongly.
 pub(super) fn gpkgs() -> Vec<Vec<u8>> {
     let mut container = tar::Builder::new(Vec::new());
     let mut inner = tar::Builder::new(Vec::new());

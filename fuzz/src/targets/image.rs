@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Existing images of extensions, in every format.
+//! Builds recipes that extract images of extensions, in every format.
 //!
-//! An input is a list of changes to a sound image, since most bytes of an image are zeros or contents:
-//! the number of the format, whether a name is replaced by one that leads out, and then five bytes each, which
-//! of the bytes that are not zero and its new value. Checksums are repaired, so that the extractors get
-//! to see the changes.
+//! An input is a list of changes to a sound image, because most bytes of an image are zeros or file
+//! contents:
+//!
+//! - one byte: the number of the format
+//! - one byte: whether a name is replaced with one that leads out of its directory
+//! - five bytes for each change: the index among the bytes that are not zero, and the new value
+//!
+//! Checksums are repaired, so that the extractors do not reject the changes early.
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::sync::OnceLock;
 
@@ -14,31 +18,31 @@ use loadgauge_host::{Store, fs};
 
 use super::unpack::{build_with, os_release, target};
 
-/// Bytes that are written at once; a block of zeros becomes a hole.
+/// The size of a block to write, in bytes; blocks of zeros become holes.
 const BLOCK: usize = 4096;
 const FORMATS: [Format; 5] = [Format::Squashfs, Format::Erofs, Format::Ext4, Format::Btrfs, Format::Ddi];
 
 /// A sound image.
 struct Image {
     bytes: Vec<u8>,
-    /// the positions of its bytes that are not zero
+    /// the positions of the bytes that are not zero
     filled: Vec<usize>,
-    /// offsets and lengths of blocks that begin with their CRC-32C, 32 bytes before what it covers
+    /// the offsets and lengths of blocks that begin with the CRC-32C of their bytes from 32 on
     summed: Vec<(usize, usize)>,
 }
 
-/// The directory that hostile names lead to.
+/// Returns the directory that hostile names lead to.
 fn outside() -> Utf8PathBuf {
     let directory = std::env::temp_dir().join(format!("loadgauge-fuzz-{}", std::process::id()));
     Utf8PathBuf::from_path_buf(directory).expect("UTF-8")
 }
 
-/// A name that leads to a file in the directory outside.
+/// Returns a name that leads to a file in the directory outside.
 fn hostile_name() -> String {
     format!("{}{}/file", "../".repeat(12), outside().as_str().trim_start_matches('/'))
 }
 
-/// A name of the same length that is replaced by it.
+/// Returns a name of the same length, which the hostile name replaces.
 fn placeholder() -> String {
     "A".repeat(hostile_name().len())
 }
@@ -59,11 +63,11 @@ pub(super) fn image(bytes: &[u8]) {
     repair(&mut mutated, &original.summed);
     fs::create_dir_all(outside()).expect("created");
     build_with("image", |input| write(input, &mutated));
-    // It is empty, unless an image has written outside.
+    // The directory is empty unless an image has written to it.
     fs::remove_dir(outside()).expect("nothing is written outside");
 }
 
-/// Each format, as it is and with a name that leads out.
+/// Returns each format unchanged, with a hostile name, and with two changed bytes.
 pub(super) fn inputs() -> Vec<Vec<u8>> {
     (0..FORMATS.len())
         .flat_map(|format| {
@@ -73,7 +77,7 @@ pub(super) fn inputs() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The sound images, as the builder packs them.
+/// Returns the sound images, packed by the builder.
 fn images() -> &'static [Image] {
     static IMAGES: OnceLock<Vec<Image>> = OnceLock::new();
     IMAGES.get_or_init(|| {
@@ -100,7 +104,7 @@ fn images() -> &'static [Image] {
     })
 }
 
-/// The superblock and the nodes of a btrfs.
+/// Returns the offsets and lengths of the superblock and the nodes of a btrfs.
 fn summed(bytes: &[u8]) -> Vec<(usize, usize)> {
     let is_sound = |at: usize, length: usize| {
         let block = bytes.get(at..at + length);
@@ -123,7 +127,7 @@ fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
     }
 }
 
-/// Repairs the checksums of btrfs, of a GPT, and of an erofs.
+/// Repairs the checksums of a btrfs, a GPT or an erofs.
 fn repair(bytes: &mut [u8], summed: &[(usize, usize)]) {
     for (at, length) in summed {
         let sum = crc32c(&bytes[at + 32..at + length]);
@@ -138,7 +142,7 @@ fn repair(bytes: &mut [u8], summed: &[(usize, usize)]) {
     }
     if bytes.get(1024..1028) == Some(&[0xe2, 0xe1, 0xf5, 0xe0]) && bytes.len() >= BLOCK {
         bytes[1028..1032].fill(0);
-        // Without the last inversion.
+        // erofs omits the last inversion of CRC-32C.
         let sum = !crc32c(&bytes[1024..BLOCK]);
         bytes[1028..1032].copy_from_slice(&sum.to_le_bytes());
     }
@@ -150,7 +154,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     sum.sum()
 }
 
-/// CRC-32C (RFC 3720, appendix B.4).
+/// Returns the CRC-32C of bytes (RFC 3720, appendix B.4).
 fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |sum: u32, byte| {
         (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg()))

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The targets: functions that panic where a rule is broken, and sound inputs.
+//! Defines the targets: functions that panic when a rule is broken, with sound inputs.
 mod debian;
 mod gentoo;
 mod image;
 mod text;
 mod unpack;
 
-/// A reader of foreign bytes.
+/// A target: a reader of foreign bytes, with the rules that it must keep.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
     /// the name on the command line
     pub name: &'static str,
-    /// reads an input, and panics where a rule is broken
+    /// the function that reads an input, and panics when a rule is broken
     pub run: fn(&[u8]),
-    /// sound inputs, from which others are made
+    /// the sound inputs, which the mutator changes
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// whether an input takes milliseconds, since files are written or programs run
+    /// whether an input takes milliseconds, because the target writes files or runs programs
     pub is_slow: bool,
 }
 
@@ -47,7 +47,7 @@ pub const ALL: &[Target] = &[
     slow("image", image::image, image::inputs),
 ];
 
-/// The text of an input, if it is one.
+/// Returns an input as text, if it is UTF-8.
 fn text_of(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }

@@ -7,7 +7,7 @@ use loadgauge_images::{Architecture, OsRelease};
 
 use super::{seeds, text_of};
 
-/// What is wrong is told with a place that the text has.
+/// Parses a recipe: an error must name a line that the text has.
 pub(super) fn recipe(bytes: &[u8]) {
     let Some(text) = text_of(bytes) else { return };
     if let Err(error) = Recipe::parse(text, Utf8Path::new("/nowhere/x.toml")) {
@@ -31,7 +31,7 @@ pub(super) fn os_release(bytes: &[u8]) {
     let Some(text) = text_of(bytes) else { return };
     if let Ok(release) = OsRelease::parse(text) {
         for (name, value) in release.iter() {
-            // What is empty counts as absent.
+            // An empty value counts as absent.
             assert_eq!(release.get(name).unwrap_or_default(), value);
         }
     }
@@ -61,7 +61,7 @@ pub(super) fn elf(bytes: &[u8]) {
     }
 }
 
-/// The host's own, as far as a compiler is needed to make one.
+/// Returns programs of the host, because making one would need a compiler.
 pub(super) fn elfs() -> Vec<Vec<u8>> {
     ["/bin/true", "/bin/sh"].iter().filter_map(|path| loadgauge_host::fs::read(path).ok()).collect()
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whole builds of recipes that extract a foreign file.
+//! Builds recipes that extract a foreign file.
 use std::io::{Cursor, Write as _};
 
 use camino::Utf8Path;
@@ -12,7 +12,7 @@ pub(super) fn os_release() -> OsRelease {
     OsRelease::parse("ID=flatcar\nVERSION_ID=1.0.0\n").expect("valid")
 }
 
-/// A target without a base.
+/// Returns a build target without a base.
 pub(super) fn target(os_release: &OsRelease) -> Target<'_> {
     Target {
         os_release,
@@ -24,8 +24,10 @@ pub(super) fn target(os_release: &OsRelease) -> Target<'_> {
     }
 }
 
-/// Builds a recipe that extracts a file. Whatever the file contains, nothing appears outside of the cache, and
-/// no link of the extension is followed.
+/// Builds a recipe that extracts a file, and panics if the file changes anything outside of the cache.
+///
+/// The build must not follow a link of the extension, nor create a top-level directory other than /usr
+/// and /opt.
 pub(super) fn build_with(section: &str, write: impl FnOnce(&Utf8Path)) {
     let scratch = tempfile::tempdir().expect("a directory");
     let outer = Utf8Path::from_path(scratch.path()).expect("UTF-8");
@@ -50,7 +52,7 @@ pub(super) fn build_with(section: &str, write: impl FnOnce(&Utf8Path)) {
     }
 }
 
-/// The names in a directory, in order.
+/// Returns the sorted names in a directory.
 fn names(directory: &Utf8Path) -> Vec<String> {
     let entries = directory.read_dir_utf8().expect("read");
     let mut names: Vec<String> = entries.map(|entry| entry.expect("read").file_name().to_owned()).collect();
@@ -62,7 +64,7 @@ pub(super) fn archive(bytes: &[u8]) {
     build_with("archive", |input| fs::write(input, bytes).expect("written"));
 }
 
-/// Tars, plain and compressed, and a zip.
+/// Returns a plain and a compressed tar, and a zip.
 pub(super) fn archives() -> Vec<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How long packing takes, side by side with the programs that pack: `pack_speed DIRECTORY`, a tree
-//! that holds `usr`. Prints a JSON object a line: what, our seconds, theirs, and ours by theirs; the
-//! best of three turns each, taken in turns.
+//! Compares the time for packing with that of the packing programs: `pack_speed DIRECTORY`.
+//!
+//! The directory is a tree that contains `usr`. The output is a JSON object per line: the measurement,
+//! our seconds, their seconds, and the ratio of ours to theirs. Each value is the best of three runs;
+//! ours and theirs alternate.
 #![expect(clippy::disallowed_methods, reason = "an example unwraps at once")]
 use std::error::Error;
 use std::fs::{self, File};
@@ -34,7 +36,7 @@ fn main() -> Result<()> {
     verity(&scratch)
 }
 
-/// Everything of a directory, as the builder stages it.
+/// Stages all files of a directory like the builder.
 fn stage(tree: &Utf8Path, scratch: &Utf8Path) -> Result<Staged> {
     let mut staged = Staged::new_in(scratch)?;
     let origin: Arc<str> = Arc::from("the tree");
@@ -56,7 +58,7 @@ fn stage(tree: &Utf8Path, scratch: &Utf8Path) -> Result<Staged> {
     Ok(staged)
 }
 
-/// Our packing against the program alone, with the same options.
+/// Compares our packing with the program's, with the same options.
 fn packing(staged: &Staged, scratch: &Utf8Path, format: Format, tool: &str) -> Result<()> {
     let identity = Identity { epoch: 1_704_067_200, seed: "speed".to_owned() };
     let output = scratch.join("image");
@@ -80,7 +82,7 @@ fn packing(staged: &Staged, scratch: &Utf8Path, format: Format, tool: &str) -> R
     compare(&format!("packing as {format}, against {tool}"), ours, alone)
 }
 
-/// The hash tree of one gibibyte, against `veritysetup format`.
+/// Compares our dm-verity hash tree of one gibibyte with `veritysetup format`.
 fn verity(scratch: &Utf8Path) -> Result<()> {
     let (data, hashes) = (scratch.join("data"), scratch.join("hashes"));
     let mut file = File::create(&data)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A bare QEMU with the arguments of a machine, timed to the event at which a machine is ready.
+//! Starts a bare QEMU with the arguments of a machine, and measures the time until the guest is ready.
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -14,19 +14,20 @@ use ssh_key::PrivateKey;
 
 use crate::Result;
 
-/// A QEMU that is killed at the end of the measurement.
+/// A QEMU process that is killed when dropped.
 struct Bare(Child);
 
 impl Drop for Bare {
     fn drop(&mut self) {
-        // An error means that it has exited.
+        // The call fails if QEMU has already exited.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The seconds from the start of QEMU to the guest's report that it is up. The disk and the config are
-/// created before.
+/// Returns the seconds from the start of QEMU to the guest's report that it is up.
+///
+/// The time to create the disk and the config does not count.
 pub(crate) fn boot(
     plan: &MachinePlan,
     key: &PrivateKey,
@@ -67,12 +68,12 @@ pub(crate) fn boot(
     Err("the bare QEMU exited before its guest was ready".into())
 }
 
-/// Reads to the end, because the guest waits if nothing reads.
+/// Copies a stream to a file until its end, because the guest waits if nothing reads.
 fn record(mut stream: UnixStream, path: impl AsRef<std::path::Path> + Send + 'static) {
     thread::spawn(move || File::create(path).and_then(|mut file| io::copy(&mut stream, &mut file)));
 }
 
-/// The proportional set size of a machine in MiB (proc_pid_smaps(5)).
+/// Returns the proportional set size of a machine in MiB (proc_pid_smaps(5)).
 pub(crate) fn memory(machine: &Machine) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", machine.pid()))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).ok_or("no `Pss:`")?;

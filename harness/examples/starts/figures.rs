@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The figures, as a table and as JSON.
+//! Prints the figures as a table and writes them as JSON.
 use std::fs;
 use std::io::{self, Write as _};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::Result;
 
-/// A figure and its bound.
+/// A measured figure and its upper bound.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
     what: &'static str,
@@ -25,7 +25,7 @@ pub(crate) struct Figures {
     image: String,
     acceleration: String,
     processors: usize,
-    /// load average over a minute, before the first measurement and after the last one
+    /// the load average over one minute, before the first and after the last measurement
     load: Vec<f64>,
     measured: Vec<Figure>,
 }
@@ -67,14 +67,14 @@ fn load() -> Result<f64> {
     Ok(text.split(' ').next().ok_or("no load")?.parse()?)
 }
 
-/// The median; of an even number of values, the lower of the two in the middle.
+/// Returns the median; for an even number of values, the lower of the middle two.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The values with two decimals.
+/// Formats values with two decimals.
 pub(crate) fn shown(values: &[f64]) -> String {
     values.iter().map(|value| format!("{value:.2}")).collect::<Vec<_>>().join(" ")
 }

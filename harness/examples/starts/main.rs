@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Measures the starts of machines: `starts LOADGAUGE OUTPUT.json`, with the program to measure and the file
-//! for the figures. Every figure is a ratio within this run, on the default image of `loadgauge run`, or a
-//! time of the harness alone.
+//! Measures the starts of machines: `starts LOADGAUGE OUTPUT.json`.
+//!
+//! The arguments are the program to measure and the file for the figures. Each figure is either a ratio
+//! within this run, on the default image of `loadgauge run`, or a time of the harness alone.
 #![expect(clippy::disallowed_methods, reason = "a benchmark ends with the first error")]
 mod bare;
 mod figures;
@@ -25,7 +26,7 @@ use ssh_key::{Algorithm, PrivateKey};
 
 use figures::{Figures, median, shown};
 
-/// Pairs of a machine and a bare QEMU.
+/// The number of pairs of a machine and a bare QEMU.
 const PAIRS: usize = 3;
 const WARM_STARTS: usize = 10;
 const CLONES: usize = 8;
@@ -65,9 +66,9 @@ struct Bench {
 
 /// The results of cold starts.
 struct Cold {
-    /// median of the seconds from the start to the result of the first check
+    /// the median time from the start to the result of the first check, in seconds
     to_check: f64,
-    /// MiB of one machine
+    /// the memory of one machine, in MiB
     memory: f64,
 }
 
@@ -87,13 +88,13 @@ impl Bench {
             served: Vec::new(),
             peer_address: None,
         };
-        // A store without snapshots.
+        // The store contains no snapshots yet.
         let store = Store::at(root.join("store"));
         let starter = MachineStarter::new(&store, 8 << 30, plan.architecture(), &plan.acceleration, BOOT);
         Ok(Self { directory, root, program, plan, starter, supervisor: Supervisor::new()? })
     }
 
-    /// Alternates cold starts and bare ones, and which of them is first.
+    /// Alternates cold starts and bare ones, and which of the two starts first.
     async fn cold(&self, figures: &mut Figures) -> Result<Cold> {
         let key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
         let (mut ours, mut theirs, mut checks, mut memory) = (vec![], vec![], vec![], 0.0);
@@ -128,7 +129,7 @@ impl Bench {
         Ok(Cold { to_check: median(&checks), memory })
     }
 
-    /// Warm starts to the first check, and the processor time of this process for each.
+    /// Measures warm starts to the first check, and this process's processor time for each.
     async fn warm(&self, cold: f64, figures: &mut Figures) -> Result<()> {
         self.clone_of("first").await?.stop().await;
         let (mut seconds, mut ready, before) = (vec![], vec![], processor_time()?);
@@ -183,12 +184,12 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        // An error leaves temporary files only.
+        // A failure leaves only temporary files.
         let _ = fs::remove_dir_all(self.directory.path());
     }
 }
 
-/// The smallest check: a command that succeeds.
+/// Runs the smallest check: a command that succeeds.
 async fn check(machine: &Machine) -> Result<()> {
     let (address, key) = (machine.ssh_address(), machine.key());
     let guest = Guest::connect_to(address, USER, key, machine.host_key(), SOON).await?;
@@ -196,8 +197,9 @@ async fn check(machine: &Machine) -> Result<()> {
     if output.exit.success() { Ok(()) } else { Err(output.exit.to_string().into()) }
 }
 
-/// The processor time of this process without its children, in seconds (proc_pid_stat(5), in ticks of
-/// 1/100 s).
+/// Returns the processor time of this process without its children, in seconds.
+///
+/// Source: proc_pid_stat(5), in ticks of 1/100 s.
 fn processor_time() -> Result<f64> {
     let text = fs::read_to_string("/proc/self/stat")?;
     let (_, fields) = text.rsplit_once(") ").ok_or("no fields")?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs the program itself.
+//! Measures the program's commands.
 use std::fs;
 use std::process::Command;
 use std::time::Instant;
@@ -33,8 +33,9 @@ pub(crate) fn listing(program: &Utf8Path, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// Measures ten scenarios with the same machine, including its cold boot and its snapshot, against ten cold
-/// boots to the first check.
+/// Measures ten scenarios with the same machine, against ten cold boots to the first check.
+///
+/// The time includes the machine's cold boot and its snapshot.
 pub(crate) fn ten_scenarios(
     program: &Utf8Path,
     image: &Utf8Path,
@@ -50,11 +51,11 @@ pub(crate) fn ten_scenarios(
     let command = |subcommand: &str| {
         let mut command = Command::new(program);
         command.arg(subcommand).arg("--scenarios").arg(&catalogue).arg("--image").arg(image);
-        // A store without snapshots, and temporary files.
+        // The store contains no snapshots yet; the program writes temporary files to its directory.
         command.env("LOADGAUGE_CACHE", directory.path().join("store")).current_dir(directory.path());
         command
     };
-    // Proves the acceleration and inspects the image, whose results later runs find in the store.
+    // Probes the acceleration and inspects the image; later runs find the results in the store.
     command("plan").run()?;
     let begun = Instant::now();
     command("run").args(["--jobs", "2"]).run()?;

@@ -11,8 +11,10 @@ use super::store::{Entry, Store};
 use crate::digest::{Inputs, of_file};
 use crate::fs;
 
-/// A file that was changed less than this ago may change again within the same tick of the clock that
-/// its timestamps are taken from, so that the change would not show.
+/// The age of a file's last change from which its digest is cached.
+///
+/// A file may change again within the same tick of the clock of its timestamps, so that they do not show
+/// the change.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// A digest algorithm.
@@ -32,7 +34,7 @@ impl Algorithm {
         }
     }
 
-    /// The digest of a file, in hex.
+    /// Returns the digest of a file, in hex.
     fn digest(self, path: &Utf8Path) -> io::Result<String> {
         match self {
             Self::Sha256 => of_file::<Sha256>(path),
@@ -43,8 +45,8 @@ impl Algorithm {
 
 /// Computes the digest of a file, in hex, or reads it from the store.
 ///
-/// The key is the file's path and inode, with its size and timestamps, so that all commands together read
-/// a large file once. If the store cannot be written, the file is read again each time.
+/// The key consists of the file's path, inode, size and timestamps, so that all commands together read a
+/// large file once. If the store cannot be written, the file is read each time.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -99,7 +101,7 @@ fn key(real: &Utf8PathBuf, metadata: &Metadata, algorithm: Algorithm) -> String 
     inputs.finish()
 }
 
-/// Whether a text is a complete digest: a full disk truncates files.
+/// Whether a text is a complete digest, because a full disk truncates files.
 fn is_complete(text: &str) -> bool {
     matches!(text.len(), 64 | 128) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -112,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    /// Long after the test's last write.
+    /// Returns a time long after the test's last write.
     fn later() -> SystemTime {
         SystemTime::now() + Duration::from_mins(1)
     }
@@ -143,7 +145,7 @@ mod tests {
         forge(&store, "half a dig");
         assert_eq!(digest(Algorithm::Sha256), one);
         forge(&store, &forged);
-        // The same size and modification time as before.
+        // The new content has the same size and modification time.
         let modified = file.metadata().and_then(|metadata| metadata.modified()).expect("a time");
         std::thread::sleep(Duration::from_millis(20));
         fs::write(&file, "two").expect("written");

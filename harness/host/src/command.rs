@@ -3,36 +3,36 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 
 use crate::{Hint, quote};
 
-/// How much of a failed command's standard error stands in the error, in lines.
+/// The number of lines of a failed command's output in the error.
 const TAIL: usize = 20;
 
-/// An external command that could not be run or said no.
+/// An external command that could not be run or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// it was not started
+    /// the command could not be started
     #[error("cannot run `{command}`")]
     Start {
         /// the command line
         command: String,
-        /// why not
+        /// the reason
         source: std::io::Error,
     },
-    /// it could not be confined
+    /// the command could not be confined
     #[error("cannot confine `{command}`: {reason}")]
     Confine {
         /// the command line
         command: String,
-        /// the error of the kernel
+        /// the kernel's error
         reason: String,
     },
-    /// it ended with another status than 0
+    /// the command exited with another status than 0
     #[error("`{command}` failed with {status}:\n{tail}")]
     Failed {
         /// the command line
         command: String,
-        /// exit status or signal
+        /// the exit status or signal
         status: ExitStatus,
-        /// the end of what it printed
+        /// the end of the command's output
         tail: String,
     },
 }
@@ -43,21 +43,21 @@ impl Hint for CommandError {
     }
 }
 
-/// Runs external commands so that a failure carries what they said.
+/// Runs external commands and reports their output on failure.
 pub trait CommandExt {
-    /// Runs to the end with both outputs captured and no input.
+    /// Runs the command to its end without input, and captures both outputs.
     ///
     /// # Errors
     /// The command cannot be started or ends with another status than 0.
     fn run(&mut self) -> Result<Output, CommandError>;
 
-    /// The same with something to read.
+    /// Runs the command to its end with an input, and captures both outputs.
     ///
     /// # Errors
     /// As [`CommandExt::run`].
     fn run_with(&mut self, input: Stdio) -> Result<Output, CommandError>;
 
-    /// The command line as one would type it.
+    /// Returns the command line as a shell user would type it.
     fn line(&self) -> String;
 }
 
@@ -88,7 +88,7 @@ impl CommandExt for Command {
     }
 }
 
-/// The last lines that a command printed, of standard error where it said anything there.
+/// Returns the last lines of standard error or, if that is empty, of standard output.
 fn tail(output: &Output) -> String {
     let bytes = if output.stderr.trim_ascii().is_empty() { &output.stdout } else { &output.stderr };
     let text = String::from_utf8_lossy(bytes);

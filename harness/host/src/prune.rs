@@ -20,16 +20,16 @@ pub struct StoredEntry {
     pub key: String,
     /// bytes on the host's disk
     pub size: u64,
-    /// when it was last used
+    /// the time of the last use
     pub used: SystemTime,
 }
 
-/// What [`Store::prune`] keeps.
+/// The limits of [`Store::prune`].
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// the size of all entries together, in bytes
+    /// the maximum size of all entries together, in bytes
     pub size: u64,
-    /// entries that were used within this time stay
+    /// the age below which entries stay
     pub age: Duration,
 }
 
@@ -57,7 +57,8 @@ impl Store {
     }
 
     /// Removes the least recently used entries until the rest is within the bounds, and returns them.
-    /// Entries in use stay. Incomplete entries of killed processes are removed as well.
+    ///
+    /// Entries in use stay. Incomplete entries of processes that have exited are removed as well.
     ///
     /// # Errors
     /// The store cannot be read or written.
@@ -109,7 +110,7 @@ fn names(parent: &Utf8Path) -> Result<Vec<String>, StoreError> {
     }
 }
 
-/// How many bytes of the host's disk a directory uses. Sparse files count as what is allocated.
+/// Returns the disk space that a directory uses, in bytes; holes in sparse files do not count.
 fn size(path: &Utf8Path) -> u64 {
     let files = walkdir::WalkDir::new(path).into_iter().flatten();
     files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()

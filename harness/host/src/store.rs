@@ -15,11 +15,13 @@ static IN_USE: Mutex<Vec<EntryInUse>> = Mutex::new(Vec::new());
 
 /// A cache of artefacts, each in a directory named after the digest of its inputs.
 ///
-/// An entry appears under its name only when it is complete: it is made in a temporary directory next to
-/// it and renamed. Each entry has a lock file, which the kernel unlocks when a process dies. A process
-/// locks it exclusively to make or remove the entry, so that concurrent processes make each entry once,
-/// and shared to keep the entry from being removed. The lock file's modification time is the time at
-/// which the entry was last used.
+/// An entry appears under its name only when it is complete: a process makes it in a temporary directory
+/// next to it and renames that.
+///
+/// Each entry has a lock file, which the kernel unlocks when a process exits. A process locks it
+/// exclusively to make or remove the entry, so that concurrent processes make each entry once. It locks
+/// it shared to keep the entry from being removed. The lock file's modification time is the time of the
+/// last use of the entry.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: Utf8PathBuf,
@@ -52,9 +54,9 @@ pub struct EntryInUse {
     _lock: File,
 }
 
-/// The right to make an entry, and an empty directory to make it in.
+/// The right to make an entry, with an empty directory to make it in.
 ///
-/// Dropped without [`Vacancy::commit`], it removes the directory.
+/// Dropping it without [`Vacancy::commit`] removes the directory.
 #[derive(Debug)]
 pub struct Vacancy {
     scratch: tempfile::TempDir,
@@ -82,10 +84,10 @@ impl Hint for StoreError {
 }
 
 impl Store {
-    /// Opens the store at `LOADGAUGE_CACHE`, or `loadgauge` in the user's cache directory.
+    /// Opens the store in `LOADGAUGE_CACHE`, or else in `loadgauge` in the user's cache directory.
     ///
     /// # Errors
-    /// There is no home directory either.
+    /// No home directory is known, or a path is not UTF-8.
     pub fn of_user() -> Result<Self, StoreError> {
         if let Some(path) = std::env::var_os(environment::CACHE).filter(|value| !value.is_empty()) {
             let path = Utf8PathBuf::from_path_buf(path.into()).map_err(|_| StoreError::NoDirectory)?;
@@ -96,19 +98,19 @@ impl Store {
         Ok(Self::at(Utf8PathBuf::from_path_buf(path).map_err(|_| StoreError::NoDirectory)?))
     }
 
-    /// Uses a directory as the store. It is created when first needed.
+    /// Uses a directory as the store, and creates it at the first use.
     pub fn at(root: impl Into<Utf8PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// The store's directory.
+    /// Returns the store's directory.
     pub fn root(&self) -> &Utf8Path {
         &self.root
     }
 
-    /// Looks an entry up, and waits while another process makes it.
+    /// Looks up an entry, and waits while another process makes it.
     ///
-    /// `kind` is a plain word (`image`, `sysext`), `key` a digest in hex.
+    /// `kind` is a lower-case word (`image`, `sysext`) and `key` a digest in hex.
     ///
     /// # Errors
     /// The store cannot be written.
@@ -127,7 +129,8 @@ impl Store {
         Ok(Entry::Vacant(Vacancy::new(&parent, key, lock)?))
     }
 
-    /// As [`Store::entry`], and no process removes a complete entry until this process exits.
+    /// Looks up an entry like [`Store::entry`], and keeps it from being removed until this process
+    /// exits.
     ///
     /// # Errors
     /// The store cannot be written.
@@ -143,7 +146,7 @@ impl Store {
                         IN_USE.lock().unwrap_or_else(PoisonError::into_inner).push(in_use);
                         return Ok(Entry::Ready(target));
                     }
-                    // Another process removed it in between.
+                    // Another process removed the entry in the meantime.
                     Ok(_) => {}
                     // No process can remove anything from a store that cannot be written.
                     Err(_) if target.is_dir() => return Ok(Entry::Ready(target)),
@@ -156,9 +159,9 @@ impl Store {
         }
     }
 
-    /// Looks an entry up without waiting, and keeps it from being removed as long as the result exists.
+    /// Looks up an entry without waiting, and keeps it from being removed as long as the result exists.
     ///
-    /// An entry for which `read` returns nothing is unusable: it is removed, and the caller makes it anew.
+    /// If `read` returns nothing, the entry is unusable: it is removed, and the caller makes it again.
     ///
     /// # Errors
     /// The store cannot be read or written.
@@ -179,7 +182,7 @@ impl Store {
         drop(lock);
         let Some(lock) = try_lock(&parent, key, File::try_lock)? else { return Ok(TryEntry::Busy) };
         if read(&target).is_some() {
-            // Another process made it in between.
+            // Another process made the entry in the meantime.
             return Ok(TryEntry::Busy);
         }
         remove_directory(&parent, key)?;
@@ -194,7 +197,7 @@ impl Store {
         Ok(try_lock(&self.root.join(kind), key, File::try_lock)?.is_none())
     }
 
-    /// Removes an entry in one step, unless it is in use. Returns whether it removed one.
+    /// Removes an entry in one step, unless it is in use, and returns whether it removed one.
     ///
     /// # Errors
     /// The store cannot be written.
@@ -210,17 +213,17 @@ impl Store {
 }
 
 impl EntryInUse {
-    /// The entry's directory.
+    /// Returns the entry's directory.
     pub fn path(&self) -> &Utf8Path {
         &self.path
     }
 }
 
 impl Vacancy {
-    /// Makes the temporary directory of an entry whose lock the caller holds.
+    /// Creates the temporary directory of an entry whose lock the caller holds.
     fn new(parent: &Utf8Path, key: &str, lock: File) -> Result<Self, StoreError> {
         let prefix = incomplete_prefix(key);
-        // The previous holder of the lock is gone, and so is the owner of what it left incomplete.
+        // The previous holder of the lock has exited, so its incomplete directories have no owner.
         remove_incomplete(parent, &prefix);
         let scratch = tempfile::Builder::new()
             .prefix(&prefix)
@@ -231,12 +234,12 @@ impl Vacancy {
         Ok(Self { scratch, directory, target: parent.join(key), lock })
     }
 
-    /// The directory to make the entry in; empty at first.
+    /// Returns the directory in which to make the entry, which is empty at first.
     pub fn directory(&self) -> &Utf8Path {
         &self.directory
     }
 
-    /// Puts the complete entry under its name, readable for every user, and returns its directory.
+    /// Renames the complete entry to its name, readable by every user, and returns its directory.
     ///
     /// # Errors
     /// The directory cannot be renamed.
@@ -247,7 +250,7 @@ impl Vacancy {
         Ok(self.target)
     }
 
-    /// Puts the complete entry under its name, readable for its owner only, and keeps it in use.
+    /// Renames the complete entry to its name, readable only by its owner, and keeps it in use.
     ///
     /// # Errors
     /// The directory cannot be renamed.
@@ -261,27 +264,26 @@ impl Vacancy {
     }
 }
 
-/// The lock file of an entry.
+/// Returns the path of an entry's lock file.
 pub(super) fn lock_path(parent: &Utf8Path, key: &str) -> Utf8PathBuf {
     parent.join(format!(".{key}.lock"))
 }
 
-/// The prefix of temporary directories in which an entry is made or removed.
+/// Returns the prefix of temporary directories in which an entry is made or removed.
 pub(super) fn incomplete_prefix(key: &str) -> String {
     format!(".{key}{INCOMPLETE}")
 }
 
-/// Follows the key in the names of temporary directories.
+/// The separator after the key in the names of temporary directories.
 pub(super) const INCOMPLETE: &str = ".making-";
 
-/// Whether the open lock file is the one that has this name now: discarding an entry removes its lock
-/// file.
+/// Whether an open lock file still has its name; discarding an entry removes its lock file.
 fn is_current(lock: &File, path: &Utf8Path) -> bool {
     let same = |one: &Metadata, other: &Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
     lock.metadata().is_ok_and(|ours| fs::metadata(path).is_ok_and(|now| same(&ours, &now)))
 }
 
-/// Locks an entry, waiting for other processes.
+/// Locks an entry, and waits for other processes.
 fn wait_for_lock(path: &Utf8Path, acquire: impl Fn(&File) -> io::Result<()>) -> Result<File, StoreError> {
     loop {
         let lock = fs::create(path)?;
@@ -299,7 +301,7 @@ pub(super) fn try_lock(
     acquire: impl Fn(&File) -> Result<(), TryLockError>,
 ) -> Result<Option<File>, StoreError> {
     let path = lock_path(parent, key);
-    // Truncating would change the modification time, at which the entry was last used.
+    // Truncating would change the modification time, which is the time of the last use.
     let lock = File::options()
         .append(true)
         .create(true)
@@ -312,7 +314,7 @@ pub(super) fn try_lock(
     }
 }
 
-/// Sets the time at which an entry was last used. A failure affects only the order of removal.
+/// Sets the time of an entry's last use; a failure affects only the order of removal.
 fn note_use(lock: &Utf8Path) {
     let touched =
         File::options().append(true).open(lock).and_then(|file| file.set_modified(SystemTime::now()));
@@ -325,7 +327,7 @@ fn note_use(lock: &Utf8Path) {
 fn remove_directory(parent: &Utf8Path, key: &str) -> Result<bool, StoreError> {
     let aside = parent.join(format!("{}removed", incomplete_prefix(key)));
     if aside.exists() {
-        // A process was killed while it removed an earlier entry.
+        // A process exited while it removed an earlier entry.
         fs::remove_dir_all(&aside)?;
     }
     match fs::rename(parent.join(key), &aside) {
@@ -338,7 +340,7 @@ fn remove_directory(parent: &Utf8Path, key: &str) -> Result<bool, StoreError> {
     }
 }
 
-/// Removes the temporary directories that killed processes left.
+/// Removes temporary directories of processes that have exited.
 pub(super) fn remove_incomplete(parent: &Utf8Path, prefix: &str) {
     let Ok(entries) = parent.read_dir_utf8() else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().starts_with(prefix)) {
@@ -373,7 +375,7 @@ mod tests {
         assert!(matches!(store.entry("thing", "1"), Ok(Entry::Ready(ready)) if ready == path));
     }
 
-    /// An entry is usable if it has a file of its own.
+    /// Reads an entry, which is usable if it contains a file.
     fn read(directory: &Utf8Path) -> Option<String> {
         fs::read_to_string(directory.join("file")).ok()
     }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// An external program of the host that was looked for and found.
+/// An external program that is installed on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {
     path: Utf8PathBuf,
@@ -14,11 +14,11 @@ pub struct Tool {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is not installed")]
 pub struct MissingTool {
-    /// the program
+    /// the program's name
     pub name: String,
 }
 
-/// Programs and the Debian package that brings each.
+/// Programs, each with the Debian package that contains it.
 const PACKAGES: &[(&str, &str)] = &[
     ("apt-get", "apt"),
     ("btrfs", "btrfs-progs"),
@@ -52,11 +52,11 @@ const PACKAGES: &[(&str, &str)] = &[
 ];
 
 impl Tool {
-    /// Looks a program up on the PATH, and in the directories for administrators that an
-    /// ordinary user's PATH leaves out.
+    /// Searches for a program on the PATH and in the directories for administrators, which an ordinary
+    /// user's PATH omits.
     ///
     /// # Errors
-    /// The host lacks it; [`MissingTool::hint`] names the package.
+    /// The program is not installed; [`MissingTool::hint`] names its package.
     pub fn find(name: &str) -> Result<Self, MissingTool> {
         let found = which::which(name)
             .or_else(|_| which::which_in(name, Some("/usr/local/sbin:/usr/sbin:/sbin"), "/"));
@@ -66,12 +66,12 @@ impl Tool {
         }
     }
 
-    /// Where it lies.
+    /// Returns the path of the program.
     pub fn path(&self) -> &Utf8Path {
         &self.path
     }
 
-    /// A command that runs it, with messages in English and times in UTC.
+    /// Returns a command that runs the program, with English messages and times in UTC.
     #[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);

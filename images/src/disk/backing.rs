@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Backing files of qcow2 disks.
+//! Opens the backing files of qcow2 disks.
 //!
-//! The header of such a disk may name anything that its reader can open: a secret of the user, a device,
-//! an address on the network. QEMU opens all of them. Here a backing file must be a regular file that is
-//! a disk itself, with a partition table or in the format qcow2, and whose format the header names.
-//! Anything else is refused, so that a foreign disk does not expose files that are not disks.
+//! The header of a qcow2 disk may name anything that its reader can open: a secret of the user, a
+//! device, a network address. QEMU opens all of them.
+//!
+//! This module accepts only a regular file that is a disk itself: it has a partition table or the format
+//! qcow2, and the header names that format. A foreign disk therefore does not expose files that are not
+//! disks.
 use std::os::unix::fs::FileExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,10 +18,10 @@ use crate::image::ImageError;
 
 /// The longest chain of backing files.
 const DEEPEST: usize = 16;
-/// The beginning of the second sector of a disk with a partition table.
+/// The first bytes of the second sector of a disk with a partition table.
 const TABLE: &[u8; 8] = b"EFI PART";
 
-/// Opens the backing file of a disk, `level` levels below the disk that was asked for.
+/// Opens the backing file of a disk, `level` levels below the disk that the caller opened.
 pub(super) fn open(disk: &Utf8Path, backing: &Backing, level: usize) -> Result<Disk, ImageError> {
     let fail = |cause: &str| ImageError::Backing {
         path: disk.to_owned(),
@@ -36,7 +38,7 @@ pub(super) fn open(disk: &Utf8Path, backing: &Backing, level: usize) -> Result<D
     }
     let mut beginning = [0; 520];
     let file = fs::open(&path).map_err(|error| fail(&error.source.to_string()))?;
-    // A shorter file is not a disk either.
+    // A file that is shorter than this is not a disk.
     let is_long = file.read_exact_at(&mut beginning, 0).is_ok();
     let is_qcow2 = beginning.starts_with(&super::qcow2::MAGIC);
     let is_expected = match backing.format.as_deref() {
@@ -53,8 +55,9 @@ pub(super) fn open(disk: &Utf8Path, backing: &Backing, level: usize) -> Result<D
     Disk::open_above(&path, level)
 }
 
-/// The path of a backing file, relative to the directory of the disk; `None` where the name is an address
-/// of another kind, with a colon before its first slash.
+/// Returns the path of a backing file, relative to the directory of the disk.
+///
+/// Returns `None` if the name is an address of another kind, with a colon before its first slash.
 ///
 /// Source: `path_has_protocol` of QEMU's `block.c`.
 fn path(disk: &Utf8Path, name: &str) -> Option<Utf8PathBuf> {

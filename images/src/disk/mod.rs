@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Disks as their guests see them, in the formats raw and qcow2.
+//! Reads disks in the formats raw and qcow2, as their guests see them.
 //!
-//! The crate `imago` reads qcow2, too, but opens whatever a backing file names, is asynchronous, and knows no
-//! clusters that are compressed with zstd.
+//! The crate `imago` also reads qcow2. It opens any file that a backing file name leads to, is
+//! asynchronous, and does not support clusters compressed with zstd.
 mod backing;
 mod qcow2;
 
@@ -17,10 +17,11 @@ use loadgauge_host::{FileError, fs};
 use self::qcow2::{Extent, Qcow2};
 use crate::image::{DiskFormat, ImageError};
 
-/// Bytes that are copied at once; a block of zeros becomes a hole.
+/// The size of a block to copy, in bytes; blocks of zeros become holes.
 const BLOCK: usize = 64 * 1024;
-/// The largest part that is read, in bytes; Flatcar's partitions have an eighth of it. A small qcow2 file
-/// can claim to contain terabytes.
+/// The largest part that is read, in bytes: eight times the size of Flatcar's partitions.
+///
+/// A small qcow2 file can claim to contain terabytes.
 const LARGEST_PART: u64 = 16 << 30;
 
 /// A disk, opened for reading.
@@ -44,7 +45,7 @@ enum Content {
 }
 
 impl Disk {
-    /// Opens a disk, whose format its first bytes tell, and its backing files: see [`backing`].
+    /// Opens a disk and its backing files, see [`backing`]; the first bytes determine the format.
     ///
     /// # Errors
     /// A file cannot be read or is damaged, or a backing file is not a disk.
@@ -52,7 +53,7 @@ impl Disk {
         Self::open_above(path, 0)
     }
 
-    /// Opens a disk that is `above` backing files below the one that was asked for.
+    /// Opens a disk that is `above` levels of backing files below the one that the caller opened.
     fn open_above(path: &Utf8Path, above: usize) -> Result<Self, ImageError> {
         // Opening a FIFO would block.
         if !fs::metadata(path)?.is_file() {
@@ -72,12 +73,12 @@ impl Disk {
         Ok(Self { path: path.to_owned(), content })
     }
 
-    /// The path of the file.
+    /// Returns the path of the file.
     pub(crate) fn path(&self) -> &Utf8Path {
         &self.path
     }
 
-    /// The files of the disk: its own, and its backing files.
+    /// Returns the file of the disk and its backing files.
     pub(crate) fn files(&self) -> Vec<&Utf8Path> {
         let mut files = vec![self.path()];
         if let Content::Qcow2 { below: Some(below), .. } = &self.content {
@@ -86,7 +87,7 @@ impl Disk {
         files
     }
 
-    /// The format of the file.
+    /// Returns the format of the file.
     pub(crate) fn format(&self) -> DiskFormat {
         match self.content {
             Content::Raw { .. } => DiskFormat::Raw,
@@ -94,7 +95,7 @@ impl Disk {
         }
     }
 
-    /// The size that the guest sees, in bytes.
+    /// Returns the size that the guest sees, in bytes.
     pub(crate) fn length(&self) -> u64 {
         match &self.content {
             Content::Raw { length, .. } => *length,
@@ -102,10 +103,10 @@ impl Disk {
         }
     }
 
-    /// Reads at an offset in bytes.
+    /// Reads bytes at an offset.
     ///
     /// # Errors
-    /// The disk ends before, or a file is damaged.
+    /// The disk is too short, or a file is damaged.
     pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ImageError> {
         self.read_at(offset, buffer).map_err(|error| damaged(&self.path, format!("byte {offset}"), &error))
     }
@@ -123,7 +124,7 @@ impl Disk {
         }
     }
 
-    /// Reads for a disk whose backing file this is: beyond its end there are zeros.
+    /// Reads for a disk whose backing file this is; bytes beyond its end are zeros.
     fn read_below(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let left = usize::try_from(self.length().saturating_sub(offset)).unwrap_or(usize::MAX);
         let (own, beyond) = buffer.split_at_mut(left.min(buffer.len()));
@@ -131,7 +132,7 @@ impl Disk {
         if own.is_empty() { Ok(()) } else { self.read_at(offset, own) }
     }
 
-    /// The next offset, from an offset on, where bytes may differ from zero.
+    /// Returns the next offset, from an offset on, where bytes may differ from zero.
     fn next_data(&self, at: u64) -> io::Result<Option<u64>> {
         match &self.content {
             Content::Raw { file, .. } => match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
@@ -158,7 +159,7 @@ impl Disk {
         }
     }
 
-    /// Calls with each part that contains other bytes than zero, until the callback returns `false`.
+    /// Calls `each` with every part that contains other bytes than zeros, until it returns `false`.
     fn each_part(
         &self,
         (offset, length): (u64, u64),
@@ -186,7 +187,7 @@ impl Disk {
     /// Copies a part of the disk to a new file, with holes for zeros.
     ///
     /// # Errors
-    /// The disk cannot be read or the file not written.
+    /// The disk cannot be read, or the file cannot be written.
     pub(crate) fn extract(&self, offset: u64, length: u64, target: &Utf8Path) -> Result<(), ImageError> {
         let file = fs::create(target)?;
         let write = FileError::at::<ImageError>;
@@ -211,7 +212,7 @@ impl Disk {
     }
 }
 
-/// An error about the bytes at a place of a disk.
+/// Returns an error about the bytes at a place of a disk.
 fn damaged(path: &Utf8Path, place: impl Into<String>, error: &io::Error) -> ImageError {
     let place = place.into();
     let cause = match error.kind() {

@@ -8,24 +8,24 @@ use flate2::read::DeflateDecoder;
 /// The first bytes of the format.
 pub(super) const MAGIC: [u8; 4] = *b"QFI\xfb";
 
-/// Bits of a table's entry with an offset in the file.
+/// The bits of a table entry that hold an offset in the file.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-/// The bit of an entry whose cluster is compressed.
+/// The bit of a table entry that marks a compressed cluster.
 const COMPRESSED: u64 = 1 << 62;
-/// The bit of an entry whose cluster reads as zeros (version 3).
+/// The bit of a table entry that marks a cluster of zeros (version 3).
 const ZERO: u64 = 1;
-/// Incompatible features of version 3 that are supported: a file that was not closed, and a field for the
-/// compression.
+/// Supported incompatible features of version 3: a file that was not closed, and a field for the
+/// compression type.
 const DIRTY: u64 = 1;
 const COMPRESSION_TYPE: u64 = 1 << 3;
-/// The header extension with the format of the backing file.
+/// The type of the header extension with the format of the backing file.
 const BACKING_FORMAT: u32 = 0xe279_2aca;
 /// The longest path of a backing file, in bytes.
 const LONGEST_PATH: usize = 1023;
-/// The largest first-level table, in bytes: of a disk of 2 TiB with clusters of 64 KiB.
+/// The largest first-level table, in bytes: that of a disk of 2 TiB with clusters of 64 KiB.
 const LARGEST_TABLE: u64 = 32 << 20;
 
-/// A qcow2 disk, for reading: version 2 or 3, with clusters that are compressed by zlib or zstd.
+/// A reader of qcow2 disks, version 2 or 3, with clusters compressed by zlib or zstd.
 ///
 /// Format: QEMU's `docs/interop/qcow2.txt`.
 #[derive(Debug)]
@@ -37,29 +37,29 @@ pub(super) struct Qcow2 {
     is_zstd: bool,
     backing: Option<Backing>,
     first: Vec<u64>,
-    /// the second-level table read last, by its offset
+    /// the last second-level table that was read, with its offset
     second: Option<(u64, Vec<u64>)>,
-    /// the compressed cluster read last, by its entry
+    /// the last compressed cluster that was read, with its table entry
     cluster: Option<(u64, Vec<u8>)>,
 }
 
 /// The backing file that a header names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Backing {
-    /// a path, from the disk's own directory where it is relative, or an address of another kind
+    /// the path, relative to the disk's directory, or an address of another kind
     pub(super) name: String,
-    /// its format; old versions of `qemu-img` do not write it
+    /// the format, absent in files of old versions of `qemu-img`
     pub(super) format: Option<String>,
 }
 
 /// The content of a run of clusters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// bytes of the disk itself
+    /// bytes in the disk itself
     Data,
-    /// zeros, without looking at the backing file
+    /// zeros, regardless of the backing file
     Zeros,
-    /// nothing: the backing file is read, or else zeros
+    /// bytes of the backing file, or zeros without one
     Absent,
 }
 
@@ -85,7 +85,7 @@ fn be64(bytes: &[u8], at: usize) -> u64 {
 }
 
 impl Qcow2 {
-    /// Reads the header and the first-level table.
+    /// Opens a disk and reads its header and first-level table.
     pub(super) fn open(file: File) -> io::Result<Self> {
         let mut header = Vec::new();
         let mut reader = &file;
@@ -117,12 +117,12 @@ impl Qcow2 {
         Ok(Self { file, version, cluster_bits, length, is_zstd, backing, first, second, cluster })
     }
 
-    /// The backing file, if there is one.
+    /// Returns the backing file, if there is one.
     pub(super) fn backing(&self) -> Option<&Backing> {
         self.backing.as_ref()
     }
 
-    /// The size that the guest sees, in bytes.
+    /// Returns the size that the guest sees, in bytes.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
@@ -131,7 +131,7 @@ impl Qcow2 {
         1 << self.cluster_bits
     }
 
-    /// Reads at an offset in bytes; `absent` reads where the disk itself has no clusters.
+    /// Reads bytes at an offset; calls `absent` for ranges without clusters in this file.
     pub(super) fn read(
         &mut self,
         mut offset: u64,
@@ -161,7 +161,7 @@ impl Qcow2 {
         Ok(())
     }
 
-    /// The content at an offset, and where it ends at the earliest.
+    /// Returns the content at an offset, and the earliest offset where it may end.
     pub(super) fn extent(&mut self, at: u64) -> io::Result<(Extent, u64)> {
         let covered = 1_u64 << (2 * self.cluster_bits - 3);
         let index = usize::try_from(at / covered).unwrap_or(usize::MAX);
@@ -252,7 +252,7 @@ fn is_zstd(header: &[u8]) -> io::Result<bool> {
     Ok(kind == 1)
 }
 
-/// The backing file that the header names.
+/// Returns the backing file that the header names.
 fn backing(file: &File, header: &[u8], version: u32) -> io::Result<Option<Backing>> {
     let (offset, length) = (be64(header, 8), usize::try_from(be32(header, 16)).unwrap_or(usize::MAX));
     if offset == 0 || length == 0 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `qemu-img` writes is read back, and other bytes cause an error at most.
+//! Reads disks that `qemu-img` writes, and damaged ones, which cause an error at most.
 use loadgauge_host::Hint as _;
 use std::fs;
 use std::process::Command;
@@ -14,7 +14,7 @@ fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
     (scratch, path)
 }
 
-/// A disk of 3 MiB and a bit, with text that can be compressed, noise that cannot, and holes.
+/// Returns 3 MiB and 512 bytes of text that can be compressed, noise that cannot, and holes.
 fn content() -> Vec<u8> {
     let mut bytes = vec![0; (3 << 20) + 512];
     for (index, byte) in bytes[100_000..400_000].iter_mut().enumerate() {
@@ -89,7 +89,7 @@ fn layer(below: &str, format: &str, path: &Utf8Path, version: &str, writes: &[&s
     }
 }
 
-/// The content with the mark of a partition table.
+/// Returns the content with the signature of a partition table.
 fn partitioned() -> Vec<u8> {
     let mut bytes = content();
     bytes[512..520].copy_from_slice(b"EFI PART");
@@ -103,7 +103,7 @@ fn a_disk_with_backing_files_reads_as_qemu_reads_it() {
     let (middle, top) = (directory.join("middle"), directory.join("top"));
     layer("raw", "raw", &middle, "1.1", &["write -q -P 0x11 90000 30000", "write -q -z 300000 90000"]);
     layer(middle.as_str(), "qcow2", &top, "0.10", &["write -q -P 0x22 100000 10"]);
-    // Larger than its backing file.
+    // Make the disk larger than its backing file.
     tool("qemu-img", &["resize", "-q", top.as_str(), "5M"]);
     tool("qemu-io", &["-f", "qcow2", "-c", "write -q -P 0x33 5000000 10", top.as_str()]);
     let expected = directory.join("expected");

@@ -12,10 +12,10 @@ use super::error::FileSystemError;
 use super::list::ExtendedAttribute;
 use super::select::{FilePattern, Selection};
 
-/// Extracts a btrfs by btrfs-restore(8), which is for damaged file systems and needs no mount.
+/// Extracts a btrfs with btrfs-restore(8), which needs no mount.
 ///
-/// It writes to whatever path a name makes. Where everything is extracted, the names are checked in
-/// the listing first; otherwise it restores only paths that match [`expression`], and no links.
+/// btrfs-restore writes to any path that a name forms. If everything is extracted, the names in the
+/// listing are checked first. Otherwise it restores only paths that match [`expression`], and no links.
 pub(super) fn extract(
     image: &Utf8Path,
     target: &Utf8Path,
@@ -33,15 +33,15 @@ pub(super) fn extract(
             list.args(["inspect-internal", "dump-tree", "-t", "5"]).arg(image);
             let output = confinement.run(&mut list, Stdio::null())?;
             btrfs_tree::check(&output.stdout)?;
-            // It does not restore the attributes of directories.
+            // btrfs-restore does not restore the attributes of directories.
             not_restored = btrfs_tree::read(&String::from_utf8_lossy(&output.stdout));
         }
     }
     let answers = answers().map_err(FileError::at::<FileError>("write", "answers for btrfs"))?;
     confinement.run(command.args([image, target]), answers.into())?;
     for (path, mode) in not_restored.set_id {
-        // It sets the mode of a file before its content, which removes set-id bits. These paths come from
-        // other items than the checked names: none may lead through a link.
+        // btrfs-restore sets the mode of a file before its content, which removes set-id bits. These
+        // paths come from other items than the checked names, so none may lead through a link.
         let path = target.join(path);
         let is_own = path.canonicalize_utf8().is_ok_and(|real| real == path);
         if is_own && path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
@@ -51,7 +51,7 @@ pub(super) fn extract(
     Ok(not_restored.attributes)
 }
 
-/// The answer "always" to the question whether to continue with a file of many extents.
+/// Returns the answer "always" to the question whether to continue with a file of many extents.
 fn answers() -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     file.write_all("a\n".repeat(1000).as_bytes())?;
@@ -59,7 +59,7 @@ fn answers() -> io::Result<File> {
     Ok(file)
 }
 
-/// The regular expression that matches files and the directories above them.
+/// Returns the regular expression that matches files and the directories above them.
 fn expression(patterns: &[FilePattern]) -> String {
     let escape = |text: &str| text.replace('.', r"\.");
     let mut paths = vec![String::new()];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The listing of a btrfs that `btrfs inspect-internal dump-tree` prints.
+//! Parses the listing of a btrfs that `btrfs inspect-internal dump-tree` prints.
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use super::error::{FileSystemError, NameFault};
 use super::list::{ExtendedAttribute, check_names, escape};
 
-/// What `btrfs restore` does not restore.
+/// The attributes of files that `btrfs restore` does not restore.
 #[derive(Debug, Default)]
 pub(super) struct NotRestored {
     /// set-id files with their permission bits
     pub(super) set_id: Vec<(Utf8PathBuf, u32)>,
-    /// the attributes of all files
+    /// the extended attributes of all files
     pub(super) attributes: Vec<ExtendedAttribute>,
 }
 
@@ -22,11 +22,11 @@ const BTRFS_ROOT: u64 = 256;
 
 /// Checks the names in all directories of a printed tree.
 ///
-/// They are printed as they are, after their length: a name with a line break is shorter there than its
-/// length, and is refused, so that no other line is taken for a name.
+/// dump-tree prints a name unescaped after its length. A name with a line break appears shorter than its
+/// length and is refused, so that no other line is taken for a name.
 ///
 /// # Errors
-/// A name that leads out of its directory or is there twice, or a subvolume, which is another tree.
+/// A name leads out of its directory or appears twice, or the tree contains a subvolume.
 pub(super) fn check(tree: &[u8]) -> Result<(), FileSystemError> {
     let mut names = HashMap::<u64, Vec<&[u8]>>::new();
     let (mut key, mut length) = (None, None);
@@ -56,7 +56,7 @@ pub(super) fn check(tree: &[u8]) -> Result<(), FileSystemError> {
     })
 }
 
-/// The inode and the kind in the line that begins an item: `item 4 key (257 INODE_ITEM 0) itemoff ..`.
+/// Parses the first line of an item: `item 4 key (257 INODE_ITEM 0) itemoff ..`.
 fn item_key(line: &str) -> Option<(u64, &str, Option<u64>)> {
     let (_, rest) = line.trim_start().strip_prefix("item ")?.split_once("key (")?;
     let mut parts = rest.split([' ', ')']);
@@ -64,9 +64,10 @@ fn item_key(line: &str) -> Option<(u64, &str, Option<u64>)> {
     Some((inode, kind, parts.next().and_then(|number| number.parse().ok())))
 }
 
-/// Reads a printed tree: lines with keys (`key (257 INODE_ITEM 0)`, `key (257 INODE_REF 256)`,
-/// `key (257 XATTR_ITEM 1)`), and lines about them (`mode 104755`, `name: probe`). Inodes whose names do
-/// not lead up to the root are left out.
+/// Parses a printed tree.
+///
+/// Keys (`key (257 INODE_ITEM 0)`, `key (257 INODE_REF 256)`, `key (257 XATTR_ITEM 1)`) precede lines
+/// about them (`mode 104755`, `name: probe`). Inodes whose names do not lead to the root are left out.
 pub(super) fn read(tree: &str) -> NotRestored {
     let mut names = HashMap::<u64, Vec<(u64, &str)>>::new();
     let (mut modes, mut attributes) = (Vec::new(), Vec::new());
@@ -102,13 +103,13 @@ pub(super) fn read(tree: &str) -> NotRestored {
     found
 }
 
-/// Every path of an inode.
+/// Returns every path of an inode.
 fn paths(inode: u64, names: &HashMap<u64, Vec<(u64, &str)>>) -> Vec<Utf8PathBuf> {
     let own = names.get(&inode).map(Vec::as_slice).unwrap_or_default();
     own.iter().filter_map(|(parent, name)| path(*parent, name, names)).collect()
 }
 
-/// The path of a name in a directory.
+/// Returns the path of a name in a directory.
 fn path(parent: u64, name: &str, names: &HashMap<u64, Vec<(u64, &str)>>) -> Option<Utf8PathBuf> {
     let (mut inode, mut path) = (parent, Utf8PathBuf::from(name));
     for _ in 0..256 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Little-endian numbers in the structures of file systems.
+//! Reads little-endian numbers from the structures of file systems.
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -10,17 +10,17 @@ pub(super) fn read<const LENGTH: usize>(file: &File, offset: u64) -> io::Result<
     Ok(bytes)
 }
 
-/// A number of two bytes; zero where the bytes end before it.
+/// Returns a number of two bytes, or zero where the bytes end before it.
 pub(super) fn u16_at(bytes: &[u8], offset: usize) -> u16 {
     bytes.get(offset..offset + 2).and_then(|part| part.try_into().ok()).map_or(0, u16::from_le_bytes)
 }
 
-/// A number of four bytes; zero where the bytes end before it.
+/// Returns a number of four bytes, or zero where the bytes end before it.
 pub(super) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     bytes.get(offset..offset + 4).and_then(|part| part.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
 
-/// A number whose halves are in two places.
+/// Joins the two halves of a number.
 pub(super) fn u64_of(low: u32, high: u32) -> u64 {
     u64::from(low) | (u64::from(high) << 32)
 }

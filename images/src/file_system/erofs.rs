@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A reader of the inodes, directories and attributes of erofs.
+//! Reads the inodes, directories and attributes of erofs.
 //!
-//! fsck.erofs writes to whatever path a name makes; it ignores extended attributes before version 1.8 and
-//! sets them on the host's files from then on, which only root may; dump.erofs says how large they are
-//! and not their names. Format: Linux's `fs/erofs/erofs_fs.h`. Directories are never compressed by
-//! mkfs.erofs, so that no decompression is needed here.
+//! The programs of erofs-utils are not sufficient:
+//!
+//! - fsck.erofs writes to any path that a name forms.
+//! - fsck.erofs ignores extended attributes before version 1.8. Later versions set them on the host's
+//!   files, which only root may do.
+//! - dump.erofs prints the size of attributes, but not their names.
+//!
+//! mkfs.erofs never compresses directories, so this reader needs no decompression. Format: Linux's
+//! `fs/erofs/erofs_fs.h`.
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -12,12 +17,13 @@ use std::os::unix::fs::FileExt as _;
 use super::bytes::{invalid, read, u16_at, u32_at, u64_of};
 use super::list;
 
-/// Where the superblock begins.
+/// The offset of the superblock.
 const SUPERBLOCK: u64 = 1024;
-/// Incompatible features that do not change what is read here, up to the prefixes of attributes. Wider
-/// block addresses and compressed metadata come after them.
+/// Incompatible features that do not affect this reader, up to the prefixes of attributes.
+///
+/// Wider block addresses and compressed metadata have higher bits.
 const FEATURES: u32 = 0x7f;
-/// More bytes than a directory has.
+/// The size limit of a directory in bytes, larger than any real one.
 const LARGEST_DIRECTORY: u64 = 64 << 20;
 
 /// An open file system.
@@ -26,9 +32,9 @@ pub(super) struct Erofs<'a> {
     file: &'a File,
     /// the size of a block in bytes
     block: u64,
-    /// where inodes begin, in bytes
+    /// the offset of inodes, in bytes
     inodes: u64,
-    /// where shared attributes begin, in bytes
+    /// the offset of shared attributes, in bytes
     shared: u64,
     root: u64,
 }
@@ -37,14 +43,14 @@ pub(super) struct Erofs<'a> {
 #[derive(Debug)]
 pub(super) struct Inode {
     mode: u32,
-    /// how its content is stored: 0 in blocks, 2 with the end behind the inode
+    /// the layout of the content: 0 in blocks, 2 with the last part after the inode
     layout: u16,
     size: u64,
-    /// the first block of its content, or the number of a device
+    /// the first block of the content, or a device number
     data: u32,
-    /// where its attributes are, in bytes
+    /// the offset of the attributes, in bytes
     attributes: u64,
-    /// how many bytes they take, without those that it shares
+    /// the size of the attributes in bytes, without shared ones
     length: u64,
 }
 
@@ -59,10 +65,10 @@ impl list::Inode for Inode {
 }
 
 impl<'a> Erofs<'a> {
-    /// Reads the superblock.
+    /// Opens a file system and reads its superblock.
     ///
     /// # Errors
-    /// It cannot be read, or needs a feature that is not supported.
+    /// The superblock cannot be read, or needs a feature that is not supported.
     pub(super) fn open(file: &'a File) -> io::Result<Self> {
         let superblock = read::<128>(file, SUPERBLOCK)?;
         let features = u32_at(&superblock, 80);
@@ -82,7 +88,7 @@ impl<'a> Erofs<'a> {
         })
     }
 
-    /// The name of an attribute, and how many bytes it takes.
+    /// Returns the name of an attribute, and its size in bytes.
     fn attribute(&self, offset: u64) -> io::Result<(String, u64)> {
         let entry = read::<4>(self.file, offset)?;
         let mut suffix = vec![0; usize::from(entry[0])];
@@ -94,7 +100,7 @@ impl<'a> Erofs<'a> {
             3 => "system.posix_acl_default".to_owned(),
             4 => format!("trusted.{suffix}"),
             6 => format!("security.{suffix}"),
-            // With the high bit set, a longer prefix from a table of the image.
+            // The high bit selects a longer prefix from a table of the image.
             index => format!("(prefix {index}){suffix}"),
         };
         let length = 4 + u64::from(entry[0]) + u64::from(u16_at(&entry, 2));
@@ -127,12 +133,12 @@ impl list::Reader for Erofs<'_> {
             size,
             data: u32_at(&head, 16),
             attributes: offset + header,
-            // A header of 12 bytes, of which the count includes 4.
+            // The header has 12 bytes, and `count` includes 4 of them.
             length: if count == 0 { 0 } else { 8 + 4 * count },
         })
     }
 
-    /// The names of an inode's attributes: those that it shares with others, and its own.
+    /// Returns the names of an inode's attributes, shared ones first.
     fn attributes(&self, inode: &Inode) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         if inode.length == 0 {
@@ -179,7 +185,7 @@ impl list::Reader for Erofs<'_> {
     }
 }
 
-/// Adds the entries of a block: 12 bytes each, followed by their names.
+/// Appends the entries of a block: 12 bytes each, followed by their names.
 fn names(block: &[u8], found: &mut Vec<(Vec<u8>, u64)>) -> io::Result<()> {
     let damaged = || invalid("a directory is damaged");
     let start = |entry: usize| -> io::Result<usize> {
@@ -195,7 +201,7 @@ fn names(block: &[u8], found: &mut Vec<(Vec<u8>, u64)>) -> io::Result<()> {
         let end = if is_last { block.len() } else { start(entry + 1)? };
         let mut name = block.get(start(entry)?..end).ok_or_else(damaged)?;
         if is_last {
-            // The rest of the block is filled with zeros.
+            // Zeros fill the rest of the block.
             name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         }
         let inode = block.get(entry * 12..entry * 12 + 8).ok_or_else(damaged)?;

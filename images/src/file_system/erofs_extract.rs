@@ -9,7 +9,7 @@ use super::error::FileSystemError;
 use super::list::{ExtendedAttribute, Inode as _, KIND, REGULAR, Reader, attributes, escape, list};
 use super::select::Selection;
 
-/// Extracts an erofs by fsck.erofs(8), which extracts all files whatever is selected.
+/// Extracts an erofs with fsck.erofs(8), which extracts all files regardless of the selection.
 pub(super) fn extract(
     image: &Utf8Path,
     target: &Utf8Path,

@@ -3,7 +3,7 @@ use std::io;
 
 use loadgauge_host::{CommandError, FileError, Hint, MissingTool};
 
-/// A file system whose files cannot be extracted.
+/// An error while extracting files of a file system.
 #[derive(Debug, thiserror::Error)]
 pub enum FileSystemError {
     /// the host lacks a program
@@ -15,7 +15,7 @@ pub enum FileSystemError {
     /// a program reported an error and exited with status 0
     #[error("cannot extract all of its files: {0}")]
     Incomplete(String),
-    /// the bytes of the image are damaged, or use a feature that is not supported
+    /// the image is damaged or uses a feature that is not supported
     #[error("cannot read the {kind} file system")]
     Read {
         /// the kind of the file system
@@ -23,7 +23,7 @@ pub enum FileSystemError {
         /// the reason
         source: io::Error,
     },
-    /// a name that would lead out of its directory, or two that are the same
+    /// a name leads out of its directory, or a directory contains it twice
     #[error("the directory `/{directory}` contains the name `{name}`, which {fault}")]
     Name {
         /// the directory inside the image, escaped
@@ -33,7 +33,7 @@ pub enum FileSystemError {
         /// the rule that it breaks
         fault: NameFault,
     },
-    /// a directory that is reachable by more than one path
+    /// a directory is reachable by more than one path
     #[error("the directory `/{0}` has more than one parent, or is nested too deeply")]
     Loop(String),
     /// unsquashfs found names or tables that no packer writes
@@ -42,7 +42,7 @@ pub enum FileSystemError {
     /// a device node, which would give access to a device of the host
     #[error("`/{0}` is a device")]
     Device(String),
-    /// more entries or bytes than any image has
+    /// the image has more entries or bytes than any real one
     #[error("it has more than {0}")]
     TooLarge(&'static str),
     /// a file operation failed
@@ -53,15 +53,15 @@ pub enum FileSystemError {
 /// The rule that a name of a directory entry breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameFault {
-    /// it is `.` or `..`, or contains a slash
+    /// the name is `.` or `..`, or contains a slash
     LeadsOut,
-    /// it is empty
+    /// the name is empty
     Empty,
-    /// it contains a NUL byte
+    /// the name contains a NUL byte
     Nul,
     /// another entry of the directory has the same name
     Duplicate,
-    /// it is part of a line that cannot be read without doubt
+    /// the name contains a line break, so the listing is ambiguous
     LineBreak,
 }
 
@@ -78,12 +78,12 @@ impl std::fmt::Display for NameFault {
 }
 
 impl FileSystemError {
-    /// Makes an error of what the bytes of an image say, for `map_err`.
+    /// Returns a conversion to [`Self::Read`], for `map_err`.
     pub(super) fn read(kind: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Read { kind, source }
     }
 
-    /// Whether the host lacks something, rather than the image being wrong.
+    /// Whether the cause is the host, not the image.
     pub fn is_host(&self) -> bool {
         matches!(
             self,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A reader of ext2, ext3 and ext4.
+//! Reads the inodes and directories of ext2, ext3 and ext4.
 //!
-//! debugfs(8) prints names as they are, so that its listings cannot be parsed without doubt, and writes to
-//! whatever path a name makes; the inodes and directories are therefore read here. Format: Linux's
-//! `Documentation/filesystems/ext4`. The journal is not replayed, as debugfs does not either.
+//! debugfs(8) is not sufficient. It prints names unescaped, so that its listings are ambiguous, and
+//! writes to any path that a name forms.
+//!
+//! Like debugfs, this reader does not replay the journal. Format: Linux's
+//! `Documentation/filesystems/ext4`.
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -14,25 +16,25 @@ use super::list;
 const SUPERBLOCK: u64 = 1024;
 /// The inode of the root directory.
 const ROOT: u64 = 2;
-/// `INCOMPAT_` features: FILETYPE, RECOVER, EXTENTS, 64BIT, MMP, FLEX_BG, EA_INODE, CSUM_SEED, LARGEDIR
-/// and INLINE_DATA.
+/// The supported `INCOMPAT_` features: FILETYPE, RECOVER, EXTENTS, 64BIT, MMP, FLEX_BG, EA_INODE,
+/// CSUM_SEED, LARGEDIR and INLINE_DATA.
 const FEATURES: u32 = 0x2 | 0x4 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000;
 const FEATURE_64BIT: u32 = 0x80;
-/// Flags of an inode.
+/// The flags of an inode.
 const ENCRYPTED: u32 = 0x800;
 const EXTENTS: u32 = 0x8_0000;
 const INLINE_DATA: u32 = 0x1000_0000;
 /// The longest target of a link that is stored in the inode itself, in bytes.
 const LONGEST_INLINE_LINK: u64 = 59;
-/// More bytes than a directory or the target of a link has.
+/// The size limit of a directory or link target in bytes, larger than any real one.
 const LARGEST_DIRECTORY: u64 = 64 << 20;
 /// The deepest tree of extents.
 const DEEPEST_EXTENTS: u16 = 5;
-/// The magic number of a node of the tree of extents.
+/// The magic number of a node in a tree of extents.
 const EXTENT_MAGIC: u16 = 0xf30a;
 /// The magic number of extended attributes.
 const ATTRIBUTE_MAGIC: u32 = 0xea02_0000;
-/// Bytes of an inode up to the fields that `extra_isize` counts.
+/// The size of an inode without the fields that `extra_isize` counts, in bytes.
 const PLAIN_INODE: usize = 128;
 
 /// An open file system.
@@ -55,7 +57,7 @@ pub(super) struct Inode {
 }
 
 impl Inode {
-    /// The size of the content in bytes.
+    /// Returns the size of the content in bytes.
     pub(super) fn size(&self) -> u64 {
         u64_of(u32_at(&self.bytes, 4), u32_at(&self.bytes, 108))
     }
@@ -64,19 +66,19 @@ impl Inode {
         u32_at(&self.bytes, 32)
     }
 
-    /// The root of the map of blocks, or a short target of a link.
+    /// Returns the root of the block map, or the short target of a link.
     fn map(&self) -> &[u8] {
         self.bytes.get(40..100).unwrap_or_default()
     }
 
-    /// The list of attributes behind the other fields, without its magic number.
+    /// Returns the attributes that follow the other fields, without their magic number.
     fn own_attributes(&self) -> Option<&[u8]> {
         let extra = usize::from(u16_at(&self.bytes, PLAIN_INODE));
         let own = self.bytes.get(PLAIN_INODE + extra..)?;
         (u32_at(own, 0) == ATTRIBUTE_MAGIC).then(|| own.get(4..))?
     }
 
-    /// The content that is stored in the place of the map, and behind it in an attribute.
+    /// Returns inline content: the place of the map, followed by the value of an attribute.
     fn inline_data(&self) -> Vec<u8> {
         let mut bytes = self.map().to_vec();
         let list = self.own_attributes().unwrap_or_default();
@@ -93,26 +95,26 @@ impl list::Inode for Inode {
     }
 
     fn device(&self) -> u32 {
-        // The old encoding is in the first word, the new one in the second.
+        // The first word contains the old encoding, the second word the new one.
         u32_at(self.map(), 0) | u32_at(self.map(), 4)
     }
 }
 
-/// Blocks of a file that follow each other.
+/// A run of consecutive blocks of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
-    /// the first block within the file
+    /// the first block, counted in the file
     logical: u64,
-    /// the first block of the file system
+    /// the first block, counted in the file system
     physical: u64,
     count: u64,
 }
 
 impl<'a> Ext<'a> {
-    /// Reads the superblock.
+    /// Opens a file system and reads its superblock.
     ///
     /// # Errors
-    /// It cannot be read, makes no sense, or needs a feature that is not supported.
+    /// The superblock cannot be read, is invalid, or needs a feature that is not supported.
     pub(super) fn open(file: &'a File) -> io::Result<Self> {
         let superblock = read::<1024>(file, SUPERBLOCK)?;
         let (number, short) = (
@@ -158,7 +160,7 @@ impl<'a> Ext<'a> {
         Ok(bytes)
     }
 
-    /// Calls with each part of a file's content that is stored, and its offset in the file.
+    /// Calls `each` with every stored part of a file's content and its offset in the file.
     ///
     /// # Errors
     /// The content cannot be read, or `each` fails.
@@ -186,7 +188,7 @@ impl<'a> Ext<'a> {
         Ok(())
     }
 
-    /// The content of a directory or a long link.
+    /// Returns the content of a directory or the target of a long link.
     fn small_content(&self, inode: &Inode) -> io::Result<Vec<u8>> {
         let size = inode.size();
         if size > LARGEST_DIRECTORY {
@@ -201,10 +203,10 @@ impl<'a> Ext<'a> {
         Ok(bytes)
     }
 
-    /// The target of a link.
+    /// Returns the target of a link.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The target cannot be read.
     pub(super) fn link_target(&self, inode: &Inode) -> io::Result<Vec<u8>> {
         let size = inode.size();
         if size <= LONGEST_INLINE_LINK && inode.flags() & (EXTENTS | INLINE_DATA) == 0 {
@@ -216,7 +218,7 @@ impl<'a> Ext<'a> {
         self.small_content(inode)
     }
 
-    /// The blocks of a file, without holes.
+    /// Returns the blocks of a file, without holes.
     fn runs(&self, inode: &Inode) -> io::Result<Vec<Run>> {
         let flags = inode.flags();
         if flags & ENCRYPTED != 0 {
@@ -251,14 +253,14 @@ impl<'a> Ext<'a> {
                 let length = u64::from(u16_at(entry, 4));
                 let physical = u64_of(u32_at(entry, 8), u32::from(u16_at(entry, 6)));
                 let logical = u64::from(u32_at(entry, 0));
-                // Longer ones are reserved, not written, and read as zeros.
+                // Longer extents are reserved but not written, and read as zeros.
                 if length <= 32_768 && logical < last {
                     runs.push(Run { logical, physical, count: length.min(last - logical) });
                 }
             } else {
                 let child = u64_of(u32_at(entry, 4), u32::from(u16_at(entry, 8)));
                 let child = self.read_block(child)?;
-                // Each level is deeper than the one above, so that this ends.
+                // The depth decreases with each level, so the recursion ends.
                 if u16_at(&child, 6) >= depth {
                     return Err(invalid("a tree of extents is damaged"));
                 }
@@ -271,7 +273,7 @@ impl<'a> Ext<'a> {
         Ok(())
     }
 
-    /// Reads a block of block numbers, `level` levels above the one that points to data.
+    /// Reads a block of block numbers, `level` levels above the blocks that point to data.
     fn indirect(
         &self,
         number: u64,
@@ -299,12 +301,12 @@ impl<'a> Ext<'a> {
     }
 }
 
-/// Where a block number is in the map of an inode.
+/// Returns the place of a block number in the map of an inode.
 fn index_of(index: u64) -> usize {
     usize::try_from(index * 4).unwrap_or_default()
 }
 
-/// Adds a block of a file to its runs; zero is a hole.
+/// Appends a block of a file to its runs; block zero is a hole.
 fn add(runs: &mut Vec<Run>, logical: u64, physical: u64, last: u64) {
     if physical == 0 || logical >= last {
         return;
@@ -346,7 +348,7 @@ impl list::Reader for Ext<'_> {
     fn directory(&self, inode: &Inode) -> io::Result<Vec<(Vec<u8>, u64)>> {
         let mut names = Vec::new();
         if inode.flags() & INLINE_DATA != 0 {
-            // The number of the parent comes first; the attribute is a block of its own.
+            // The parent's number comes first; the attribute is a directory block of its own.
             let bytes = inode.inline_data();
             let (map, rest) = bytes.split_at(inode.map().len().min(bytes.len()));
             directory_names(map.get(4..).unwrap_or_default(), &mut names)?;
@@ -382,13 +384,13 @@ impl list::Reader for Ext<'_> {
     }
 }
 
-/// Adds the entries in a block of a directory.
+/// Appends the entries in a block of a directory.
 fn directory_names(block: &[u8], names: &mut Vec<(Vec<u8>, u64)>) -> io::Result<()> {
     let damaged = || invalid("a directory is damaged");
     let mut rest = block;
     while rest.len() >= 8 {
         let (number, length) = (u32_at(rest, 0), usize::from(u16_at(rest, 4)));
-        // A block of 64 KiB does not fit into the field.
+        // The length of a block of 64 KiB does not fit into the field.
         let length = if matches!(length, 0 | 65_535) { rest.len() } else { length };
         let entry = rest.get(..length).filter(|entry| entry.len() >= 8).ok_or_else(damaged)?;
         let name = entry.get(8..8 + usize::from(entry[6])).ok_or_else(damaged)?;
@@ -400,12 +402,12 @@ fn directory_names(block: &[u8], names: &mut Vec<(Vec<u8>, u64)>) -> io::Result<
     Ok(())
 }
 
-/// An attribute in a list.
+/// An extended attribute in a list.
 struct Attribute<'a> {
-    /// the number of the prefix of its name
+    /// the number of the name's prefix
     prefix: u8,
     suffix: &'a [u8],
-    /// where its value is in the list
+    /// the place of the value in the list
     value: std::ops::Range<usize>,
 }
 
@@ -424,13 +426,13 @@ impl Attribute<'_> {
         }
     }
 
-    /// Whether it is the second part of inline data.
+    /// Whether the value is the second part of inline data.
     fn is_inline_data(&self) -> bool {
         self.prefix == 7 && self.suffix == b"data"
     }
 }
 
-/// The attributes in a list, which ends with four zeros.
+/// Returns the attributes in a list, which ends with four zeros.
 fn attributes(list: &[u8]) -> impl Iterator<Item = io::Result<Attribute<'_>>> {
     let mut rest = list;
     std::iter::from_fn(move || {

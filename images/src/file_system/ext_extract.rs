@@ -21,15 +21,15 @@ use super::select::Selection;
 
 /// The directory that mke2fs(8) creates in every file system.
 const LOST_AND_FOUND: &str = "lost+found";
-/// The largest file that is extracted, in bytes; other formats have the same limit.
+/// The largest file that is extracted, in bytes, as for other formats.
 const LARGEST_FILE: u64 = 2 << 30;
-/// The most bytes that an image may write: several files can share the same blocks.
+/// The most bytes that extraction may write, because several files can share blocks.
 const LARGEST_TOTAL: u64 = 16 << 30;
 
 /// Extracts files of ext2, ext3 or ext4.
 ///
-/// [`list`] guarantees that each path consists of unique names below directories that were created here,
-/// so that none leads out of the target.
+/// [`list`] guarantees that each path consists of unique names below directories that were created here.
+/// No path therefore leads out of the target.
 pub(super) fn extract(
     image: &Utf8Path,
     target: &Utf8Path,
@@ -54,7 +54,7 @@ pub(super) fn extract(
     for entry in &entries {
         extraction.create(entry)?;
     }
-    // Last, since a directory without the permission to write takes no files.
+    // Modes are set last, because no file can be added to a directory without write permission.
     for entry in entries.iter().rev() {
         extraction.set_mode(entry)?;
     }
@@ -129,8 +129,9 @@ impl Extraction<'_> {
     }
 }
 
-/// Creates a file that is neither regular, a directory nor a link; a device is a whiteout, which anybody
-/// may create.
+/// Creates a special file.
+///
+/// A device can only be a whiteout of overlayfs, which needs no privileges.
 fn special(kind: u32, path: &Path) -> Result<(), FileError> {
     let file_type = FileType::from_raw_mode(kind);
     mknodat(CWD, path, file_type, Mode::RUSR | Mode::WUSR, 0)

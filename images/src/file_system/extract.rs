@@ -10,9 +10,10 @@ use super::tree::Tree;
 use super::{btrfs, erofs_extract, ext_extract, squashfs};
 
 impl FileSystem {
-    /// Extracts files of an image to the same paths below a directory, which is created where it does
-    /// not exist. Returns the tree, and the extended attributes that files have in the image and not in
-    /// the tree, which are read only where everything is extracted.
+    /// Extracts files of an image to the same paths below a directory, which is created if necessary.
+    ///
+    /// Returns the tree, and the extended attributes of the image that the tree lacks. The attributes
+    /// are read only if everything is extracted.
     ///
     /// # Errors
     /// See [`FileSystemError`].
@@ -23,7 +24,7 @@ impl FileSystem {
         selection: Selection<'_>,
     ) -> Result<(Tree, Vec<ExtendedAttribute>), FileSystemError> {
         fs::create_dir_all(target)?;
-        // Rules of confinement are about files, so that links in these paths do not matter to them.
+        // The rules of confinement apply to files, so links in these paths do not matter.
         let image = camino::absolute_utf8(image).map_err(FileError::at::<FileError>("resolve", image))?;
         let tree = Tree::at(target)?;
         let attributes = match self {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the packers of the host write is extracted, and hostile images write nothing outside.
+//! Extracts images of the host's packers, and checks that hostile images write nothing outside.
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
@@ -16,7 +16,7 @@ const WANTED: [FilePattern; 4] = [
     FilePattern::file("", "top"),
 ];
 
-/// Command lines that pack a tree `T` as an image `I` whose names are stored as they are.
+/// Commands that pack a tree `T` as an image `I` and store names uncompressed.
 const PACKERS: [(FileSystem, &str); 6] = [
     (
         FileSystem::Btrfs,
@@ -32,7 +32,7 @@ const PACKERS: [(FileSystem, &str); 6] = [
     (FileSystem::Erofs, "rm -f I; mkfs.erofs --quiet I T"),
 ];
 
-/// The size of a node in such a btrfs.
+/// The size of a node in the btrfs images, in bytes.
 const NODE: usize = 4096;
 
 struct Scratch {
@@ -65,7 +65,7 @@ impl Scratch {
         image
     }
 
-    /// Extracts the image anew.
+    /// Extracts the image into an empty directory.
     fn extract(&self, kind: FileSystem, selection: Selection<'_>) -> Result<Tree, FileSystemError> {
         let target = self.path("target");
         let _ = fs::remove_dir_all(&target);
@@ -75,7 +75,7 @@ impl Scratch {
 
 fn host(line: &str) {
     let line = format!("PATH=$PATH:/usr/sbin:/sbin; {line}");
-    // In a user namespace all files belong to root, as those of an extension do.
+    // In a user namespace all files belong to root, like those of an extension.
     let mut command = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
@@ -119,7 +119,7 @@ fn selected_files_come_out_of_every_file_system() {
     }
 }
 
-/// Every kind of file, with sizes on both sides of the formats' limits.
+/// Creates every kind of file, with sizes on both sides of the formats' limits.
 fn whole_tree(scratch: &Scratch) {
     let noise: Vec<u8> =
         (0..3_000_000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
@@ -145,7 +145,7 @@ fn whole_tree(scratch: &Scratch) {
     fs::write(at("line\nbreak \"quoted\""), "odd").expect("written");
 }
 
-/// The kinds, modes, links and contents of a tree.
+/// Returns the paths, modes and contents of a tree, and the targets of its links.
 fn describe(root: &Utf8Path) -> Vec<(String, u32, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name() {
@@ -175,7 +175,7 @@ fn a_whole_tree_comes_out_of_every_file_system_as_it_went_in() {
         scratch.pack(line);
         let tree = match scratch.extract(kind, Selection::All) {
             Ok(tree) => tree,
-            // Its listing cannot be read without doubt.
+            // The listing of a btrfs is ambiguous.
             Err(error) if kind == FileSystem::Btrfs => {
                 assert!(error.to_string().contains("line break"), "{error}");
                 let odd = scratch.path("tree/usr/line\nbreak \"quoted\"");
@@ -201,21 +201,21 @@ fn a_whole_tree_comes_out_of_every_file_system_as_it_went_in() {
         }
         assert_eq!(found.len(), expected.len(), "{line}");
         let inode = |path: &str| fs::metadata(tree.root().join(path)).expect("there").ino();
-        // The programs for the others extract a file for each name.
+        // The programs for the other formats extract a separate file for each name.
         if matches!(kind, FileSystem::Ext | FileSystem::Squashfs) {
             assert_eq!(inode("usr/set-id"), inode("usr/many/hard"), "{line}");
         }
     }
 }
 
-/// The checksum of btrfs (RFC 3720, appendix B.4).
+/// Returns the CRC-32C that btrfs uses (RFC 3720, appendix B.4).
 fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |sum: u32, byte| {
         (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg()))
     })
 }
 
-/// Replaces a name in an image by another of the same length, and repairs the checksums of btrfs.
+/// Replaces a name in an image with another of the same length, and repairs the checksums of btrfs.
 fn rename(image: &Utf8Path, kind: FileSystem, from: &str, to: &str) {
     assert_eq!(from.len(), to.len());
     let mut bytes = fs::read(image).expect("read");
@@ -234,7 +234,7 @@ fn rename(image: &Utf8Path, kind: FileSystem, from: &str, to: &str) {
     fs::write(image, bytes).expect("written");
 }
 
-/// A name of a length, of one letter.
+/// Returns a placeholder name of a length.
 fn placeholder(length: usize) -> String {
     "A".repeat(length)
 }
@@ -263,9 +263,9 @@ fn a_name_that_leads_out_writes_nothing_and_is_refused() {
                 assert_eq!(names.len(), 1, "{line} {name}");
                 assert_eq!(fs::read(scratch.path("outside/kept")).expect("read"), b"kept", "{line} {name}");
                 match (kind, selection) {
-                    // It restores selected files alone.
+                    // btrfs-restore extracts the selected files only.
                     (FileSystem::Btrfs, Selection::Files(_)) => {}
-                    // A file called `..` passes for the directory above, which no reader looks at.
+                    // A file called `..` looks like the parent directory, which no reader opens.
                     (FileSystem::Ext | FileSystem::Erofs, _) if name == ".." => {}
                     _ => drop(result.map(|_| ()).expect_err(&format!("{line} {name}"))),
                 }
@@ -302,7 +302,7 @@ fn devices_are_refused_and_other_special_files_are_not_opened() {
         scratch.pack(line);
         let tree = scratch.extract(kind, Selection::All).expect(line);
         let pipe = tree.root().join("usr/pipe");
-        // btrfs-restore leaves it out.
+        // btrfs-restore does not extract FIFOs.
         assert_eq!(pipe.symlink_metadata().is_ok(), kind != FileSystem::Btrfs, "{line}");
     }
     if !rustix::process::geteuid().is_root() {

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileSystem {
-    /// /usr from 3794, and OEM
+    /// /usr from 3794 on, and OEM
     Btrfs,
     /// /usr up to 3760, and ROOT
     Ext,
     /// extensions up to 4593
     Squashfs,
-    /// extensions from 4628
+    /// extensions from 4628 on
     Erofs,
 }
 

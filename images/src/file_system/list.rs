@@ -9,11 +9,11 @@ use camino::Utf8PathBuf;
 
 use super::error::{FileSystemError, NameFault};
 
-/// More entries and attributes than any image has.
+/// The limit of entries and attributes of an image, more than any real one has.
 const MAXIMUM_ENTRIES: usize = 4 << 20;
-/// More levels of directories than any image has.
+/// The limit of directory levels in an image, more than any real one has.
 const MAXIMUM_DEPTH: usize = 256;
-/// The bits of a mode that hold the kind of the file.
+/// The mode bits of the file type.
 pub(super) const KIND: u32 = 0o170_000;
 pub(super) const FIFO: u32 = 0o010_000;
 pub(super) const CHARACTER_DEVICE: u32 = 0o020_000;
@@ -43,11 +43,11 @@ pub(super) struct Entry<I> {
     pub(super) inode: I,
 }
 
-/// What every inode has.
+/// The fields of an inode that all formats have.
 pub(super) trait Inode {
-    /// kind and permissions
+    /// Returns the file type and permissions.
     fn mode(&self) -> u32;
-    /// major and minor number of a device, in the encoding of the format
+    /// Returns the device number, in the encoding of the format.
     fn device(&self) -> u32;
 }
 
@@ -58,20 +58,19 @@ pub(super) trait Reader {
     /// The name of the format.
     const KIND: &'static str;
 
-    /// The number of the root directory.
+    /// Returns the number of the root directory.
     fn root(&self) -> u64;
     fn inode(&self, number: u64) -> io::Result<Self::Inode>;
-    /// The names and inode numbers in a directory, without `.` and `..`.
+    /// Returns the names and inode numbers in a directory, without `.` and `..`.
     fn directory(&self, inode: &Self::Inode) -> io::Result<Vec<(Vec<u8>, u64)>>;
-    /// The names of an inode's extended attributes.
+    /// Returns the names of an inode's extended attributes.
     fn attributes(&self, inode: &Self::Inode) -> io::Result<Vec<String>>;
 }
 
-/// Lists an image from its root on, each directory before its contents.
+/// Lists an image from its root, each directory before its contents.
 ///
 /// # Errors
-/// The image is damaged, or contains a name, a device or a loop of directories that must not be
-/// extracted.
+/// The image is damaged, or contains an invalid name, a device or a loop of directories.
 pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSystemError> {
     let read = || FileSystemError::read(R::KIND);
     let root = reader.root();
@@ -96,7 +95,8 @@ pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSy
                     children.map(|(name, child)| (child, path.join(OsStr::from_bytes(&name)), depth + 1)),
                 );
             }
-            // A character device with the number zero is a whiteout of overlayfs, and opens nothing.
+            // A character device with the number zero is a whiteout of overlayfs and gives access to
+            // nothing.
             BLOCK_DEVICE => return Err(FileSystemError::Device(escape(path.as_os_str().as_bytes()))),
             CHARACTER_DEVICE if inode.device() != 0 => {
                 return Err(FileSystemError::Device(escape(path.as_os_str().as_bytes())));
@@ -109,7 +109,7 @@ pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSy
     Ok(entries)
 }
 
-/// The extended attributes of listed files.
+/// Returns the extended attributes of listed files.
 ///
 /// # Errors
 /// The image is damaged.
@@ -129,10 +129,10 @@ pub(super) fn attributes<R: Reader>(
     Ok(found)
 }
 
-/// Checks that each name of a directory leads to one file in this directory.
+/// Checks that no name of a directory leads out of it or appears twice.
 ///
 /// # Errors
-/// The first name that does not.
+/// The first name that breaks a rule.
 pub(super) fn check_names<'a>(
     directory: &Path,
     names: impl Iterator<Item = &'a [u8]>,
@@ -158,7 +158,7 @@ pub(super) fn check_names<'a>(
     Ok(())
 }
 
-/// Foreign text in a form that is safe in a message.
+/// Escapes foreign text, so that it is safe in a message.
 pub(super) fn escape(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }

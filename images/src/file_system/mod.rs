@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files read out of file systems, without mounting them and without root.
+//! Extracts files from file systems, without mounting them and without root.
 //!
-//! An image decides over names only below the directory that it is extracted to. Two layers ensure that:
-//! names are checked before anything is written ([`FileSystemError::Name`]), and the programs that
-//! extract files are confined to that directory ([`loadgauge_host::Confinement`]).
+//! The names in an image take effect only below the directory of the extraction. Two layers ensure that:
 //!
-//! - [`FileSystem`]: identified by its magic number, and extracted
+//! - Names are checked before anything is written ([`FileSystemError::Name`]).
+//! - The programs that extract files are confined to that directory ([`loadgauge_host::Confinement`]).
+//!
+//! Contents:
+//!
+//! - [`FileSystem`]: the kinds of file systems, identified by magic number
 //! - [`FilePattern`] and [`Selection`]: the files to extract
 //! - [`Tree`]: an extracted tree, whose links never lead out of it
 //! - `list`: all entries of an image, with the check of their names
-//! - `ext`, `erofs`: readers of these formats; `btrfs`, `squashfs`, `ext_extract`: extraction
+//! - `ext`, `erofs`: readers of these formats
+//! - `btrfs`, `squashfs`, `ext_extract`, `erofs_extract`: extraction
 mod btrfs;
 mod btrfs_tree;
 mod bytes;

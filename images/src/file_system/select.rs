@@ -4,7 +4,7 @@
 pub enum Selection<'a> {
     /// everything, with modes
     All,
-    /// the regular files that match one of some patterns; other files may be extracted as well
+    /// the regular files that match a pattern; other files may be extracted as well
     Files(&'a [FilePattern]),
 }
 
@@ -26,21 +26,21 @@ impl Selection<'_> {
 pub struct FilePattern {
     /// the directory, relative to the root of the file system
     pub directory: &'static str,
-    /// the beginning of their names
+    /// the first part of the names
     pub prefix: &'static str,
-    /// the end of their names
+    /// the last part of the names
     pub suffix: &'static str,
-    /// whether there may be anything between the two; without it, they are one name
+    /// whether text may separate the two parts; otherwise they form one name
     pub is_open: bool,
 }
 
 impl FilePattern {
-    /// One file.
+    /// Selects one file.
     pub const fn file(directory: &'static str, name: &'static str) -> Self {
         Self { directory, prefix: name, suffix: "", is_open: false }
     }
 
-    /// The files whose names have a prefix and a suffix.
+    /// Selects the files whose names have a prefix and a suffix.
     pub const fn between(directory: &'static str, prefix: &'static str, suffix: &'static str) -> Self {
         Self { directory, prefix, suffix, is_open: true }
     }

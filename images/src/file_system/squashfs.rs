@@ -8,11 +8,11 @@ use super::error::FileSystemError;
 use super::list::escape;
 use super::select::Selection;
 
-/// Extracts a squashfs by unsquashfs(1).
+/// Extracts a squashfs with unsquashfs(1).
 ///
-/// unsquashfs itself refuses names that lead out of their directory or repeat, since 4.5.1 and in Debian's
-/// 4.5. Everything is listed first, which makes that check before anything is written; devices are refused
-/// here.
+/// unsquashfs refuses names that lead out of their directory or repeat, from 4.5.1 on and in Debian's
+/// 4.5. Listing everything first makes this check before anything is written. This function refuses
+/// devices.
 pub(super) fn extract(
     image: &Utf8Path,
     target: &Utf8Path,
@@ -48,7 +48,7 @@ pub(super) fn extract(
     Ok(())
 }
 
-/// Tells the refusal of a damaged or hostile image from other failures of unsquashfs.
+/// Distinguishes the refusal of a damaged or hostile image from other failures of unsquashfs.
 fn refusal(error: CommandError) -> FileSystemError {
     match &error {
         CommandError::Failed { tail, .. } => match tail.lines().find(|line| line.contains("corrupted")) {
@@ -59,8 +59,9 @@ fn refusal(error: CommandError) -> FileSystemError {
     }
 }
 
-/// Whether a line of a listing is about a device: `crw-r--r-- 0/0  1,  3 2026-01-01 00:00 /dev/null`. One
-/// with the numbers zero is a whiteout of overlayfs, and opens nothing.
+/// Whether a line of a listing is about a device: `crw-r--r-- 0/0  1,  3 2026-01-01 00:00 /dev/null`.
+///
+/// A device with the numbers zero is a whiteout of overlayfs and gives access to nothing.
 fn is_device(line: &[u8]) -> bool {
     let text = String::from_utf8_lossy(line);
     let mut fields = text.split_whitespace();

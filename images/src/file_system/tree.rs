@@ -9,14 +9,14 @@ use super::select::FilePattern;
 /// The largest text file that is read, in bytes.
 const LARGEST_TEXT: u64 = 1 << 20;
 
-/// A tree of files that were extracted from an image. No link is followed out of it.
+/// A tree of files that were extracted from an image; links that lead out of it are not followed.
 #[derive(Debug)]
 pub struct Tree {
     root: Utf8PathBuf,
 }
 
 impl Tree {
-    /// The tree in a directory.
+    /// Opens the tree in a directory.
     ///
     /// # Errors
     /// The directory does not exist, or its path is not UTF-8.
@@ -25,20 +25,20 @@ impl Tree {
         Ok(Self { root })
     }
 
-    /// The directory of the tree.
+    /// Returns the directory of the tree.
     pub fn root(&self) -> &Utf8Path {
         &self.root
     }
 
-    /// The path of the host that a path of the tree leads to, if that exists and is in the tree.
+    /// Resolves a path of the tree to a path of the host, if it exists and is in the tree.
     pub fn find(&self, path: &str) -> Option<Utf8PathBuf> {
         self.root.join(path).canonicalize_utf8().ok().filter(|found| found.starts_with(&self.root))
     }
 
-    /// A small text file, if it exists.
+    /// Reads a small text file, if it exists.
     ///
     /// # Errors
-    /// It is larger than 1 MiB or not UTF-8.
+    /// The file is larger than 1 MiB or not UTF-8.
     pub fn text(&self, path: &str) -> Result<Option<String>, FileError> {
         let Some(found) = self.find(path).filter(|found| found.is_file()) else { return Ok(None) };
         let mut text = String::new();
@@ -50,11 +50,11 @@ impl Tree {
         Ok(Some(text))
     }
 
-    /// The names of the regular files that match a pattern, in order.
+    /// Returns the sorted names of the regular files that match a pattern.
     pub fn names(&self, pattern: FilePattern) -> Vec<String> {
         let Some(directory) = self.find(pattern.directory) else { return Vec::new() };
         let entries = directory.read_dir_utf8().into_iter().flatten().flatten();
-        // Reading a FIFO, which an image may contain as well, would block.
+        // Reading a FIFO, which an image may also contain, would block.
         let entries = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
         let mut names: Vec<String> =
             entries.map(|entry| entry.file_name().to_owned()).filter(|name| pattern.matches(name)).collect();

@@ -8,33 +8,35 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha512};
 
-/// Digests of a file, as the file `NAME.DIGESTS` beside it lists them: a heading such as `# SHA512 HASH`
-/// for each kind, then the digest in hex, two blanks and the file's name (Flatcar's SDK, `release_util.sh`).
+/// The digests of a file, as the file `NAME.DIGESTS` lists them.
+///
+/// Each kind has a heading such as `# SHA512 HASH` and a line with the digest in hex, two blanks and the
+/// file's name (Flatcar's SDK, `release_util.sh`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digests {
     /// the file's name
     pub name: String,
-    /// 32 hex digits, which prove nothing by themselves
+    /// the MD5 in 32 hex digits; not used for verification
     pub md5: String,
-    /// 40 hex digits, which prove nothing by themselves
+    /// the SHA-1 in 40 hex digits; not used for verification
     pub sha1: String,
-    /// 128 hex digits
+    /// the SHA-512 in 128 hex digits
     pub sha512: String,
 }
 
-/// A list of digests that cannot be read.
+/// An error in a list of digests.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestsError {
-    /// it has no SHA-512 of the file
+    /// the list has no SHA-512 of the file
     #[error("it lists no SHA512 of `{0}`")]
     Absent(String),
-    /// a digest has not as many digits as its kind has
+    /// a digest does not have the length of its kind, or is not in hex
     #[error("it lists `{0}`, which is not the digest of its heading")]
     Form(String),
 }
 
 impl Digests {
-    /// Of a file, under its own name.
+    /// Computes the digests of a file.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -59,10 +61,12 @@ impl Digests {
         })
     }
 
-    /// Reads the list of a file. MD5 and SHA-1 may be absent: nothing depends on them.
+    /// Parses a list of digests.
+    ///
+    /// MD5 and SHA-1 may be absent, because the verification does not use them.
     ///
     /// # Errors
-    /// There is no SHA-512 of the file, or a digest is not one.
+    /// The list has no SHA-512 of the file, or a digest is malformed.
     pub fn parse(text: &str, name: &str) -> Result<Self, DigestsError> {
         let find = |kind: &str, length: usize| {
             let mut under = false;

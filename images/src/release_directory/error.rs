@@ -22,7 +22,7 @@ pub enum ReleaseDirectoryError {
     /// the keys cannot be read
     #[error(transparent)]
     Keys(#[from] SignatureError),
-    /// there is nothing to verify
+    /// the directory contains nothing to verify
     #[error("`{0}` contains no file with a signature or a list of digests")]
     Nothing(Utf8PathBuf),
 }

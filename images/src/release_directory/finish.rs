@@ -13,33 +13,34 @@ use crate::release::Release;
 use crate::signature::SigningKey;
 use loadgauge_host::{CommandExt as _, Tool};
 
-/// What is listed in no file that a directory has when it is finished.
+/// The facts about a release that its directory does not contain yet.
 #[derive(Debug, Clone)]
 pub struct Description<'a> {
     /// the release
     pub release: Release,
-    /// distinguishes builds of a release; may be empty
+    /// the suffix that distinguishes builds of a release; may be empty
     pub build: &'a str,
-    /// packages with their versions, a line each
+    /// the packages with their versions, one per line
     pub packages: String,
-    /// a tar of the tree that the image was made from
+    /// the tar of the tree that the image was made from
     pub tree: &'a Utf8Path,
-    /// the image, which is compressed beside itself
+    /// the image, of which a compressed copy is written
     pub image: &'a str,
-    /// files that belong to whoever made the directory and to no release
+    /// the files that are not part of the release
     pub private: &'a [&'a str],
-    /// whose key it is that everything is signed by
+    /// the user id of the key that signs the release
     pub signer: &'a str,
 }
 
-/// How many bytes are compressed as a stream of their own, where the host has no program for it.
+/// The size of a block to compress as a stream of its own, in bytes, on hosts without a parallel bzip2.
 const CHUNK: usize = 8 << 20;
 
-/// Writes what a release server has beside an image and its parts: `version.txt`, the lists of packages
-/// and of contents, the compressed image, and for every file its digests, its digests with a signature,
-/// and its signature.
+/// Completes a directory that contains an image and its parts as a release directory.
 ///
-/// The key is made for this directory and forgotten; its public half is left as [`TEST_KEY`].
+/// This writes `version.txt`, the lists of packages and contents, and the compressed image. Every file
+/// gets its digests, signed digests and a signature.
+///
+/// The key is made for this directory and not stored. Its public half is written to [`TEST_KEY`].
 ///
 /// # Errors
 /// See [`ReleaseDirectoryError`].
@@ -72,7 +73,7 @@ pub fn finish(
     write(TEST_KEY, key.public_key()?.as_bytes())
 }
 
-/// Compresses a file beside itself, on all processors: the streams of a `.bz2` may follow each other.
+/// Compresses a file on all processors; a `.bz2` may consist of several streams.
 fn compress(path: &Utf8Path) -> Result<(), ReleaseDirectoryError> {
     let target = Utf8PathBuf::from(format!("{path}.bz2"));
     for name in ["lbzip2", "pbzip2"] {
@@ -120,7 +121,7 @@ fn compress(path: &Utf8Path) -> Result<(), ReleaseDirectoryError> {
     }
 }
 
-/// The files of a release, those in directories too.
+/// Returns the files of a release, including those in subdirectories.
 fn files(directory: &Utf8Path, private: &[&str]) -> Result<Vec<Utf8PathBuf>, ReleaseDirectoryError> {
     let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(directory).sort_by_file_name() {
@@ -128,7 +129,7 @@ fn files(directory: &Utf8Path, private: &[&str]) -> Result<Vec<Utf8PathBuf>, Rel
             entry.map_err(|error| FileError::at::<ReleaseDirectoryError>("read", directory)(error.into()))?;
         let Some(path) = Utf8Path::from_path(entry.path()) else { continue };
         let name = path.strip_prefix(directory).unwrap_or(path);
-        // A link has the name of another file, by which it can be verified.
+        // A link is verified by the file that it leads to.
         if entry.file_type().is_file() && !private.contains(&name.as_str()) {
             files.push(path.to_owned());
         }

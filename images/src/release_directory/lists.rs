@@ -4,7 +4,7 @@ use std::io::Read;
 
 use crate::release::Release;
 
-/// `version.txt`: shell assignments by which a release is known.
+/// Returns `version.txt`: shell assignments that identify a release.
 pub(super) fn version_text(release: Release, build: &str) -> String {
     let Release { major, minor, patch } = release;
     format!(
@@ -13,8 +13,9 @@ pub(super) fn version_text(release: Release, build: &str) -> String {
     )
 }
 
-/// A listing of a tar as find(1) prints a tree for Flatcar's `.._contents.txt`: mode, links, owner, group,
-/// size, time, path and the target of a link, by paths.
+/// Lists a tar as find(1) prints a tree for Flatcar's `.._contents.txt`, sorted by path.
+///
+/// A line consists of mode, links, owner, group, size, time, path and the target of a symbolic link.
 pub(super) fn contents(archive: impl Read) -> std::io::Result<String> {
     let mut lines = Vec::new();
     let mut archive = tar::Archive::new(archive);
@@ -26,7 +27,7 @@ pub(super) fn contents(archive: impl Read) -> std::io::Result<String> {
             .trim_end_matches('/')
             .to_owned();
         let kind = header.entry_type();
-        // A hard link is one of the names of its file.
+        // A hard link is another name of a file and has no target in the listing.
         let target = entry.link_name_bytes().filter(|_| kind.is_symlink());
         let target = target.map(|target| format!(" -> {}", String::from_utf8_lossy(&target)));
         let owner = |name: Option<&[u8]>, id: u64| match name {
@@ -50,7 +51,7 @@ pub(super) fn contents(archive: impl Read) -> std::io::Result<String> {
     }))
 }
 
-/// As ls(1) writes a mode: `drwxr-xr-x`.
+/// Returns a mode in the form of ls(1): `drwxr-xr-x`.
 fn mode_text(kind: tar::EntryType, mode: u32) -> String {
     let kind = match kind {
         tar::EntryType::Directory => 'd',
@@ -75,11 +76,12 @@ fn mode_text(kind: tar::EntryType, mode: u32) -> String {
     text
 }
 
-/// Seconds since 1970 as `2024-01-31 13:45`, in UTC: the days are counted as in the proleptic Gregorian
-/// calendar, whose eras of 400 years have 146,097 days.
+/// Returns seconds since 1970 as `2024-01-31 13:45`, in UTC.
+///
+/// Days count in the proleptic Gregorian calendar, whose eras of 400 years have 146,097 days.
 fn time_text(seconds: u64) -> String {
     let (days, seconds) = (seconds / 86_400, seconds % 86_400);
-    // From the first of March of the year 0, so that a leap day ends its year.
+    // A year that begins in March has the leap day at its end; days count from 0000-03-01.
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -124,7 +126,7 @@ mod tests {
             .map(|line| line.trim_end_matches(" -> ").to_owned())
             .collect();
         found.sort_by_key(|line| line.split("./").nth(1).map(str::to_owned));
-        // A tar knows neither how many names a directory has nor the length of a link.
+        // A tar contains neither the number of a directory's links nor the size of a symbolic link.
         let comparable = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
             let size = if line.starts_with('-') { words[4] } else { "" };

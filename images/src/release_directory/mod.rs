@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A directory as a release server has it: an image, what belongs to it, and what each file can be
-//! verified by.
+//! Completes and verifies release directories: an image, its parts, and digests and signatures of each
+//! file.
 //!
 //! - [`Digests`]: the list of a file's digests
-//! - [`finish()`]: writes what a directory lacks that has an image and its parts
+//! - [`finish()`]: completes a directory that contains an image and its parts
 //! - [`verify()`]: compares files with their digests and signatures
 mod digests;
 mod error;
@@ -16,6 +16,5 @@ pub use error::ReleaseDirectoryError;
 pub use finish::{Description, finish};
 pub use verify::{FileVerdict, VerificationResult, verify};
 
-/// The public half of the key that a directory was signed by which is none of Flatcar's, for who wants
-/// to verify it.
+/// The public half of the key of a directory that Flatcar did not sign.
 pub const TEST_KEY: &str = "test-signing-key.asc";

@@ -8,39 +8,40 @@ use super::digests::Digests;
 use super::error::ReleaseDirectoryError;
 use crate::signature::Keyring;
 
-/// What came of a file.
+/// The outcome of the verification of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileVerdict {
-    /// the file, below the directory
+    /// the file, relative to the directory
     pub file: Utf8PathBuf,
-    /// what was looked at, with what came of it
+    /// the results, one for each signature or list of digests
     pub results: Vec<VerificationResult>,
 }
 
-/// What came of a look at a file.
+/// The result of one comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VerificationResult {
-    /// it is as it was signed, by this key
+    /// the file matches its signature, made by this key
     Signed(String),
-    /// it is as its list of digests says, which this key signed
+    /// the file matches its list of digests, signed by this key
     Listed(String),
-    /// it is not, or whoever signed it is not trusted
+    /// the file does not match, or the signature is not from a trusted key
     Wrong(String),
 }
 
 impl FileVerdict {
-    /// Whether all that was looked at was right, and something was.
+    /// Whether the file has a result and all its results are good.
     pub fn holds(&self) -> bool {
         !self.results.is_empty()
             && !self.results.iter().any(|one| matches!(one, VerificationResult::Wrong(_)))
     }
 }
 
-/// The ends of the names of what vouches for other files.
+/// The suffixes of the files that verify other files.
 const VOUCHERS: [&str; 4] = [".sig", ".DIGESTS", ".DIGESTS.asc", ".DIGESTS.sig"];
 
-/// Compares the files of a directory with their signatures and with their signed lists of digests, as far
-/// as they have them.
+/// Compares the files of a directory with their signatures and with their signed lists of digests.
+///
+/// Files without either are skipped.
 ///
 /// # Errors
 /// The directory cannot be read, or nothing in it can be verified.
@@ -124,7 +125,7 @@ mod tests {
     use super::super::{Description, TEST_KEY, finish};
     use super::*;
 
-    /// A finished directory around a small image, and the path of it.
+    /// Returns a finished directory with a small image, and the path of the image.
     fn directory() -> (tempfile::TempDir, Utf8PathBuf) {
         let scratch = tempfile::tempdir().expect("a directory");
         let root = Utf8PathBuf::from_path_buf(scratch.path().to_owned()).expect("UTF-8");

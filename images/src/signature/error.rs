@@ -8,7 +8,7 @@ pub enum SignatureError {
     /// the keys cannot be read
     #[error("cannot read the keys in `{path}`")]
     Keys {
-        /// their file
+        /// the file with the keys
         path: Utf8PathBuf,
         /// the reason
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -16,27 +16,27 @@ pub enum SignatureError {
     /// there are no keys
     #[error("`{0}` contains no key")]
     NoKeys(Utf8PathBuf),
-    /// it is not a signature
+    /// the signature cannot be parsed
     #[error("cannot read the signature: {0}")]
     Form(String),
-    /// it is from another key
+    /// the signature is from another key
     #[error("the signature is not from a trusted key, but from {issuers}")]
     UnknownKey {
-        /// fingerprints or key ids
+        /// the fingerprints or key ids in the signature
         issuers: String,
     },
-    /// it does not match the content
+    /// the signature does not match the content
     #[error("the signature of {key} does not match: the content was changed after it was signed")]
     Changed {
-        /// fingerprint
+        /// the key's fingerprint
         key: String,
     },
-    /// the key was not allowed to sign at that time
+    /// the key was not allowed to sign at the time of the signature
     #[error("the signature of {key} is not acceptable: {why}")]
     Policy {
-        /// fingerprint
+        /// the key's fingerprint
         key: String,
-        /// the rule that it breaks
+        /// the rule that the signature breaks
         why: String,
     },
 }

@@ -12,38 +12,38 @@ use pgp::types::KeyDetails as _;
 use super::error::SignatureError;
 use super::policy;
 
-/// Keys that are trusted.
+/// A set of trusted keys.
 #[derive(Debug, Clone)]
 pub struct Keyring {
     certificates: Vec<SignedPublicKey>,
 }
 
-/// What a signature shows.
+/// The signer and the time of a valid signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// fingerprint of the primary key, in hex
+    /// the fingerprint of the primary key, in hex
     pub key: String,
-    /// when it was signed, in seconds since 1970
+    /// the time of the signature, in seconds since 1970
     pub time: u32,
 }
 
-/// The outcome for one key.
+/// The outcome of a verification with one key.
 enum Tried {
-    /// the signature names another one
+    /// the signature names another key
     Other,
-    /// it is named and did not sign this
+    /// the signature names this key and does not match the content
     Changed,
-    /// it signed this and does not count
+    /// the signature matches, but the policy rejects it
     Objection(String),
-    /// it signed this
+    /// the signature is valid
     Good,
 }
 
 impl Keyring {
-    /// Reads keys, in armour or without; a file may hold many.
+    /// Reads keys, with or without armour; a file may contain several keys.
     ///
     /// # Errors
-    /// The file cannot be read, or holds no key.
+    /// The file cannot be read, or contains no key.
     pub fn read(path: &Utf8Path) -> Result<Self, SignatureError> {
         let fail = |source| SignatureError::Keys { path: path.to_owned(), source };
         let bytes = loadgauge_host::fs::read(path).map_err(|error| fail(error.source.into()))?;
@@ -62,16 +62,16 @@ impl Keyring {
         } else {
             SignedPublicKey::from_bytes_many(BufReader::new(bytes))?
         };
-        // A keyring may have keys of kinds that are too old or too new to be read.
+        // A keyring may contain keys of kinds that are too old or too new for rPGP.
         Ok(Self { certificates: keys.filter_map(Result::ok).collect() })
     }
 
-    /// Fingerprints of the primary keys, in hex.
+    /// Returns the fingerprints of the primary keys, in hex.
     pub fn fingerprints(&self) -> Vec<String> {
         self.certificates.iter().map(hex).collect()
     }
 
-    /// Verifies a text that holds its own signature, and gives the text without it.
+    /// Verifies a text that contains its own signature, and returns the text without it.
     ///
     /// # Errors
     /// See [`SignatureError`].
@@ -82,7 +82,7 @@ impl Keyring {
         Ok((signed.replace("\r\n", "\n"), verified))
     }
 
-    /// Verifies content by a signature of its own, in armour or without.
+    /// Verifies content with a detached signature, with or without armour.
     ///
     /// # Errors
     /// See [`SignatureError`].
@@ -98,7 +98,7 @@ impl Keyring {
         self.verify(&signatures, content)
     }
 
-    /// One good signature is enough: archives are signed with their old and new keys at once.
+    /// Verifies content; one valid signature is enough, because archives sign with old and new keys.
     fn verify(&self, signatures: &[Signature], content: &[u8]) -> Result<Verified, SignatureError> {
         let mut worst = None;
         for signature in signatures {
@@ -139,7 +139,7 @@ fn try_certificate(certificate: &SignedPublicKey, signature: &Signature, content
     subkey.map_or(Tried::Other, |subkey| judge(signature.verify(&subkey.key, content).is_ok(), Some(subkey)))
 }
 
-/// Whether a signature says that it is this key's.
+/// Whether a signature names a key as its issuer.
 fn is_named(signature: &Signature, key: &impl pgp::types::KeyDetails) -> bool {
     let by_fingerprint = signature.issuer_fingerprint();
     if by_fingerprint.is_empty() {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! OpenPGP signatures: of Flatcar's releases, and of Debian's archives.
+//! Verifies OpenPGP signatures of Flatcar's releases and of Debian's archives (RFC 9580).
 //!
-//! [`Keyring`] reads keys and verifies what they signed; `policy` says whether a key could sign at
-//! that time. Formats: RFC 9580.
+//! [`Keyring`] reads keys and verifies signatures. `policy` decides whether a key was allowed to sign at
+//! the time of a signature.
 mod error;
 mod keyring;
 mod policy;

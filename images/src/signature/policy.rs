@@ -4,14 +4,16 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{RevocationCode, Signature, SignatureType};
 use pgp::types::KeyDetails as _;
 
-/// How far ahead a clock may be, in seconds.
+/// The most that a clock may be ahead, in seconds.
 const DAY: u32 = 24 * 60 * 60;
 
-/// Returns the reason for which a signature is not acceptable, if there is one.
+/// Returns the reason why a signature is not acceptable, if there is one.
 ///
-/// rPGP leaves this policy to its callers, and sequoia, which has one, is LGPL. A signature is judged at its
-/// own time: it stays valid after its key has expired. A key is extended by a new self-signature, so the
-/// newest one has its expiry (RFC 9580, 5.2.3.10). A key that was compromised is never accepted.
+/// rPGP leaves this policy to its callers; sequoia includes one, but is LGPL.
+///
+/// A signature is judged at its own time, so it stays valid after its key has expired. A new
+/// self-signature extends a key, so the newest one contains the expiry (RFC 9580, 5.2.3.10). A
+/// compromised key is never accepted.
 pub(super) fn objection(
     certificate: &SignedPublicKey,
     subkey: Option<&SignedPublicSubKey>,
@@ -78,7 +80,7 @@ fn objection_to_subkey(
     if !own.key_flags().sign() {
         return Some("the subkey is not one for signing".to_owned());
     }
-    // Without the subkey's own consent anybody could bind it to a key of his.
+    // Without the subkey's own signature anybody could bind it to a key of their own.
     let consents = own
         .embedded_signature()
         .is_some_and(|consent| consent.verify_primary_key_binding(&subkey.key, primary).is_ok());
@@ -88,26 +90,27 @@ fn objection_to_subkey(
     lifetime(subkey.key.created_at().as_secs(), own, time)
 }
 
-/// Whether a time lies within a key's life.
+/// Returns the reason why a time is outside of a key's lifetime, if it is.
 fn lifetime(created: u32, own: &Signature, time: u32) -> Option<String> {
     if time < created {
         return Some("it is dated before the key was made".to_owned());
     }
     let lifetime = own.key_expiration_time().map_or(0, pgp::types::Duration::as_secs);
-    // No lifetime, or none in seconds, is one without end.
+    // An absent or zero lifetime means that the key does not expire.
     if lifetime != 0 && u64::from(time) >= u64::from(created) + u64::from(lifetime) {
         return Some("the key had expired by then".to_owned());
     }
     None
 }
 
-/// The newest signature, if there is one.
+/// Returns the newest signature, if there is one.
 fn newest<'a>(signatures: impl Iterator<Item = &'a Signature>) -> Option<&'a Signature> {
     signatures.max_by_key(|one| one.created())
 }
 
-/// Whether a key was revoked at a time: from the start where it may have been in other hands, and from
-/// the revocation on where it was only given up.
+/// Whether a key was revoked at a time.
+///
+/// The revocation of a superseded or retired key counts from its own date on, any other from the start.
 fn revoked<'a>(mut revocations: impl Iterator<Item = &'a Signature>, time: u32) -> bool {
     revocations.any(|revocation| match revocation.revocation_reason_code() {
         Some(RevocationCode::KeySuperseded | RevocationCode::KeyRetired) => {

@@ -8,11 +8,11 @@ use pgp::ser::Serialize as _;
 use pgp::types::Password;
 use rand_core::OsRng;
 
-/// A key to sign with, which lives in memory only and is gone with its owner.
+/// A signing key that exists in memory only.
 #[derive(Debug)]
 pub struct SigningKey(SignedSecretKey);
 
-/// A key cannot be made, or does not sign.
+/// An error while making a key or a signature.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action}: {why}")]
 pub struct SigningError {
@@ -25,10 +25,10 @@ fn fail<E: std::fmt::Display>(action: &'static str) -> impl FnOnce(E) -> Signing
 }
 
 impl SigningKey {
-    /// A new Ed25519 key of a name such as `Test <test@example.org>`.
+    /// Generates an Ed25519 key for a user id such as `Test <test@example.org>`.
     ///
     /// # Errors
-    /// The key cannot be made.
+    /// The key cannot be generated.
     pub fn generate(user: &str) -> Result<Self, SigningError> {
         let mut parameters = SecretKeyParamsBuilder::default();
         parameters
@@ -40,19 +40,19 @@ impl SigningKey {
         parameters.generate(OsRng).map(Self).map_err(fail("make a key"))
     }
 
-    /// The public half, in armour.
+    /// Returns the public key, in armour.
     ///
     /// # Errors
-    /// It cannot be written down.
+    /// The key cannot be encoded.
     pub fn public_key(&self) -> Result<String, SigningError> {
         let public = SignedPublicKey::from(self.0.clone());
         public.to_armored_string(pgp::composed::ArmorOptions::default()).map_err(fail("write a key"))
     }
 
-    /// A signature of content, to lie beside it, without armour.
+    /// Returns a detached signature of content, without armour.
     ///
     /// # Errors
-    /// The key does not sign.
+    /// The key cannot sign.
     pub fn sign_detached(&self, content: &[u8]) -> Result<Vec<u8>, SigningError> {
         let key = &self.0.primary_key;
         let signature = DetachedSignature::sign_binary_data(
@@ -65,11 +65,12 @@ impl SigningKey {
         signature.and_then(|signature| signature.to_bytes()).map_err(fail("sign"))
     }
 
-    /// The text with its signature in it. No line of it may end in blanks, which such a signature does
-    /// not cover (RFC 9580, 7.2).
+    /// Returns the text with its signature in it.
+    ///
+    /// No line of the text may end in blanks, which such a signature does not cover (RFC 9580, 7.2).
     ///
     /// # Errors
-    /// The key does not sign.
+    /// The key cannot sign.
     pub fn sign_clear(&self, text: &str) -> Result<String, SigningError> {
         let message = CleartextSignedMessage::sign(OsRng, text, &self.0.primary_key, &Password::empty());
         message

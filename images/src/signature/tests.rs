@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! GnuPG signs, and what it makes of keys is held against what is made of them here.
+//! Compares the verification of keys and signatures with GnuPG's.
 use loadgauge_host::Hint as _;
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::super::SigningKey;
 use super::*;
 
-/// A home of GnuPG.
+/// A home directory of GnuPG.
 struct Home(tempfile::TempDir);
 
 const TEXT: &str = "Suite: test\n- a line with a dash\ntrailing  \n";
@@ -65,7 +65,7 @@ fn what_gpg_signs_is_verified_and_what_was_changed_is_not() {
     for armour in [true, false] {
         let keyring = home.keyring(armour);
         let (found, verified) = keyring.verify_clearsigned(&signed).expect("verified");
-        // What ends a line in blanks is not signed (RFC 9580, 7.2).
+        // A signature does not cover blanks at the end of a line (RFC 9580, 7.2).
         assert_eq!(
             found.lines().map(str::trim_end).collect::<Vec<_>>(),
             TEXT.lines().map(str::trim_end).collect::<Vec<_>>()
@@ -113,7 +113,7 @@ fn a_signature_is_judged_at_its_own_time() {
     let in_time = sign("20210101T000000!");
     let keyring = home.keyring(false);
     assert_eq!(keyring.verify_detached(TEXT.as_bytes(), &in_time).expect("verified").key, fingerprint);
-    // gpg itself refuses to sign with a key that has expired, and a wrong clock makes it do so.
+    // gpg does not sign with an expired key, so the expiry is moved back after it has signed.
     home.gpg(Some("20210102T000000!"), &["--quick-set-expire", &fingerprint, "20220101T000000", "*"]);
     let late = sign("20211231T000000!");
     home.gpg(Some("20210103T000000!"), &["--quick-set-expire", &fingerprint, "20210601T000000", "*"]);
@@ -129,7 +129,7 @@ fn a_key_that_is_not_for_signing_or_was_revoked_does_not_count() {
     let signature = home.gpg(None, &["--detach-sign", "--output", "-", &home.text()]);
     assert!(home.keyring(false).verify_detached(TEXT.as_bytes(), &signature).is_ok());
     let fingerprint = home.keyring(false).fingerprints().remove(0);
-    // gpg makes a revocation beside each key, which a colon keeps from being used by mistake.
+    // gpg writes a revocation for each key, with a colon that prevents accidental use.
     let file = home.path(&format!("openpgp-revocs.d/{fingerprint}.rev"));
     let certificate = fs::read_to_string(&file).expect("a revocation").replace(":-----BEGIN", "-----BEGIN");
     fs::write(&file, certificate).expect("written");

@@ -14,37 +14,44 @@ use loadgauge_host::{CommandError, CommandExt as _, Entry, Store, Tool};
 use loadgauge_images::base::{Archive, Base};
 use loadgauge_images::{Architecture, OsRelease};
 
-/// Counts up when the layout of an entry changes in a way that its inputs do not show.
+/// The version of an entry's layout, raised when the layout changes and the inputs do not.
 const FORMAT: &str = "3";
-/// The keyring that Debian's archive is signed by.
+/// The keyring with the keys that sign Debian's archive.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// No file is newer than this, so that equal packages give an equal tree: 2025-01-01.
+/// The latest modification time in the tree (2025-01-01), so that equal packages give an equal tree.
 pub(super) const TIME: u64 = 1_735_689_600;
-/// What runs in the new root, in this order; the second is the era's own.
+/// The scripts that run in the new root, in this order; the second is specific to the era.
 const SCRIPTS: [&str; 3] = ["customize.sh", "era.sh", "initrd.sh"];
-/// What mmdebstrap calls for a suite whose packages leave it to the installer.
+/// The hooks of mmdebstrap for suites whose packages leave the merged /usr to the installer.
 const MERGED_USR: &str = "/usr/share/mmdebstrap/hooks/merged-usr";
 
-/// Files of an entry.
+/// Names of files in an entry.
 pub(super) const ROOT_ARCHIVE: &str = "root.tar";
 pub(super) const KERNEL: &str = "vmlinuz";
 pub(super) const INITRD: &str = "initrd.img";
 pub(super) const DPKG_STATUS: &str = "dpkg-status";
-/// The root tree with its package database, by its name on a release server.
+/// The root tree with its package database, under its name on a release server.
 pub(super) const BASE_SQUASHFS: &str = "flatcar_production_image_sysext.squashfs";
 const OS_RELEASE: &str = "os-release";
-/// Where the root tree says which archive its packages are from.
+/// The file in the root tree that names the archive of its packages.
 const ARCHIVE_DESCRIPTION: &str = "usr/share/loadgauge/archive.json";
-/// What the archive had when the base was made: name, architecture, version and SHA-256 of each.
+/// The index of the archive when the base was made: name, architecture, version and SHA-256 of each
+/// package.
 pub(super) const ARCHIVE_INDEX: &str = "archive-index";
 
-/// Makes the stand-in's base, or finds it in the store, and says in which directory it lies.
+/// Builds the base of a stand-in, or finds it in the store, and returns it with its directory.
 ///
-/// The directory holds `base.json`, the package database `dpkg-status`, `os-release`, the kernel
-/// `vmlinuz`, `initrd.img`, what the archive had, and the file system without extensions as
-/// `root.tar` and as `flatcar_production_image_sysext.squashfs`. The store's key covers everything but the state of the mirror: a base is made anew when it is removed there.
+/// The directory contains:
 ///
-/// `progress` is told what is being done, in short phrases.
+/// - `base.json`, `os-release` and the package database `dpkg-status`
+/// - the kernel `vmlinuz` and the initrd `initrd.img`
+/// - the archive's index `archive-index`
+/// - the root tree without extensions, as `root.tar` and as `flatcar_production_image_sysext.squashfs`
+///
+/// The store's key covers all inputs except the state of the mirror. A base is rebuilt after it was
+/// removed from the store.
+///
+/// `progress` receives short messages about the current step.
 ///
 /// # Errors
 /// The host lacks a tool or refuses user namespaces, the mirror cannot be reached, or the store
@@ -71,7 +78,7 @@ pub fn build_base(
     Ok((Base::open(&directory)?, directory))
 }
 
-/// The digest of all that goes in.
+/// Returns the digest of all inputs.
 fn key(options: &Options) -> String {
     let mut inputs = Inputs::default();
     inputs.add("format", FORMAT);
@@ -88,14 +95,14 @@ fn key(options: &Options) -> String {
     inputs.finish()
 }
 
-/// The scripts that run in the new root.
+/// Returns the scripts that run in the new root, with their names.
 fn scripts(options: &Options) -> Vec<(&'static str, String)> {
     let era = format!("eras/{}/customize.sh", options.blueprint.era());
     let text = |name: &str| tree::text(if name == "era.sh" { &era } else { name }, options);
     SCRIPTS.into_iter().filter_map(|name| Some((name, text(name)?))).collect()
 }
 
-/// Has mmdebstrap make the root file system, and takes out what is wanted beside it.
+/// Makes the root file system with mmdebstrap, whose hooks also export the kernel, the initrd and lists.
 fn bootstrap(directory: &Utf8Path, options: &Options, progress: &dyn Fn(&str)) -> Result<(), StandinError> {
     let overlay = directory.join("overlay.tar");
     let mut files = tree::files(options);
@@ -123,7 +130,7 @@ fn bootstrap(directory: &Utf8Path, options: &Options, progress: &dyn Fn(&str)) -
     Ok(())
 }
 
-/// Where the packages of the base are from.
+/// Describes the archive that the packages of the base come from.
 fn archive(options: &Options) -> Archive {
     Archive {
         mirror: options.mirror.clone(),
@@ -133,7 +140,7 @@ fn archive(options: &Options) -> Archive {
     }
 }
 
-/// Packs the root tree as a release server has it.
+/// Packs the root tree into the squashfs that a release server publishes.
 fn pack(directory: &Utf8Path) -> Result<(), StandinError> {
     let path = directory.join(ROOT_ARCHIVE);
     let archive = fs::open(&path)?;
@@ -147,21 +154,21 @@ fn pack(directory: &Utf8Path) -> Result<(), StandinError> {
     Ok(())
 }
 
-/// The command line of mmdebstrap(1). Its hooks run with the right identity in its namespace.
+/// Returns the mmdebstrap(1) command, whose hooks run as root of its namespace.
 fn mmdebstrap(directory: &Utf8Path, options: &Options) -> Result<Command, StandinError> {
     let mut command = Tool::find("mmdebstrap")?.command();
     command
         .env("SOURCE_DATE_EPOCH", TIME.to_string())
-        // The kernel's package would make an initrd of its own while it is installed.
+        // The kernel package would otherwise build an initrd of its own during installation.
         .env("INITRD", "No")
         .arg(if is_root() { "--mode=root" } else { "--mode=unshare" })
-        // Without apt: Flatcar has no package manager either.
+        // Flatcar has no package manager, so apt is left out.
         .arg("--variant=essential")
         .arg(format!("--architectures={}", options.architecture.debian_name()))
         .arg(format!("--keyring={KEYRING}"))
         .arg(format!("--include={}", tree::packages(options).join(",")))
         .arg("--aptopt=APT::Install-Recommends \"false\"")
-        // A mirror that is kept as it was has testing suites that expired.
+        // A snapshot of the mirror contains testing suites whose validity has expired.
         .arg("--aptopt=Acquire::Check-Valid-Until \"false\"");
     for path in ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"] {
         command.arg(format!("--dpkgopt=path-exclude={path}"));
@@ -199,7 +206,7 @@ fn mmdebstrap(directory: &Utf8Path, options: &Options) -> Result<Command, Standi
     Ok(command)
 }
 
-/// Runs a command that tells of its progress in lines that start with `I: `.
+/// Runs a command and reports its lines that start with `I: ` as progress.
 fn run_reporting(command: &mut Command, progress: &dyn Fn(&str)) -> Result<(), CommandError> {
     let line = command.line();
     tracing::debug!(command = %line, "run");
@@ -225,14 +232,14 @@ fn run_reporting(command: &mut Command, progress: &dyn Fn(&str)) -> Result<(), C
     Err(CommandError::Failed { command: line, status, tail })
 }
 
-/// Writes base.json, the last file of an entry.
+/// Writes `base.json`, the last file of an entry.
 fn describe(directory: &Utf8Path, options: &Options, key: &str) -> Result<(), StandinError> {
     let os_release = directory.join(OS_RELEASE);
     let text = fs::read_to_string(&os_release)?;
     let status = directory.join(DPKG_STATUS);
     let mut inputs = Inputs::default();
     inputs.add("key", key);
-    // The mirror moves on, and what is built against the base depends on what it had.
+    // The mirror changes over time, and builds against the base depend on its state.
     inputs.add(
         "packages",
         digest::sha256_of_file(&status).map_err(FileError::at::<StandinError>("read", &status))?,

@@ -5,28 +5,26 @@ use loadgauge_images::release::Release;
 /// The file system of /usr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UsrFileSystem {
-    /// up to 3760
+    /// ext2, up to 3760
     Ext2,
-    /// from 3794, its data compressed with zstd
+    /// btrfs with data compressed by zstd, from 3794
     Btrfs,
 }
 
-/// What differs between the releases that there are stand-ins for.
-///
-/// Everything else about them follows from the number of the release.
+/// The properties of a stand-in that its release number does not imply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blueprint {
-    /// the release that is stood in for
+    /// the Flatcar release that the stand-in imitates
     pub release: Release,
-    /// the suite of Debian whose packages are nearest to it
+    /// the Debian suite with the closest package versions
     pub suite: &'static str,
-    /// the major version of the suite's systemd, the release's own or the next that the archive has
+    /// the major version of the suite's systemd: the release's own, or the next one that the archive has
     pub systemd: u32,
-    /// whether the suite's packages leave it to the installer to make /bin and the like links
+    /// whether the installer, not a package of the suite, makes /bin and similar directories links
     pub(super) merged_by_installer: bool,
 }
 
-/// The releases that there are stand-ins for, one of each era, the oldest first.
+/// The releases with a stand-in, one for each era, the oldest first.
 pub const BLUEPRINTS: [Blueprint; 3] = [
     Blueprint {
         release: Release { major: 3654, minor: 0, patch: 0 },
@@ -49,17 +47,17 @@ pub const BLUEPRINTS: [Blueprint; 3] = [
 ];
 
 impl Blueprint {
-    /// That of a release, where there is one.
+    /// Returns the blueprint of a release, if there is a stand-in for it.
     pub fn of(release: Release) -> Option<Self> {
         BLUEPRINTS.into_iter().find(|blueprint| blueprint.release == release)
     }
 
-    /// What delivers Docker and containerd.
+    /// Returns the era, which decides how Docker and containerd are delivered.
     pub fn era(self) -> Era {
         self.release.era()
     }
 
-    /// The file system of /usr.
+    /// Returns the file system of /usr.
     pub fn usr_file_system(self) -> UsrFileSystem {
         if self.release.major < 3794 { UsrFileSystem::Ext2 } else { UsrFileSystem::Btrfs }
     }
@@ -69,12 +67,12 @@ impl Blueprint {
         self.release.major >= 4487
     }
 
-    /// Whether the disk image is compressed in itself, as it is from 3745.
+    /// Whether the disk image uses compressed clusters, as from 3745.
     pub(super) fn compressed_disk(self) -> bool {
         self.release.major >= 3745
     }
 
-    /// Whether the firmware's files are in QEMU's format, as they are from 4152.
+    /// Whether the firmware files are in the format qcow2, as from 4152.
     pub(super) fn firmware_in_qcow2(self) -> bool {
         self.release.major >= 4152
     }

@@ -5,17 +5,18 @@ use super::blueprint::Blueprint;
 
 /// Bytes in a sector.
 pub(super) const SECTOR: u64 = 512;
-/// Sectors that partitions are aligned to: 2 MiB.
+/// The alignment of partitions, in sectors (2 MiB).
 const ALIGNMENT: u64 = 4096;
 const MIB: u64 = 1024 * 1024;
 /// The disk GUID of Flatcar's images.
 const DISK: &str = "00000000-0000-0000-0000-000000000001";
 /// `PARTUUID` of USR-A, which Flatcar's kernel arguments name.
 const USR_A: &str = "7130c94a-213a-4e5a-8e26-6cce9662f132";
-/// The type of Flatcar's partitions for /usr, which Flatcar calls flatcar-rootfs.
+/// The partition type of USR-A and USR-B, which Flatcar calls flatcar-rootfs.
 const USR_TYPE: &str = "5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6";
-/// The bits of a table entry by which GRUB chooses between USR-A and USR-B: the lowest of the four
-/// bits of the priority, and the one that says that a boot was successful (ChromiumOS disk format).
+/// The attribute bits by which GRUB chooses between USR-A and USR-B (ChromiumOS disk format).
+///
+/// Bit 48 is the lowest of the four priority bits; bit 56 marks a successful boot.
 const CHOSEN: &str = "GUID:48,56";
 
 /// The content of a partition.
@@ -25,11 +26,11 @@ pub(super) enum Content {
     Esp,
     /// GRUB's core.img
     BiosBoot,
-    /// the file system of /usr and its hash tree
+    /// the file system of /usr and its dm-verity hash tree
     Usr,
-    /// nothing until something is installed to it
+    /// nothing until an installation writes to it
     Empty,
-    /// btrfs: what is special about the platform
+    /// btrfs: the files specific to the platform
     Oem,
     /// ext4: everything else
     Root,
@@ -47,10 +48,10 @@ pub(super) struct Partition {
     pub(super) content: Content,
 }
 
-/// The partitions of a release, in their order on the disk.
+/// Returns the partitions of a release, in their order on the disk.
 ///
-/// Numbers, labels, types and sizes are those of the layout `vm` in Flatcar's `disk_layout.json`, of
-/// the release's time; what is blank there (5 and 8) is absent.
+/// Numbers, labels, types and sizes are those of the layout `vm` in the `disk_layout.json` of that
+/// Flatcar release. The blank partitions of that layout (5 and 8) are absent.
 fn partitions(blueprint: Blueprint) -> [Partition; 7] {
     let size = |small, large| if blueprint.large_partitions() { large } else { small };
     let plain = |number, label, type_guid, unique_guid, mebibytes, content| Partition {
@@ -119,7 +120,7 @@ pub(super) struct PlacedPartition {
     pub(super) length: u64,
 }
 
-/// Lays the partitions out one after another.
+/// Places the partitions one after another.
 pub(super) fn layout(blueprint: Blueprint) -> Vec<PlacedPartition> {
     let mut offset = ALIGNMENT * SECTOR;
     partitions(blueprint)
@@ -132,17 +133,17 @@ pub(super) fn layout(blueprint: Blueprint) -> Vec<PlacedPartition> {
         .collect()
 }
 
-/// The length in bytes of the partition with a content.
+/// Returns the length of the partition with the given content, in bytes.
 pub(super) fn length_of(layout: &[PlacedPartition], content: Content) -> u64 {
     layout.iter().filter(|placed| placed.partition.content == content).map(|placed| placed.length).sum()
 }
 
-/// The length of the disk in bytes: the partitions and room for the second partition table.
+/// Returns the length of the disk in bytes: the partitions and the second partition table.
 pub(super) fn length(layout: &[PlacedPartition]) -> u64 {
     layout.last().map_or(0, |last| last.offset + last.length) + ALIGNMENT * SECTOR
 }
 
-/// The partition table as a script for sfdisk(8).
+/// Returns the partition table as a script for sfdisk(8).
 pub(super) fn sfdisk_script(layout: &[PlacedPartition]) -> String {
     let mut script = format!("label: gpt\nlabel-id: {DISK}\nunit: sectors\nsector-size: {SECTOR}\n");
     for PlacedPartition { partition, offset, length } in layout {
@@ -160,7 +161,7 @@ pub(super) fn sfdisk_script(layout: &[PlacedPartition]) -> String {
     script
 }
 
-/// The kernel arguments of every boot, as in Flatcar's grub.cfg.
+/// Returns the kernel arguments of every boot, as in Flatcar's grub.cfg.
 pub(super) fn kernel_arguments() -> String {
     format!(
         "mount.usr=/dev/mapper/usr verity.usr=PARTUUID={USR_A} rootflags=rw mount.usrflags=ro consoleblank=0 \
@@ -188,8 +189,7 @@ mod tests {
 
     #[test]
     fn usr_has_room_for_its_blocks_and_their_hash_tree() {
-        // 260094 blocks; 2033 blocks of hashes of blocks, 16 of hashes of those, 1 of hashes of
-        // those; the superblock.
+        // 260094 data blocks; three levels of hash blocks (2033, 16 and 1); the superblock.
         let blocks: u64 = 260_094 + 2_032 + 16 + 1 + 1;
         for layout in BLUEPRINTS.map(layout) {
             assert!(length_of(&layout, Content::Usr) >= blocks * 4096);

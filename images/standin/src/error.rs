@@ -9,7 +9,7 @@ use loadgauge_images::release_directory::ReleaseDirectoryError;
 
 use super::blueprint::BLUEPRINTS;
 
-/// A stand-in that cannot be built.
+/// An error while building a stand-in.
 #[derive(Debug, thiserror::Error)]
 pub enum StandinError {
     /// the host lacks a program
@@ -39,7 +39,7 @@ pub enum StandinError {
     /// a release without a stand-in
     #[error("there is no stand-in for release `{0}`")]
     NoBlueprint(Release),
-    /// one of GRUB's files has another format
+    /// a GRUB file has an unexpected format
     #[error("`{path}` is not a file of GRUB 2 for BIOS: {cause}")]
     Grub {
         /// the file
@@ -47,7 +47,7 @@ pub enum StandinError {
         /// the reason
         cause: &'static str,
     },
-    /// the kernel has no room for the root hash of /usr
+    /// the root hash of /usr does not fit into the kernel
     #[error("cannot write the root hash into `{path}`: {cause}")]
     Kernel {
         /// the file
@@ -55,15 +55,15 @@ pub enum StandinError {
         /// the reason
         cause: &'static str,
     },
-    /// a package is installed that the archive did not have
+    /// an installed package is missing from the archive's index
     #[error("`{index}` has no SHA256 of the package {package}")]
     NoDigest {
-        /// name, architecture and version
+        /// the package's name, architecture and version
         package: String,
-        /// the archive's index at that time
+        /// the archive's index when the base was made
         index: Utf8PathBuf,
     },
-    /// a name of an extension cannot be a file name
+    /// an extension's name is not usable as a file name
     #[error("`{0}` cannot be the name of an extension")]
     ExtensionName(String),
 }
@@ -94,7 +94,7 @@ impl Hint for StandinError {
     }
 }
 
-/// A hint for the common reasons for which a program of the host fails.
+/// Returns a hint for the common reasons why a program of the host fails.
 fn command_hint(text: &str) -> Option<String> {
     let has = |needle: &str| text.contains(needle);
     if has("newuidmap") || has("/etc/subuid") {

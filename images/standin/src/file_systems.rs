@@ -15,29 +15,29 @@ use loadgauge_host::digest::Inputs;
 use loadgauge_host::{CommandExt as _, Entry, Store, Tool};
 use loadgauge_images::base::Base;
 
-/// Counts up when an entry changes in a way that its inputs do not show.
+/// The version of an entry's layout, raised when the layout changes and the inputs do not.
 const FORMAT: &str = "1";
 /// Programs of the host that the script calls.
 const TOOLS: [&str; 8] =
     ["mke2fs", "mkfs.btrfs", "mkfs.erofs", "openssl", "sfdisk", "sha256sum", "tar", "veritysetup"];
 
-/// The file systems of a disk, in an entry of the store.
+/// The file systems of a disk, stored in an entry of the store.
 #[derive(Debug)]
 pub(super) struct FileSystems {
     directory: Utf8PathBuf,
-    /// over all that they were made from
+    /// the digest of all inputs
     key: String,
-    /// what /usr is verified by, in hex
+    /// the root hash of /usr, in hex
     pub(super) root_hash: String,
 }
 
 impl FileSystems {
-    /// The digest of all that went in, in hex.
+    /// Returns the digest of all inputs, in hex.
     pub(super) fn key(&self) -> &str {
         &self.key
     }
 
-    /// The image of what a partition holds, where it is one that was made.
+    /// Returns the image of a partition's content, if this module makes one.
     pub(super) fn image(&self, content: Content) -> Option<Utf8PathBuf> {
         let name = match content {
             Content::Usr => "usr.img",
@@ -49,7 +49,7 @@ impl FileSystems {
     }
 }
 
-/// Makes what USR-A, OEM and ROOT hold, or finds it in the store.
+/// Builds the content of USR-A, OEM and ROOT, or finds it in the store.
 pub(super) fn build(
     store: &Store,
     options: &Options,
@@ -74,7 +74,7 @@ pub(super) fn build(
     Ok(FileSystems { directory, key, root_hash })
 }
 
-/// What makes the file systems: a script, and those that it calls, the last where the era has one.
+/// Returns the script that makes the file systems and the scripts that it calls; the last is optional.
 fn scripts(options: &Options) -> Result<Vec<(&'static str, String)>, StandinError> {
     let missing = |name| {
         FileError::at::<StandinError>("read", Utf8Path::new(name))(std::io::ErrorKind::NotFound.into())
@@ -90,7 +90,7 @@ fn scripts(options: &Options) -> Result<Vec<(&'static str, String)>, StandinErro
     Ok(scripts)
 }
 
-/// The digest of all that goes in.
+/// Returns the digest of all inputs.
 fn key(
     options: &Options,
     base: &Base,
@@ -112,7 +112,7 @@ fn key(
     inputs.finish()
 }
 
-/// Runs the script in `work`, where it leaves the file systems.
+/// Runs the script, which writes the file systems to `work`.
 fn make(
     work: &Utf8Path,
     options: &Options,

@@ -4,25 +4,25 @@ use super::disk::SECTOR;
 /// Offset in boot.img of the 64-bit sector number of core.img
 /// (`GRUB_BOOT_MACHINE_KERNEL_SECTOR` in grub's `i386/pc/boot.h`).
 const KERNEL_SECTOR: usize = 0x5c;
-/// Offset in boot.img of a jump that grub's installer removes on hard disks, so that the drive
-/// number of the firmware is used (`GRUB_BOOT_MACHINE_DRIVE_CHECK`).
+/// Offset in boot.img of a jump that grub's installer removes on hard disks, so that GRUB uses the
+/// firmware's drive number (`GRUB_BOOT_MACHINE_DRIVE_CHECK`).
 const DRIVE_CHECK: usize = 0x66;
-/// How much of boot.img belongs to it; the partition table follows.
+/// The length of the code in boot.img; the partition table follows it.
 const BOOT_CODE: usize = 440;
-/// Offset in core.img's first sector of its only block list: the 64-bit sector number of the rest,
-/// its length in sectors, and the segment that it is loaded to.
+/// Offset in core.img's first sector of its only block list: the 64-bit sector number of the remaining
+/// sectors, their number, and the segment where they are loaded.
 const BLOCK_LIST: usize = 0x1f4;
 
-/// A kind of firmware that GRUB is made for.
+/// The kind of firmware that starts GRUB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Firmware {
     /// BIOS
     Bios,
-    /// UEFI, 64 bits
+    /// 64-bit UEFI
     Uefi,
 }
 
-/// GRUB's modules that the boot menu needs.
+/// The modules of GRUB that the boot menu needs.
 const MODULES: &[&str] = &[
     "boot",
     "btrfs",
@@ -43,7 +43,7 @@ const MODULES: &[&str] = &[
 ];
 
 impl Firmware {
-    /// The name for grub-mkimage(1).
+    /// Returns the format's name for grub-mkimage(1).
     pub(super) fn format(self) -> &'static str {
         match self {
             Self::Bios => "i386-pc",
@@ -51,12 +51,12 @@ impl Firmware {
         }
     }
 
-    /// Where Debian's packages have GRUB's parts.
+    /// Returns the directory in which Debian's packages install GRUB's parts.
     pub(super) fn parts(self) -> String {
         format!("/usr/lib/grub/{}", self.format())
     }
 
-    /// The modules to put in.
+    /// Returns the modules to include.
     pub(super) fn modules(self) -> Vec<&'static str> {
         let own: &[&str] = match self {
             Self::Bios => &["biosdisk"],
@@ -66,10 +66,10 @@ impl Firmware {
     }
 }
 
-/// Where GRUB finds its configuration: in the disk in memory that is part of it.
+/// The directory of GRUB's configuration, on the memory disk that is embedded in GRUB.
 pub(super) const PREFIX: &str = "(memdisk)/boot/grub";
 
-/// Makes boot.img into the first bytes of a disk whose core.img starts at a sector.
+/// Returns boot.img as the first bytes of a disk whose core.img starts at `core_sector`.
 pub(super) fn boot_code(boot_image: &[u8], core_sector: u64) -> Result<Vec<u8>, &'static str> {
     if boot_image.len() != SECTOR_LENGTH || boot_image[510..] != [0x55, 0xaa] {
         return Err("boot.img is not a boot sector");
@@ -80,7 +80,7 @@ pub(super) fn boot_code(boot_image: &[u8], core_sector: u64) -> Result<Vec<u8>, 
     Ok(code)
 }
 
-/// Tells core.img's first sector where on the disk the others are.
+/// Writes the position of core.img's other sectors on the disk into its first sector.
 pub(super) fn place_core(core_image: &mut [u8], core_sector: u64) -> Result<(), &'static str> {
     let sectors = (core_image.len() as u64).div_ceil(SECTOR) - 1;
     let list = core_image.get(BLOCK_LIST..SECTOR_LENGTH).ok_or("core.img is shorter than a sector")?;
@@ -93,12 +93,12 @@ pub(super) fn place_core(core_image: &mut [u8], core_sector: u64) -> Result<(), 
 
 const SECTOR_LENGTH: usize = 512;
 
-/// What GRUB sources for the hash that /usr is verified by.
+/// Returns the configuration that sets the root hash of /usr, which GRUB sources.
 pub(super) fn hash_assignment(hash: &str) -> String {
     format!("set usrhash=\"{hash}\"\n")
 }
 
-/// The boot menu with the kernel arguments filled in.
+/// Returns the boot menu with the kernel arguments filled in.
 pub(super) fn menu() -> String {
     include_str!("../assets/grub.cfg").replace("@KERNEL_ARGUMENTS@", &super::disk::kernel_arguments())
 }

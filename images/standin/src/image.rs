@@ -17,7 +17,7 @@ use loadgauge_images::base::Base;
 use loadgauge_images::image::Image;
 use loadgauge_images::release_directory;
 
-/// Counts up when an entry changes in a way that its inputs do not show.
+/// The version of an entry's layout, raised when the layout changes and the inputs do not.
 const FORMAT: &str = "6";
 /// The files of an entry, by their names on a release server.
 const DISK: &str = "flatcar_production_qemu_image.img";
@@ -29,7 +29,7 @@ const INCLUDED: &str = "rootfs-included-sysexts";
 const PRIVATE: [&str; 2] = [INITRD, DPKG_STATUS];
 /// The user id of the key that signs a stand-in.
 const SIGNER: &str = "loadgauge stand-in (test) <stand-in@loadgauge.invalid>";
-/// The host's UEFI and an empty store for its variables, and what they are called in a release.
+/// The host's UEFI firmware and its empty variable store, with their names in a release.
 const FIRMWARE: [(&[&str], &str); 2] = [
     (
         &["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_CODE.fd"],
@@ -41,8 +41,9 @@ const FIRMWARE: [(&[&str], &str); 2] = [
     ),
 ];
 
-/// Puts a base, made by [`super::build_base`] in a directory, and extensions on a bootable disk,
-/// or finds that disk in the store.
+/// Puts a base and extensions on a bootable disk, or finds that disk in the store.
+///
+/// [`super::build_base`] made the base and returned its directory.
 ///
 /// The entry has the files of a release under their names on a release server: the disk for BIOS and
 /// UEFI, the kernel, the root hash of /usr, the base with its package database, the firmware for
@@ -87,7 +88,7 @@ pub fn build_image(
     Ok(Image::open(&entry, store, progress)?)
 }
 
-/// The digest of all inputs.
+/// Returns the digest of all inputs.
 fn key(
     options: &Options,
     base: &Base,
@@ -121,7 +122,7 @@ fn copy_parts(
         link(&base.join(name), &work.join(name))?;
     }
     for (places, name) in FIRMWARE {
-        // A host without it has no use for a machine with UEFI either.
+        // A host without the firmware cannot start machines with UEFI either.
         let Some(place) = places.iter().map(Utf8Path::new).find(|place| place.exists()) else { continue };
         if options.blueprint.firmware_in_qcow2() {
             let target = work.join(format!("{name}.qcow2"));
@@ -194,7 +195,7 @@ fn make_disk(
     fs::symlink(DISK, &other).map_err(Into::into)
 }
 
-/// Copies the package database, and lists its packages as `NAME-VERSION::debian`, a line each.
+/// Copies the package database and returns its packages as `NAME-VERSION::debian`, one per line.
 fn list_packages(work: &Utf8Path, base: &Base, directory: &Utf8Path) -> Result<String, StandinError> {
     let status = fs::read_to_string(&base.dpkg_status)?;
     fs::write(work.join(DPKG_STATUS), &status)?;
@@ -208,7 +209,7 @@ fn list_packages(work: &Utf8Path, base: &Base, directory: &Utf8Path) -> Result<S
     Ok(packages.iter().map(line).collect())
 }
 
-/// Makes the entry into the directory of a release.
+/// Completes the entry as a release directory.
 fn finish(
     work: &Utf8Path,
     options: &Options,
@@ -228,7 +229,7 @@ fn finish(
     Ok(release_directory::finish(work, &description, progress)?)
 }
 
-/// The SHA-256 of a file, in hex; of a directory, one over names, kinds, modes and contents.
+/// Returns the SHA-256 of a file, in hex; for a directory, of its names, kinds, modes and contents.
 fn digest_of(path: &Utf8Path) -> Result<String, StandinError> {
     if !path.is_dir() {
         return digest::sha256_of_file(path).map_err(FileError::at("read", path));

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::ops::Range;
 
-/// Where Flatcar keeps the hash that /usr is verified by in a kernel for amd64: 64 hex digits.
+/// The place of the root hash of /usr in Flatcar's kernels for amd64: 64 hex digits.
 const HASH: Range<usize> = 64..128;
-/// Where a kernel tells where its PE header lies (PE format, "MS-DOS stub").
+/// The field of a kernel with the offset of its PE header (PE format, "MS-DOS stub").
 const PE_OFFSET: Range<usize> = 0x3c..0x40;
-/// What stands there once the header lies right behind the hash.
+/// The value of that field once the header follows the root hash.
 const MOVED_TO: [u8; 4] = [128, 0, 0, 0];
-/// Where the setup header of the x86 boot protocol begins: nothing may reach into it.
+/// The offset of the setup header of the x86 boot protocol, which must not be overwritten.
 const SETUP_HEADER: usize = 0x1f1;
-/// Bytes of a section in a PE header's table.
+/// The size of a section in the table of a PE header, in bytes.
 const SECTION: usize = 40;
 
-/// Writes the root hash of /usr into a kernel, where Flatcar has it.
+/// Writes the root hash of /usr into a kernel, at the offset that Flatcar uses.
 ///
-/// Kernels from 6.7 on have their PE header at that place, by which UEFI starts them. Flatcar's are
-/// patched to have a message there, and the header behind it; here the header is moved up, into
-/// the room before the setup header.
+/// Kernels from 6.7 on have their PE header there, which UEFI needs to start them. Flatcar patches its
+/// kernels so that a message is there and the header follows it. This function instead moves the header
+/// into the room before the setup header.
 pub(super) fn write_root_hash(kernel: &mut [u8], hash: &str) -> Result<(), &'static str> {
     if hash.len() != HASH.len() || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err("the hash is not of 64 hex digits");
@@ -37,7 +37,7 @@ pub(super) fn write_root_hash(kernel: &mut [u8], hash: &str) -> Result<(), &'sta
     Ok(())
 }
 
-/// The length of a PE header with its section table.
+/// Returns the length of a PE header with its section table.
 fn header_length(kernel: &[u8], header: usize) -> Result<usize, &'static str> {
     if kernel.get(header..header + 4) != Some(b"PE\0\0") {
         return Err("its PE header is not where it says");
@@ -61,7 +61,7 @@ mod tests {
 
     const DIGITS: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
-    /// A kernel whose PE header lies at an offset.
+    /// Returns a kernel whose PE header is at an offset.
     fn kernel(offset: u8, sections: u16) -> Vec<u8> {
         let header = usize::from(offset);
         let mut kernel = vec![0xee; 1024];

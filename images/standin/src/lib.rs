@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The stand-in: an image made of Debian packages that behaves like Flatcar's.
+//! Builds stand-ins: images of Debian packages that behave like Flatcar's.
 //!
-//! It is a test bed and never a product: its os-release says so (`VARIANT_ID`), and nothing
-//! else tells the harness. It is made in two stages, since the vendor's extensions are built
-//! against the first and put into the second:
+//! A stand-in is a test bed, not a product. Only its os-release says so (`VARIANT_ID`); the harness does
+//! not distinguish it from Flatcar. The build has two stages, because the vendor's extensions are built
+//! against the result of the first and included by the second:
 //!
-//! 1. [`build_base`]: the root file system, kernel, initrd and package database;
-//! 2. [`build_image`]: the file systems with the extensions in them, and the disk around those.
+//! 1. [`build_base`]: the root file system, kernel, initrd and package database
+//! 2. [`build_image`]: the file systems with the extensions in them, and the disk
 //!
-//! There are stand-ins for the releases in [`BLUEPRINTS`], one of each era.
+//! [`BLUEPRINTS`] lists the releases that have a stand-in, one for each era.
 //!
-//! Their files are in `images/standin/assets/` and are embedded in the library. What delivers
-//! Docker in an era lies apart in `eras/ERA/` and comes in through hooks, each of which may be
-//! absent: `root/` is laid over the packages' files after the common `root/`; `customize.sh` runs in
-//! the new root after the common one; `initrd/` becomes the dracut module `51era`; and
-//! `deliver.sh TREE [NAME=PATH]...` puts the vendor's extensions into the tree that the disk is
-//! made from, in place of the common one.
+//! The library embeds the files in `images/standin/assets/`. The directory `eras/ERA/` contains the
+//! files that are specific to an era, as hooks, each of which is optional:
+//!
+//! - `root/`: files copied over those of the packages, after the common `root/`
+//! - `customize.sh`: a script that runs in the new root after the common one
+//! - `initrd/`: the dracut module `51era`
+//! - `deliver.sh TREE [NAME=PATH]...`: a script that puts the vendor's extensions into the tree of the
+//!   disk, in place of the common script
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests unwrap at once"))]
 mod base;
 mod blueprint;

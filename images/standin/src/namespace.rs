@@ -10,10 +10,11 @@ pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A command that runs a shell script as root: as it is where this process is root, else in a
-/// user namespace in which the caller's subordinate ids are the other users.
+/// Returns a command that runs a shell script as root.
 ///
-/// What the script leaves behind may belong to those, so it has to remove its own scratch files.
+/// If this process is not root, the script runs in a user namespace with the caller's subordinate ids as
+/// the other users. Files that the script creates may belong to those ids, so the script has to remove
+/// its own scratch files.
 pub(super) fn script(path: &Utf8Path, arguments: &[&str]) -> Result<Command, MissingTool> {
     let mut command = if is_root() {
         Tool::find("sh")?.command()
@@ -24,7 +25,7 @@ pub(super) fn script(path: &Utf8Path, arguments: &[&str]) -> Result<Command, Mis
         command
     };
     command.arg(path).args(arguments);
-    // File systems are made by tools that an ordinary user's PATH leaves out.
+    // The tools that make file systems are not on an ordinary user's PATH.
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));
     Ok(command)

@@ -5,23 +5,24 @@ use loadgauge_host::environment;
 use loadgauge_images::Architecture;
 use loadgauge_images::release::Release;
 
-/// Where packages come from unless somebody says otherwise.
+/// The default mirror of Debian's archive.
 const MIRROR: &str = "http://deb.debian.org/debian";
 
-/// Which stand-in to make.
+/// The choice of a stand-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// base URL of the Debian archive
     pub mirror: String,
-    /// the release that it stands in for, and what it is made from
+    /// the release and the packages that imitate it
     pub blueprint: Blueprint,
-    /// what it runs on
+    /// the architecture of the stand-in
     pub architecture: Architecture,
 }
 
 impl Default for Options {
-    /// Debian 13 in place of Flatcar 4593.2.0, both with systemd 257. The mirror can be set with
-    /// [`environment::DEBIAN_MIRROR`].
+    /// Returns the stand-in for Flatcar 4593.2.0, made of Debian 13; both have systemd 257.
+    ///
+    /// [`environment::DEBIAN_MIRROR`] sets the mirror.
     fn default() -> Self {
         let mirror = environment::value(environment::DEBIAN_MIRROR);
         Self {
@@ -33,10 +34,10 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The default options for a release.
+    /// Returns the default options for a release.
     ///
     /// # Errors
-    /// There is no stand-in for it; `StandinError::hint` names those that there are.
+    /// The release has no stand-in; `StandinError::hint` names the releases that have one.
     pub fn for_release(release: Release) -> Result<Self, StandinError> {
         let blueprint = Blueprint::of(release).ok_or(StandinError::NoBlueprint(release))?;
         Ok(Self { blueprint, ..Self::default() })

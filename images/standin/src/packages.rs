@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::{BTreeMap, HashSet};
 
-/// The versions of the installed packages in dpkg's status file, by `name:architecture`.
+/// Returns the versions of the packages that dpkg's status file lists as installed, by
+/// `name:architecture`.
 ///
 /// # Errors
-/// The first package that the archive's index does not have, with its version.
+/// The first package that is missing from the archive's index, with its version.
 ///
 /// Formats: deb-control paragraphs, with a `Status` field (dpkg(1)) or with one `SHA256` (Debian
 /// repository format, "Packages" indices).
@@ -27,12 +28,12 @@ pub(super) fn installed(status: &str, index: &str) -> Result<BTreeMap<String, St
         .collect()
 }
 
-/// `name:architecture` of a paragraph.
+/// Returns `name:architecture` of a paragraph.
 fn name(paragraph: &str) -> Option<String> {
     Some(format!("{}:{}", field(paragraph, "Package")?, field(paragraph, "Architecture")?))
 }
 
-/// A field of a paragraph.
+/// Returns a field of a paragraph.
 fn field(paragraph: &str, name: &str) -> Option<String> {
     let value = |line: &str| line.strip_prefix(name)?.strip_prefix(':').map(|text| text.trim().to_owned());
     paragraph.lines().find_map(value)

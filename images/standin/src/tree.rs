@@ -5,23 +5,24 @@ use include_dir::{Dir, include_dir};
 
 use super::options::Options;
 
-/// What the stand-ins are made of.
+/// The embedded files that stand-ins are made of.
 static MATERIAL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets");
-/// Where dracut looks for the module that an era brings.
+/// The directory of the dracut module of an era.
 const ERA_MODULE: &str = "usr/lib/dracut/modules.d/51era";
 
-/// A file of the tree, finished.
+/// A file of the tree, with the options filled in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TreeFile {
     /// path without a leading slash
     pub(super) path: String,
     pub(super) content: Vec<u8>,
-    /// permission bits: scripts can be executed
+    /// permission bits; scripts are executable
     pub(super) mode: u32,
 }
 
-/// All files of the tree with the options filled in, in the order of their paths: what all
-/// stand-ins have in common, and over it what those of the era have, as it lies in the guest.
+/// Returns all files of the tree with the options filled in, sorted by path.
+///
+/// The files of the era, which have the same layout as in the guest, replace the common ones.
 pub(super) fn files(options: &Options) -> Vec<TreeFile> {
     let era = options.blueprint.era();
     let mut files = BTreeMap::new();
@@ -59,19 +60,21 @@ fn collect(
     }
 }
 
-/// A text of the material, with the options filled in, where there is one.
+/// Returns an embedded text with the options filled in, if it exists.
 pub(super) fn text(path: &str, options: &Options) -> Option<String> {
     MATERIAL.get_file(path).and_then(include_dir::File::contents_utf8).map(|text| fill(text, options))
 }
 
-/// A hook: the era's own script, or else the common one.
+/// Returns a hook: the script of the era, or else the common one.
 pub(super) fn hook(name: &str, options: &Options) -> Option<String> {
     let era = options.blueprint.era();
     text(&format!("eras/{era}/{name}"), options).or_else(|| text(name, options))
 }
 
-/// The packages of the base: those of `packages.txt`, and what `packages-SUITE.txt` adds or, with a
-/// leading `-`, leaves out.
+/// Returns the packages of the base.
+///
+/// These are the packages in `packages.txt`; `packages-SUITE.txt` adds packages or, with a leading `-`,
+/// removes them.
 pub(super) fn packages(options: &Options) -> Vec<String> {
     let suite = format!("packages-{}.txt", options.blueprint.suite);
     let mut names = Vec::new();
@@ -87,14 +90,14 @@ pub(super) fn packages(options: &Options) -> Vec<String> {
     names
 }
 
-/// Replaces the words in at signs that files and scripts have for the options.
+/// Replaces placeholders such as `@VERSION@` in files and scripts with the options' values.
 pub(super) fn fill(text: &str, options: &Options) -> String {
     text.replace("@VERSION@", &options.blueprint.release.to_string())
         .replace("@CHANNEL@", options.blueprint.release.channel().unwrap_or("developer"))
         .replace("@ARCHITECTURE@", options.architecture.debian_name())
 }
 
-/// The files as a tar archive that belongs to root; directories are left to whoever unpacks it.
+/// Returns the files as a tar archive owned by root, without entries for directories.
 pub(super) fn archive(files: &[TreeFile], time: u64) -> std::io::Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     for file in files {

@@ -4,8 +4,8 @@ use camino::Utf8PathBuf;
 /// An extension that ships with the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VendorExtension {
-    /// without `.raw`, as in its extension-release
+    /// the name without `.raw`, as in the extension-release file
     pub name: String,
-    /// the file, or the directory where the era has another form for it
+    /// the file, or the directory in eras whose extensions have another form
     pub path: Utf8PathBuf,
 }

@@ -15,17 +15,17 @@ use super::grub::{self, Firmware};
 use super::tree::{self, TreeFile};
 use loadgauge_host::{CommandError, CommandExt as _, Tool};
 
-/// The file on the ESP by which Flatcar knows its first boot, and what is in it.
+/// The content of the file on the ESP that marks a first boot in Flatcar.
 const FIRST_BOOT: &str = "If this file exists, Ignition will run and then delete the file.\n";
-/// Bytes that are copied at once; those of them that are all zeros are left out.
+/// The size of a block to copy, in bytes; blocks of zeros are skipped.
 const BLOCK: usize = 64 * 1024;
 
-/// The parts of a disk.
+/// The parts of a disk to write.
 pub(super) struct Parts<'a> {
     pub(super) kernel: Utf8PathBuf,
     pub(super) initrd: Utf8PathBuf,
     pub(super) file_systems: &'a FileSystems,
-    /// a directory for files that are in use only while the disk is written
+    /// the directory for temporary files while the disk is written
     pub(super) scratch: &'a Utf8Path,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn disk(
     Ok(())
 }
 
-/// Copies an image into its place, without what is all zeros there already.
+/// Copies an image to its partition and skips blocks of zeros, which the disk already contains.
 fn copy(image: &Utf8Path, disk: &File, placed: &PlacedPartition) -> io::Result<()> {
     let source = fs::open(image).map_err(|error| error.source)?;
     if source.metadata()?.len() > placed.length {
@@ -62,7 +62,7 @@ fn copy(image: &Utf8Path, disk: &File, placed: &PlacedPartition) -> io::Result<(
     }
     let mut block = vec![0; BLOCK];
     let mut at = 0;
-    // Most of an image is a hole, which is skipped without being read.
+    // Most of an image consists of holes, which are skipped without reading them.
     while let Some(start) = next_data(&source, at)? {
         at = start - start % BLOCK as u64;
         let count = read_block(&source, &mut block, at)?;
@@ -77,7 +77,7 @@ fn copy(image: &Utf8Path, disk: &File, placed: &PlacedPartition) -> io::Result<(
     Ok(())
 }
 
-/// Where the next data of a file is at or after an offset.
+/// Returns the offset of the next data of a file, at or after an offset.
 fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
     match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
         Ok(start) => Ok(Some(start)),
@@ -86,7 +86,7 @@ fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
     }
 }
 
-/// Reads a block, or what is left at the end of the file.
+/// Reads a block, or the rest of the file.
 fn read_block(mut file: &File, block: &mut [u8], at: u64) -> io::Result<usize> {
     rustix::fs::seek(file, rustix::fs::SeekFrom::Start(at))?;
     let mut count = 0;
@@ -118,7 +118,7 @@ fn partition(raw: &Utf8Path, layout: &[PlacedPartition]) -> Result<(), StandinEr
     Err(CommandError::Failed { command: line, status: output.status, tail }.into())
 }
 
-/// Makes the ESP: GRUB for UEFI, kernel, initrd, the root hash and the flag of the first boot.
+/// Fills the ESP: GRUB for UEFI, kernel, initrd, root hash and the file that marks a first boot.
 fn fill_esp(raw: &Utf8Path, placed: &PlacedPartition, parts: &Parts<'_>) -> Result<(), StandinError> {
     let scratch = |name: &str| parts.scratch.join(name);
     let (flag, hash, uefi) = (scratch("first_boot"), scratch("usrhash-a.cfg"), scratch("bootx64.efi"));
@@ -155,14 +155,16 @@ fn fill_esp(raw: &Utf8Path, placed: &PlacedPartition, parts: &Parts<'_>) -> Resu
     Ok(())
 }
 
-/// What mkfs.vfat is told of the kind of FAT: it would go by the length of the whole disk. One with 32 bits
-/// must have 65,525 clusters, or mtools and firmware take it for another.
+/// Returns the options of mkfs.vfat for the kind of FAT, which it would choose from the length of the
+/// whole disk.
+///
+/// FAT32 needs at least 65,525 clusters, or mtools and firmware take it for another kind.
 fn fat(length: u64) -> &'static [&'static str] {
     const SMALL: u64 = 256 << 20;
     if length < SMALL { &["-F", "16", "-s", "8"] } else { &["-F", "32"] }
 }
 
-/// Makes GRUB for a kind of firmware, with the boot menu in it.
+/// Builds GRUB for a kind of firmware, with the boot menu embedded.
 fn make_grub(firmware: Firmware, target: &Utf8Path, parts: &Parts<'_>) -> Result<(), StandinError> {
     let memory_disk = parts.scratch.join("memory-disk.tar");
     let menu =
@@ -179,7 +181,7 @@ fn make_grub(firmware: Firmware, target: &Utf8Path, parts: &Parts<'_>) -> Result
     fs::remove_file(&memory_disk).map_err(Into::into)
 }
 
-/// Installs GRUB for BIOS as its own installer would on a disk that can be mounted.
+/// Installs GRUB for BIOS as grub-install would on a disk that can be mounted.
 fn install_grub(raw: &Utf8Path, placed: &PlacedPartition, parts: &Parts<'_>) -> Result<(), StandinError> {
     let core_path = parts.scratch.join("core.img");
     make_grub(Firmware::Bios, &core_path, parts)?;
