@@ -16,5 +16,5 @@ pub use error::ReleaseDirectoryError;
 pub use finish::{Description, finish};
 pub use verify::{FileVerdict, VerificationResult, verify};
 
-/// The public half of the key of a directory that Flatcar did not sign.
+/// The file with the public key of a directory that Flatcar did not sign.
 pub const TEST_KEY: &str = "test-signing-key.asc";
