@@ -18,10 +18,10 @@ static IN_USE: Mutex<Vec<EntryInUse>> = Mutex::new(Vec::new());
 /// An entry appears under its name only when it is complete: a process makes it in a temporary directory
 /// next to it and renames that.
 ///
-/// Each entry has a lock file, which the kernel unlocks when a process exits. A process locks it
-/// exclusively to make or remove the entry, so that concurrent processes make each entry once. It locks
-/// it shared to keep the entry from being removed. The lock file's modification time is the time of the
-/// last use of the entry.
+/// Each entry has a lock file, which the kernel unlocks when a process exits. A process takes an
+/// exclusive lock to make or remove the entry, so that concurrent processes make each entry once. A
+/// shared lock keeps the entry from being removed. The lock file's modification time is the time of the
+/// entry's last use.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: Utf8PathBuf,
