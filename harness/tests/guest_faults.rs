@@ -92,7 +92,14 @@ fn a_bad_hash_ends_the_scenario() {
 #[test]
 fn firmware_refuses_what_is_not_signed() {
     let run = GuestRun::of(&["uefi-secure.toml"]).finish();
-    run.assert(1, &["Access Denied", "check that the boot loader is signed by a key of this firmware", "verdict: failed"]);
+    run.assert(
+        1,
+        &[
+            "Access Denied",
+            "check that the boot loader is signed by a key of this firmware",
+            "verdict: failed",
+        ],
+    );
     let EventKind::ScenarioFinished { outcome, duration_ms, .. } = run.end_of("uefi-secure") else {
         unreachable!()
     };
@@ -206,7 +213,12 @@ fn a_full_disk_is_told(scenario: &dyn Fn(&str, u32) -> String) {
     let run = GuestRun::of(&[&path]).with(&["--start", "warm"]).with_room_for_records(200).finish();
     let told = ["records-full: passed", "free space on the file system of", "verdict: broken"];
     run.assert(70, &told);
-    assert_eq!(run.words().matches("the console cannot be written to its file").count(), 1, "{}", run.words());
+    assert_eq!(
+        run.words().matches("the console cannot be written to its file").count(),
+        1,
+        "{}",
+        run.words()
+    );
 }
 
 /// How long it may take from the guest being up, so from the cause or a little before it, until it is
