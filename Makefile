@@ -26,7 +26,7 @@ run: build
 test: host-tools test-tools format lint supply-chain spelling unit documentation image guest
 
 # Over an hour on two cores without KVM.
-test-all: test all-guests
+test-all: host-tools test-tools format lint supply-chain spelling unit documentation image all-guests
 
 # Ratios within one run, against the bare tools: mksquashfs, mkfs.erofs, veritysetup, emerge, QEMU.
 bench: build test-tools
@@ -56,7 +56,7 @@ format:
 
 lint: test-tools
 	shellcheck images/*.sh ignition/tests/*.sh harness/builder/tests/gentoo/*.sh
-	cargo clippy --locked --workspace --all-targets --features loadgauge/guest-tests -- -D warnings
+	cargo clippy --locked --workspace --all-targets --features loadgauge/all-guest-tests -- -D warnings
 
 # Both tools are optional here and run in CI in any case.
 supply-chain:
@@ -81,7 +81,7 @@ image: build
 # Everything that boots a guest. A feature keeps these tests apart, so that `cargo test` alone needs
 # no image.
 guest: image
-	cargo test --locked --package loadgauge --features guest-tests --test 'guest_*'
+	cargo test --locked --no-fail-fast --package loadgauge --features guest-tests --test 'guest_*'
 
 all-guests: image
-	cargo test --locked --package loadgauge --features all-guest-tests --test guest_standin
+	cargo test --locked --no-fail-fast --package loadgauge --features all-guest-tests --test 'guest_*'
