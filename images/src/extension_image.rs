@@ -81,7 +81,7 @@ impl ExtensionImage {
     /// # Errors
     /// It is not an image of an extension, or is damaged.
     pub fn open(image: &Utf8Path, copy: &Utf8Path) -> Result<Self, ExtensionImageError> {
-        let file = fs::open(image)?;
+        let file = fs::open_regular(image)?;
         if let Some(file_system) = FileSystem::identify(&file) {
             return Ok(Self { file_system, below: "", is_signed: false, content: image.to_owned() });
         }

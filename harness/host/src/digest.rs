@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Digests of files, of bytes, and of lists of named inputs.
-use std::fs::File;
 use std::io::{self, Read as _};
 
 use camino::Utf8Path;
 use sha2::{Digest, Sha256, Sha512};
+
+use crate::fs;
 
 /// How much of a file is read at a time, in bytes.
 const BLOCK: usize = 1 << 20;
@@ -70,9 +71,8 @@ pub fn sha512_of_file(path: &Utf8Path) -> io::Result<String> {
 ///
 /// # Errors
 /// The file cannot be read.
-#[expect(clippy::disallowed_methods, reason = "the callers name the file")]
 pub fn of_file<D: Digest>(path: &Utf8Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = fs::open_regular(path).map_err(|error| error.source)?;
     let mut hasher = D::new();
     let mut block = vec![0; BLOCK];
     loop {

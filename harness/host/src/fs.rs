@@ -4,6 +4,7 @@
 //! Clippy refuses the originals everywhere else in the workspace (`clippy.toml`).
 #![expect(clippy::disallowed_methods, reason = "this is the module that wraps them")]
 use std::fs::{self, File, Metadata, Permissions, ReadDir};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::FileError;
@@ -89,6 +90,18 @@ pub fn write(path: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> Result<()> {
     fs::write(path, contents).map_err(FileError::at("write", path))
 }
 
+/// Opens a regular file for reading. Opening a FIFO would block, and a device may never end.
+///
+/// # Errors
+/// The operating system refuses, or the path is something else than a file; the error names it.
+pub fn open_regular(path: impl AsRef<Path>) -> Result<File> {
+    let path = path.as_ref();
+    if !metadata(path)?.is_file() {
+        return Err(FileError::at("open", path)(io::Error::other("it is not a regular file")));
+    }
+    open(path)
+}
+
 /// Changes the mode of a file.
 ///
 /// # Errors
@@ -102,6 +115,13 @@ pub fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -> Resu
 mod tests {
     use super::*;
     use crate::error::on_one_line;
+
+    #[test]
+    fn special_files_are_refused_without_being_opened() {
+        let error = open_regular("/dev/zero").expect_err("a device");
+        assert_eq!(on_one_line(&error), "cannot open `/dev/zero`: it is not a regular file");
+        assert!(open_regular("/proc/self/exe").is_ok());
+    }
 
     #[test]
     fn errors_name_the_operation_and_the_file() {

@@ -31,7 +31,9 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         return if text.trim() == "0" {
             Ok(0)
         } else {
-            Err(format!("`{text}` has no unit; write it like `512MiB` or `8GiB`"))
+            Err(format!(
+                "`{text}` has none of the units KiB, MiB, GiB and TiB; write it like `512MiB` or `8GiB`"
+            ))
         };
     };
     let number: u64 = number

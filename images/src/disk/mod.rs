@@ -55,11 +55,7 @@ impl Disk {
 
     /// Opens a disk that is `above` levels of backing files below the one that the caller opened.
     fn open_above(path: &Utf8Path, above: usize) -> Result<Self, ImageError> {
-        // Opening a FIFO would block.
-        if !fs::metadata(path)?.is_file() {
-            return Err(FileError::at("open", path)(io::Error::other("it is not a regular file")));
-        }
-        let file = fs::open(path)?;
+        let file = fs::open_regular(path)?;
         let length = file.metadata().map_err(FileError::at::<ImageError>("examine", path))?.len();
         let mut magic = Vec::new();
         (&file).take(4).read_to_end(&mut magic).map_err(FileError::at::<ImageError>("read", path))?;

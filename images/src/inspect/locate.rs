@@ -48,7 +48,7 @@ pub(super) fn locate(
     };
     let directory = file.parent().unwrap_or(Utf8Path::new("/")).to_owned();
     let mut magic = Vec::new();
-    let reader = fs::open(&file)?;
+    let reader = fs::open_regular(&file)?;
     reader.take(4).read_to_end(&mut magic).map_err(FileError::at::<FileError>("read", &file))?;
     let disk = match magic.as_slice() {
         [b'B', b'Z', b'h', _] => decompress(&file, store, progress)?,
