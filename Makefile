@@ -14,7 +14,7 @@ export LOADGAUGE_IGNITION_VALIDATE := $(CURDIR)/$(IGNITION_ORACLE)/usr/bin/ignit
 help:
 	@echo 'make run    install host tools, build, make the stand-in image, run the default scenarios'
 	@echo 'make test   the same preparation, then the tests, with one guest of each kind booted'
-	@echo 'make test-all  make test, then every release by every firmware and the whole catalogue on each'
+	@echo 'make test-all  the same with all guests: the whole catalogue, every release by every firmware'
 	@echo 'make bench  time of building and of starts, as ratios to the bare tools'
 	@echo 'make fuzz   broken inputs for all code that reads foreign bytes, half a minute a target'
 
