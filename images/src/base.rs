@@ -64,8 +64,7 @@ impl Base {
         let text = fs::read(&path)?;
         let mut base: Self =
             serde_json::from_slice(&text).map_err(|source| BaseError::Format { path, source })?;
-        let directory =
-            camino::absolute_utf8(directory).map_err(FileError::at::<BaseError>("resolve", directory))?;
+        let directory = camino::absolute_utf8(directory).map_err(FileError::at("resolve", directory))?;
         base.dpkg_status = directory.join(base.dpkg_status);
         Ok(base)
     }
@@ -77,7 +76,7 @@ impl Base {
     pub fn write(&self, directory: &Utf8Path) -> Result<(), BaseError> {
         let path = directory.join(DESCRIPTION);
         let text = serde_json::to_vec_pretty(self).map_err(io::Error::from);
-        Ok(fs::write(&path, text.map_err(FileError::at::<BaseError>("write", &path))?)?)
+        Ok(fs::write(&path, text.map_err(FileError::at("write", &path))?)?)
     }
 }
 

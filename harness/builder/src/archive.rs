@@ -102,9 +102,8 @@ fn strip(path: &Utf8Path, count: usize) -> Option<&Utf8Path> {
 fn unpack(unpacking: Unpacking<'_>, path: &Utf8Path, name: &str) -> Result<Vec<Utf8PathBuf>, ArchiveError> {
     let mut file = fs::open(path)?;
     let mut magic = [0; 6];
-    let length =
-        file.by_ref().take(6).read(&mut magic).map_err(FileError::at::<ArchiveError>("read", path))?;
-    file.rewind().map_err(FileError::at::<ArchiveError>("read", path))?;
+    let length = file.by_ref().take(6).read(&mut magic).map_err(FileError::at("read", path))?;
+    file.rewind().map_err(FileError::at("read", path))?;
     let reader = BufReader::with_capacity(1 << 20, file);
     let suffix = match &magic[..length] {
         [b'P', b'K', 3 | 5, 4 | 6, ..] => return Ok(unpacking.zip(reader)?),

@@ -124,7 +124,7 @@ pub(super) fn fetch(url: &str, sha256: &str, limit: u64, store: &Store) -> Resul
 /// See [`FetchError`]. A file of another digest stays at the path.
 pub(super) fn fetch_to(url: &str, sha256: &str, limit: u64, path: &Utf8Path) -> Result<(), FetchError> {
     write(url, limit, path)?;
-    let found = digest::sha256_of_file(path).map_err(FileError::at::<FetchError>("read", path))?;
+    let found = digest::sha256_of_file(path).map_err(FileError::at("read", path))?;
     if found != sha256 {
         return Err(FetchError::Digest { url: url.to_owned(), expected: sha256.to_owned(), found });
     }
@@ -207,8 +207,7 @@ fn write(url: &str, limit: u64, path: &Utf8Path) -> Result<(), FetchError> {
             if length > limit {
                 return Err(FetchError::TooLong { url: url.to_owned(), limit });
             }
-            io::Write::write_all(&mut file, &buffer[..count])
-                .map_err(FileError::at::<FetchError>("write", path))?;
+            io::Write::write_all(&mut file, &buffer[..count]).map_err(FileError::at("write", path))?;
         }
     })
 }

@@ -190,12 +190,9 @@ fn read(path: &Utf8Path) -> Result<Vec<u8>, BuildError> {
     let mut data = Vec::new();
     let mut file = fs::open(path)?;
     let magic = elf::MAGIC;
-    file.by_ref()
-        .take(magic.len() as u64)
-        .read_to_end(&mut data)
-        .map_err(FileError::at::<BuildError>("read", path))?;
+    file.by_ref().take(magic.len() as u64).read_to_end(&mut data).map_err(FileError::at("read", path))?;
     if data == magic {
-        file.read_to_end(&mut data).map_err(FileError::at::<BuildError>("read", path))?;
+        file.read_to_end(&mut data).map_err(FileError::at("read", path))?;
     }
     Ok(data)
 }

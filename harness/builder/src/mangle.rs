@@ -91,7 +91,7 @@ pub(super) fn run(
     script: &Utf8Path,
     environment: &Environment<'_>,
 ) -> Result<Vec<Utf8PathBuf>, MangleError> {
-    let script = script.canonicalize_utf8().map_err(FileError::at::<MangleError>("resolve", script))?;
+    let script = script.canonicalize_utf8().map_err(FileError::at("resolve", script))?;
     staged.settle(environment.epoch)?;
     let mut command = namespace::command(&Tool::find("unshare")?, "--net");
     command.args(["sh", "-euc", "umask 022; exec \"$@\"", "sh"]);
@@ -114,9 +114,7 @@ pub(super) fn run(
 /// The interpreter of the first line, so that a script needs no executable bit; `sh` without one.
 fn interpreter(script: &Utf8Path) -> Result<Vec<String>, MangleError> {
     let mut line = Vec::new();
-    BufReader::new(fs::open(script)?)
-        .read_until(b'\n', &mut line)
-        .map_err(FileError::at::<MangleError>("read", script))?;
+    BufReader::new(fs::open(script)?).read_until(b'\n', &mut line).map_err(FileError::at("read", script))?;
     let line = String::from_utf8_lossy(&line).into_owned();
     let Some(named) = line.strip_prefix("#!") else { return Ok(vec!["sh".to_owned()]) };
     // The kernel passes all that follows the interpreter as one argument (execve(2)).

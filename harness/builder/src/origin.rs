@@ -43,7 +43,7 @@ impl Origin<'_> {
         let file = self.source.map(|file| file.get_ref().clone()).unwrap_or_default();
         let path = recipe.beside(&file);
         if let Some(sha256) = self.sha256.filter(|_| !path.is_dir()) {
-            let found = digest::sha256_of_file(&path).map_err(FileError::at::<FileError>("read", &path))?;
+            let found = digest::sha256_of_file(&path).map_err(FileError::at("read", &path))?;
             if found != *sha256.get_ref() {
                 let cause = format!("`{file}` has SHA-256 {found}");
                 let hint = "find out why the file has changed before you change the digest";

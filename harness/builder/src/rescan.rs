@@ -58,7 +58,7 @@ pub(super) fn rescan(staged: &mut Staged, script: &Utf8Path) -> Result<Vec<Utf8P
     let root = staged.root().to_owned();
     let (mut nodes, mut size, mut opaque) = (BTreeMap::new(), 0, Vec::new());
     for entry in walkdir::WalkDir::new(&root).min_depth(1).sort_by_file_name() {
-        let entry = entry.map_err(|error| FileError::at::<RescanError>("list", &root)(error.into()))?;
+        let entry = entry.map_err(|error| FileError::at("list", &root)(error.into()))?;
         let host = entry.path();
         let relative = host.strip_prefix(&root).unwrap_or(host);
         let path = member_path(relative.as_os_str().as_bytes())?;
@@ -112,14 +112,11 @@ fn kind(path: &Utf8Path, host: &Path, metadata: &Metadata) -> Result<NodeKind, R
 /// Removes an opaque marker, and refuses attributes that would be lost. Returns whether there was one.
 fn remove_marker(path: &Utf8Path, host: &Path) -> Result<bool, RescanError> {
     let mut found = false;
-    for attribute in
-        attributes::of(host).map_err(FileError::at::<RescanError>("read the attributes of", host))?
-    {
+    for attribute in attributes::of(host).map_err(FileError::at("read the attributes of", host))? {
         match attribute {
             Attribute::Opaque(name) => {
-                rustix::fs::lremovexattr(host, name.as_str()).map_err(|error| {
-                    FileError::at::<RescanError>("change the attributes of", host)(error.into())
-                })?;
+                rustix::fs::lremovexattr(host, name.as_str())
+                    .map_err(|error| FileError::at("change the attributes of", host)(error.into()))?;
                 found = true;
             }
             other => {

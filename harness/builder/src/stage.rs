@@ -120,7 +120,7 @@ impl Staged {
     /// # Errors
     /// The directory cannot be created.
     pub fn new_in(parent: &Utf8Path) -> Result<Self> {
-        let fail = |source| FileError::at::<StageError>("create a directory in", parent)(source);
+        let fail = |source| FileError::at("create a directory in", parent)(source);
         let scratch = tempfile::Builder::new().prefix(".stage-").tempdir_in(parent).map_err(fail)?;
         let root = Utf8PathBuf::from_path_buf(scratch.path().join("tree"))
             .map_err(|_| fail(io::ErrorKind::InvalidFilename.into()))?;
@@ -204,10 +204,10 @@ impl Staged {
             return Err(StageError::Mode { path: path.to_owned(), mode });
         }
         let host = self.make_room(path, "a file", origin)?;
-        let mut file = File::create_new(&host).map_err(FileError::at::<StageError>("create", &host))?;
+        let mut file = File::create_new(&host).map_err(FileError::at("create", &host))?;
         let allowed = MAXIMUM_SIZE.saturating_sub(self.size);
-        let size = io::copy(&mut contents.take(allowed + 1), &mut file)
-            .map_err(FileError::at::<StageError>("write", &host))?;
+        let size =
+            io::copy(&mut contents.take(allowed + 1), &mut file).map_err(FileError::at("write", &host))?;
         if size > allowed {
             return Err(StageError::TooLarge { path: path.to_owned(), limit: "8 GiB" });
         }
@@ -232,7 +232,7 @@ impl Staged {
     pub fn put_hard_link(&mut self, path: &Utf8Path, existing: &Utf8Path, origin: &Arc<str>) -> Result<()> {
         let Some(Node { kind: kind @ NodeKind::File { .. }, mode, .. }) = self.nodes.get(existing).cloned()
         else {
-            return Err(FileError::at("link to", existing)(io::ErrorKind::NotFound.into()));
+            return Err(FileError::at("link to", existing)(io::ErrorKind::NotFound.into()).into());
         };
         let host = self.make_room(path, "a file", origin)?;
         fs::hard_link(self.root.join(existing), &host)?;
@@ -308,7 +308,7 @@ impl Staged {
         let times = Timestamps { last_access: instant, last_modification: instant };
         let set_times = |host: &Utf8Path| {
             utimensat(CWD, host.as_std_path(), &times, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|error| FileError::at::<StageError>("set the times of", host)(error.into()))
+                .map_err(|error| FileError::at("set the times of", host)(error.into()))
         };
         for (path, node) in self.nodes.iter().rev() {
             let host = self.root.join(path);
@@ -318,7 +318,7 @@ impl Staged {
             set_times(&host)?;
         }
         set_mode(&self.root, 0o755)?;
-        set_times(&self.root)
+        Ok(set_times(&self.root)?)
     }
 
     /// Replaces the list of nodes after a change of the directory.

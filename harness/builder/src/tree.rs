@@ -66,7 +66,7 @@ pub(super) fn copy_tree(staged: &mut Staged, tree: &Utf8Path) -> Result<Vec<Utf8
     let mut opaque = Vec::new();
     let origin: Arc<str> = Arc::from(format!("the tree `{tree}`"));
     for entry in walkdir::WalkDir::new(tree).min_depth(1).sort_by_file_name() {
-        let entry = entry.map_err(|error| FileError::at::<TreeError>("list", tree)(error.into()))?;
+        let entry = entry.map_err(|error| FileError::at("list", tree)(error.into()))?;
         let host = entry.path();
         let relative = host.strip_prefix(tree).unwrap_or(host);
         copy_entry(staged, tree, host, relative, &origin, &mut opaque)?;
@@ -89,9 +89,7 @@ fn copy_entry(
         return Err(forbid("outside /usr and /opt".to_owned()));
     }
     let metadata = fs::symlink_metadata(host)?;
-    for attribute in
-        attributes::of(host).map_err(FileError::at::<TreeError>("read the attributes of", host))?
-    {
+    for attribute in attributes::of(host).map_err(FileError::at("read the attributes of", host))? {
         match attribute {
             // The tree was the upper layer of an overlay.
             Attribute::Opaque(_) => opaque.push(path.clone()),

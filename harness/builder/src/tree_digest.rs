@@ -25,13 +25,13 @@ pub(super) fn sha512_of_directory(directory: &Utf8Path) -> Result<String, FileEr
 pub(super) fn listing(directory: &Utf8Path) -> Result<Vec<String>, FileError> {
     let mut lines = Vec::new();
     for entry in WalkDir::new(directory).min_depth(1).sort_by_file_name() {
-        let entry = entry.map_err(|error| FileError::at::<FileError>("read", directory)(error.into()))?;
+        let entry = entry.map_err(|error| FileError::at("read", directory)(error.into()))?;
         let relative = entry.path().strip_prefix(directory).unwrap_or(Path::new("")).display();
         let metadata = fs::symlink_metadata(entry.path())?;
         let mode = metadata.permissions().mode();
         let content = if metadata.is_file() {
             let path = Utf8Path::from_path(entry.path()).unwrap_or(directory);
-            digest::sha256_of_file(path).map_err(FileError::at::<FileError>("read", path))?
+            digest::sha256_of_file(path).map_err(FileError::at("read", path))?
         } else if metadata.is_symlink() {
             fs::read_link(entry.path())?.display().to_string()
         } else {

@@ -21,9 +21,9 @@ pub struct FileError {
 impl FileError {
     /// Turns an error of the operating system into one that names the operation and the file, for
     /// `map_err`.
-    pub fn at<E: From<Self>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> E {
+    pub fn at(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = Utf8PathBuf::from(path.as_ref().to_string_lossy().into_owned());
-        move |source| Self { action, path, source }.into()
+        move |source| Self { action, path, source }
     }
 
     /// The kind of the operating system's error.

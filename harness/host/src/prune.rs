@@ -106,7 +106,7 @@ fn names(parent: &Utf8Path) -> Result<Vec<String>, StoreError> {
     match parent.read_dir_utf8() {
         Ok(entries) => Ok(entries.flatten().map(|entry| entry.file_name().to_owned()).collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(FileError::at("list", parent)(error)),
+        Err(error) => Err(FileError::at("list", parent)(error).into()),
     }
 }
 

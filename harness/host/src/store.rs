@@ -228,7 +228,7 @@ impl Vacancy {
         let scratch = tempfile::Builder::new()
             .prefix(&prefix)
             .tempdir_in(parent)
-            .map_err(FileError::at::<FileError>("create a directory in", parent))?;
+            .map_err(FileError::at("create a directory in", parent))?;
         let directory =
             Utf8PathBuf::from_path_buf(scratch.path().to_owned()).map_err(|_| StoreError::NoDirectory)?;
         Ok(Self { scratch, directory, target: parent.join(key), lock })
@@ -259,7 +259,7 @@ impl Vacancy {
         // The lock file may be that of an earlier entry.
         let _ = self.lock.set_modified(SystemTime::now());
         // This is not atomic: if another process removes the entry in between, its next use fails.
-        self.lock.lock_shared().map_err(FileError::at::<FileError>("lock", &self.target))?;
+        self.lock.lock_shared().map_err(FileError::at("lock", &self.target))?;
         Ok(EntryInUse { path: self.target, _lock: self.lock })
     }
 }
@@ -287,7 +287,7 @@ fn is_current(lock: &File, path: &Utf8Path) -> bool {
 fn wait_for_lock(path: &Utf8Path, acquire: impl Fn(&File) -> io::Result<()>) -> Result<File, StoreError> {
     loop {
         let lock = fs::create(path)?;
-        acquire(&lock).map_err(FileError::at::<FileError>("lock", path))?;
+        acquire(&lock).map_err(FileError::at("lock", path))?;
         if is_current(&lock, path) {
             return Ok(lock);
         }
@@ -302,15 +302,11 @@ pub(super) fn try_lock(
 ) -> Result<Option<File>, StoreError> {
     let path = lock_path(parent, key);
     // Truncating would change the modification time, which is the time of the last use.
-    let lock = File::options()
-        .append(true)
-        .create(true)
-        .open(&path)
-        .map_err(FileError::at::<FileError>("open", &path))?;
+    let lock = File::options().append(true).create(true).open(&path).map_err(FileError::at("open", &path))?;
     match acquire(&lock) {
         Ok(()) => Ok(is_current(&lock, &path).then_some(lock)),
         Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(FileError::at("lock", &path)(error)),
+        Err(TryLockError::Error(error)) => Err(FileError::at("lock", &path)(error).into()),
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn claim(directory: &Utf8Path) -> Result<File, FileError> {
     // The file is locked before it gets its name: a sweep in between would find it unlocked.
     let fresh = directory.join(format!(".{LOCK}"));
     let file = fs::create(&fresh)?;
-    file.try_lock().map_err(io::Error::from).map_err(FileError::at::<FileError>("lock", &fresh))?;
+    file.try_lock().map_err(io::Error::from).map_err(FileError::at("lock", &fresh))?;
     fs::rename(&fresh, directory.join(LOCK))?;
     Ok(file)
 }

@@ -106,7 +106,7 @@ async fn create(path: &Utf8Path) -> Result<tokio::fs::File, FileError> {
 async fn spawn(emulator: &Emulator, arguments: &[String], layout: &Layout) -> Result<Child, StartError> {
     let log_path = layout.qemu_log();
     let log = fs::create(&log_path)?;
-    let errors = log.try_clone().map_err(FileError::at::<FileError>("open", &log_path))?;
+    let errors = log.try_clone().map_err(FileError::at("open", &log_path))?;
     let mut command = emulator.command();
     command.args(arguments).stdin(Stdio::null()).stdout(log).stderr(errors);
     let path = emulator.path().to_owned();
@@ -159,6 +159,6 @@ async fn accept(channel: &'static str, listener: UnixListener) -> Result<UnixStr
     let accepted = timeout(CONNECT, listener.accept()).await;
     let (stream, _) = accepted
         .map_err(|_| StartError::NotConnected { channel })?
-        .map_err(FileError::at::<FileError>("accept a connection of", channel))?;
+        .map_err(FileError::at("accept a connection of", channel))?;
     Ok(stream)
 }

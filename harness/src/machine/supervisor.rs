@@ -141,7 +141,7 @@ impl Runtime {
                     Ok(path) if fits(&path) => return Self::with(directory, path),
                     _ => last = Some(SupervisorError::TooLong { path: parent.display().to_string() }),
                 },
-                Err(error) => last = Some(FileError::at("create a directory in", parent)(error)),
+                Err(error) => last = Some(FileError::at("create a directory in", parent)(error).into()),
             }
         }
         Err(last.unwrap_or(SupervisorError::TooLong { path: String::new() }))

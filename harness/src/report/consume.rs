@@ -156,7 +156,7 @@ mod tests {
             self.count += 1;
             if Some(self.count) == self.fails_at {
                 let source = std::io::Error::other("disk on fire");
-                return Err(FileError::at("write", "events.jsonl")(source));
+                return Err(FileError::at("write", "events.jsonl")(source).into());
             }
             self.record(event.time_us.to_string());
             Ok(())

@@ -50,8 +50,8 @@ impl Report for GitHub {
         written.map_err(|source| ReportError::Stream { stream: "standard output", source })?;
         let Some(path) = &self.summary else { return Ok(()) };
         let file = OpenOptions::new().append(true).create(true).open(path);
-        let mut file = file.map_err(FileError::at::<ReportError>("open", path))?;
-        file.write_all(summary(&self.record).as_bytes()).map_err(FileError::at("write", path))
+        let mut file = file.map_err(FileError::at("open", path))?;
+        Ok(file.write_all(summary(&self.record).as_bytes()).map_err(FileError::at("write", path))?)
     }
 }
 

@@ -85,11 +85,11 @@ impl Report for JsonLines {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
         // A single unbuffered write: readers see whole lines, and a killed run has lost none.
-        self.file.write_all(&line).map_err(FileError::at("write", &self.path))
+        Ok(self.file.write_all(&line).map_err(FileError::at("write", &self.path))?)
     }
 
     fn finish(&mut self) -> Result<(), ReportError> {
-        self.file.sync_all().map_err(FileError::at("sync", &self.path))
+        Ok(self.file.sync_all().map_err(FileError::at("sync", &self.path))?)
     }
 }
 

@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn a_run_with_an_unwritten_report_is_broken() {
         let source = io::Error::from(io::ErrorKind::StorageFull);
-        let error = FileError::at("write", "runs/1/junit.xml")(source);
+        let error = FileError::at("write", "runs/1/junit.xml")(source).into();
         let text = shown(&testing::flaky_run(), Styles::plain(), Some(&error));
         assert!(text.contains("BROKEN    cannot write `runs/1/junit.xml`: no storage space"), "{text}");
         assert!(text.ends_with("verdict: broken\n"), "{text}");

@@ -66,7 +66,7 @@ impl RunDirectory {
         if let Some(path) = wanted {
             return Self::at(path);
         }
-        let here = std::env::current_dir().map_err(FileError::at::<FileError>("find", "."))?;
+        let here = std::env::current_dir().map_err(FileError::at("find", "."))?;
         let here = Utf8PathBuf::from_path_buf(here).map_err(|_| DirectoryError::NotUtf8)?;
         Self::under(&here.join(HOME))
     }
@@ -83,7 +83,7 @@ impl RunDirectory {
     fn at(path: &Utf8Path) -> Result<Self, DirectoryError> {
         fs::create_dir_all(path)?;
         // Other processes, such as QEMU, have other working directories.
-        let path = path.canonicalize_utf8().map_err(FileError::at::<FileError>("resolve", path))?;
+        let path = path.canonicalize_utf8().map_err(FileError::at("resolve", path))?;
         let mark = path.join(MARK);
         if !mark.exists() && names(&path)?.next().is_some() {
             return Err(DirectoryError::Foreign { path });
@@ -92,7 +92,7 @@ impl RunDirectory {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DirectoryError::InUse { path }),
-            Err(TryLockError::Error(source)) => return Err(FileError::at("lock", &mark)(source)),
+            Err(TryLockError::Error(source)) => return Err(FileError::at("lock", &mark)(source).into()),
         }
         for entry in names(&path)?.filter(|entry| entry.file_name() != MARK) {
             remove(entry.path())?;
@@ -151,7 +151,7 @@ fn link_latest(home: &Utf8Path, name: &str) -> Result<(), DirectoryError> {
 }
 
 fn names(path: &Utf8Path) -> Result<impl Iterator<Item = camino::Utf8DirEntry>, DirectoryError> {
-    Ok(path.read_dir_utf8().map_err(FileError::at::<FileError>("list", path))?.flatten())
+    Ok(path.read_dir_utf8().map_err(FileError::at("list", path))?.flatten())
 }
 
 fn remove(path: &Utf8Path) -> Result<(), FileError> {

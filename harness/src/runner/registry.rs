@@ -94,10 +94,9 @@ impl Registry {
         let free = std::iter::once(plain.clone()).chain(numbered).find(|name| !used.contains(name));
         let entry = RetainedMachine { name: free.unwrap_or(plain), ..wanted };
         let path = self.file(&entry.name);
-        let text =
-            serde_json::to_vec_pretty(&entry)
-                .map_err(io::Error::from)
-                .map_err(FileError::at::<FileError>("write", &path))?;
+        let text = serde_json::to_vec_pretty(&entry)
+            .map_err(io::Error::from)
+            .map_err(FileError::at("write", &path))?;
         fs::write(&path, text)?;
         Ok(entry)
     }
@@ -138,7 +137,7 @@ impl Registry {
     fn running(&self) -> Result<Vec<RetainedMachine>, RegistryError> {
         let read = || self.directory.read_dir_utf8()?.collect::<Result<Vec<_>, _>>();
         let mut running = Vec::new();
-        for file in read().map_err(FileError::at::<FileError>("list", &self.directory))? {
+        for file in read().map_err(FileError::at("list", &self.directory))? {
             if file.path().extension() != Some("json") {
                 continue;
             }
@@ -155,7 +154,7 @@ impl Registry {
     fn lock(&self) -> Result<File, RegistryError> {
         let path = self.directory.join(".lock");
         let lock = fs::create(&path)?;
-        lock.lock().map_err(FileError::at::<FileError>("lock", &path))?;
+        lock.lock().map_err(FileError::at("lock", &path))?;
         Ok(lock)
     }
 

@@ -71,8 +71,7 @@ impl RetainedMachines {
     /// The socket cannot be created.
     pub fn listen(store: &Store, supervisor: &Supervisor) -> Result<Arc<Self>, RetainError> {
         let socket = supervisor.directory().join(SOCKET);
-        let listener =
-            UnixListener::bind(&socket).map_err(FileError::at::<FileError>("listen on", &socket))?;
+        let listener = UnixListener::bind(&socket).map_err(FileError::at("listen on", &socket))?;
         let retained = Arc::new(Self {
             registry: Registry::of(store),
             socket,

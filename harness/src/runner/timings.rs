@@ -42,7 +42,7 @@ impl Timings {
         fs::create_dir_all(&self.directory)?;
         let path = self.directory.join(".lock");
         let lock = fs::create(&path)?;
-        lock.lock().map_err(FileError::at::<FileError>("lock", &path))?;
+        lock.lock().map_err(FileError::at("lock", &path))?;
         let file = self.file();
         let mut known = read(&file);
         if known.len() + measured.len() > MOST {
@@ -51,7 +51,7 @@ impl Timings {
         known.extend(measured.iter().map(|(name, ms)| (name.clone(), *ms)));
         let part = Utf8PathBuf::from(format!("{file}.part"));
         let json = serde_json::to_vec_pretty(&known).map_err(io::Error::from);
-        fs::write(&part, json.map_err(FileError::at::<FileError>("write", &part))?)?;
+        fs::write(&part, json.map_err(FileError::at("write", &part))?)?;
         fs::rename(&part, &file)
     }
 

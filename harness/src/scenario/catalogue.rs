@@ -166,8 +166,7 @@ impl Catalogue {
         if !argument.is_file() {
             return Err(CatalogueError::NoFile { path: argument.to_owned() });
         }
-        let path =
-            camino::absolute_utf8(argument).map_err(FileError::at::<FileError>("resolve", argument))?;
+        let path = camino::absolute_utf8(argument).map_err(FileError::at("resolve", argument))?;
         Ok(if is_recipe_file { Source::Recipe(path) } else { Source::Image(path) })
     }
 

@@ -73,7 +73,7 @@ impl ResolvedExtension {
         digest: &dyn Fn(&Utf8Path) -> io::Result<String>,
     ) -> Result<Self, ImageError> {
         let size = fs::metadata(path)?.len();
-        let sha512 = digest(path).map_err(FileError::at::<FileError>("read", path))?;
+        let sha512 = digest(path).map_err(FileError::at("read", path))?;
         let own = path.file_name().unwrap_or_default();
         let name = name.unwrap_or(own.strip_suffix(".raw").unwrap_or(own)).to_owned();
         let kind = PayloadKind::Image { path: path.to_owned(), size, sha512: sha512.clone() };

@@ -58,7 +58,7 @@ fn walk(plan: &Plan<'_>, root: &Utf8Path, config: &mut Config) -> Result<Vec<Mem
     let mut members = Vec::new();
     // The root can be a link; links below it are kept.
     for entry in WalkDir::new(root).sort_by_file_name().follow_root_links(true) {
-        let entry = entry.map_err(|error| FileError::at::<DeliveryError>("list", root)(error.into()))?;
+        let entry = entry.map_err(|error| FileError::at("list", root)(error.into()))?;
         let not_utf8 = || DeliveryError::Encoding(entry.path().to_string_lossy().into_owned());
         let on_host = Utf8Path::from_path(entry.path()).ok_or_else(not_utf8)?.to_owned();
         let below = on_host.strip_prefix(root).unwrap_or(&on_host);
@@ -67,9 +67,7 @@ fn walk(plan: &Plan<'_>, root: &Utf8Path, config: &mut Config) -> Result<Vec<Mem
             if entry.depth() == 0 { fs::metadata(&on_host)? } else { fs::symlink_metadata(&on_host)? };
         let mode = metadata.mode() & 0o7777;
         if metadata.is_symlink() {
-            let target = on_host
-                .read_link_utf8()
-                .map_err(FileError::at::<DeliveryError>("read the link", &on_host))?;
+            let target = on_host.read_link_utf8().map_err(FileError::at("read the link", &on_host))?;
             config.link(Link { path: in_guest, target, overwrite: true, hard: false });
             continue;
         }
@@ -111,7 +109,7 @@ fn chosen_for_http(plan: &Plan<'_>, members: &[Member]) -> Result<HashSet<Utf8Pa
 
 fn serve(plan: &Plan<'_>, member: &Member) -> Result<(String, Served), DeliveryError> {
     let path = &member.on_host;
-    let sha512 = digest::sha512_of_file(path).map_err(FileError::at::<DeliveryError>("read", path))?;
+    let sha512 = digest::sha512_of_file(path).map_err(FileError::at("read", path))?;
     Ok(plan.serve(path.clone(), path.file_name().unwrap_or("file"), sha512))
 }
 
@@ -121,6 +119,6 @@ fn refuse_capabilities(path: &Utf8Path) -> Result<(), DeliveryError> {
     match rustix::fs::lgetxattr(path.as_std_path(), "security.capability", &mut nothing[..]) {
         Ok(_) => Err(DeliveryError::Capabilities(path.to_owned())),
         Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP) => Ok(()),
-        Err(error) => Err(FileError::at("read the attributes of", path)(error.into())),
+        Err(error) => Err(FileError::at("read the attributes of", path)(error.into()).into()),
     }
 }

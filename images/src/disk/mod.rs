@@ -56,9 +56,9 @@ impl Disk {
     /// Opens a disk that is `above` levels of backing files below the one that the caller opened.
     fn open_above(path: &Utf8Path, above: usize) -> Result<Self, ImageError> {
         let file = fs::open_regular(path)?;
-        let length = file.metadata().map_err(FileError::at::<ImageError>("examine", path))?.len();
+        let length = file.metadata().map_err(FileError::at("examine", path))?.len();
         let mut magic = Vec::new();
-        (&file).take(4).read_to_end(&mut magic).map_err(FileError::at::<ImageError>("read", path))?;
+        (&file).take(4).read_to_end(&mut magic).map_err(FileError::at("read", path))?;
         let content = if magic == qcow2::MAGIC {
             let own = Qcow2::open(file).map_err(|error| damaged(path, "qcow2 header", &error))?;
             let below = own.backing().map(|backing| backing::open(path, backing, above + 1)).transpose()?;
@@ -186,7 +186,7 @@ impl Disk {
     /// The disk cannot be read, or the file cannot be written.
     pub(crate) fn extract(&self, offset: u64, length: u64, target: &Utf8Path) -> Result<(), ImageError> {
         let file = fs::create(target)?;
-        let write = FileError::at::<ImageError>;
+        let write = FileError::at;
         file.set_len(length).map_err(write("write", target))?;
         self.each_part((offset, length), |start, part| {
             file.write_all_at(part, start - offset).map_err(write("write", target))?;

@@ -37,7 +37,7 @@ pub(super) fn extract(
             not_restored = btrfs_tree::read(&String::from_utf8_lossy(&output.stdout));
         }
     }
-    let answers = answers().map_err(FileError::at::<FileError>("write", "answers for btrfs"))?;
+    let answers = answers().map_err(FileError::at("write", "answers for btrfs"))?;
     confinement.run(command.args([image, target]), answers.into())?;
     for (path, mode) in not_restored.set_id {
         // btrfs-restore sets the mode of a file before its content, which removes set-id bits. These

@@ -25,7 +25,7 @@ impl FileSystem {
     ) -> Result<(Tree, Vec<ExtendedAttribute>), FileSystemError> {
         fs::create_dir_all(target)?;
         // The rules of confinement apply to files, so links in these paths do not matter.
-        let image = camino::absolute_utf8(image).map_err(FileError::at::<FileError>("resolve", image))?;
+        let image = camino::absolute_utf8(image).map_err(FileError::at("resolve", image))?;
         let tree = Tree::at(target)?;
         let attributes = match self {
             Self::Btrfs => btrfs::extract(&image, tree.root(), selection)?,

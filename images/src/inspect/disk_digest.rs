@@ -28,5 +28,5 @@ pub(super) fn of_disk(disk: &Disk, store: &Store) -> Result<String, ImageError> 
 /// # Errors
 /// The file cannot be read.
 pub(super) fn of_file(path: &Utf8Path, store: &Store) -> Result<String, ImageError> {
-    cached_digest(path, Algorithm::Sha256, store).map_err(FileError::at("read", path))
+    Ok(cached_digest(path, Algorithm::Sha256, store).map_err(FileError::at("read", path))?)
 }

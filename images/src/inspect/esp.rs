@@ -81,10 +81,7 @@ fn copy(image: &Utf8Path, path: &str, limit: u64, scratch: &Utf8Path) -> Result<
     let target = scratch.join("copied");
     mtools("mcopy", &["-n", "-o", &format!("::/{path}"), target.as_str()], image, scratch)?;
     let mut bytes = Vec::new();
-    fs::open(&target)?
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(FileError::at::<FileError>("read", &target))?;
+    fs::open(&target)?.take(limit).read_to_end(&mut bytes).map_err(FileError::at("read", &target))?;
     Ok(bytes)
 }
 

@@ -40,7 +40,7 @@ pub(super) fn locate(
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<ReleaseDisk, ImageError> {
-    let path = camino::absolute_utf8(path).map_err(FileError::at::<FileError>("resolve", path))?;
+    let path = camino::absolute_utf8(path).map_err(FileError::at("resolve", path))?;
     let file = if fs::metadata(&path)?.is_dir() {
         find(&path).ok_or_else(|| ImageError::NoDisk(path.clone()))?
     } else {
@@ -49,7 +49,7 @@ pub(super) fn locate(
     let directory = file.parent().unwrap_or(Utf8Path::new("/")).to_owned();
     let mut magic = Vec::new();
     let reader = fs::open_regular(&file)?;
-    reader.take(4).read_to_end(&mut magic).map_err(FileError::at::<FileError>("read", &file))?;
+    reader.take(4).read_to_end(&mut magic).map_err(FileError::at("read", &file))?;
     let disk = match magic.as_slice() {
         [b'B', b'Z', b'h', _] => decompress(&file, store, progress)?,
         [0x1f, 0x8b, ..] | [0xfd, b'7', b'z', b'X'] | [0x28, 0xb5, 0x2f, 0xfd] => {
@@ -83,8 +83,7 @@ fn decompress(file: &Utf8Path, store: &Store, progress: &dyn Fn(&str)) -> Result
         let target = vacancy.directory().join(name);
         let length = fs::metadata(file)?.len();
         let source = ProgressReader { file: fs::open(file)?, done: 0, length, reported: 0, name, progress };
-        copy(MultiBzDecoder::new(source), &target)
-            .map_err(FileError::at::<ImageError>("decompress", file))?;
+        copy(MultiBzDecoder::new(source), &target).map_err(FileError::at("decompress", file))?;
         vacancy.commit()?;
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use loadgauge_host::digest::Inputs;
 use loadgauge_host::{CommandError, Entry, FileError, Store, fs};
 
@@ -32,13 +32,14 @@ pub(super) fn inspect(disk: &Disk, store: &Store) -> Result<Inspection, ImageErr
     let mut inputs = Inputs::default();
     inputs.add("format", FORMAT);
     inputs.add("disk", &digest);
-    let read = |entry: Utf8PathBuf| {
-        let path = entry.join(FILE);
-        let text = fs::read(&path)?;
-        serde_json::from_slice(&text).map_err(|error| FileError::at("read", &path)(error.into()))
+    let parse = |path: &Utf8Path, text: &[u8]| {
+        serde_json::from_slice(text).map_err(|error| FileError::at("read", path)(error.into()))
     };
     match store.entry_to_use("inspection", &inputs.finish())? {
-        Entry::Ready(entry) => read(entry),
+        Entry::Ready(entry) => {
+            let path = entry.join(FILE);
+            Ok(parse(&path, &fs::read(&path)?)?)
+        }
         Entry::Vacant(vacancy) => {
             let scratch = vacancy.directory().join("scratch");
             fs::create_dir(&scratch)?;
@@ -49,10 +50,10 @@ pub(super) fn inspect(disk: &Disk, store: &Store) -> Result<Inspection, ImageErr
             fs::remove_dir_all(&scratch)?;
             let path = vacancy.directory().join(FILE);
             let text = serde_json::to_vec_pretty(&found)
-                .map_err(|error| FileError::at::<ImageError>("write", &path)(error.into()))?;
+                .map_err(|error| FileError::at("write", &path)(error.into()))?;
             fs::write(&path, &text)?;
             vacancy.commit()?;
-            serde_json::from_slice(&text).map_err(|error| FileError::at("read", &path)(error.into()))
+            Ok(parse(&path, &text)?)
         }
     }
 }

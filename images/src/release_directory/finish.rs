@@ -56,12 +56,8 @@ pub fn finish(
     write("version.txt", lists::version_text(description.release, description.build).as_bytes())?;
     write("flatcar_production_image_packages.txt", description.packages.as_bytes())?;
     let tree = fs::open(description.tree)?;
-    let contents = lists::contents(BufReader::with_capacity(1 << 20, tree)).map_err(FileError::at::<
-        ReleaseDirectoryError,
-    >(
-        "read",
-        description.tree,
-    ))?;
+    let contents = lists::contents(BufReader::with_capacity(1 << 20, tree))
+        .map_err(FileError::at("read", description.tree))?;
     write("flatcar_production_image_contents.txt", contents.as_bytes())?;
     progress("compressing the image");
     compress(&directory.join(description.image))?;
@@ -91,16 +87,13 @@ fn compress(path: &Utf8Path) -> Result<(), ReleaseDirectoryError> {
         let mut chunks = Vec::new();
         for _ in 0..threads {
             let mut chunk = Vec::new();
-            file.by_ref()
-                .take(CHUNK as u64)
-                .read_to_end(&mut chunk)
-                .map_err(FileError::at::<ReleaseDirectoryError>("read", path))?;
+            file.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).map_err(FileError::at("read", path))?;
             if !chunk.is_empty() {
                 chunks.push(chunk);
             }
         }
         if chunks.is_empty() {
-            return output.flush().map_err(FileError::at::<ReleaseDirectoryError>("write", &target));
+            return Ok(output.flush().map_err(FileError::at("write", &target))?);
         }
         let packed = std::thread::scope(|scope| {
             let pack = |chunk: Vec<u8>| {
@@ -115,8 +108,8 @@ fn compress(path: &Utf8Path) -> Result<(), ReleaseDirectoryError> {
                 })
                 .collect::<Result<Vec<_>, _>>()
         });
-        for stream in packed.map_err(FileError::at::<ReleaseDirectoryError>("compress", path))? {
-            output.write_all(&stream).map_err(FileError::at::<ReleaseDirectoryError>("write", &target))?;
+        for stream in packed.map_err(FileError::at("compress", path))? {
+            output.write_all(&stream).map_err(FileError::at("write", &target))?;
         }
     }
 }
@@ -125,8 +118,7 @@ fn compress(path: &Utf8Path) -> Result<(), ReleaseDirectoryError> {
 fn files(directory: &Utf8Path, private: &[&str]) -> Result<Vec<Utf8PathBuf>, ReleaseDirectoryError> {
     let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(directory).sort_by_file_name() {
-        let entry =
-            entry.map_err(|error| FileError::at::<ReleaseDirectoryError>("read", directory)(error.into()))?;
+        let entry = entry.map_err(|error| FileError::at("read", directory)(error.into()))?;
         let Some(path) = Utf8Path::from_path(entry.path()) else { continue };
         let name = path.strip_prefix(directory).unwrap_or(path);
         // A link is verified by the file that it leads to.
@@ -138,8 +130,7 @@ fn files(directory: &Utf8Path, private: &[&str]) -> Result<Vec<Utf8PathBuf>, Rel
 }
 
 fn sign(path: &Utf8Path, key: &SigningKey) -> Result<(), ReleaseDirectoryError> {
-    let digests =
-        Digests::of_file(path).map_err(FileError::at::<ReleaseDirectoryError>("read", path))?.to_string();
+    let digests = Digests::of_file(path).map_err(FileError::at("read", path))?.to_string();
     let content = fs::read(path)?;
     let write = |suffix: &str, bytes: &[u8]| {
         let target = Utf8PathBuf::from(format!("{path}{suffix}"));

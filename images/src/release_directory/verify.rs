@@ -48,8 +48,7 @@ const VOUCHERS: [&str; 4] = [".sig", ".DIGESTS", ".DIGESTS.asc", ".DIGESTS.sig"]
 pub fn verify(directory: &Utf8Path, keys: &Keyring) -> Result<Vec<FileVerdict>, ReleaseDirectoryError> {
     let mut verdicts = Vec::new();
     for entry in walkdir::WalkDir::new(directory).sort_by_file_name() {
-        let entry =
-            entry.map_err(|error| FileError::at::<ReleaseDirectoryError>("read", directory)(error.into()))?;
+        let entry = entry.map_err(|error| FileError::at("read", directory)(error.into()))?;
         let Some(path) = Utf8Path::from_path(entry.path()) else { continue };
         if !entry.file_type().is_file() || VOUCHERS.iter().any(|end| path.as_str().ends_with(end)) {
             continue;
@@ -99,7 +98,7 @@ fn compare(path: &Utf8Path, list: &str, key: String) -> Result<VerificationResul
         Ok(digests) => digests,
         Err(error) => return Ok(VerificationResult::Wrong(format!("its list of digests: {error}"))),
     };
-    let found = Digests::of_file(path).map_err(FileError::at::<ReleaseDirectoryError>("read", path))?;
+    let found = Digests::of_file(path).map_err(FileError::at("read", path))?;
     if found.sha512 == expected.sha512 {
         return Ok(VerificationResult::Listed(key));
     }

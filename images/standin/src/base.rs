@@ -109,10 +109,10 @@ fn bootstrap(directory: &Utf8Path, options: &Options, progress: &dyn Fn(&str)) -
     files.push(TreeFile {
         path: ARCHIVE_DESCRIPTION.to_owned(),
         content: serde_json::to_vec_pretty(&archive(options))
-            .map_err(|error| FileError::at::<StandinError>("write", &overlay)(error.into()))?,
+            .map_err(|error| FileError::at("write", &overlay)(error.into()))?,
         mode: 0o644,
     });
-    let archive = tree::archive(&files, TIME).map_err(FileError::at::<StandinError>("write", &overlay))?;
+    let archive = tree::archive(&files, TIME).map_err(FileError::at("write", &overlay))?;
     fs::write(&overlay, archive)?;
     let mut scratch = vec![overlay];
     for (name, script) in scripts(options) {
@@ -240,15 +240,11 @@ fn describe(directory: &Utf8Path, options: &Options, key: &str) -> Result<(), St
     let mut inputs = Inputs::default();
     inputs.add("key", key);
     // The mirror changes over time, and builds against the base depend on its state.
-    inputs.add(
-        "packages",
-        digest::sha256_of_file(&status).map_err(FileError::at::<StandinError>("read", &status))?,
-    );
+    inputs.add("packages", digest::sha256_of_file(&status).map_err(FileError::at("read", &status))?);
     let base = Base {
         digest: inputs.finish(),
-        os_release: OsRelease::parse(&text).map_err(|error| {
-            FileError::at::<StandinError>("read", &os_release)(std::io::Error::other(error))
-        })?,
+        os_release: OsRelease::parse(&text)
+            .map_err(|error| FileError::at("read", &os_release)(std::io::Error::other(error)))?,
         architecture: options.architecture,
         dpkg_status: Utf8PathBuf::from(DPKG_STATUS),
         archive: archive(options),

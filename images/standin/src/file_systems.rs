@@ -76,14 +76,12 @@ pub(super) fn build(
 
 /// Returns the script that makes the file systems and the scripts that it calls; the last is optional.
 fn scripts(options: &Options) -> Result<Vec<(&'static str, String)>, StandinError> {
-    let missing = |name| {
-        FileError::at::<StandinError>("read", Utf8Path::new(name))(std::io::ErrorKind::NotFound.into())
-    };
+    let missing = |name| FileError::at("read", Utf8Path::new(name))(std::io::ErrorKind::NotFound.into());
     let mut scripts = Vec::new();
     for (name, required) in [("assemble.sh", true), ("deliver.sh", true), ("finish.sh", false)] {
         match tree::hook(name, options) {
             Some(text) => scripts.push((name, text)),
-            None if required => return Err(missing(name)),
+            None if required => return Err(missing(name).into()),
             None => {}
         }
     }

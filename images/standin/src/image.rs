@@ -232,20 +232,17 @@ fn finish(
 /// Returns the SHA-256 of a file, in hex; for a directory, of its names, kinds, modes and contents.
 fn digest_of(path: &Utf8Path) -> Result<String, StandinError> {
     if !path.is_dir() {
-        return digest::sha256_of_file(path).map_err(FileError::at("read", path));
+        return Ok(digest::sha256_of_file(path).map_err(FileError::at("read", path))?);
     }
     let mut inputs = Inputs::default();
     for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
-        let entry = entry.map_err(|error| FileError::at::<StandinError>("list", path)(error.into()))?;
+        let entry = entry.map_err(|error| FileError::at("list", path)(error.into()))?;
         let below = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
         let metadata = fs::symlink_metadata(entry.path())?;
         let name = format!("{:o} {below}", metadata.mode());
         if metadata.is_file() {
             let file = Utf8Path::from_path(entry.path()).unwrap_or(path);
-            inputs.add(
-                &name,
-                digest::sha256_of_file(file).map_err(FileError::at::<StandinError>("read", file))?,
-            );
+            inputs.add(&name, digest::sha256_of_file(file).map_err(FileError::at("read", file))?);
         } else if metadata.is_symlink() {
             inputs.add(&name, fs::read_link(entry.path())?.to_string_lossy().as_bytes());
         } else {

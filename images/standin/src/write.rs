@@ -35,10 +35,9 @@ pub(super) fn disk(
     layout: &[PlacedPartition],
     parts: &Parts<'_>,
 ) -> Result<(), StandinError> {
-    fs::create(raw)?.set_len(disk::length(layout)).map_err(FileError::at::<StandinError>("create", raw))?;
+    fs::create(raw)?.set_len(disk::length(layout)).map_err(FileError::at("create", raw))?;
     partition(raw, layout)?;
-    let file =
-        OpenOptions::new().write(true).open(raw).map_err(FileError::at::<StandinError>("open", raw))?;
+    let file = OpenOptions::new().write(true).open(raw).map_err(FileError::at("open", raw))?;
     for placed in layout {
         match placed.partition.content {
             Content::Esp => fill_esp(raw, placed, parts)?,
@@ -46,7 +45,7 @@ pub(super) fn disk(
             Content::Empty => {}
             content @ (Content::Usr | Content::Oem | Content::Root) => {
                 if let Some(image) = parts.file_systems.image(content) {
-                    copy(&image, &file, placed).map_err(FileError::at::<StandinError>("copy", &image))?;
+                    copy(&image, &file, placed).map_err(FileError::at("copy", &image))?;
                 }
             }
         }
@@ -169,8 +168,7 @@ fn make_grub(firmware: Firmware, target: &Utf8Path, parts: &Parts<'_>) -> Result
     let memory_disk = parts.scratch.join("memory-disk.tar");
     let menu =
         TreeFile { path: "boot/grub/grub.cfg".to_owned(), content: grub::menu().into_bytes(), mode: 0o644 };
-    let archive =
-        tree::archive(&[menu], TIME).map_err(FileError::at::<StandinError>("write", &memory_disk))?;
+    let archive = tree::archive(&[menu], TIME).map_err(FileError::at("write", &memory_disk))?;
     fs::write(&memory_disk, archive)?;
     Tool::find("grub-mkimage")?
         .command()
@@ -199,10 +197,9 @@ fn install_grub(raw: &Utf8Path, placed: &PlacedPartition, parts: &Parts<'_>) -> 
         return Err(foreign(&core_path)("it is larger than its partition"));
     }
     let first_sector = grub::boot_code(&boot, sector).map_err(foreign(&boot_path))?;
-    let file =
-        OpenOptions::new().write(true).open(raw).map_err(FileError::at::<StandinError>("open", raw))?;
-    file.write_all_at(&first_sector, 0).map_err(FileError::at::<StandinError>("write", raw))?;
-    file.write_all_at(&core, placed.offset).map_err(FileError::at::<StandinError>("write", raw))?;
+    let file = OpenOptions::new().write(true).open(raw).map_err(FileError::at("open", raw))?;
+    file.write_all_at(&first_sector, 0).map_err(FileError::at("write", raw))?;
+    file.write_all_at(&core, placed.offset).map_err(FileError::at("write", raw))?;
     fs::remove_file(&core_path).map_err(Into::into)
 }
 

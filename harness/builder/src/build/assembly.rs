@@ -133,8 +133,8 @@ fn pack_tree(
     let (size, sha512) = if format == Format::Directory {
         (size, tree_digest::sha512_of_directory(&path)?)
     } else {
-        fs::open(&path)?.sync_all().map_err(FileError::at::<BuildError>("write", &path))?;
-        let sha512 = digest::sha512_of_file(&path).map_err(FileError::at::<BuildError>("read", &path))?;
+        fs::open(&path)?.sync_all().map_err(FileError::at("write", &path))?;
+        let sha512 = digest::sha512_of_file(&path).map_err(FileError::at("read", &path))?;
         (fs::metadata(&path)?.len(), sha512)
     };
     Ok(Extension { name, format, path, size, sha512, release })

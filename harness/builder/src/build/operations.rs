@@ -82,8 +82,8 @@ pub fn check_reproducible(
     let base_extensions = base_extensions::of_recipe(recipe)?;
     let context = Context { recipe, base_extensions: &base_extensions, target, store, progress };
     let plan = Plan::new(&context, format)?;
-    let scratch = tempfile::tempdir_in(store.root())
-        .map_err(FileError::at::<BuildError>("create a directory in", store.root()))?;
+    let scratch =
+        tempfile::tempdir_in(store.root()).map_err(FileError::at("create a directory in", store.root()))?;
     let scratch_path = Utf8Path::from_path(scratch.path()).unwrap_or(store.root());
     let again = assemble(&plan, &|recipe| directory(recipe, &context), scratch_path)?;
     if again.extension.sha512 == built.extension.sha512 {

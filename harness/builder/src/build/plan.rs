@@ -163,7 +163,7 @@ fn recipe_key(
     let mut parts = vec![recipe.text.clone(), recipe.name().to_owned()];
     if let Some(script) = &recipe.finish.script {
         let path = recipe.beside(script.get_ref());
-        parts.push(digest::sha256_of_file(&path).map_err(FileError::at::<BuildError>("read", &path))?);
+        parts.push(digest::sha256_of_file(&path).map_err(FileError::at("read", &path))?);
     }
     for source in sources {
         parts.push(digest::of_parts(source.key(context)?));

@@ -44,7 +44,7 @@ impl Built {
         kept.extension.path = kept.extension.path.file_name().unwrap_or_default().into();
         let path = directory.join(FILE);
         let text = serde_json::to_string_pretty(&kept)
-            .map_err(|error| FileError::at::<BuildError>("write", &path)(error.into()))?;
+            .map_err(|error| FileError::at("write", &path)(error.into()))?;
         Ok(fs::write(&path, text)?)
     }
 
@@ -55,8 +55,8 @@ impl Built {
     pub(super) fn read(directory: &Utf8Path) -> Result<Self, BuildError> {
         let path = directory.join(FILE);
         let text = fs::read_to_string(&path)?;
-        let mut built: Self = serde_json::from_str(&text)
-            .map_err(|error| FileError::at::<BuildError>("read", &path)(error.into()))?;
+        let mut built: Self =
+            serde_json::from_str(&text).map_err(|error| FileError::at("read", &path)(error.into()))?;
         built.extension.path = directory.join(&built.extension.path);
         built.cached = true;
         Ok(built)

@@ -149,7 +149,7 @@ impl<'a> Archive<'a> {
     pub(super) fn open(base: &'a Base, store: &Store, progress: &dyn Fn(&str)) -> Result<Self> {
         let archive = &base.archive;
         let keyring = digest::sha256_of_file(&archive.keyring)
-            .map_err(FileError::at::<FileError>("read the keyring", &archive.keyring))?;
+            .map_err(FileError::at("read the keyring", &archive.keyring))?;
         let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
             / INDEX_LIFETIME.as_secs();
         let key = digest::of_parts([
@@ -254,11 +254,11 @@ fn fetch_indices(base: &Base, directory: &Utf8Path) -> Result<()> {
         });
     }
     let (path, packed) = (directory.join("Packages"), directory.join("packed"));
-    let mut index = File::create_new(&path).map_err(FileError::at::<FileError>("create", &path))?;
+    let mut index = File::create_new(&path).map_err(FileError::at("create", &path))?;
     for component in &base.archive.components {
         let suffix = fetch_index(base, &suite, &release, component, &packed)?;
         let file = fs::open(&packed)?;
-        let failed = FileError::at::<FileError>;
+        let failed = FileError::at;
         let mut reader = decoder(suffix, io::BufReader::new(file))
             .map_err(|_| failed("decompress", &packed)(io::ErrorKind::InvalidData.into()))?
             .take(MAXIMUM_INDEX);

@@ -114,8 +114,8 @@ pub(crate) fn resolve_recipe(
     let vacancy = match store.entry("packages", &key)? {
         Entry::Ready(directory) => {
             let path = directory.join(PACKAGES);
-            return serde_json::from_slice(&fs::read(&path)?)
-                .map_err(|error| FileError::at("read", &path)(error.into()));
+            return Ok(serde_json::from_slice(&fs::read(&path)?)
+                .map_err(|error| FileError::at("read", &path)(error.into()))?);
         }
         Entry::Vacant(vacancy) => vacancy,
     };
@@ -124,7 +124,7 @@ pub(crate) fn resolve_recipe(
     let resolved = resolve_chain(chain, base, &Index::of_archive(archive.index()?))?;
     let path = vacancy.directory().join(PACKAGES);
     let text = serde_json::to_string_pretty(&resolved)
-        .map_err(|error| FileError::at::<FileError>("write", &path)(error.into()))?;
+        .map_err(|error| FileError::at("write", &path)(error.into()))?;
     fs::write(&path, text)?;
     vacancy.commit()?;
     Ok(resolved)

@@ -110,7 +110,7 @@ impl Files<'_> {
 
     fn take(&mut self, name: &str) -> Result<String, DescribeError> {
         let path = self.directory.join(name);
-        let sha256 = digest::sha256_of_file(&path).map_err(FileError::at::<DescribeError>("read", &path))?;
+        let sha256 = digest::sha256_of_file(&path).map_err(FileError::at("read", &path))?;
         self.digests.insert(name.to_owned(), sha256.clone());
         Ok(sha256)
     }

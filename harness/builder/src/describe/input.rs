@@ -24,7 +24,7 @@ impl Input {
     /// # Errors
     /// The file cannot be read.
     pub(crate) fn of_file(path: &Utf8Path, directory: &Utf8Path) -> Result<Self, FileError> {
-        let sha256 = digest::sha256_of_file(path).map_err(FileError::at::<FileError>("read", path))?;
+        let sha256 = digest::sha256_of_file(path).map_err(FileError::at("read", path))?;
         Ok(Self::of_uri(path.strip_prefix(directory).unwrap_or(path).to_string(), sha256))
     }
 }

@@ -74,8 +74,8 @@ pub fn of_base(
     let vacancy = match store.entry("libraries", &key)? {
         Entry::Ready(directory) => {
             let path = directory.join(INDEX);
-            return serde_json::from_slice(&fs::read(&path)?)
-                .map_err(|error| FileError::at("read", &path)(error.into()));
+            return Ok(serde_json::from_slice(&fs::read(&path)?)
+                .map_err(|error| FileError::at("read", &path)(error.into()))?);
         }
         Entry::Vacant(vacancy) => vacancy,
     };
@@ -89,8 +89,7 @@ pub fn of_base(
         libraries
     };
     let path = vacancy.directory().join(INDEX);
-    let text = serde_json::to_vec(&libraries)
-        .map_err(|error| FileError::at::<FileError>("write", &path)(error.into()))?;
+    let text = serde_json::to_vec(&libraries).map_err(|error| FileError::at("write", &path)(error.into()))?;
     fs::write(&path, text)?;
     vacancy.commit()?;
     Ok(libraries)
@@ -115,8 +114,7 @@ fn of_root(root: &Utf8Path, architecture: Architecture) -> Result<Libraries, Fil
             let Some(path) = Utf8Path::from_path(entry.path()) else { continue };
             let relative = path.strip_prefix(root).unwrap_or(path);
             if entry.path_is_symlink() {
-                let target =
-                    path.read_link_utf8().map_err(FileError::at::<FileError>("read the link", path))?;
+                let target = path.read_link_utf8().map_err(FileError::at("read the link", path))?;
                 links.push((relative.to_owned(), target));
             } else if entry.file_type().is_file()
                 && let Some(object) = read_object(path, architecture)?
@@ -133,7 +131,7 @@ fn of_root(root: &Utf8Path, architecture: Architecture) -> Result<Libraries, Fil
 
 /// Reads an ELF file; `None` where it is another file or a damaged one, since a base is not ours to fix.
 fn read_object(path: &Utf8Path, architecture: Architecture) -> Result<Option<Object>, FileError> {
-    let failed = FileError::at::<FileError>;
+    let failed = FileError::at;
     let mut data = Vec::new();
     let mut file = fs::open(path)?;
     file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut data).map_err(failed("read", path))?;

@@ -72,7 +72,7 @@ pub(super) fn packages(base: &Utf8Path, store: &Store) -> Result<Vec<Package>, B
 
 fn unpacked(squashfs: &Utf8Path, store: &Store) -> Result<Utf8PathBuf, BaseError> {
     let metadata = fs::metadata(squashfs)?;
-    let modified = metadata.modified().map_err(FileError::at::<FileError>("examine", squashfs))?;
+    let modified = metadata.modified().map_err(FileError::at("examine", squashfs))?;
     let modified = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     // The file is too large for a digest of its contents in each run.
     let key = digest::of_parts([

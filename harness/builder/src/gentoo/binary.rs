@@ -44,11 +44,9 @@ impl BinaryPackage {
     pub fn open(path: &Utf8Path) -> Result<Self, BinaryError> {
         let mut file = fs::open(path)?;
         let mut end = [0; 4];
-        file.seek(SeekFrom::End(-4)).and_then(|_| file.read_exact(&mut end)).map_err(FileError::at::<
-            FileError,
-        >(
-            "read", path
-        ))?;
+        file.seek(SeekFrom::End(-4))
+            .and_then(|_| file.read_exact(&mut end))
+            .map_err(FileError::at("read", path))?;
         if &end == b"STOP" {
             let (length, entries) = xpak::read_end(&mut file)?;
             return Ok(Self { entries, prefix: "", file, start: 0, length });

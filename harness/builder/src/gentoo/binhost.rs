@@ -86,7 +86,7 @@ fn file_of_url(url: &str, file: &PackageFile, store: &Store) -> Result<VerifiedF
             vacancy.commit()?.join(name)
         }
     };
-    let sha256 = digest::sha256_of_file(&path).map_err(FileError::at::<FileError>("read", &path))?;
+    let sha256 = digest::sha256_of_file(&path).map_err(FileError::at("read", &path))?;
     let size = fs::metadata(&path)?.len();
     Ok(VerifiedFile { path, sha256, size })
 }

@@ -70,7 +70,7 @@ pub fn read(directory: &Utf8Path) -> Result<Vec<Package>, DatabaseError> {
 
 /// The names of the directories in a directory, sorted.
 fn directories(path: &Utf8Path) -> Result<Vec<String>, FileError> {
-    let failed = || FileError::at::<FileError>("list", path);
+    let failed = || FileError::at("list", path);
     let mut names = Vec::new();
     for entry in path.read_dir_utf8().map_err(failed())? {
         let entry = entry.map_err(failed())?;
@@ -94,7 +94,7 @@ fn read_values(directory: &Utf8Path) -> Result<Metadata, FileError> {
         fs::open(&path)?
             .take(MAXIMUM_VALUE)
             .read_to_string(&mut value)
-            .map_err(FileError::at::<FileError>("read", &path))?;
+            .map_err(FileError::at("read", &path))?;
         metadata.insert(key.to_owned(), value.trim().to_owned());
     }
     Ok(metadata)

@@ -59,6 +59,6 @@ fn contents(staged: &Staged, origin: &str) -> String {
 
 fn md5_of(path: &Utf8Path) -> Result<String, FileError> {
     let mut hash = Md5::new();
-    std::io::copy(&mut fs::open(path)?, &mut hash).map_err(FileError::at::<FileError>("read", path))?;
+    std::io::copy(&mut fs::open(path)?, &mut hash).map_err(FileError::at("read", path))?;
     Ok(hex::encode(hash.finalize()))
 }

@@ -97,7 +97,7 @@ fn add_to_store(bytes: &[u8], store: &Store) -> Result<(String, Utf8PathBuf), Bi
 
 /// Writes the state of a URL atomically, since other processes may read it at the same time.
 fn write_state(path: &Utf8Path, state: &CachedIndex) -> Result<(), FileError> {
-    let failed = || FileError::at::<FileError>("write", path);
+    let failed = || FileError::at("write", path);
     let directory = path.parent().unwrap_or(path);
     fs::create_dir_all(directory)?;
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed())?;

@@ -21,11 +21,10 @@ pub fn releases(image: &Utf8Path) -> Result<BTreeMap<String, OsRelease>, ImageEr
 }
 
 fn extract(image: &Utf8Path) -> Result<BTreeMap<String, String>, ImageError> {
-    let scratch = tempfile::tempdir()
-        .map_err(FileError::at::<FileError>("create a directory in", std::env::temp_dir()))?;
-    let scratch = Utf8Path::from_path(scratch.path()).ok_or_else(|| {
-        FileError::at::<FileError>("use", scratch.path())(std::io::ErrorKind::InvalidFilename.into())
-    })?;
+    let scratch =
+        tempfile::tempdir().map_err(FileError::at("create a directory in", std::env::temp_dir()))?;
+    let scratch = Utf8Path::from_path(scratch.path())
+        .ok_or_else(|| FileError::at("use", scratch.path())(std::io::ErrorKind::InvalidFilename.into()))?;
     let name = image.file_name().unwrap_or_default();
     let opened = ExtensionImage::open(image, &scratch.join("partition"))
         .map_err(|source| ImageError::Open { image: name.to_owned(), source })?;

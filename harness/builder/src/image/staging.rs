@@ -70,8 +70,7 @@ impl<'a> Staging<'a> {
     /// A file that an extension must not contain, or that cannot be read or staged.
     pub(super) fn run(mut self, exclude: &GlobSet) -> Result<StagedImage, ImageError> {
         for entry in walkdir::WalkDir::new(self.root).min_depth(1).sort_by_file_name() {
-            let entry = entry
-                .map_err(|error| FileError::at::<FileError>("list", self.root)(io::Error::from(error)))?;
+            let entry = entry.map_err(|error| FileError::at("list", self.root)(io::Error::from(error)))?;
             let host = entry.path();
             let relative = host.strip_prefix(self.root).unwrap_or(host);
             let inside = member_path(relative.as_os_str().as_bytes())
@@ -102,8 +101,7 @@ impl<'a> Staging<'a> {
     ) -> Result<(), ImageError> {
         let image = self.image.to_owned();
         let mut is_opaque = false;
-        let preserved =
-            attributes::of(host).map_err(FileError::at::<FileError>("read the attributes of", host))?;
+        let preserved = attributes::of(host).map_err(FileError::at("read the attributes of", host))?;
         for attribute in preserved.into_iter().chain(attributes) {
             match attribute {
                 Attribute::Opaque(_) => is_opaque = true,

@@ -31,13 +31,10 @@ exec "$3" -q -f -d single -m single --csum crc32c -n 16384 -s 4096 -U "$4" --roo
 /// identifiers and uses the clock and the host's change times, and no option changes that. See
 /// [`btrfs_normalise`].
 pub(super) fn pack(staged: &Staged, identity: &Identity, output: &Utf8Path) -> Result<(), PackError> {
-    let file = File::create_new(output).map_err(FileError::at::<PackError>("create", output))?;
+    let file = File::create_new(output).map_err(FileError::at("create", output))?;
     // The file is sparse, and --shrink truncates it.
-    file.set_len((staged.size() * 2).next_multiple_of(1 << 20) + (512 << 20)).map_err(FileError::at::<
-        PackError,
-    >(
-        "write", output
-    ))?;
+    file.set_len((staged.size() * 2).next_multiple_of(1 << 20) + (512 << 20))
+        .map_err(FileError::at("write", output))?;
     drop(file);
     let mount = output.with_extension("mount");
     fs::create_dir(&mount)?;

@@ -36,14 +36,10 @@ const UUID_KEY_SUBVOLUME: u8 = 251;
 /// Sets all times to the epoch and all identifiers to ones derived from the seed.
 pub(super) fn normalise(path: &Utf8Path, identity: &Identity) -> Result<(), PackError> {
     let fail = |reason: &str| PackError::Layout { path: path.to_owned(), reason: reason.to_owned() };
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(FileError::at::<PackError>("open", path))?;
-    let length = file.metadata().map_err(FileError::at::<PackError>("read", path))?.len();
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(FileError::at("open", path))?;
+    let length = file.metadata().map_err(FileError::at("read", path))?.len();
     let mut superblock = vec![0; SUPERBLOCK_SIZE];
-    file.read_exact_at(&mut superblock, SUPERBLOCK).map_err(FileError::at::<PackError>("read", path))?;
+    file.read_exact_at(&mut superblock, SUPERBLOCK).map_err(FileError::at("read", path))?;
     if &superblock[64..72] != MAGIC || u16_at(&superblock, 196) != 0 {
         return Err(fail("the superblock is not one of btrfs with crc32c"));
     }
@@ -59,17 +55,17 @@ pub(super) fn normalise(path: &Utf8Path, identity: &Identity) -> Result<(), Pack
     for (offset, mut block) in blocks {
         fixed.block(&mut block).ok_or_else(|| fail("a tree block is malformed"))?;
         seal(&mut block);
-        file.write_all_at(&block, offset).map_err(FileError::at::<PackError>("write", path))?;
+        file.write_all_at(&block, offset).map_err(FileError::at("write", path))?;
     }
     fixed.superblock(&mut superblock).ok_or_else(|| fail("the list of system chunks is malformed"))?;
     for offset in std::iter::once(SUPERBLOCK).chain(SUPERBLOCK_COPIES) {
         if offset + SUPERBLOCK_SIZE as u64 <= length {
             superblock[48..56].copy_from_slice(&offset.to_le_bytes());
             seal(&mut superblock);
-            file.write_all_at(&superblock, offset).map_err(FileError::at::<PackError>("write", path))?;
+            file.write_all_at(&superblock, offset).map_err(FileError::at("write", path))?;
         }
     }
-    file.sync_all().map_err(FileError::at::<PackError>("write", path))
+    Ok(file.sync_all().map_err(FileError::at("write", path))?)
 }
 
 type Block = (u64, Vec<u8>);
@@ -86,11 +82,11 @@ fn tree_blocks(
     let mut offset = SUPERBLOCK + SECTOR;
     while offset + size as u64 <= length {
         let mut header = [0; HEADER];
-        file.read_exact_at(&mut header, offset).map_err(FileError::at::<PackError>("read", path))?;
+        file.read_exact_at(&mut header, offset).map_err(FileError::at("read", path))?;
         let is_copy = SUPERBLOCK_COPIES.contains(&offset);
         if header[32..48] == fixed.filesystem && !is_copy {
             let mut block = vec![0; size];
-            file.read_exact_at(&mut block, offset).map_err(FileError::at::<PackError>("read", path))?;
+            file.read_exact_at(&mut block, offset).map_err(FileError::at("read", path))?;
             if block[..4] == crc32c::crc32c(&block[32..]).to_le_bytes() {
                 found.push((offset, block));
                 offset += size as u64;

@@ -50,15 +50,15 @@ pub(super) fn pack(
     identity: &Identity,
     output: &Utf8Path,
 ) -> Result<(), PackError> {
-    let read = || FileError::at::<PackError>("read", filesystem);
+    let read = || FileError::at("read", filesystem);
     let source = File::options().read(true).write(true).open(filesystem).map_err(read())?;
     let size = source.metadata().map_err(read())?.len().next_multiple_of(BLOCK as u64);
-    source.set_len(size).map_err(FileError::at::<PackError>("write", filesystem))?;
+    source.set_len(size).map_err(FileError::at("write", filesystem))?;
     let parameters = Parameters { salt: identity.digest("verity salt"), uuid: identity.uuid("verity") };
     let tree = hash_area(&source, 0, size / BLOCK as u64, &parameters).map_err(read())?;
     let signature = signer.map(|signer| signature(signer, &tree)).transpose()?;
     write(source, size, &tree, signature.as_deref(), kinds(architecture), identity, output)
-        .map_err(FileError::at::<PackError>("write", output))?;
+        .map_err(FileError::at("write", output))?;
     Ok(fs::remove_file(filesystem)?)
 }
 
@@ -71,7 +71,7 @@ pub(super) fn damage(image: &Utf8Path) -> Result<(), PackError> {
         file.read_exact_at(&mut byte, START + SECTOR_SIZE)?;
         file.write_all_at(&[byte[0] ^ 0xff], START + SECTOR_SIZE)
     };
-    flip().map_err(FileError::at::<PackError>("write", image))
+    Ok(flip().map_err(FileError::at("write", image))?)
 }
 
 fn kinds(architecture: Architecture) -> &'static Kinds {

@@ -23,8 +23,8 @@ const FEATURES: &str = "none,ext_attr,dir_index,filetype,extent,64bit,flex_bg,sp
 pub(super) fn pack(staged: &Staged, identity: &Identity, output: &Utf8Path) -> Result<(), PackError> {
     let epoch = identity.epoch.to_string();
     let inodes = staged.nodes().count() + 16;
-    let file = File::create_new(output).map_err(FileError::at::<PackError>("create", output))?;
-    file.set_len(size(staged, inodes)).map_err(FileError::at::<PackError>("write", output))?;
+    let file = File::create_new(output).map_err(FileError::at("create", output))?;
+    file.set_len(size(staged, inodes)).map_err(FileError::at("write", output))?;
     let mut command = Tool::find("mke2fs")?.command();
     command
         .env("MKE2FS_CONFIG", "/dev/null")
@@ -39,8 +39,8 @@ pub(super) fn pack(staged: &Staged, identity: &Identity, output: &Utf8Path) -> R
 }
 
 fn fill(staged: &Staged, epoch: &str, output: &Utf8Path) -> Result<(), PackError> {
-    let script = tempfile::NamedTempFile::new()
-        .map_err(FileError::at::<PackError>("create a file in", std::env::temp_dir()))?;
+    let script =
+        tempfile::NamedTempFile::new().map_err(FileError::at("create a file in", std::env::temp_dir()))?;
     fs::write(script.path(), commands(staged))?;
     let mut command = Tool::find("debugfs")?.command();
     command.env("E2FSPROGS_FAKE_TIME", epoch).env_remove("SOURCE_DATE_EPOCH").current_dir(staged.root());

@@ -24,7 +24,7 @@ impl Files {
 impl Source for Files {
     fn key(&self, context: &Context<'_>) -> Result<Vec<String>, SourceError> {
         Self::sources(context)
-            .map(|path| digest::sha256_of_file(&path).map_err(FileError::at("read", &path)))
+            .map(|path| Ok(digest::sha256_of_file(&path).map_err(FileError::at("read", &path))?))
             .collect()
     }
 

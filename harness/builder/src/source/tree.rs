@@ -36,8 +36,7 @@ impl Source for Trees {
         for section in &context.recipe.trees {
             let root = context.recipe.beside(section.source.get_ref());
             for entry in WalkDir::new(&root).sort_by_file_name() {
-                let entry =
-                    entry.map_err(|error| FileError::at::<SourceError>("read", &root)(error.into()))?;
+                let entry = entry.map_err(|error| FileError::at("read", &root)(error.into()))?;
                 if let (true, Some(path)) = (entry.file_type().is_file(), Utf8Path::from_path(entry.path())) {
                     inputs.push(Input::of_file(path, context.recipe.directory())?);
                 }

@@ -89,8 +89,8 @@ async fn answer(request: Request<Incoming>, files: Arc<Vec<Served>>) -> Result<R
 }
 
 async fn file(served: &Served, head: bool) -> Result<Response<Body>, FileError> {
-    let file = File::open(&served.file).await.map_err(FileError::at::<FileError>("open", &served.file))?;
-    let metadata = file.metadata().await.map_err(FileError::at::<FileError>("examine", &served.file))?;
+    let file = File::open(&served.file).await.map_err(FileError::at("open", &served.file))?;
+    let metadata = file.metadata().await.map_err(FileError::at("examine", &served.file))?;
     let body = if head {
         empty()
     } else {

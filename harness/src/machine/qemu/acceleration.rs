@@ -182,7 +182,7 @@ async fn measure(
         .prefix(PREFIX)
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
-        .map_err(FileError::at::<FileError>("create a directory in", std::env::temp_dir()))?;
+        .map_err(FileError::at("create a directory in", std::env::temp_dir()))?;
     let path = Utf8PathBuf::from(directory.path().to_string_lossy().as_ref());
     let _claim = stale_directory::claim(&path)?;
     let tcg = accelerator_probe::probe(emulator.tool(), Accelerator::Tcg, &path).await?;
@@ -258,7 +258,7 @@ fn write(vacancy: Vacancy, measurements: &Measurements) -> Result<(), Accelerati
     let path = vacancy.directory().join(FILE);
     let text = serde_json::to_string_pretty(measurements)
         .map_err(io::Error::from)
-        .map_err(FileError::at::<FileError>("write", &path))?;
+        .map_err(FileError::at("write", &path))?;
     fs::write(&path, text)?;
     vacancy.commit()?;
     Ok(())

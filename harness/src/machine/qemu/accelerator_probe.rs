@@ -54,7 +54,7 @@ pub(crate) async fn probe(
     let disk = directory.join("disk");
     boot_disk(&disk, GREETING, BootAction::Work(LOOPS))?;
     let socket = directory.join("qmp");
-    let listener = UnixListener::bind(&socket).map_err(FileError::at::<FileError>("listen on", &socket))?;
+    let listener = UnixListener::bind(&socket).map_err(FileError::at("listen on", &socket))?;
     let result = boot(qemu, accelerator, &disk, &socket, listener).await;
     fs::remove_file(&socket)?;
     Ok(result)

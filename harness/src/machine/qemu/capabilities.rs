@@ -96,7 +96,7 @@ impl QemuCapabilities {
                 let path = vacancy.directory().join(FILE);
                 let text = serde_json::to_string_pretty(&capabilities)
                     .map_err(io::Error::from)
-                    .map_err(FileError::at::<FileError>("write", &path))?;
+                    .map_err(FileError::at("write", &path))?;
                 fs::write(&path, text)?;
                 vacancy.commit()?;
                 Ok(capabilities)

@@ -42,10 +42,10 @@ pub(crate) async fn start(layout: &Layout) -> Result<Child, TpmError> {
     let state = layout.tpm_state();
     fs::create_dir(&state)?;
     let socket = layout.tpm_socket();
-    let listener = UnixListener::bind(&socket).map_err(FileError::at::<FileError>("listen on", &socket))?;
+    let listener = UnixListener::bind(&socket).map_err(FileError::at("listen on", &socket))?;
     let log_path = layout.tpm_log();
     let log = fs::create(&log_path)?;
-    let errors = log.try_clone().map_err(FileError::at::<FileError>("open", &log_path))?;
+    let errors = log.try_clone().map_err(FileError::at("open", &log_path))?;
     let mut command = tool.command();
     command
         .args(["socket", "--tpm2", "--terminate", "--tpmstate"])

@@ -105,8 +105,8 @@ impl SnapshotFiles {
     pub(crate) fn flush_to_disk(&self) -> Result<(), FileError> {
         let sync =
             |file: std::fs::File, path: &Utf8Path| file.sync_all().map_err(FileError::at("sync", path));
-        for entry in self.0.read_dir_utf8().map_err(FileError::at::<FileError>("list", &self.0))? {
-            let entry = entry.map_err(FileError::at::<FileError>("list", &self.0))?;
+        for entry in self.0.read_dir_utf8().map_err(FileError::at("list", &self.0))? {
+            let entry = entry.map_err(FileError::at("list", &self.0))?;
             sync(fs::open(entry.path())?, entry.path())?;
         }
         sync(fs::create(self.durable())?, &self.durable())?;

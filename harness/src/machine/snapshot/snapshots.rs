@@ -151,7 +151,7 @@ impl SnapshotVacancy {
         let path = self.files().description();
         let text = serde_json::to_string_pretty(&snapshot)
             .map_err(io::Error::from)
-            .map_err(FileError::at::<FileError>("write", &path))?;
+            .map_err(FileError::at("write", &path))?;
         fs::write(&path, text)?;
         let in_use = SnapshotInUse::new(self.0.commit_in_use()?, snapshot);
         let files = in_use.files.clone();
