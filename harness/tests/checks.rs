@@ -3,7 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod common;
 
-use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
@@ -245,13 +244,9 @@ case "$*" in
 esac"#;
     programs(&sshd, &[("systemctl", systemctl), ("journalctl", journalctl)]);
     let guest = sshd.guest().await;
+    let before = sshd.commands();
     let found: Vec<(Sweep, Finding)> = sweep(&guest).await;
-    let commands: BTreeSet<&str> = found
-        .iter()
-        .flat_map(|(_, finding)| &finding.commands)
-        .map(|transcript| transcript.command.as_str())
-        .collect();
-    assert_eq!(commands.len(), 1, "one command for all sweeps");
+    assert_eq!(sshd.commands() - before, 1, "one command for all sweeps");
     let of = |sweep: Sweep| &found.iter().find(|(name, _)| *name == sweep).expect("each is there").1;
     let failed = of(Sweep::FailedUnits);
     assert_eq!(failed.outcome, Outcome::Failed);

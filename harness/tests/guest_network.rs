@@ -31,6 +31,7 @@ fn scenario(network: &str, port: u16, expected: &str) -> String {
 }
 
 #[test]
+#[cfg_attr(not(feature = "all-guest-tests"), ignore = "`make test-all` boots it")]
 fn a_guest_reaches_the_harness_alone_unless_it_is_let_out() {
     // Something of the host's that must not be reached, and must be where the scenario says so.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");

@@ -86,6 +86,11 @@ impl Sshd {
         }
     }
 
+    /// How many commands were run by this server.
+    pub(crate) fn commands(&self) -> usize {
+        self.log().matches("Starting session: command").count()
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
@@ -137,6 +142,7 @@ fn spawn(directory: &Path, address: SocketAddr) -> Child {
     let text = format!(
         "Port {}\nListenAddress 127.0.0.1\nHostKey {d}/host_key\nAuthorizedKeysFile {d}/authorized\n\
          PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\n\
+         LogLevel VERBOSE\n\
          SetEnv HOME={d} PATH={d}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
         address.port(),
         d = directory.display(),
