@@ -62,9 +62,12 @@ impl Activation {
                 self.upheld.extend(names(tree, &path)?);
             } else if let Some(by) = name.strip_suffix(".wants").or_else(|| name.strip_suffix(".requires")) {
                 self.wanted.entry(by.to_owned()).or_default().extend(names(tree, &path)?);
-            } else if name.ends_with(".d") {
-                for drop_in in names(tree, &path)?.into_iter().filter(|name| name.ends_with(".conf")) {
-                    self.add_file(tree, &path.join(drop_in))?;
+            } else if path.extension() == Some("d") {
+                for drop_in in names(tree, &path)? {
+                    let drop_in = path.join(drop_in);
+                    if drop_in.extension() == Some("conf") {
+                        self.add_file(tree, &drop_in)?;
+                    }
                 }
             } else {
                 self.add_file(tree, &path)?;

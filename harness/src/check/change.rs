@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use loadgauge_builder::Activation;
 use loadgauge_host::error::on_one_line;
-use loadgauge_host::{fs, quote};
+use loadgauge_host::{Scratch, fs, quote};
 use serde::Deserialize;
 
 use crate::guest::{Command, Guest};
@@ -141,11 +141,8 @@ impl Swap {
     async fn activate(&self, recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> {
         let file = self.file.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let scratch =
-                tempfile::Builder::new().prefix("loadgauge-").tempdir().map_err(|error| error.to_string())?;
-            let scratch =
-                Utf8Path::from_path(scratch.path()).ok_or("the temporary directory is not UTF-8")?;
-            Activation::of_image(&file, scratch).map_err(|error| on_one_line(&error))
+            let scratch = Scratch::new().map_err(|error| on_one_line(&error))?;
+            Activation::of_image(&file, scratch.path()).map_err(|error| on_one_line(&error))
         });
         let read = read.await.map_err(|error| CheckError::Unreadable(error.to_string()))?;
         let activation = read.map_err(|cause| CheckError::Unreadable(format!("`{}`: {cause}", self.file)))?;

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
-use loadgauge_host::FileError;
+use loadgauge_host::Scratch;
 use loadgauge_images::OsRelease;
 use loadgauge_images::extension_image::{ExtensionImage, releases_of_directory};
 
@@ -21,10 +21,8 @@ pub fn releases(image: &Utf8Path) -> Result<BTreeMap<String, OsRelease>, ImageEr
 }
 
 fn extract(image: &Utf8Path) -> Result<BTreeMap<String, String>, ImageError> {
-    let scratch =
-        tempfile::tempdir().map_err(FileError::at("create a directory in", std::env::temp_dir()))?;
-    let scratch = Utf8Path::from_path(scratch.path())
-        .ok_or_else(|| FileError::at("use", scratch.path())(std::io::ErrorKind::InvalidFilename.into()))?;
+    let scratch = Scratch::new()?;
+    let scratch = scratch.path();
     let name = image.file_name().unwrap_or_default();
     let opened = ExtensionImage::open(image, &scratch.join("partition"))
         .map_err(|source| ImageError::Open { image: name.to_owned(), source })?;

@@ -137,9 +137,14 @@ mod tests {
     const LATER: Duration = Duration::from_secs(7);
 
     fn failures(count: usize) -> String {
-        (0..count)
-            .map(|time| format!("{{\"MESSAGE\":\"m\",\"MESSAGE_ID\":\"d9b373ed55a64feb8242e02dbe79a49c\",\"UNIT\":\"x.service\",\"__REALTIME_TIMESTAMP\":\"{time}\"}}\n"))
-            .collect()
+        let entry = |time: usize| {
+            let entry = serde_json::json!({
+                "MESSAGE": "m", "UNIT": "x.service", "__REALTIME_TIMESTAMP": time.to_string(),
+                "MESSAGE_ID": "d9b373ed55a64feb8242e02dbe79a49c",
+            });
+            entry.to_string()
+        };
+        (0..count).map(entry).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
