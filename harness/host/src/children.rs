@@ -54,7 +54,7 @@ while IFS=' ' read -r what name; do
   d) set -- "$@" "$name" ;;
   esac
 done
-for group in $groups; do kill -KILL -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
 for directory; do
   [ -e "$directory" ] || continue
   rm -rf -- "$directory" 2>/dev/null || { sleep 1; rm -rf -- "$directory"; }
@@ -279,8 +279,12 @@ mod tests {
         let other =
             Command::new("sleep").arg(format!("{word}1")).process_group(0).spawn().expect("it starts");
         let mut input = watcher().expect("a shell");
-        let lines =
-            format!("+ 1\n+ {0}\n+ {1}\n- 1\n- {1}\nd {2}\n", sleeper.id(), other.id(), left.display());
+        let lines = format!(
+            "+ 4194305\n+ {0}\n+ {1}\n- 4194305\n- {1}\nd {2}\n",
+            sleeper.id(),
+            other.id(),
+            left.display()
+        );
         input.write_all(lines.as_bytes()).expect("told");
         drop(input);
         let mut sleeper = sleeper;
