@@ -174,6 +174,9 @@ impl Swap {
         let not = if must_be_merged { "" } else { "not " };
         let mut assertions = Assertions::default();
         assertions.assert(format!("extension `{}` is {not}merged", self.name), found);
+        if assertions.all_hold() {
+            return assertions;
+        }
         if must_be_merged {
             assertions.suggest(
                 "see `journalctl -t systemd-sysext` in the guest: an image for another release or architecture, or \

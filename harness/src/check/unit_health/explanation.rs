@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::exit;
-use super::message::{Event, Message};
+use super::message::Message;
 use super::report::UnitReport;
 
 /// The most lines of the journal in a finding.
@@ -87,14 +87,12 @@ impl UnitReport {
         condition.filter(|_| is_unmet && !self.is_active())
     }
 
-    /// The last lines since the last start that failed, or the last start, that may say why.
+    /// The last lines that may say why, of the last start that has any.
     fn last_words(&self) -> Vec<&str> {
-        let is = |event: Event| move |message: &Message| message.event == Some(event);
-        let end = self.messages.iter().rposition(is(Event::Failed)).unwrap_or(self.messages.len());
-        let start = self.messages[..end].iter().rposition(is(Event::Starting)).unwrap_or(0);
-        let mut lines: Vec<&str> = self.messages[start..]
-            .iter()
-            .filter(|message| message.is_telling() && message.unmet_condition().is_none())
+        let telling = || self.messages.iter().filter(|message| message.is_telling());
+        let Some(last) = telling().last() else { return Vec::new() };
+        let mut lines: Vec<&str> = telling()
+            .filter(|message| message.invocation == last.invocation)
             .flat_map(|message| message.text.lines())
             .filter(|line| !line.trim().is_empty())
             .collect();
@@ -108,10 +106,14 @@ mod tests {
     use super::super::report::tests::report;
 
     /// A journal of the unit's and systemd's messages: `text`, or `!text` for systemd with a warning, or an
-    /// identifier of a message.
+    /// identifier of a message. [`STARTED`] begins another start.
     fn journal(lines: &[&str]) -> String {
+        let mut start = 0;
         let entry = |(time, line): (usize, &&str)| {
             let mut entry = serde_json::json!({"__REALTIME_TIMESTAMP": time.to_string(), "PRIORITY": "6"});
+            start += usize::from(*line == STARTED);
+            entry["INVOCATION_ID"] = start.to_string().into();
+            entry["_SYSTEMD_INVOCATION_ID"] = start.to_string().into();
             match line.strip_prefix('!') {
                 Some(text) => {
                     entry["MESSAGE"] = text.into();
@@ -133,16 +135,16 @@ mod tests {
         lines.iter().enumerate().map(entry).collect()
     }
 
-    const STARTING: &str = "7d4958e842da4a758f6c1cdc7b36dcc5";
+    const STARTED: &str = "39f53479d3a045ac8e11786248231fbf";
     const FAILED: &str = "d9b373ed55a64feb8242e02dbe79a49c";
 
     #[test]
     fn a_crash_loop_is_told_with_the_words_of_the_last_complete_start() {
         let messages = journal(&[
-            STARTING,
+            STARTED,
             "cat: first: No such file",
             FAILED,
-            STARTING,
+            STARTED,
             "cat: second: No such file",
             FAILED,
             "!x.service: Start request repeated too quickly.",
@@ -154,7 +156,6 @@ mod tests {
         started 2 times and failed 2 times in this boot
         its last lines:
           cat: second: No such file
-          x.service: Start request repeated too quickly.
         ");
     }
 
@@ -197,7 +198,7 @@ mod tests {
         }
         let ended = report(
             "LoadState=loaded\nActiveState=inactive\nResult=success\nType=oneshot",
-            &journal(&[STARTING]),
+            &journal(&[STARTED]),
         );
         assert!(ended.hint().contains("RemainAfterExit"), "{}", ended.hint());
     }

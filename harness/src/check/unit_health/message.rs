@@ -23,22 +23,23 @@ pub(super) struct Message {
 /// What systemd reports of a unit, by its message identifier (sd-messages.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
-    /// the unit is being started
-    Starting,
-    /// the unit was skipped, or could not be started
+    /// the job that starts the unit failed, which says nothing about the reason
     StartFailed,
     /// a service ended, with a result other than success
     Failed,
 }
 
 const EVENTS: &[(&str, Event)] = &[
-    ("7d4958e842da4a758f6c1cdc7b36dcc5", Event::Starting),
     ("be02cf6855d2428ba40df7e9d022f03d", Event::StartFailed),
     ("d9b373ed55a64feb8242e02dbe79a49c", Event::Failed),
 ];
 
 /// The message identifier of [`Event::Failed`].
-pub(in super::super) const FAILED: &str = EVENTS[2].0;
+pub(in super::super) const FAILED: &str = EVENTS[1].0;
+
+/// Messages of systemd that follow from earlier failures.
+const ECHOES: [&str; 2] =
+    ["Start request repeated too quickly", "not starting since we tried this too often"];
 
 /// The level of warnings.
 const WARNING: u8 = 4;
@@ -46,18 +47,21 @@ const WARNING: u8 = 4;
 impl Message {
     /// Whether it may say why the unit is not active.
     pub(super) fn is_telling(&self) -> bool {
-        let is_result = self.event == Some(Event::Failed);
-        (self.is_own || self.level <= WARNING || self.unmet_condition().is_some()) && !is_result
+        let is_echo = self.event.is_some() || ECHOES.iter().any(|echo| self.text.contains(echo));
+        self.is_own || (self.level <= WARNING && !is_echo && self.unmet_condition().is_none())
     }
 
     /// The condition because of which systemd skipped the unit, such as `ConditionPathExists=/x`.
     pub(super) fn unmet_condition(&self) -> Option<&str> {
-        if self.is_own || !self.text.contains(" skipped because ") {
+        if self.is_own {
             return None;
         }
-        let start = self.text.find("(Condition").or_else(|| self.text.find("(Assert"))?;
-        let condition = &self.text[start + 1..];
-        condition.rsplit_once(')').map(|(condition, _)| condition)
+        // systemd 253 and older: `X was skipped because of a failed condition check (Condition).` Newer ones:
+        // `X skipped, unmet condition check Condition`.
+        let (_, condition) = self.text.split_once(" condition check ")?;
+        let in_parentheses = condition.strip_prefix('(').and_then(|rest| rest.rsplit_once(')'));
+        let condition = in_parentheses.map_or(condition, |(condition, _)| condition).trim();
+        (condition.starts_with("Condition") || condition.starts_with("Assert")).then_some(condition)
     }
 }
 
@@ -141,6 +145,10 @@ mod tests {
             (
                 "X was skipped because of a failed condition check (ConditionPathExists=!/a(b)).",
                 Some("ConditionPathExists=!/a(b)"),
+            ),
+            (
+                "x.service skipped, unmet condition check ConditionPathExists=/a b",
+                Some("ConditionPathExists=/a b"),
             ),
             ("Started x.service - (Condition).", None),
         ] {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::system::{Properties, unit_properties};
@@ -42,7 +43,7 @@ pub(in super::super) fn shell_function() -> String {
              systemctl show -p {PROPERTIES} -- \"$unit\"
              id=$(systemctl show -p Id --value -- \"$unit\")
              printf '\\035'
-             {journal} -n 300 UNIT=\"$id\"
+             {journal} -n 500 UNIT=\"$id\"
              {journal} -n 50 _SYSTEMD_UNIT=\"$id\"
            done
          }}"
@@ -82,19 +83,18 @@ impl UnitReport {
         self.properties.get(name).map_or("", String::as_str)
     }
 
-    /// How often the unit was started in this boot, as far as the journal says.
+    /// How often the unit was started in this boot, as far as the journal says: each start has an
+    /// identifier of its own. Not every kind of unit has a message about its start.
     pub(super) fn starts(&self) -> usize {
-        self.count(Event::Starting)
+        let invocations = self.messages.iter().map(|message| message.invocation.as_str());
+        let known: BTreeSet<&str> = invocations.filter(|invocation| !invocation.is_empty()).collect();
+        known.len().max(self.failures())
     }
 
     /// How often the unit failed in this boot, as far as the journal says. `NRestarts` does not count starts
     /// through `Upholds=`.
     pub(in super::super) fn failures(&self) -> usize {
-        self.count(Event::Failed)
-    }
-
-    fn count(&self, event: Event) -> usize {
-        self.messages.iter().filter(|message| message.event == Some(event)).count()
+        self.messages.iter().filter(|message| message.event == Some(Event::Failed)).count()
     }
 
     /// Whether the unit is active now.
@@ -131,14 +131,16 @@ pub(super) mod tests {
 
     #[test]
     fn starts_and_failures_are_counted_from_the_journal() {
-        let entry = |id: &str, time: u32| {
-            format!(
-                "{{\"MESSAGE\":\"m\",\"MESSAGE_ID\":\"{id}\",\"UNIT\":\"x.service\",\"__REALTIME_TIMESTAMP\":\"{time}\"}}\n"
-            )
+        let entry = |id: &str, time: u32, start: u32| {
+            let entry = serde_json::json!({
+                "MESSAGE": "m", "MESSAGE_ID": id, "UNIT": "x.service", "INVOCATION_ID": start.to_string(),
+                "__REALTIME_TIMESTAMP": time.to_string(),
+            });
+            format!("{entry}\n")
         };
-        let starting = |time| entry("7d4958e842da4a758f6c1cdc7b36dcc5", time);
-        let failed = |time| entry("d9b373ed55a64feb8242e02dbe79a49c", time);
-        let journal = [starting(1), failed(2), starting(3), failed(4), starting(5)].concat();
+        let started = |time, start| entry("39f53479d3a045ac8e11786248231fbf", time, start);
+        let failed = |time, start| entry("d9b373ed55a64feb8242e02dbe79a49c", time, start);
+        let journal = [started(1, 1), failed(2, 1), started(3, 2), failed(4, 2), started(5, 3)].concat();
         let report = report("ActiveState=activating", &journal);
         assert_eq!((report.starts(), report.failures()), (3, 2));
     }

@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_unit_that_may_end_settles_by_ending_well() {
-        let started = r#"{"MESSAGE":"m","MESSAGE_ID":"7d4958e842da4a758f6c1cdc7b36dcc5","UNIT":"x.service"}"#;
+        let started = r#"{"MESSAGE":"m","INVOCATION_ID":"1f","UNIT":"x.service"}"#;
         let ended = report("LoadState=loaded\nActiveState=inactive\nResult=success", started);
         assert_eq!(state(&ended, SOON, SETTLE, true), State::Settled);
         assert_eq!(state(&ended, LATER, SETTLE, false), State::Lost, "what is upheld must stay active");
