@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_host::{FileError, Hint, fs};
 
 use crate::disk::Disk;
-use crate::file_system::{ExtendedAttribute, FilePattern, FileSystem, FileSystemError, Selection, Tree};
+use crate::file_system::{
+    ExtendedAttribute, FileMetadata, FilePattern, FileSystem, FileSystemError, Selection, Tree,
+    describe_directory,
+};
 use crate::gpt::{Table, find_root};
 use crate::image::{DiskFormat, ImageError};
 
@@ -107,6 +111,23 @@ impl ExtensionImage {
         self.file_system.extract(&self.content, target, Selection::All)
     }
 
+    /// Lists all files, sorted by path, with the paths that they have when the extension is merged: those
+    /// of a /usr file system begin with `usr`.
+    ///
+    /// # Errors
+    /// See [`FileSystem::list`].
+    pub fn list(&self) -> Result<Vec<FileMetadata>, FileSystemError> {
+        let mut files = self.file_system.list(&self.content)?;
+        if !self.below.is_empty() {
+            for file in &mut files {
+                // Joining an empty path would add a slash.
+                let is_root = file.path.as_os_str().is_empty();
+                file.path = if is_root { self.below.into() } else { Path::new(self.below).join(&file.path) };
+            }
+        }
+        Ok(files)
+    }
+
     /// Reads the extension-release files, by the names of the extensions that they are for; other files
     /// may be extracted to `target`, too.
     ///
@@ -117,6 +138,15 @@ impl ExtensionImage {
         let (tree, _) = self.file_system.extract(&self.content, target, Selection::Files(&[pattern]))?;
         Ok(read_releases(&tree, pattern)?)
     }
+}
+
+/// Lists all files of an extension that is a directory as [`ExtensionImage::list`] does, without their
+/// extended attributes.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn list_directory(directory: &Utf8Path) -> Result<Vec<FileMetadata>, FileError> {
+    describe_directory(directory)
 }
 
 /// Reads the extension-release files of an extension that is a directory.

@@ -20,7 +20,7 @@ use super::list::{
 use super::select::Selection;
 
 /// The directory that mke2fs(8) creates in every file system.
-const LOST_AND_FOUND: &str = "lost+found";
+pub(super) const LOST_AND_FOUND: &str = "lost+found";
 /// The largest file that is extracted, in bytes, as for other formats.
 const LARGEST_FILE: u64 = 2 << 30;
 /// The most bytes that extraction may write, because several files can share blocks.

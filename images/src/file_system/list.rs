@@ -13,6 +13,8 @@ use super::error::{FileSystemError, NameFault};
 const MAXIMUM_ENTRIES: usize = 4 << 20;
 /// The limit of directory levels in an image, more than any real one has.
 const MAXIMUM_DEPTH: usize = 256;
+/// The limit of the memory for paths and inodes, in bytes. An image of `/usr` needs less than 100 MB.
+const MAXIMUM_MEMORY: usize = 1 << 30;
 /// The mode bits of the file type.
 pub(super) const KIND: u32 = 0o170_000;
 pub(super) const FIFO: u32 = 0o010_000;
@@ -49,6 +51,14 @@ pub(super) trait Inode {
     fn mode(&self) -> u32;
     /// Returns the device number, in the encoding of the format.
     fn device(&self) -> u32;
+    fn uid(&self) -> u32;
+    fn gid(&self) -> u32;
+    /// Returns the size of the content in bytes.
+    fn size(&self) -> u64;
+    /// Returns the memory that the inode occupies beside its fixed size, in bytes.
+    fn memory(&self) -> usize {
+        0
+    }
 }
 
 /// A reader of the inodes and directories of a format.
@@ -63,6 +73,8 @@ pub(super) trait Reader {
     fn inode(&self, number: u64) -> io::Result<Self::Inode>;
     /// Returns the names and inode numbers in a directory, without `.` and `..`.
     fn directory(&self, inode: &Self::Inode) -> io::Result<Vec<(Vec<u8>, u64)>>;
+    /// Returns the target of a symbolic link.
+    fn link_target(&self, inode: &Self::Inode) -> io::Result<Vec<u8>>;
     /// Returns the names of an inode's extended attributes.
     fn attributes(&self, inode: &Self::Inode) -> io::Result<Vec<String>>;
 }
@@ -76,12 +88,17 @@ pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSy
     let root = reader.root();
     let mut seen = HashSet::from([root]);
     let mut waiting = vec![(root, PathBuf::new(), 0)];
-    let (mut entries, mut count) = (Vec::new(), 0);
+    let (mut entries, mut count, mut memory) = (Vec::new(), 0, 0);
     while let Some((number, path, depth)) = waiting.pop() {
         let inode = reader.inode(number).map_err(read())?;
+        memory += inode.memory();
         match inode.mode() & KIND {
             DIRECTORY => {
-                if depth > MAXIMUM_DEPTH || number != root && !seen.insert(number) {
+                if depth > MAXIMUM_DEPTH {
+                    let path = escape(path.as_os_str().as_bytes());
+                    return Err(FileSystemError::Depth { path, limit: MAXIMUM_DEPTH });
+                }
+                if depth > 0 && !seen.insert(number) {
                     return Err(FileSystemError::Loop(escape(path.as_os_str().as_bytes())));
                 }
                 let names = reader.directory(&inode).map_err(read())?;
@@ -90,6 +107,11 @@ pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSy
                     return Err(FileSystemError::TooLarge("four million entries"));
                 }
                 check_names(&path, names.iter().map(|(name, _)| name.as_slice()))?;
+                let own = path.as_os_str().len() + 1;
+                memory += names.iter().map(|(name, _)| own + name.len()).sum::<usize>();
+                if memory > MAXIMUM_MEMORY {
+                    return Err(FileSystemError::TooLarge("1 GiB of paths and inodes"));
+                }
                 let children = names.into_iter();
                 waiting.extend(
                     children.map(|(name, child)| (child, path.join(OsStr::from_bytes(&name)), depth + 1)),
@@ -102,6 +124,9 @@ pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSy
                 return Err(FileSystemError::Device(escape(path.as_os_str().as_bytes())));
             }
             _ => {}
+        }
+        if memory > MAXIMUM_MEMORY {
+            return Err(FileSystemError::TooLarge("1 GiB of paths and inodes"));
         }
         entries.push(Entry { path, number, inode });
     }

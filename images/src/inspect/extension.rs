@@ -87,6 +87,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::file_system::FileKind;
 
     /// Packs a tree whose extension-release is of the name `probe`.
     fn pack(directory: &Utf8Path, line: &str) -> camino::Utf8PathBuf {
@@ -131,6 +132,16 @@ dd if=FILE.fs of=FILE bs=512 seek=2048 conv=notrunc 2>/dev/null",
                 assert_eq!(extension.path, format!("/usr/{name}.raw"));
             }
             assert!(read("probe-more").is_err(), "`more` is not a version");
+            let image = ExtensionImage::open(&file, &directory.join("copy")).expect(line);
+            let listed = image.list().expect(line);
+            let release = listed.iter().find(|file| file.path.ends_with("extension-release.probe"));
+            let release = release.expect("listed");
+            assert!(
+                release.path.starts_with("usr/lib") || image.below == "usr",
+                "{line}: {:?}",
+                release.path
+            );
+            assert_eq!((release.kind, release.size), (FileKind::Regular, 41), "{line}");
             let error = read("other").expect_err("another name").to_string();
             assert!(
                 error.contains("`/usr/other.raw`") && error.contains("no extension-release of its name"),

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use camino::Utf8Path;
+use loadgauge_host::{FileError, fs};
+
+use super::bytes::invalid;
+use super::error::FileSystemError;
+use super::list::{
+    BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FIFO, Inode as _, KIND, LINK, REGULAR, Reader, SOCKET, list,
+};
+
+/// A file of an image, as the image describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileMetadata {
+    /// the path, relative to the root of the file system; empty for the root itself
+    pub path: PathBuf,
+    /// the kind of the file
+    pub kind: FileKind,
+    /// the permission bits, with set-id and sticky bits
+    pub mode: u32,
+    /// the number of the owner
+    pub uid: u32,
+    /// the number of the group
+    pub gid: u32,
+    /// the size of the content in bytes
+    pub size: u64,
+    /// the target of a symbolic link
+    pub target: Option<PathBuf>,
+    /// the number of the inode, which hard links share
+    pub inode: u64,
+    /// the names of the extended attributes, such as `user.extension-release.strict`
+    pub attributes: Vec<String>,
+}
+
+/// The kind of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// a regular file
+    Regular,
+    /// a directory
+    Directory,
+    /// a symbolic link
+    Link,
+    /// a named pipe
+    Fifo,
+    /// a socket
+    Socket,
+    /// a character device; those of images have the number zero, as whiteouts of overlayfs have
+    CharacterDevice,
+    /// a block device
+    BlockDevice,
+}
+
+impl FileKind {
+    /// Returns the kind in a mode, if the mode is valid.
+    fn of_mode(mode: u32) -> Option<Self> {
+        Some(match mode & KIND {
+            REGULAR => Self::Regular,
+            DIRECTORY => Self::Directory,
+            LINK => Self::Link,
+            FIFO => Self::Fifo,
+            SOCKET => Self::Socket,
+            CHARACTER_DEVICE => Self::CharacterDevice,
+            BLOCK_DEVICE => Self::BlockDevice,
+            _ => return None,
+        })
+    }
+}
+
+/// Describes all files of an image, sorted by path.
+///
+/// # Errors
+/// See [`list`].
+pub(super) fn describe<R: Reader>(reader: &R) -> Result<Vec<FileMetadata>, FileSystemError> {
+    let mut files = Vec::new();
+    for entry in list(reader)? {
+        let inode = &entry.inode;
+        let kind = FileKind::of_mode(inode.mode())
+            .ok_or_else(|| invalid(format!("the mode {:o} does not exist", inode.mode())))
+            .map_err(FileSystemError::read(R::KIND))?;
+        let target = (kind == FileKind::Link).then(|| reader.link_target(inode)).transpose();
+        let target = target.map_err(FileSystemError::read(R::KIND))?;
+        files.push(FileMetadata {
+            kind,
+            mode: inode.mode() & 0o7777,
+            uid: inode.uid(),
+            gid: inode.gid(),
+            size: inode.size(),
+            target: target.map(|bytes| PathBuf::from(OsString::from_vec(bytes))),
+            inode: entry.number,
+            attributes: reader.attributes(inode).map_err(FileSystemError::read(R::KIND))?,
+            path: entry.path,
+        });
+    }
+    Ok(files)
+}
+
+/// Describes all files of a directory on the host, sorted by path, without their extended attributes.
+///
+/// # Errors
+/// A file cannot be read.
+pub(crate) fn describe_directory(directory: &Utf8Path) -> Result<Vec<FileMetadata>, FileError> {
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(directory) {
+        let entry = entry.map_err(|error| FileError::at("list", directory)(error.into()))?;
+        let metadata = fs::symlink_metadata(entry.path())?;
+        let kind = FileKind::of_mode(metadata.mode()).unwrap_or(FileKind::Regular);
+        let is_link = kind == FileKind::Link;
+        files.push(FileMetadata {
+            path: entry.path().strip_prefix(directory).unwrap_or(entry.path()).to_owned(),
+            kind,
+            mode: metadata.mode() & 0o7777,
+            uid: metadata.uid(),
+            gid: metadata.gid(),
+            size: metadata.size(),
+            target: is_link.then(|| fs::read_link(entry.path())).transpose()?,
+            inode: metadata.ino(),
+            attributes: Vec::new(),
+        });
+    }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(files)
+}
