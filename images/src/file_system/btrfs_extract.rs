@@ -59,7 +59,15 @@ fn answers() -> io::Result<File> {
 
 /// Returns the regular expression that matches files and the directories above them.
 fn expression(patterns: &[FilePattern]) -> String {
-    let escape = |text: &str| text.replace('.', r"\.");
+    let escape = |text: &str| {
+        text.chars().fold(String::new(), |mut escaped, character| {
+            if r".\*?+[](){}|^$".contains(character) {
+                escaped.push('\\');
+            }
+            escaped.push(character);
+            escaped
+        })
+    };
     let mut paths = vec![String::new()];
     for pattern in patterns {
         let directories = Utf8Path::new(pattern.directory).ancestors();

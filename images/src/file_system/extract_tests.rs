@@ -7,7 +7,7 @@ use std::process::Command;
 use camino::Utf8PathBuf;
 
 use super::*;
-use crate::file_system::{FileKind, FilePattern};
+use crate::file_system::{FileKind, FileOwner, FilePattern};
 use loadgauge_host::Hint as _;
 
 const WANTED: [FilePattern; 4] = [
@@ -273,6 +273,26 @@ fn a_link_and_a_directory_of_one_name_write_nothing_and_are_refused() {
             assert_eq!(scratch.path("outside").read_dir_utf8().expect("listed").count(), 0, "{line}");
             result.map(|_| ()).expect_err(line);
         }
+    }
+}
+
+#[test]
+fn owners_are_read_from_every_file_system() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give files to others");
+        return;
+    }
+    let scratch = Scratch::new();
+    scratch.write("tree/usr/bin/mandb", b"x");
+    scratch.write("tree/usr/bin/root", b"x");
+    scratch.write("tree/usr/lib/large/data", b"x");
+    let tree = scratch.path("tree");
+    host(&format!("chown 6:12 {tree}/usr/bin/mandb && chown 0:100000 {tree}/usr/lib/large"));
+    let owner = |path: &str, uid, gid| FileOwner { path: path.into(), uid, gid };
+    for (kind, line) in PACKERS {
+        let image = scratch.pack(line);
+        let owners = kind.owners(&image).expect(line);
+        assert_eq!(owners, [owner("usr/bin/mandb", 6, 12), owner("usr/lib/large", 0, 100_000)], "{line}");
     }
 }
 

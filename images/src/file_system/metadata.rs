@@ -2,7 +2,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use camino::Utf8Path;
 use loadgauge_host::{FileError, fs};
@@ -12,6 +12,9 @@ use super::error::FileSystemError;
 use super::list::{
     BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FIFO, Inode as _, KIND, LINK, REGULAR, Reader, SOCKET, list,
 };
+
+/// The number of links that are followed in a path, as in Linux.
+const MAXIMUM_LINKS: usize = 40;
 
 /// A file of an image, as the image describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +74,35 @@ impl FileKind {
     }
 }
 
+/// Finds the file that a path leads to in a sorted list. Links lead to files of the list, with the root of
+/// the list as `/`.
+pub(crate) fn resolve<'a>(files: &'a [FileMetadata], path: &Path) -> Option<&'a FileMetadata> {
+    let find = |path: &Path| {
+        let index = files.binary_search_by(|file| file.path.as_path().cmp(path)).ok()?;
+        files.get(index)
+    };
+    let (mut found, mut rest, mut links) = (PathBuf::new(), path.to_owned(), 0);
+    while let Some(part) = rest.components().next() {
+        let after: PathBuf = rest.components().skip(1).collect();
+        match part {
+            Component::ParentDir => drop(found.pop()),
+            Component::Normal(name) => found.push(name),
+            Component::RootDir => found = PathBuf::new(),
+            Component::CurDir | Component::Prefix(_) => {}
+        }
+        rest = after;
+        if let Some(target) = find(&found).and_then(|file| file.target.as_ref()) {
+            links += 1;
+            if links > MAXIMUM_LINKS {
+                return None;
+            }
+            found.pop();
+            rest = target.join(rest);
+        }
+    }
+    find(&found)
+}
+
 /// Describes all files of an image, sorted by path.
 ///
 /// # Errors
@@ -124,4 +156,42 @@ pub(crate) fn describe_directory(directory: &Utf8Path) -> Result<Vec<FileMetadat
     }
     files.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_files_of_the_list() {
+        let file = |path: &str, target: Option<&str>| FileMetadata {
+            path: path.into(),
+            kind: if target.is_some() { FileKind::Link } else { FileKind::Regular },
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            target: target.map(PathBuf::from),
+            inode: 1,
+            attributes: Vec::new(),
+        };
+        let mut files = vec![
+            file("usr/lib/a", None),
+            file("usr/lib/relative", Some("a")),
+            file("usr/lib/up", Some("../lib/relative")),
+            file("usr/lib/out", Some("../../../../usr/lib/a")),
+            file("usr/lib/absolute", Some("/usr/lib/up")),
+            file("usr/lib/loop", Some("loop")),
+            file("usr/lib64", Some("lib")),
+        ];
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        let found = |path: &str| resolve(&files, Path::new(path)).map(|file| file.path.clone());
+        for path in ["a", "relative", "up", "out", "absolute"] {
+            for directory in ["usr/lib", "usr/lib64"] {
+                let path = format!("{directory}/{path}");
+                assert_eq!(found(&path), Some("usr/lib/a".into()), "{path}");
+            }
+        }
+        assert_eq!((found("usr/lib/loop"), found("usr/lib/b")), (None, None));
+    }
 }

@@ -12,6 +12,7 @@
 //! - [`FilePattern`] and [`Selection`]: the files to extract
 //! - [`Tree`]: an extracted tree, whose links never lead out of it
 //! - [`FileMetadata`]: a file in the list of an image, the same for every format
+//! - [`FileOwner`]: a file that does not belong to root
 //! - `list`: all entries of an image, with the check of their names
 //! - `ext`, `erofs`, `squashfs`, `btrfs`: readers of the formats
 //! - `ext_extract`, `erofs_extract`, `squashfs_extract`, `btrfs_extract`: extraction
@@ -29,6 +30,7 @@ mod extracted;
 mod kind;
 mod list;
 mod metadata;
+mod owners;
 mod select;
 mod squashfs;
 mod squashfs_extract;
@@ -37,7 +39,8 @@ mod tree;
 pub use error::{FileSystemError, NameFault};
 pub use kind::FileSystem;
 pub use list::ExtendedAttribute;
-pub(crate) use metadata::describe_directory;
 pub use metadata::{FileKind, FileMetadata};
+pub(crate) use metadata::{describe_directory, resolve};
+pub use owners::FileOwner;
 pub use select::{FilePattern, Selection};
 pub use tree::Tree;

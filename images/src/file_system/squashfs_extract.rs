@@ -32,13 +32,26 @@ pub(super) fn extract(
             command.args(["-no-xattrs", image.as_str()]);
             for pattern in patterns {
                 let name = if pattern.is_open { "*" } else { "" };
-                command.arg(format!("{}/{}{name}{}", pattern.directory, pattern.prefix, pattern.suffix));
+                let [directory, prefix, suffix] =
+                    [pattern.directory, pattern.prefix, pattern.suffix].map(literal);
+                command.arg(format!("{directory}/{prefix}{name}{suffix}"));
             }
         }
     }
     let output = confinement.run(&mut command, Stdio::null()).map_err(refusal)?;
     check(&output, &["FATAL ERROR"])?;
     check_files(&squashfs, &entries, target, selection)
+}
+
+/// Returns the wildcard that matches a text only.
+fn literal(text: &str) -> String {
+    text.chars().fold(String::new(), |mut wildcard, character| {
+        if "*?[]\\".contains(character) {
+            wildcard.push('\\');
+        }
+        wildcard.push(character);
+        wildcard
+    })
 }
 
 /// Distinguishes the refusal of a damaged or hostile image from other failures of unsquashfs.
