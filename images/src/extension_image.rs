@@ -61,7 +61,7 @@ impl ExtensionImageError {
         }
     }
 
-    /// Whether the image was made to write outside of the directory that it is extracted to.
+    /// Whether no guest can use the image, see [`FileSystemError::is_hostile`].
     pub fn is_hostile(&self) -> bool {
         matches!(self, Self::FileSystem(error) if error.is_hostile())
     }

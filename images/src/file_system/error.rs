@@ -108,11 +108,13 @@ impl FileSystemError {
         )
     }
 
-    /// Whether the image was made to write outside of the directory that it is extracted to.
+    /// Whether no guest can use the image: it was made to write outside of the directory that it is
+    /// extracted to, or is cut off.
     pub fn is_hostile(&self) -> bool {
         matches!(
             self,
-            Self::Name { .. }
+            Self::Truncated { .. }
+                | Self::Name { .. }
                 | Self::Loop(_)
                 | Self::Depth { .. }
                 | Self::Device(_)
