@@ -9,7 +9,9 @@ use loadgauge_host::{Confinement, FileError, fs};
 use super::btrfs::Btrfs;
 use super::error::FileSystemError;
 use super::extracted::{check, check_files};
-use super::list::{ExtendedAttribute, Inode as _, KIND, REGULAR, Reader as _, attributes, list};
+use super::list::{
+    ExtendedAttribute, Inode as _, KIND, REGULAR, Reader as _, attributes, list, refuse_devices,
+};
 use super::select::{FilePattern, Selection};
 
 /// Extracts a btrfs with btrfs-restore(8), which needs no mount.
@@ -23,6 +25,9 @@ pub(super) fn extract(
 ) -> Result<Vec<ExtendedAttribute>, FileSystemError> {
     let btrfs = Btrfs::open(&fs::open(image)?).map_err(FileSystemError::read(Btrfs::KIND))?;
     let entries = list(&btrfs)?;
+    if matches!(selection, Selection::All) {
+        refuse_devices(&entries)?;
+    }
     let as_root = matches!(selection, Selection::All);
     let confinement = Confinement { readable: &[image], writable: &[target], as_root };
     let mut command = confinement.command("btrfs")?;

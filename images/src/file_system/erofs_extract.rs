@@ -7,7 +7,7 @@ use loadgauge_host::{Confinement, fs};
 use super::erofs::Erofs;
 use super::error::FileSystemError;
 use super::extracted::{check, check_files};
-use super::list::{ExtendedAttribute, Reader as _, attributes, list};
+use super::list::{ExtendedAttribute, Reader as _, attributes, list, refuse_devices};
 use super::select::Selection;
 
 /// Extracts an erofs with fsck.erofs(8), which extracts all files regardless of the selection.
@@ -19,6 +19,7 @@ pub(super) fn extract(
     let file = fs::open(image)?;
     let erofs = Erofs::open(&file).map_err(FileSystemError::read(Erofs::KIND))?;
     let entries = list(&erofs)?;
+    refuse_devices(&entries)?;
     let confinement = Confinement { readable: &[image], writable: &[target], as_root: false };
     let mut command = confinement.command("fsck.erofs")?;
     command.arg(format!("--extract={target}")).arg("--force");

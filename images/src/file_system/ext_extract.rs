@@ -15,7 +15,7 @@ use super::error::FileSystemError;
 use super::ext::{Ext, Inode};
 use super::list::{
     CHARACTER_DEVICE, DIRECTORY, Entry, ExtendedAttribute, FIFO, Inode as _, KIND, LINK, REGULAR, Reader,
-    SOCKET, attributes, list,
+    SOCKET, attributes, list, refuse_devices,
 };
 use super::select::Selection;
 
@@ -51,6 +51,7 @@ pub(super) fn extract(
         }
         return Ok(Vec::new());
     }
+    refuse_devices(&entries)?;
     for entry in &entries {
         extraction.create(entry)?;
     }

@@ -50,7 +50,7 @@ impl FileSystem {
     /// `lost+found` of ext2, ext3 or ext4 is left out.
     ///
     /// # Errors
-    /// The image is damaged or cut off, or contains an invalid name, a device or a loop of directories.
+    /// The image is damaged or cut off, or contains an invalid name or a loop of directories.
     pub fn list(self, image: &Utf8Path) -> Result<Vec<FileMetadata>, FileSystemError> {
         let file = fs::open(image)?;
         self.check_length(&file)?;

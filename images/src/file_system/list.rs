@@ -82,7 +82,7 @@ pub(super) trait Reader {
 /// Lists an image from its root, each directory before its contents.
 ///
 /// # Errors
-/// The image is damaged, or contains an invalid name, a device or a loop of directories.
+/// The image is damaged, or contains an invalid name or a loop of directories.
 pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSystemError> {
     let read = || FileSystemError::read(R::KIND);
     let root = reader.root();
@@ -92,38 +92,29 @@ pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSy
     while let Some((number, path, depth)) = waiting.pop() {
         let inode = reader.inode(number).map_err(read())?;
         memory += inode.memory();
-        match inode.mode() & KIND {
-            DIRECTORY => {
-                if depth > MAXIMUM_DEPTH {
-                    let path = escape(path.as_os_str().as_bytes());
-                    return Err(FileSystemError::Depth { path, limit: MAXIMUM_DEPTH });
-                }
-                if depth > 0 && !seen.insert(number) {
-                    return Err(FileSystemError::Loop(escape(path.as_os_str().as_bytes())));
-                }
-                let names = reader.directory(&inode).map_err(read())?;
-                count += names.len();
-                if count > MAXIMUM_ENTRIES {
-                    return Err(FileSystemError::TooLarge("four million entries"));
-                }
-                check_names(&path, names.iter().map(|(name, _)| name.as_slice()))?;
-                let own = path.as_os_str().len() + 1;
-                memory += names.iter().map(|(name, _)| own + name.len()).sum::<usize>();
-                if memory > MAXIMUM_MEMORY {
-                    return Err(FileSystemError::TooLarge("1 GiB of paths and inodes"));
-                }
-                let children = names.into_iter();
-                waiting.extend(
-                    children.map(|(name, child)| (child, path.join(OsStr::from_bytes(&name)), depth + 1)),
-                );
+        if inode.mode() & KIND == DIRECTORY {
+            if depth > MAXIMUM_DEPTH {
+                let path = escape(path.as_os_str().as_bytes());
+                return Err(FileSystemError::Depth { path, limit: MAXIMUM_DEPTH });
             }
-            // A character device with the number zero is a whiteout of overlayfs and gives access to
-            // nothing.
-            BLOCK_DEVICE => return Err(FileSystemError::Device(escape(path.as_os_str().as_bytes()))),
-            CHARACTER_DEVICE if inode.device() != 0 => {
-                return Err(FileSystemError::Device(escape(path.as_os_str().as_bytes())));
+            if depth > 0 && !seen.insert(number) {
+                return Err(FileSystemError::Loop(escape(path.as_os_str().as_bytes())));
             }
-            _ => {}
+            let names = reader.directory(&inode).map_err(read())?;
+            count += names.len();
+            if count > MAXIMUM_ENTRIES {
+                return Err(FileSystemError::TooLarge("four million entries"));
+            }
+            check_names(&path, names.iter().map(|(name, _)| name.as_slice()))?;
+            let own = path.as_os_str().len() + 1;
+            memory += names.iter().map(|(name, _)| own + name.len()).sum::<usize>();
+            if memory > MAXIMUM_MEMORY {
+                return Err(FileSystemError::TooLarge("1 GiB of paths and inodes"));
+            }
+            let children = names.into_iter();
+            waiting.extend(
+                children.map(|(name, child)| (child, path.join(OsStr::from_bytes(&name)), depth + 1)),
+            );
         }
         if memory > MAXIMUM_MEMORY {
             return Err(FileSystemError::TooLarge("1 GiB of paths and inodes"));
@@ -132,6 +123,24 @@ pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSy
     }
     entries.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(entries)
+}
+
+/// Checks that listed files give no access to a device of the host.
+///
+/// A character device with the number zero is a whiteout of overlayfs and gives access to nothing.
+///
+/// # Errors
+/// The first device.
+pub(super) fn refuse_devices<I: Inode>(entries: &[Entry<I>]) -> Result<(), FileSystemError> {
+    let is_device = |entry: &&Entry<I>| match entry.inode.mode() & KIND {
+        BLOCK_DEVICE => true,
+        CHARACTER_DEVICE => entry.inode.device() != 0,
+        _ => false,
+    };
+    match entries.iter().find(is_device) {
+        Some(entry) => Err(FileSystemError::Device(escape(entry.path.as_os_str().as_bytes()))),
+        None => Ok(()),
+    }
 }
 
 /// Returns the extended attributes of listed files.

@@ -31,6 +31,8 @@ pub struct FileMetadata {
     pub gid: u32,
     /// the size of the content in bytes
     pub size: u64,
+    /// the number of a device, in the encoding of the format; zero for a whiteout of overlayfs
+    pub device: u32,
     /// the target of a symbolic link
     pub target: Option<PathBuf>,
     /// the number of the inode, which hard links share
@@ -52,7 +54,7 @@ pub enum FileKind {
     Fifo,
     /// a socket
     Socket,
-    /// a character device; those of images have the number zero, as whiteouts of overlayfs have
+    /// a character device, or a whiteout of overlayfs, which is one with the number zero
     CharacterDevice,
     /// a block device
     BlockDevice,
@@ -122,6 +124,11 @@ pub(super) fn describe<R: Reader>(reader: &R) -> Result<Vec<FileMetadata>, FileS
             uid: inode.uid(),
             gid: inode.gid(),
             size: inode.size(),
+            device: if matches!(kind, FileKind::CharacterDevice | FileKind::BlockDevice) {
+                inode.device()
+            } else {
+                0
+            },
             target: target.map(|bytes| PathBuf::from(OsString::from_vec(bytes))),
             inode: entry.number,
             attributes: reader.attributes(inode).map_err(FileSystemError::read(R::KIND))?,
@@ -149,6 +156,7 @@ pub(crate) fn describe_directory(directory: &Utf8Path) -> Result<Vec<FileMetadat
             uid: metadata.uid(),
             gid: metadata.gid(),
             size: metadata.size(),
+            device: u32::try_from(metadata.rdev()).unwrap_or(u32::MAX),
             target: is_link.then(|| fs::read_link(entry.path())).transpose()?,
             inode: metadata.ino(),
             attributes: Vec::new(),
@@ -171,6 +179,7 @@ mod tests {
             uid: 0,
             gid: 0,
             size: 0,
+            device: 0,
             target: target.map(PathBuf::from),
             inode: 1,
             attributes: Vec::new(),

@@ -6,7 +6,7 @@ use loadgauge_host::{CommandError, Confinement, fs};
 
 use super::error::FileSystemError;
 use super::extracted::{check, check_files};
-use super::list::{Reader as _, escape, list};
+use super::list::{Reader as _, escape, list, refuse_devices};
 use super::select::Selection;
 use super::squashfs::Squashfs;
 
@@ -22,6 +22,9 @@ pub(super) fn extract(
     let file = fs::open(image)?;
     let squashfs = Squashfs::open(&file).map_err(FileSystemError::read(Squashfs::KIND))?;
     let entries = list(&squashfs)?;
+    if matches!(selection, Selection::All) {
+        refuse_devices(&entries)?;
+    }
     let confinement =
         Confinement { readable: &[image], writable: &[target], as_root: matches!(selection, Selection::All) };
     let mut command = confinement.command("unsquashfs")?;

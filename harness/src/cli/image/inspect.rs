@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &ImageInspectArguments) -> Result<Exit, Failure> {
         other => other?,
     };
     let base: Option<Base> = inspected.base(&store).unwrap_or_else(|error| {
-        inspected.inspection.warnings.push(error.to_string());
+        inspected.inspection.warnings.push(loadgauge_host::error::on_one_line(&error));
         None
     });
     let description = ImageDescription { inspected, base };
