@@ -72,7 +72,8 @@ fn state(root: &Utf8Path) -> Vec<String> {
         let content = if metadata.is_file() { fs::read(entry.path()).expect("read") } else { Vec::new() };
         let (owner, changed) = ((metadata.uid(), metadata.gid()), (metadata.ctime(), metadata.ctime_nsec()));
         let (mode, links) = (metadata.mode(), metadata.nlink());
-        format!("{:?} {mode:o} {owner:?} {links} {changed:?} {content:?}", entry.path())
+        let path = entry.path().display();
+        format!("{path} {mode:o} {owner:?} {links} {changed:?} {content:?}")
     };
     let entries = walkdir::WalkDir::new(root).sort_by_file_name().into_iter();
     entries.map(|entry| entry.map_or_else(|error| error.to_string(), describe)).collect()

@@ -38,7 +38,7 @@ pub(super) fn repair_erofs(bytes: &mut [u8]) {
     if bytes.get(1024..1028) == Some(&[0xe2, 0xe1, 0xf5, 0xe0]) && bytes.len() >= EROFS {
         bytes[1028..1032].fill(0);
         // erofs omits the last inversion of CRC-32C.
-        let sum = !crc32c(&bytes[1024..EROFS]);
+        let sum = !crc32c::crc32c(&bytes[1024..EROFS]);
         bytes[1028..1032].copy_from_slice(&sum.to_le_bytes());
     }
 }
@@ -46,7 +46,7 @@ pub(super) fn repair_erofs(bytes: &mut [u8]) {
 /// Repairs blocks of a btrfs, given by their offsets and lengths.
 pub(super) fn repair_btrfs(bytes: &mut [u8], blocks: &[(usize, usize)]) {
     for (at, length) in blocks {
-        let sum = crc32c(&bytes[at + 32..at + length]);
+        let sum = crc32c::crc32c(&bytes[at + 32..at + length]);
         bytes[*at..at + 4].copy_from_slice(&sum.to_le_bytes());
     }
 }
@@ -55,13 +55,6 @@ fn crc32(bytes: &[u8]) -> u32 {
     let mut sum = flate2::Crc::new();
     sum.update(bytes);
     sum.sum()
-}
-
-/// Returns the CRC-32C of bytes (RFC 3720, appendix B.4).
-pub(super) fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |sum: u32, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg()))
-    })
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use loadgauge_host::{CommandExt as _, Store, Tool, fs};
 use loadgauge_images::gpt::{NewPartition, TAIL, table_bytes};
 use uuid::Uuid;
 
-use super::checksum::{crc32c, repair_btrfs, repair_erofs, repair_gpt};
+use super::checksum::{repair_btrfs, repair_erofs, repair_gpt};
 use super::unpack::{build_with, os_release, target};
 use crate::canary::{Canary, KEPT, MADE};
 
@@ -196,7 +196,9 @@ fn disk(file_system: &[u8]) -> Vec<u8> {
 fn summed(bytes: &[u8]) -> Vec<(usize, usize)> {
     let is_sound = |at: usize, length: usize| {
         let block = bytes.get(at..at + length);
-        block.is_some_and(|block| block[0..4] != [0; 4] && block[..4] == crc32c(&block[32..]).to_le_bytes())
+        block.is_some_and(|block| {
+            block[0..4] != [0; 4] && block[..4] == crc32c::crc32c(&block[32..]).to_le_bytes()
+        })
     };
     let places =
         (0..bytes.len()).step_by(BLOCK).filter(|at| bytes[*at..].iter().take(4).any(|byte| *byte != 0));
@@ -208,8 +210,7 @@ fn summed(bytes: &[u8]) -> Vec<(usize, usize)> {
 }
 
 fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
-    let places: Vec<usize> =
-        bytes.windows(from.len()).enumerate().filter(|(_, part)| *part == from).map(|(at, _)| at).collect();
+    let places: Vec<usize> = memchr::memmem::find_iter(bytes, from).collect();
     for at in places {
         bytes[at..at + to.len()].copy_from_slice(to);
     }
@@ -242,7 +243,8 @@ mod tests {
             };
             assert_eq!(outcome(&[number, 0]), Ok(()), "{number}");
             // The names in the builder's squashfs are compressed, also on a disk.
-            let is_plain = images()[usize::from(number)].bytes.windows(6).any(|part| part == b"link-A");
+            let bytes = &images()[usize::from(number)].bytes;
+            let is_plain = memchr::memmem::find(bytes, b"link-A").is_some();
             assert!(is_plain || matches!(number, 0 | 4), "{number}");
             for hostile in [1, 2, 3].into_iter().filter(|_| is_plain) {
                 let message = outcome(&[number, hostile]).expect_err("refused");

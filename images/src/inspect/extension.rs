@@ -94,8 +94,8 @@ mod tests {
         let tree = directory.join("packed");
         let place = tree.join("usr/lib/extension-release.d");
         fs::create_dir_all(&place).expect("made");
-        let link = place.join("extension-release.probe");
-        let _ = std::os::unix::fs::symlink("../extension-release[1]", link);
+        let own = place.join("extension-release.probe");
+        let _ = std::os::unix::fs::symlink("../extension-release[1]", own);
         fs::write(place.join("../extension-release[1]"), "ID=flatcar\nSYSEXT_VERSION_ID='28.0.4-r1'\n")
             .expect("written");
         let file = directory.join("probe.raw");
