@@ -25,6 +25,8 @@ fn pack(directory: &Utf8Path, format: &str, line: &str, name: &str) -> Utf8PathB
     fs::create_dir_all(&releases).expect("created");
     let placeholder = "A".repeat(name.len());
     fs::write(releases.join(&placeholder), "owned").expect("written");
+    let noise = (0..100_000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()[0]);
+    fs::write(tree.join("usr/noise"), noise.collect::<Vec<u8>>()).expect("written");
     fs::write(releases.join(format!("extension-release.evil-{format}")), "ID=flatcar\nSYSEXT_LEVEL=1.0\n")
         .expect("written");
     let image = directory.join(format!("evil-{format}.raw"));
@@ -68,7 +70,7 @@ fn inspect_describes_an_extension_and_refuses_one_that_is_cut_off() {
         assert!(page.contains("  ID=flatcar\n  SYSEXT_LEVEL=1.0\n"), "{page}");
         let (_, text, _) = loadgauge(&root, &["image", "inspect", "--format", "json", image.as_str()]);
         let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!((&json["kind"], &json["files"]), (&"extension".into(), &2.into()), "{text}");
+        assert_eq!((&json["kind"], &json["files"]), (&"extension".into(), &3.into()), "{text}");
         let length = fs::metadata(&image).expect("there").len();
         let cut = length / 2;
         fs::File::options().write(true).open(&image).expect("opened").set_len(cut).expect("cut");
