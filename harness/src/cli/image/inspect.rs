@@ -11,6 +11,7 @@ use super::page::{ImageDescription, page};
 use crate::cli::format_choice::FormatChoice;
 use crate::cli::image_choice::ImageArgument;
 use crate::cli::{Exit, Failure, built_images, output};
+use crate::report::visible;
 
 /// Arguments of `loadgauge image inspect`.
 #[derive(Debug, Args)]
@@ -46,7 +47,7 @@ pub(super) fn run(arguments: &ImageInspectArguments) -> Result<Exit, Failure> {
         None
     });
     let description = ImageDescription { inspected, base };
-    arguments.format.print(&description, || printable(&page(&description)))?;
+    arguments.format.print(&description, || visible(&page(&description)).into_owned())?;
     if arguments.verify {
         if let Err(error) = verify_usr(&description.inspected.disk) {
             return Err(Failure::of(Exit::Failed, &error));
@@ -63,26 +64,6 @@ fn describe_extension(path: &Utf8Path, arguments: &ImageInspectArguments) -> Res
         let message = format!("`{path}` is an extension, and --verify is for /usr of a Flatcar disk");
         return Err(Failure::new(Exit::Usage, message));
     }
-    arguments.format.print(&description, || printable(&extension::page(&description)))?;
+    arguments.format.print(&description, || visible(&extension::page(&description)).into_owned())?;
     Ok(Some(Exit::Passed))
-}
-
-/// Escapes the control characters of an image's texts, which a terminal would execute.
-fn printable(text: &str) -> String {
-    let escape = |character: char| match character {
-        '\n' => "\n".to_owned(),
-        other if other.is_control() => other.escape_default().to_string(),
-        other => other.to_string(),
-    };
-    text.chars().map(escape).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_characters_of_an_image_do_not_reach_the_terminal() {
-        assert_eq!(printable("a\n\u{1b}]0;x\u{7}\té\u{9b}"), "a\n\\u{1b}]0;x\\u{7}\\té\\u{9b}");
-    }
 }
