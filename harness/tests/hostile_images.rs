@@ -27,8 +27,11 @@ fn pack(directory: &Utf8Path, format: &str, line: &str, name: &str) -> Utf8PathB
     fs::write(releases.join(&placeholder), "owned").expect("written");
     let noise = (0..100_000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()[0]);
     fs::write(tree.join("usr/noise"), noise.collect::<Vec<u8>>()).expect("written");
-    fs::write(releases.join(format!("extension-release.evil-{format}")), "ID=flatcar\nSYSEXT_LEVEL=1.0\n")
-        .expect("written");
+    fs::write(
+        releases.join(format!("extension-release.evil-{format}")),
+        "ID=flatcar\nSYSEXT_LEVEL=1.0\nX=\u{1b}[2J\n",
+    )
+    .expect("written");
     let image = directory.join(format!("evil-{format}.raw"));
     let line = line.replace(" I", &format!(" {image}")).replace(" T", &format!(" {tree}"));
     let status = Command::new("sh").args(["-c", &format!("PATH=$PATH:/usr/sbin:/sbin; {line}")]).status();
@@ -67,7 +70,7 @@ fn inspect_describes_an_extension_and_refuses_one_that_is_cut_off() {
         let (status, page, message) = loadgauge(&root, &["image", "inspect", image.as_str()]);
         assert_eq!(status, Some(0), "{message}");
         assert!(page.starts_with(&format!("an image of the extension evil-{format}\n")), "{page}");
-        assert!(page.contains("  ID=flatcar\n  SYSEXT_LEVEL=1.0\n"), "{page}");
+        assert!(page.contains("  ID=flatcar\n  SYSEXT_LEVEL=1.0\n  X=\\u{1b}[2J\n"), "{page}");
         let (_, text, _) = loadgauge(&root, &["image", "inspect", "--format", "json", image.as_str()]);
         let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!((&json["kind"], &json["files"]), (&"extension".into(), &3.into()), "{text}");
@@ -78,6 +81,33 @@ fn inspect_describes_an_extension_and_refuses_one_that_is_cut_off() {
         assert_eq!(status, Some(2), "{message}");
         let expected = format!("it is cut off: it has {cut} bytes, and its ");
         assert!(message.contains(image.as_str()) && message.contains(&expected), "{message}");
+    }
+}
+
+#[test]
+fn damaged_content_is_named_and_is_not_the_host_s_fault() {
+    let (_scratch, root) = scratch();
+    let (work, release) = (root.join("work"), root.join("release"));
+    fs::create_dir(&release).expect("created");
+    disk::make(&release.join("flatcar_production_qemu_image.img"), "4593.2.5");
+    for (format, line) in [
+        ("erofs", "mkfs.erofs --quiet -zlz4hc I T"),
+        ("squashfs", "mksquashfs T I -quiet -no-progress -noI >/dev/null"),
+    ] {
+        let text: Vec<String> = (0..40_000).map(|number: u32| number.to_string()).collect();
+        let tree = work.join(format!("tree-{format}/usr"));
+        fs::create_dir_all(&tree).expect("created");
+        fs::write(tree.join("text"), text.join(" ")).expect("written");
+        let image = pack(&work, format, line, "AAAAA");
+        let mut bytes = fs::read(&image).expect("read");
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 2000].fill(0xff);
+        fs::write(&image, bytes).expect("written");
+        let recipe = work.join(format!("{format}.toml"));
+        fs::write(&recipe, format!("name = \"again\"\n[[image]]\nsource = \"{image}\"\n")).expect("written");
+        let (status, _, message) = loadgauge(&root, &["build", recipe.as_str(), "--image", release.as_str()]);
+        assert_eq!(status, Some(2), "{message}");
+        assert!(message.contains(&format!("cannot extract `evil-{format}.raw`")), "{message}");
     }
 }
 
