@@ -8,9 +8,11 @@ use loadgauge_host::{Confinement, FileError, fs};
 
 use super::btrfs::Btrfs;
 use super::error::FileSystemError;
+use super::ext_extract::special;
 use super::extracted::{check, check_files};
 use super::list::{
-    ExtendedAttribute, Inode as _, KIND, REGULAR, Reader as _, attributes, list, refuse_devices,
+    CHARACTER_DEVICE, ExtendedAttribute, FIFO, Inode as _, KIND, REGULAR, Reader as _, SOCKET, attributes,
+    list, refuse_devices,
 };
 use super::select::{FilePattern, Selection};
 
@@ -48,6 +50,14 @@ pub(super) fn extract(
         if mode & KIND == REGULAR && mode & 0o6000 != 0 {
             let path = target.as_std_path().join(&entry.path);
             fs::set_permissions(path, Permissions::from_mode(mode & 0o7777))?;
+        }
+    }
+    for entry in &entries {
+        let kind = entry.inode.mode() & KIND;
+        let path = target.as_std_path().join(&entry.path);
+        // btrfs-restore leaves special files out.
+        if matches!(kind, FIFO | SOCKET | CHARACTER_DEVICE) && path.symlink_metadata().is_err() {
+            special(kind, &path)?;
         }
     }
     // btrfs-restore does not restore the attributes of directories.

@@ -78,7 +78,7 @@ pub(super) trait Reader {
     /// Returns the number of the root directory.
     fn root(&self) -> u64;
     fn inode(&self, number: u64) -> io::Result<Self::Inode>;
-    /// Returns the names and inode numbers in a directory, without `.` and `..`.
+    /// Returns the names and inode numbers in a directory, with `.` and `..` where the format stores them.
     fn directory(&self, inode: &Self::Inode) -> io::Result<Vec<(Vec<u8>, u64)>>;
     /// Returns the target of a symbolic link.
     fn link_target(&self, inode: &Self::Inode) -> io::Result<Vec<u8>>;
@@ -98,9 +98,9 @@ fn list_within<R: Reader>(reader: &R, limits: Limits) -> Result<Vec<Entry<R::Ino
     let read = || FileSystemError::read(R::KIND);
     let root = reader.root();
     let mut seen = HashSet::from([root]);
-    let mut waiting = vec![(root, PathBuf::new(), 0)];
+    let mut waiting = vec![(root, root, PathBuf::new(), 0)];
     let (mut entries, mut count, mut memory) = (Vec::new(), 0, 0);
-    while let Some((number, path, depth)) = waiting.pop() {
+    while let Some((number, parent, path, depth)) = waiting.pop() {
         let inode = reader.inode(number).map_err(read())?;
         memory += inode.memory();
         if inode.mode() & KIND == DIRECTORY {
@@ -111,7 +111,14 @@ fn list_within<R: Reader>(reader: &R, limits: Limits) -> Result<Vec<Entry<R::Ino
             if depth > 0 && !seen.insert(number) {
                 return Err(FileSystemError::Loop(escape(path.as_os_str().as_bytes())));
             }
-            let names = reader.directory(&inode).map_err(read())?;
+            let mut names = reader.directory(&inode).map_err(read())?;
+            // Any other entry of these names is refused with the names that lead out.
+            for (own, of) in [(b".".as_slice(), number), (b"..", parent)] {
+                let is_own = |(name, child): &(Vec<u8>, u64)| name == own && *child == of;
+                if let Some(at) = names.iter().position(is_own) {
+                    names.remove(at);
+                }
+            }
             count += names.len();
             if count > limits.entries {
                 return Err(FileSystemError::TooLarge("four million entries"));
@@ -124,7 +131,7 @@ fn list_within<R: Reader>(reader: &R, limits: Limits) -> Result<Vec<Entry<R::Ino
             }
             let children = names.into_iter();
             waiting.extend(
-                children.map(|(name, child)| (child, path.join(OsStr::from_bytes(&name)), depth + 1)),
+                children.map(|(name, child)| (child, number, path.join(OsStr::from_bytes(&name)), depth + 1)),
             );
         }
         if memory > limits.memory {
