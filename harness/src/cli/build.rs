@@ -163,11 +163,36 @@ fn copy(built: &Built, directory: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     Ok(target)
 }
 
-/// Adds the digests of one file to another, which covers all extensions of a directory.
+/// Adds the digests of one file to another, which covers all extensions of a directory. Digests of files
+/// that are not in the directory any more are removed.
 fn add_sums(from: &Utf8Path, to: &Utf8Path) -> Result<(), FileError> {
     let existing = match fs::read_to_string(to) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         existing => existing?,
     };
+    let directory = to.parent().unwrap_or(Utf8Path::new("."));
+    let existing = without_missing(&existing, |name| directory.join(name).exists());
     fs::write(to, merge_sums(&existing, &fs::read_to_string(from)?))
+}
+
+/// Removes the lines about files that do not exist; other lines stay.
+fn without_missing(sums: &str, exists: impl Fn(&str) -> bool) -> String {
+    let stays = |line: &&str| {
+        // A digest, a blank, and a blank or an asterisk precede the name (sha256sum(1)).
+        let name = line.trim_end().split_once(' ').and_then(|(_, name)| name.strip_prefix([' ', '*']));
+        name.is_none_or(&exists)
+    };
+    sums.split_inclusive('\n').filter(stays).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_of_removed_files_do_not_stay() {
+        let sums = "00  old.raw\n11  kept.raw\n22 *old.raw.json\n# by hand\n33  a name.raw";
+        let found = without_missing(sums, |name| ["kept.raw", "a name.raw"].contains(&name));
+        assert_eq!(found, "11  kept.raw\n# by hand\n33  a name.raw");
+    }
 }

@@ -35,6 +35,7 @@ pub(crate) use record::StepRecord;
 pub(crate) use record::{RunRecord, ScenarioRecord};
 pub(crate) use standard::{EVENTS, from_events, standard};
 pub(crate) use terminal::{Terminal, TerminalOptions};
+pub(crate) use text::visible;
 
 use github::GitHub;
 use json_lines::JsonLines;

@@ -12,7 +12,7 @@ const TAIL: usize = 20;
 /// Output of a guest could otherwise move the cursor of a terminal, and XML 1.0 allows most control
 /// characters not even as references (section 2.2, `Char`). Tab and line feed stay; a carriage return
 /// before a line feed is removed.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(needs_escape) {
         return Cow::Borrowed(text);
     }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 
 use loadgauge_host::{CommandError, FileError, Hint, MissingTool};
 
@@ -11,7 +13,7 @@ pub enum FileSystemError {
     Missing(#[from] MissingTool),
     /// a program failed
     #[error("cannot extract its files")]
-    Command(#[from] CommandError),
+    Command(#[source] CommandError),
     /// a program reported an error and exited with status 0
     #[error("cannot extract all of its files: {0}")]
     Incomplete(String),
@@ -33,9 +35,27 @@ pub enum FileSystemError {
         /// the rule that it breaks
         fault: NameFault,
     },
+    /// the image is shorter than its superblock says
+    #[error("it is cut off: it has {found} bytes, and its {kind} file system has {expected}")]
+    Truncated {
+        /// the kind of the file system
+        kind: &'static str,
+        /// the size of the image in bytes
+        found: u64,
+        /// the size in the superblock, in bytes
+        expected: u64,
+    },
     /// a directory is reachable by more than one path
-    #[error("the directory `/{0}` has more than one parent, or is nested too deeply")]
+    #[error("the directory `/{0}` has more than one parent")]
     Loop(String),
+    /// directories are nested more deeply than in any real image
+    #[error("the directory `/{path}` is nested more than {limit} levels deep")]
+    Depth {
+        /// the directory inside the image, escaped
+        path: String,
+        /// the limit
+        limit: usize,
+    },
     /// unsquashfs found names or tables that no packer writes
     #[error("unsquashfs refuses it: {0}")]
     Refused(String),
@@ -50,6 +70,23 @@ pub enum FileSystemError {
     File(#[from] FileError),
 }
 
+impl From<CommandError> for FileSystemError {
+    fn from(error: CommandError) -> Self {
+        match &error {
+            CommandError::Failed { status, .. } if is_size_limit(*status) => {
+                Self::TooLarge("2 GiB in one file")
+            }
+            _ => Self::Command(error),
+        }
+    }
+}
+
+/// Whether a program ended because a file exceeded its limit: timeout(1) turns a signal into a status.
+fn is_size_limit(status: ExitStatus) -> bool {
+    const SIGXFSZ: i32 = 25;
+    status.signal() == Some(SIGXFSZ) || status.code() == Some(128 + SIGXFSZ)
+}
+
 /// The rule that a name of a directory entry breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameFault {
@@ -61,8 +98,6 @@ pub enum NameFault {
     Nul,
     /// another entry of the directory has the same name
     Duplicate,
-    /// the name contains a line break, so the listing is ambiguous
-    LineBreak,
 }
 
 impl std::fmt::Display for NameFault {
@@ -72,7 +107,6 @@ impl std::fmt::Display for NameFault {
             Self::Empty => "is empty",
             Self::Nul => "contains a NUL byte",
             Self::Duplicate => "appears twice",
-            Self::LineBreak => "contains a line break",
         })
     }
 }
@@ -93,11 +127,18 @@ impl FileSystemError {
         )
     }
 
-    /// Whether the image was made to write outside of the directory that it is extracted to.
+    /// Whether no guest can use the image: it was made to write outside of the directory that it is
+    /// extracted to, or is cut off.
     pub fn is_hostile(&self) -> bool {
         matches!(
             self,
-            Self::Name { .. } | Self::Loop(_) | Self::Device(_) | Self::Refused(_) | Self::TooLarge(_)
+            Self::Truncated { .. }
+                | Self::Name { .. }
+                | Self::Loop(_)
+                | Self::Depth { .. }
+                | Self::Device(_)
+                | Self::Refused(_)
+                | Self::TooLarge(_)
         )
     }
 }
@@ -111,11 +152,34 @@ impl Hint for FileSystemError {
                 "install a newer erofs-utils: the image uses a feature that this one lacks (zstd needs 1.8)"
                     .to_owned(),
             ),
-            Self::Name { fault: NameFault::LineBreak, .. } => Some("rename the file".to_owned()),
+            Self::TooLarge(_) => Some(
+                "make the image without such files: extraction is limited to 2 GiB in one file and 16 GiB in all"
+                    .to_owned(),
+            ),
+            Self::Truncated { .. } => Some("copy or download the image again".to_owned()),
             _ if self.is_hostile() => {
                 Some("do not use the image: no packer creates such entries by itself".to_owned())
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_program_at_the_size_limit_is_recognised() {
+        let failed = |raw: i32| {
+            let (command, tail) = ("unsquashfs x".to_owned(), String::new());
+            FileSystemError::from(CommandError::Failed { command, status: ExitStatus::from_raw(raw), tail })
+        };
+        for raw in [25, 25 + 128, (128 + 25) << 8] {
+            let error = failed(raw);
+            assert_eq!(error.to_string(), "it has more than 2 GiB in one file");
+            assert!(error.hint().is_some_and(|hint| hint.contains("2 GiB")));
+        }
+        assert!(matches!(failed(1 << 8), FileSystemError::Command(_)));
     }
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use super::bytes::{invalid, read, u16_at, u32_at, u64_of};
-use super::list;
+use super::list::{self, Inode as _};
 
 const SUPERBLOCK: u64 = 1024;
 /// The inode of the root directory.
@@ -57,11 +57,6 @@ pub(super) struct Inode {
 }
 
 impl Inode {
-    /// Returns the size of the content in bytes.
-    pub(super) fn size(&self) -> u64 {
-        u64_of(u32_at(&self.bytes, 4), u32_at(&self.bytes, 108))
-    }
-
     fn flags(&self) -> u32 {
         u32_at(&self.bytes, 32)
     }
@@ -97,6 +92,22 @@ impl list::Inode for Inode {
     fn device(&self) -> u32 {
         // The first word contains the old encoding, the second word the new one.
         u32_at(self.map(), 0) | u32_at(self.map(), 4)
+    }
+
+    fn uid(&self) -> u32 {
+        u32::from(u16_at(&self.bytes, 2)) | u32::from(u16_at(&self.bytes, 120)) << 16
+    }
+
+    fn gid(&self) -> u32 {
+        u32::from(u16_at(&self.bytes, 24)) | u32::from(u16_at(&self.bytes, 122)) << 16
+    }
+
+    fn size(&self) -> u64 {
+        u64_of(u32_at(&self.bytes, 4), u32_at(&self.bytes, 108))
+    }
+
+    fn memory(&self) -> usize {
+        self.bytes.len()
     }
 }
 
@@ -201,21 +212,6 @@ impl<'a> Ext<'a> {
             Ok(())
         })?;
         Ok(bytes)
-    }
-
-    /// Returns the target of a link.
-    ///
-    /// # Errors
-    /// The target cannot be read.
-    pub(super) fn link_target(&self, inode: &Inode) -> io::Result<Vec<u8>> {
-        let size = inode.size();
-        if size <= LONGEST_INLINE_LINK && inode.flags() & (EXTENTS | INLINE_DATA) == 0 {
-            return Ok(inode.map()[..usize::try_from(size).unwrap_or_default()].to_vec());
-        }
-        if size > self.block {
-            return Err(invalid(format!("the target of a link has {size} bytes")));
-        }
-        self.small_content(inode)
     }
 
     /// Returns the blocks of a file, without holes.
@@ -362,6 +358,17 @@ impl list::Reader for Ext<'_> {
         Ok(names)
     }
 
+    fn link_target(&self, inode: &Inode) -> io::Result<Vec<u8>> {
+        let size = inode.size();
+        if size <= LONGEST_INLINE_LINK && inode.flags() & (EXTENTS | INLINE_DATA) == 0 {
+            return Ok(inode.map()[..usize::try_from(size).unwrap_or_default()].to_vec());
+        }
+        if size > self.block {
+            return Err(invalid(format!("the target of a link has {size} bytes")));
+        }
+        self.small_content(inode)
+    }
+
     fn attributes(&self, inode: &Inode) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in attributes(inode.own_attributes().unwrap_or_default()) {
@@ -394,7 +401,7 @@ fn directory_names(block: &[u8], names: &mut Vec<(Vec<u8>, u64)>) -> io::Result<
         let length = if matches!(length, 0 | 65_535) { rest.len() } else { length };
         let entry = rest.get(..length).filter(|entry| entry.len() >= 8).ok_or_else(damaged)?;
         let name = entry.get(8..8 + usize::from(entry[6])).ok_or_else(damaged)?;
-        if number != 0 && !matches!(name, b"." | b"..") {
+        if number != 0 {
             names.push((name.to_vec(), u64::from(number)));
         }
         rest = &rest[length..];

@@ -9,10 +9,19 @@ use camino::Utf8PathBuf;
 
 use super::error::{FileSystemError, NameFault};
 
-/// The limit of entries and attributes of an image, more than any real one has.
-const MAXIMUM_ENTRIES: usize = 4 << 20;
-/// The limit of directory levels in an image, more than any real one has.
-const MAXIMUM_DEPTH: usize = 256;
+/// The bounds of a list.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// the entries of all directories
+    entries: usize,
+    /// the levels of directories
+    depth: usize,
+    /// the memory for paths and inodes, in bytes
+    memory: usize,
+}
+
+/// More than any real image has: `/usr` of Flatcar has 30,000 entries, and the list of it needs 10 MB.
+const LIMITS: Limits = Limits { entries: 4 << 20, depth: 256, memory: 1 << 30 };
 /// The mode bits of the file type.
 pub(super) const KIND: u32 = 0o170_000;
 pub(super) const FIFO: u32 = 0o010_000;
@@ -49,6 +58,14 @@ pub(super) trait Inode {
     fn mode(&self) -> u32;
     /// Returns the device number, in the encoding of the format.
     fn device(&self) -> u32;
+    fn uid(&self) -> u32;
+    fn gid(&self) -> u32;
+    /// Returns the size of the content in bytes.
+    fn size(&self) -> u64;
+    /// Returns the memory that the inode occupies beside its fixed size, in bytes.
+    fn memory(&self) -> usize {
+        0
+    }
 }
 
 /// A reader of the inodes and directories of a format.
@@ -61,8 +78,10 @@ pub(super) trait Reader {
     /// Returns the number of the root directory.
     fn root(&self) -> u64;
     fn inode(&self, number: u64) -> io::Result<Self::Inode>;
-    /// Returns the names and inode numbers in a directory, without `.` and `..`.
+    /// Returns the names and inode numbers in a directory, with `.` and `..` where the format stores them.
     fn directory(&self, inode: &Self::Inode) -> io::Result<Vec<(Vec<u8>, u64)>>;
+    /// Returns the target of a symbolic link.
+    fn link_target(&self, inode: &Self::Inode) -> io::Result<Vec<u8>>;
     /// Returns the names of an inode's extended attributes.
     fn attributes(&self, inode: &Self::Inode) -> io::Result<Vec<String>>;
 }
@@ -70,43 +89,76 @@ pub(super) trait Reader {
 /// Lists an image from its root, each directory before its contents.
 ///
 /// # Errors
-/// The image is damaged, or contains an invalid name, a device or a loop of directories.
+/// The image is damaged, or contains an invalid name or a loop of directories.
 pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSystemError> {
+    list_within(reader, LIMITS)
+}
+
+fn list_within<R: Reader>(reader: &R, limits: Limits) -> Result<Vec<Entry<R::Inode>>, FileSystemError> {
     let read = || FileSystemError::read(R::KIND);
     let root = reader.root();
     let mut seen = HashSet::from([root]);
-    let mut waiting = vec![(root, PathBuf::new(), 0)];
-    let (mut entries, mut count) = (Vec::new(), 0);
-    while let Some((number, path, depth)) = waiting.pop() {
+    let mut waiting = vec![(root, root, PathBuf::new(), 0)];
+    let (mut entries, mut count, mut memory) = (Vec::new(), 0, 0);
+    while let Some((number, parent, path, depth)) = waiting.pop() {
         let inode = reader.inode(number).map_err(read())?;
-        match inode.mode() & KIND {
-            DIRECTORY => {
-                if depth > MAXIMUM_DEPTH || number != root && !seen.insert(number) {
-                    return Err(FileSystemError::Loop(escape(path.as_os_str().as_bytes())));
-                }
-                let names = reader.directory(&inode).map_err(read())?;
-                count += names.len();
-                if count > MAXIMUM_ENTRIES {
-                    return Err(FileSystemError::TooLarge("four million entries"));
-                }
-                check_names(&path, names.iter().map(|(name, _)| name.as_slice()))?;
-                let children = names.into_iter();
-                waiting.extend(
-                    children.map(|(name, child)| (child, path.join(OsStr::from_bytes(&name)), depth + 1)),
-                );
+        memory += inode.memory();
+        if inode.mode() & KIND == DIRECTORY {
+            if depth > limits.depth {
+                let path = escape(path.as_os_str().as_bytes());
+                return Err(FileSystemError::Depth { path, limit: limits.depth });
             }
-            // A character device with the number zero is a whiteout of overlayfs and gives access to
-            // nothing.
-            BLOCK_DEVICE => return Err(FileSystemError::Device(escape(path.as_os_str().as_bytes()))),
-            CHARACTER_DEVICE if inode.device() != 0 => {
-                return Err(FileSystemError::Device(escape(path.as_os_str().as_bytes())));
+            if depth > 0 && !seen.insert(number) {
+                return Err(FileSystemError::Loop(escape(path.as_os_str().as_bytes())));
             }
-            _ => {}
+            let mut names = reader.directory(&inode).map_err(read())?;
+            // Any other entry of these names is refused with the names that lead out.
+            for (own, of) in [(b".".as_slice(), number), (b"..", parent)] {
+                let is_own = |(name, child): &(Vec<u8>, u64)| name == own && *child == of;
+                if let Some(at) = names.iter().position(is_own) {
+                    names.remove(at);
+                }
+            }
+            count += names.len();
+            if count > limits.entries {
+                return Err(FileSystemError::TooLarge("four million entries"));
+            }
+            check_names(&path, names.iter().map(|(name, _)| name.as_slice()))?;
+            let own = path.as_os_str().len() + 1;
+            memory += names.iter().map(|(name, _)| own + name.len()).sum::<usize>();
+            if memory > limits.memory {
+                return Err(FileSystemError::TooLarge("1 GiB of paths and inodes"));
+            }
+            let children = names.into_iter();
+            waiting.extend(
+                children.map(|(name, child)| (child, number, path.join(OsStr::from_bytes(&name)), depth + 1)),
+            );
+        }
+        if memory > limits.memory {
+            return Err(FileSystemError::TooLarge("1 GiB of paths and inodes"));
         }
         entries.push(Entry { path, number, inode });
     }
     entries.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(entries)
+}
+
+/// Checks that listed files give no access to a device of the host.
+///
+/// A character device with the number zero is a whiteout of overlayfs and gives access to nothing.
+///
+/// # Errors
+/// The first device.
+pub(super) fn refuse_devices<I: Inode>(entries: &[Entry<I>]) -> Result<(), FileSystemError> {
+    let is_device = |entry: &&Entry<I>| match entry.inode.mode() & KIND {
+        BLOCK_DEVICE => true,
+        CHARACTER_DEVICE => entry.inode.device() != 0,
+        _ => false,
+    };
+    match entries.iter().find(is_device) {
+        Some(entry) => Err(FileSystemError::Device(escape(entry.path.as_os_str().as_bytes()))),
+        None => Ok(()),
+    }
 }
 
 /// Returns the extended attributes of listed files.
@@ -122,7 +174,7 @@ pub(super) fn attributes<R: Reader>(
         let path = Utf8PathBuf::from(entry.path.to_string_lossy().into_owned());
         let names = reader.attributes(&entry.inode).map_err(FileSystemError::read(R::KIND))?;
         found.extend(names.into_iter().map(|name| ExtendedAttribute { path: path.clone(), name }));
-        if found.len() > MAXIMUM_ENTRIES {
+        if found.len() > LIMITS.entries {
             return Err(FileSystemError::TooLarge("four million attributes"));
         }
     }
@@ -166,6 +218,78 @@ pub(super) fn escape(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A reader of a tree in which every directory has the same number of files and one directory.
+    struct Fake {
+        files: usize,
+        depth: u64,
+    }
+
+    impl Inode for u64 {
+        fn mode(&self) -> u32 {
+            if *self < 1000 { DIRECTORY } else { REGULAR }
+        }
+
+        fn device(&self) -> u32 {
+            0
+        }
+
+        fn uid(&self) -> u32 {
+            0
+        }
+
+        fn gid(&self) -> u32 {
+            0
+        }
+
+        fn size(&self) -> u64 {
+            0
+        }
+
+        fn memory(&self) -> usize {
+            100
+        }
+    }
+
+    impl Reader for Fake {
+        type Inode = u64;
+        const KIND: &'static str = "fake";
+
+        fn root(&self) -> u64 {
+            0
+        }
+
+        fn inode(&self, number: u64) -> io::Result<u64> {
+            Ok(number)
+        }
+
+        fn directory(&self, inode: &u64) -> io::Result<Vec<(Vec<u8>, u64)>> {
+            let files = (0..self.files).map(|number| (format!("f{number}").into_bytes(), 1000));
+            let below = (*inode < self.depth).then(|| (b"d".to_vec(), inode + 1));
+            Ok(files.chain(below).collect())
+        }
+
+        fn link_target(&self, _: &u64) -> io::Result<Vec<u8>> {
+            Ok(Vec::new())
+        }
+
+        fn attributes(&self, _: &u64) -> io::Result<Vec<String>> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn entries_depth_and_memory_are_bounded() {
+        let fake = Fake { files: 3, depth: 4 };
+        let listed = |limits| list_within(&fake, limits).map(|entries| entries.len());
+        let enough = Limits { entries: 19, depth: 4, memory: 2500 };
+        assert_eq!(listed(enough).expect("listed"), 20);
+        let message = |limits| listed(limits).expect_err("refused").to_string();
+        assert_eq!(message(Limits { entries: 18, ..enough }), "it has more than four million entries");
+        assert_eq!(message(Limits { memory: 1900, ..enough }), "it has more than 1 GiB of paths and inodes");
+        let expected = "the directory `/d/d/d/d` is nested more than 3 levels deep";
+        assert_eq!(message(Limits { depth: 3, ..enough }), expected);
+    }
 
     #[test]
     fn names_that_lead_out_of_their_directory_or_repeat_are_refused() {

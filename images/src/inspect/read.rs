@@ -17,6 +17,8 @@ use crate::{Architecture, OsRelease, Release};
 
 /// Counts up when an inspection reads more or something else.
 const FORMAT: &str = "3";
+/// The number of warnings about extensions that are reported one by one.
+const MAXIMUM_WARNINGS: usize = 20;
 /// The file of an entry in the store.
 const FILE: &str = "inspection.json";
 /// The offset of the sector that GRUB's boot code loads, in bytes (`GRUB_BOOT_MACHINE_KERNEL_SECTOR`).
@@ -130,7 +132,7 @@ fn read_disk(disk: &Disk, digest: String, scratch: &Utf8Path) -> Result<(Inspect
         esp,
         oem,
         extensions: extensions.read,
-        warnings: extensions.warnings,
+        warnings: bounded(extensions.warnings),
     };
     found.check();
     Ok((found, extensions.is_hosts_fault))
@@ -170,6 +172,16 @@ fn os_release(path: &Utf8Path, usr: &Tree) -> Result<OsRelease, ImageError> {
         place: "`/usr/lib/os-release`".to_owned(),
         cause: error.to_string(),
     })
+}
+
+/// Returns the first warnings, and how many more there are.
+fn bounded(mut warnings: Vec<String>) -> Vec<String> {
+    let more = warnings.len().saturating_sub(MAXIMUM_WARNINGS);
+    if more > 0 {
+        warnings.truncate(MAXIMUM_WARNINGS);
+        warnings.push(format!("{more} more extensions cannot be read"));
+    }
+    warnings
 }
 
 /// Extensions that ship with an image.
@@ -257,4 +269,18 @@ fn boots_bios(disk: &Disk, table: &Table) -> Result<bool, ImageError> {
     let is_inside = (partition.offset..partition.offset + partition.size).contains(&offset);
     let is_bootable = sector.ends_with(&[0x55, 0xaa]) && sector[..64].iter().any(|byte| *byte != 0);
     Ok(is_bootable && is_inside && !disk.is_empty(offset, SECTOR)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_warnings_are_counted() {
+        let warnings = |count: usize| bounded((0..count).map(|number| number.to_string()).collect());
+        assert_eq!(warnings(20).len(), 20);
+        let found = warnings(20_000);
+        assert_eq!((found.len(), found[19].as_str()), (21, "19"));
+        assert_eq!(found[20], "19980 more extensions cannot be read");
+    }
 }
