@@ -41,7 +41,7 @@ const MERGE: [Rule; 3] = [
 ];
 
 /// What the extension does to the guest.
-const CONTENT: [Rule; 22] = [
+const CONTENT: [Rule; 23] = [
     rule("os-release", hierarchy::os_release),
     rule("type-clash", hierarchy::type_clash),
     rule("usr-link", hierarchy::usr_link),
@@ -54,6 +54,7 @@ const CONTENT: [Rule; 22] = [
     rule("unreadable", modes::unreadable),
     rule("not-executable", programs::not_executable),
     rule("interpreter", programs::interpreter),
+    rule("program-architecture", programs::architecture),
     rule("module-index", modules::index),
     rule("kernel-modules", modules::kernel),
     rule("unit-not-started", unit_starts::not_started),
@@ -100,11 +101,25 @@ fn and_more(count: usize) -> String {
     }
 }
 
+/// Programs that Flatcar adds while it boots: with its extensions since 3794, with Torcx before. The list of an
+/// image's files lacks them.
+const VENDOR_PROGRAMS: [&str; 8] = [
+    "usr/bin/containerd",
+    "usr/bin/containerd-shim-runc-v2",
+    "usr/bin/ctr",
+    "usr/bin/docker",
+    "usr/bin/docker-proxy",
+    "usr/bin/dockerd",
+    "usr/bin/runc",
+    "usr/bin/tini",
+];
+
 /// Whether the extension or the image has a file, as far as is known; links are followed.
 fn may_exist(content: &Content, base: &Base<'_>, path: &Utf8Path) -> bool {
     let path = merge_usr(path);
     // A link of the extension may lead to a file of the image, and a link of the image to the extension.
     content.get(&path).is_some()
+        || VENDOR_PROGRAMS.contains(&path.as_str())
         || base.tree.may_have(&path)
         || content.resolve(&path).is_none_or(|target| {
             let target = merge_usr(&target);
@@ -166,13 +181,49 @@ mod testing {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::testing::unknown;
+    use proptest::prelude::*;
+
+    use super::testing::{Image, unknown};
     use super::*;
 
     #[test]
     fn the_names_of_rules_are_unique() {
         let names: BTreeSet<&str> = MERGE.iter().chain(&CONTENT).map(|rule| rule.name).collect();
         assert_eq!(names.len(), MERGE.len() + CONTENT.len());
+    }
+
+    proptest! {
+        #[test]
+        fn no_content_breaks_a_rule(
+            text in "([a-zA-Z@.%\\[\\]=\\\\\"' \\n-]|\\PC){0,80}",
+            name in "[^/\\x00]{1,12}",
+            target in "[./a-z]{0,12}",
+        ) {
+            let units = "usr/lib/systemd/system";
+            let link = format!("777 0 usr/lib/{} -> {target}", name.trim_matches(['.', ' ']));
+            let content = Content::of(&[&link])
+                .with_text("usr/bin/tool", &format!("#!{text}"))
+                .with_text("usr/lib/extension-release.d/extension-release.tool", &text)
+                .with_text("usr/lib/sysusers.d/a.conf", &text)
+                .with_text(&format!("{units}/{name}.service"), &text)
+                .with_text(&format!("{units}/a.target.d/{name}.conf"), &format!("[Unit]\nUpholds={text}"))
+                .with_text(&format!("{units}/b.service"), &format!("[Service]\nUser={text}\nExecStart={text}"));
+            let image = Image::new("4593.2.0", 257, &format!("lrwx ./usr/{name} -> {target}\n"));
+            for rule in MERGE.iter().chain(&CONTENT) {
+                image.findings(rule.find, &content);
+            }
+        }
+    }
+
+    #[test]
+    fn the_reference_has_every_rule_and_no_other() {
+        let reference = include_str!("../../../../../scenarios/recipes/README.md");
+        let section =
+            reference.split("\n## ").find(|section| section.starts_with("Rules\n")).expect("a section");
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let documented: BTreeSet<&str> = rows.map(|(name, _)| name).collect();
+        let names: BTreeSet<&str> = MERGE.iter().chain(&CONTENT).map(|rule| rule.name).collect();
+        assert_eq!(documented, names);
     }
 
     #[test]

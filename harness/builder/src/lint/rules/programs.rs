@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Programs in the directories of programs.
 use camino::Utf8Path;
+use loadgauge_images::Architecture;
 
 use super::may_exist;
 use crate::lint::base::Base;
@@ -83,6 +84,30 @@ pub(super) fn interpreter(content: &Content, base: &Base<'_>) -> Vec<Fault> {
     found
 }
 
+/// Programs for another processor than the image's.
+pub(super) fn architecture(content: &Content, base: &Base<'_>) -> Vec<Fault> {
+    let mut found = Vec::new();
+    for (path, head) in content.heads.iter().filter(|(_, head)| head.starts_with(ELF)) {
+        // `e_machine`, see elf(5). Both architectures are little-endian.
+        let Some([low, high]) = head.get(18..20) else { continue };
+        let machine = match u16::from_le_bytes([*low, *high]) {
+            62 => Architecture::Amd64,
+            183 => Architecture::Arm64,
+            _ => continue,
+        };
+        if machine != base.architecture {
+            let message = format!(
+                "is a program for {machine}, which an image for {} cannot execute",
+                base.architecture
+            );
+            found.push(
+                Fault::warning(path, message).with_hint("take the program for the image's architecture"),
+            );
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Image, unknown};
@@ -103,6 +128,22 @@ mod tests {
                 "warning: /usr/bin/b is a script that only its owner and group can execute (mode 0750)",
             ]
         );
+    }
+
+    #[test]
+    fn programs_for_another_processor_are_warned_of() {
+        let program = |machine: u8| {
+            let mut content = Content::of(&["755 0 usr/bin/a"]);
+            let mut head = [ELF, &[0; 16]].concat();
+            head[18] = machine;
+            content.heads.insert("usr/bin/a".into(), head);
+            unknown().findings(architecture, &content)
+        };
+        assert_eq!(
+            program(183),
+            ["warning: /usr/bin/a is a program for arm64, which an image for amd64 cannot execute"]
+        );
+        assert!(program(62).is_empty());
     }
 
     #[test]

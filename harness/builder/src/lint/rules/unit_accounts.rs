@@ -20,6 +20,15 @@ pub(super) fn missing(content: &Content, base: &Base<'_>) -> Vec<Fault> {
             own.add_sysusers(text);
         }
     }
+    // Records of systemd-userdbd(8).
+    for path in content.entries.keys().filter(|path| path.starts_with("usr/lib/userdb")) {
+        let name = path.file_stem().unwrap_or_default().to_owned();
+        match path.extension() {
+            Some("user") => drop(own.users.insert(name)),
+            Some("group") => drop(own.groups.insert(name)),
+            _ => {}
+        }
+    }
     let mut found = Vec::new();
     for (path, _, text) in content.units() {
         let has = |key: &str| assignments(text).any(|one| one.key == key && is_true(&one.value));
@@ -132,6 +141,9 @@ mod tests {
         }
         let own = unit("[Service]\nUser=_chrony\n").with_text("usr/lib/sysusers.d/a.conf", "u _chrony -\n");
         assert!(image().findings(missing, &own).is_empty());
+        let mut record = unit("[Service]\nUser=_chrony\n");
+        record.entries.extend(Content::of(&["644 0 usr/lib/userdb/_chrony.user"]).entries);
+        assert!(image().findings(missing, &record).is_empty());
         let drop_in = unit("[Service]\nUser=_chrony\n")
             .with_text("usr/lib/systemd/system/a.service.d/10.conf", "[Service]\nDynamicUser=yes\n");
         assert!(image().findings(missing, &drop_in).is_empty());

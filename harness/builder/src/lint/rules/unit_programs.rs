@@ -114,7 +114,7 @@ mod tests {
     fn a_program_is_searched_in_the_extension_and_in_the_image() {
         let unit = "[Service]\nExecStartPre=/bin/sh -c true\nExecStartPre=/usr/bin/plain\n\
                     ExecStartPre=/usr/local/sbin/moved\nExecStartPre=systemctl x\nExecStart=/usr/sbin/tool\n\
-                    ExecStop=/run/made-later\n";
+                    ExecStop=/run/made-later\nExecStopPost=/usr/bin/docker rm x\n";
         let content = Content::of(&["755 0 usr/sbin/tool", "644 0 usr/bin/plain"])
             .with_text("usr/local/lib/systemd/system/tool.service", unit);
         let plain = "warning: /usr/local/lib/systemd/system/tool.service runs /usr/bin/plain, which is not executable \
