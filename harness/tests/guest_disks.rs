@@ -232,7 +232,8 @@ fn tools_of_the_host_agree_with_the_inspection_of_disks() {
         assert_eq!(image.description["esp"]["loaders"], serde_json::json!(["amd64"]));
         let sum = run("sha256sum", &[image.disk.as_str()]);
         assert_eq!(sum.split(' ').next(), image.description["digest"].as_str());
-        let verdict = loadgauge(&["image", "verify", image.directory.as_str()]);
+        let key = image.directory.join("test-signing-key.asc");
+        let verdict = loadgauge(&["image", "verify", "--key", key.as_str(), image.directory.as_str()]);
         let text = String::from_utf8_lossy(&verdict.stdout);
         assert!(
             verdict.status.success() && text.contains("ok     flatcar_production_qemu_image.img\n"),

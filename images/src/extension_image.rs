@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_host::{FileError, Hint, fs};
 
 use crate::disk::Disk;
-use crate::file_system::{ExtendedAttribute, FilePattern, FileSystem, FileSystemError, Selection, Tree};
+use crate::file_system::{
+    ExtendedAttribute, FileKind, FileMetadata, FileOwner, FilePattern, FileSystem, FileSystemError,
+    Selection, Tree, describe_directory, resolve,
+};
 use crate::gpt::{Table, find_root};
 use crate::image::{DiskFormat, ImageError};
 
-/// The extension-release files, by what their names begin with.
-const RELEASES: FilePattern = FilePattern::between("usr/lib/extension-release.d", "extension-release.", "");
-/// The same in a file system that is mounted at /usr.
-const RELEASES_BELOW_USR: FilePattern =
-    FilePattern::between("lib/extension-release.d", "extension-release.", "");
+/// The directory of the extension-release files.
+const RELEASES: &str = "usr/lib/extension-release.d";
+/// The first part of their names.
+const RELEASE: &str = "extension-release.";
 
 /// An image of a system extension: a file system, or a disk with one in a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +61,7 @@ impl ExtensionImageError {
         }
     }
 
-    /// Whether the image was made to write outside of the directory that it is extracted to.
+    /// Whether no guest can use the image, see [`FileSystemError::is_hostile`].
     pub fn is_hostile(&self) -> bool {
         matches!(self, Self::FileSystem(error) if error.is_hostile())
     }
@@ -107,16 +110,60 @@ impl ExtensionImage {
         self.file_system.extract(&self.content, target, Selection::All)
     }
 
-    /// Reads the extension-release files, by the names of the extensions that they are for; other files
-    /// may be extracted to `target`, too.
+    /// Lists all files, sorted by path, with the paths that they have when the extension is merged: those
+    /// of a /usr file system begin with `usr`.
+    ///
+    /// # Errors
+    /// See [`FileSystem::list`].
+    pub fn list(&self) -> Result<Vec<FileMetadata>, FileSystemError> {
+        let mut files = self.file_system.list(&self.content)?;
+        if !self.below.is_empty() {
+            for file in &mut files {
+                // Joining an empty path would add a slash.
+                let is_root = file.path.as_os_str().is_empty();
+                file.path = if is_root { self.below.into() } else { Path::new(self.below).join(&file.path) };
+            }
+        }
+        Ok(files)
+    }
+
+    /// Reads which files and directories do not belong to root; paths are relative to the file system.
+    ///
+    /// # Errors
+    /// See [`FileSystem::owners`].
+    pub fn owners(&self) -> Result<Vec<FileOwner>, FileSystemError> {
+        self.file_system.owners(&self.content)
+    }
+
+    /// Reads the extension-release files, by the names of the extensions that they are for. Links to other
+    /// files of the image are followed, as systemd does. Other files may be extracted to `target`, too.
     ///
     /// # Errors
     /// See [`FileSystemError`]; besides, a file is larger than 1 MiB or not UTF-8.
     pub fn releases(&self, target: &Utf8Path) -> Result<BTreeMap<String, String>, FileSystemError> {
-        let pattern = if self.below == "usr" { RELEASES_BELOW_USR } else { RELEASES };
-        let (tree, _) = self.file_system.extract(&self.content, target, Selection::Files(&[pattern]))?;
-        Ok(read_releases(&tree, pattern)?)
+        let mut releases = release_files(&self.list()?);
+        let below = Utf8Path::new(self.below);
+        for path in releases.values_mut() {
+            *path = path.strip_prefix(below).unwrap_or(path).to_owned();
+        }
+        let parts = releases.values().filter_map(|path| Some((path.parent()?.as_str(), path.file_name()?)));
+        let patterns: Vec<FilePattern> =
+            parts.map(|(directory, name)| FilePattern::file(directory, name)).collect();
+        if patterns.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let (tree, _) = self.file_system.extract(&self.content, target, Selection::Files(&patterns))?;
+        Ok(read_releases(&tree, &releases)?)
     }
+}
+
+/// Lists all files of an extension that is a directory as [`ExtensionImage::list`] does, without their
+/// extended attributes.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn list_directory(directory: &Utf8Path) -> Result<Vec<FileMetadata>, FileError> {
+    describe_directory(directory)
 }
 
 /// Reads the extension-release files of an extension that is a directory.
@@ -124,14 +171,26 @@ impl ExtensionImage {
 /// # Errors
 /// A file is larger than 1 MiB or not UTF-8.
 pub fn releases_of_directory(directory: &Utf8Path) -> Result<BTreeMap<String, String>, FileError> {
-    read_releases(&Tree::at(directory)?, RELEASES)
+    read_releases(&Tree::at(directory)?, &release_files(&describe_directory(directory)?))
 }
 
-fn read_releases(tree: &Tree, pattern: FilePattern) -> Result<BTreeMap<String, String>, FileError> {
-    let mut releases = BTreeMap::new();
-    for file in tree.names(pattern) {
-        let text = tree.text(&format!("{}/{file}", pattern.directory))?.unwrap_or_default();
-        releases.insert(file[pattern.prefix.len()..].to_owned(), text);
-    }
-    Ok(releases)
+/// Finds the extension-release files, by the names of the extensions that they are for.
+fn release_files(files: &[FileMetadata]) -> BTreeMap<String, Utf8PathBuf> {
+    let own = files.iter().filter(|file| file.path.parent() == Some(Path::new(RELEASES)));
+    let found = own.filter_map(|file| {
+        let name = file.path.file_name()?.to_str()?.strip_prefix(RELEASE)?.to_owned();
+        let file = resolve(files, &file.path).filter(|file| file.kind == FileKind::Regular)?;
+        Some((name, Utf8PathBuf::from_path_buf(file.path.clone()).ok()?))
+    });
+    found.collect()
+}
+
+fn read_releases(
+    tree: &Tree,
+    releases: &BTreeMap<String, Utf8PathBuf>,
+) -> Result<BTreeMap<String, String>, FileError> {
+    let read = |(name, path): (&String, &Utf8PathBuf)| {
+        Ok((name.clone(), tree.text(path.as_str())?.unwrap_or_default()))
+    };
+    releases.iter().map(read).collect()
 }

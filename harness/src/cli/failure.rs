@@ -27,6 +27,11 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// The same failure as the cause of another message.
+    pub(super) fn within(self, message: &str) -> Self {
+        Self { message: format!("{message}\n  {}", self.message.replace('\n', "\n  ")), ..self }
+    }
+
     /// A failure with the message and the hint of an error.
     pub(super) fn of(exit: Exit, error: &(impl Error + Hint)) -> Self {
         Self { exit, message: on_lines(error), hint: error.hint() }

@@ -20,6 +20,11 @@ pub(super) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     bytes.get(offset..offset + 4).and_then(|part| part.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
 
+/// Returns a number of eight bytes, or zero where the bytes end before it.
+pub(super) fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    bytes.get(offset..offset + 8).and_then(|part| part.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
 /// Joins the two halves of a number.
 pub(super) fn u64_of(low: u32, high: u32) -> u64 {
     u64::from(low) | (u64::from(high) << 32)

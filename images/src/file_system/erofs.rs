@@ -25,6 +25,8 @@ const SUPERBLOCK: u64 = 1024;
 const FEATURES: u32 = 0x7f;
 /// The size limit of a directory in bytes, larger than any real one.
 const LARGEST_DIRECTORY: u64 = 64 << 20;
+/// The longest target of a link in bytes, as in Linux (`PATH_MAX`).
+const LONGEST_LINK: u64 = 4096;
 
 /// An open file system.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub(super) struct Erofs<'a> {
 #[derive(Debug)]
 pub(super) struct Inode {
     mode: u32,
+    uid: u32,
+    gid: u32,
     /// the layout of the content: 0 in blocks, 2 with the last part after the inode
     layout: u16,
     size: u64,
@@ -61,6 +65,18 @@ impl list::Inode for Inode {
 
     fn device(&self) -> u32 {
         self.data
+    }
+
+    fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    fn size(&self) -> u64 {
+        self.size
     }
 }
 
@@ -86,6 +102,32 @@ impl<'a> Erofs<'a> {
             shared: u64::from(u32_at(&superblock, 44)) << bits,
             root: u64::from(u16_at(&superblock, 14)),
         })
+    }
+
+    /// Calls `each` with every block of a directory or a link.
+    fn content(
+        &self,
+        inode: &Inode,
+        limit: u64,
+        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if inode.size > limit {
+            return Err(invalid(format!("a directory or link has {} bytes", inode.size)));
+        }
+        let blocks = inode.size.div_ceil(self.block);
+        for number in 0..blocks {
+            let length = (inode.size - number * self.block).min(self.block);
+            let is_last = number + 1 == blocks;
+            let offset = match inode.layout {
+                2 if is_last => inode.attributes + inode.length,
+                0 | 2 => (u64::from(inode.data) + number) * self.block,
+                _ => return Err(invalid("a directory or link is compressed")),
+            };
+            let mut block = vec![0; usize::try_from(length).unwrap_or_default()];
+            self.file.read_exact_at(&mut block, offset)?;
+            each(&block)?;
+        }
+        Ok(())
     }
 
     /// Returns the name of an attribute, and its size in bytes.
@@ -121,14 +163,16 @@ impl list::Reader for Erofs<'_> {
         let offset = offset.ok_or_else(|| invalid("an inode is out of range"))?;
         let head = read::<32>(self.file, offset)?;
         let format = u16_at(&head, 0);
-        let (header, size) = if format & 1 == 0 {
-            (32, u64::from(u32_at(&head, 8)))
+        let (header, size, uid, gid) = if format & 1 == 0 {
+            (32, u64::from(u32_at(&head, 8)), u16_at(&head, 24).into(), u16_at(&head, 26).into())
         } else {
-            (64, u64_of(u32_at(&head, 8), u32_at(&head, 12)))
+            (64, u64_of(u32_at(&head, 8), u32_at(&head, 12)), u32_at(&head, 24), u32_at(&head, 28))
         };
         let count = u64::from(u16_at(&head, 2));
         Ok(Inode {
             mode: u32::from(u16_at(&head, 4)),
+            uid,
+            gid,
             layout: (format >> 1) & 7,
             size,
             data: u32_at(&head, 16),
@@ -164,24 +208,18 @@ impl list::Reader for Erofs<'_> {
     }
 
     fn directory(&self, inode: &Inode) -> io::Result<Vec<(Vec<u8>, u64)>> {
-        if inode.size > LARGEST_DIRECTORY {
-            return Err(invalid(format!("a directory has {} bytes", inode.size)));
-        }
         let mut found = Vec::new();
-        let blocks = inode.size.div_ceil(self.block);
-        for number in 0..blocks {
-            let length = (inode.size - number * self.block).min(self.block);
-            let is_last = number + 1 == blocks;
-            let offset = match inode.layout {
-                2 if is_last => inode.attributes + inode.length,
-                0 | 2 => (u64::from(inode.data) + number) * self.block,
-                _ => return Err(invalid("a directory is compressed")),
-            };
-            let mut block = vec![0; usize::try_from(length).unwrap_or_default()];
-            self.file.read_exact_at(&mut block, offset)?;
-            names(&block, &mut found)?;
-        }
+        self.content(inode, LARGEST_DIRECTORY, |block| names(block, &mut found))?;
         Ok(found)
+    }
+
+    fn link_target(&self, inode: &Inode) -> io::Result<Vec<u8>> {
+        let mut target = Vec::new();
+        self.content(inode, LONGEST_LINK, |block| {
+            target.extend(block);
+            Ok(())
+        })?;
+        Ok(target)
     }
 }
 

@@ -6,7 +6,8 @@ use loadgauge_host::{Confinement, fs};
 
 use super::erofs::Erofs;
 use super::error::FileSystemError;
-use super::list::{ExtendedAttribute, Inode as _, KIND, REGULAR, Reader, attributes, escape, list};
+use super::extracted::{check, check_files};
+use super::list::{ExtendedAttribute, Reader as _, attributes, list, refuse_devices};
 use super::select::Selection;
 
 /// Extracts an erofs with fsck.erofs(8), which extracts all files regardless of the selection.
@@ -18,6 +19,7 @@ pub(super) fn extract(
     let file = fs::open(image)?;
     let erofs = Erofs::open(&file).map_err(FileSystemError::read(Erofs::KIND))?;
     let entries = list(&erofs)?;
+    refuse_devices(&entries)?;
     let confinement = Confinement { readable: &[image], writable: &[target], as_root: false };
     let mut command = confinement.command("fsck.erofs")?;
     command.arg(format!("--extract={target}")).arg("--force");
@@ -26,17 +28,8 @@ pub(super) fn extract(
         Selection::Files(_) => ["--no-preserve-owner", "--no-preserve-perms"],
     });
     let output = confinement.run(command.arg(image), Stdio::null())?;
-    // Some versions report damage and exit with status 0.
-    for entry in &entries {
-        let is_selected = entry.path.to_str().is_some_and(|path| selection.contains(path));
-        let is_expected = matches!(selection, Selection::All) || entry.inode.mode() & KIND == REGULAR;
-        if is_selected && is_expected && target.as_std_path().join(&entry.path).symlink_metadata().is_err() {
-            let report = String::from_utf8_lossy(&output.stderr);
-            let report = report.lines().next_back().unwrap_or("fsck.erofs reports no error").trim();
-            let path = escape(entry.path.as_os_str().as_encoded_bytes());
-            return Err(FileSystemError::Incomplete(format!("`/{path}` is missing: {report}")));
-        }
-    }
+    check(&output, &["<E>"])?;
+    check_files(&erofs, &entries, target, selection)?;
     match selection {
         Selection::All => attributes(&erofs, &entries),
         Selection::Files(_) => Ok(Vec::new()),

@@ -33,9 +33,27 @@ pub enum FileSystemError {
         /// the rule that it breaks
         fault: NameFault,
     },
+    /// the image is shorter than its superblock says
+    #[error("it is cut off: it has {found} bytes, and its {kind} file system has {expected}")]
+    Truncated {
+        /// the kind of the file system
+        kind: &'static str,
+        /// the size of the image in bytes
+        found: u64,
+        /// the size in the superblock, in bytes
+        expected: u64,
+    },
     /// a directory is reachable by more than one path
-    #[error("the directory `/{0}` has more than one parent, or is nested too deeply")]
+    #[error("the directory `/{0}` has more than one parent")]
     Loop(String),
+    /// directories are nested more deeply than in any real image
+    #[error("the directory `/{path}` is nested more than {limit} levels deep")]
+    Depth {
+        /// the directory inside the image, escaped
+        path: String,
+        /// the limit
+        limit: usize,
+    },
     /// unsquashfs found names or tables that no packer writes
     #[error("unsquashfs refuses it: {0}")]
     Refused(String),
@@ -61,8 +79,6 @@ pub enum NameFault {
     Nul,
     /// another entry of the directory has the same name
     Duplicate,
-    /// the name contains a line break, so the listing is ambiguous
-    LineBreak,
 }
 
 impl std::fmt::Display for NameFault {
@@ -72,7 +88,6 @@ impl std::fmt::Display for NameFault {
             Self::Empty => "is empty",
             Self::Nul => "contains a NUL byte",
             Self::Duplicate => "appears twice",
-            Self::LineBreak => "contains a line break",
         })
     }
 }
@@ -93,11 +108,18 @@ impl FileSystemError {
         )
     }
 
-    /// Whether the image was made to write outside of the directory that it is extracted to.
+    /// Whether no guest can use the image: it was made to write outside of the directory that it is
+    /// extracted to, or is cut off.
     pub fn is_hostile(&self) -> bool {
         matches!(
             self,
-            Self::Name { .. } | Self::Loop(_) | Self::Device(_) | Self::Refused(_) | Self::TooLarge(_)
+            Self::Truncated { .. }
+                | Self::Name { .. }
+                | Self::Loop(_)
+                | Self::Depth { .. }
+                | Self::Device(_)
+                | Self::Refused(_)
+                | Self::TooLarge(_)
         )
     }
 }
@@ -111,7 +133,7 @@ impl Hint for FileSystemError {
                 "install a newer erofs-utils: the image uses a feature that this one lacks (zstd needs 1.8)"
                     .to_owned(),
             ),
-            Self::Name { fault: NameFault::LineBreak, .. } => Some("rename the file".to_owned()),
+            Self::Truncated { .. } => Some("copy or download the image again".to_owned()),
             _ if self.is_hostile() => {
                 Some("do not use the image: no packer creates such entries by itself".to_owned())
             }

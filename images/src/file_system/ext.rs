@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use super::bytes::{invalid, read, u16_at, u32_at, u64_of};
-use super::list;
+use super::list::{self, Inode as _};
 
 const SUPERBLOCK: u64 = 1024;
 /// The inode of the root directory.
@@ -57,11 +57,6 @@ pub(super) struct Inode {
 }
 
 impl Inode {
-    /// Returns the size of the content in bytes.
-    pub(super) fn size(&self) -> u64 {
-        u64_of(u32_at(&self.bytes, 4), u32_at(&self.bytes, 108))
-    }
-
     fn flags(&self) -> u32 {
         u32_at(&self.bytes, 32)
     }
@@ -97,6 +92,22 @@ impl list::Inode for Inode {
     fn device(&self) -> u32 {
         // The first word contains the old encoding, the second word the new one.
         u32_at(self.map(), 0) | u32_at(self.map(), 4)
+    }
+
+    fn uid(&self) -> u32 {
+        u32::from(u16_at(&self.bytes, 2)) | u32::from(u16_at(&self.bytes, 120)) << 16
+    }
+
+    fn gid(&self) -> u32 {
+        u32::from(u16_at(&self.bytes, 24)) | u32::from(u16_at(&self.bytes, 122)) << 16
+    }
+
+    fn size(&self) -> u64 {
+        u64_of(u32_at(&self.bytes, 4), u32_at(&self.bytes, 108))
+    }
+
+    fn memory(&self) -> usize {
+        self.bytes.len()
     }
 }
 
@@ -201,21 +212,6 @@ impl<'a> Ext<'a> {
             Ok(())
         })?;
         Ok(bytes)
-    }
-
-    /// Returns the target of a link.
-    ///
-    /// # Errors
-    /// The target cannot be read.
-    pub(super) fn link_target(&self, inode: &Inode) -> io::Result<Vec<u8>> {
-        let size = inode.size();
-        if size <= LONGEST_INLINE_LINK && inode.flags() & (EXTENTS | INLINE_DATA) == 0 {
-            return Ok(inode.map()[..usize::try_from(size).unwrap_or_default()].to_vec());
-        }
-        if size > self.block {
-            return Err(invalid(format!("the target of a link has {size} bytes")));
-        }
-        self.small_content(inode)
     }
 
     /// Returns the blocks of a file, without holes.
@@ -360,6 +356,17 @@ impl list::Reader for Ext<'_> {
             directory_names(block, &mut names)?;
         }
         Ok(names)
+    }
+
+    fn link_target(&self, inode: &Inode) -> io::Result<Vec<u8>> {
+        let size = inode.size();
+        if size <= LONGEST_INLINE_LINK && inode.flags() & (EXTENTS | INLINE_DATA) == 0 {
+            return Ok(inode.map()[..usize::try_from(size).unwrap_or_default()].to_vec());
+        }
+        if size > self.block {
+            return Err(invalid(format!("the target of a link has {size} bytes")));
+        }
+        self.small_content(inode)
     }
 
     fn attributes(&self, inode: &Inode) -> io::Result<Vec<String>> {

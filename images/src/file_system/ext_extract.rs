@@ -15,12 +15,12 @@ use super::error::FileSystemError;
 use super::ext::{Ext, Inode};
 use super::list::{
     CHARACTER_DEVICE, DIRECTORY, Entry, ExtendedAttribute, FIFO, Inode as _, KIND, LINK, REGULAR, Reader,
-    SOCKET, attributes, list,
+    SOCKET, attributes, list, refuse_devices,
 };
 use super::select::Selection;
 
 /// The directory that mke2fs(8) creates in every file system.
-const LOST_AND_FOUND: &str = "lost+found";
+pub(super) const LOST_AND_FOUND: &str = "lost+found";
 /// The largest file that is extracted, in bytes, as for other formats.
 const LARGEST_FILE: u64 = 2 << 30;
 /// The most bytes that extraction may write, because several files can share blocks.
@@ -51,6 +51,7 @@ pub(super) fn extract(
         }
         return Ok(Vec::new());
     }
+    refuse_devices(&entries)?;
     for entry in &entries {
         extraction.create(entry)?;
     }

@@ -13,6 +13,8 @@ use super::error::{FileSystemError, NameFault};
 const MAXIMUM_ENTRIES: usize = 4 << 20;
 /// The limit of directory levels in an image, more than any real one has.
 const MAXIMUM_DEPTH: usize = 256;
+/// The limit of the memory for paths and inodes, in bytes. An image of `/usr` needs less than 100 MB.
+const MAXIMUM_MEMORY: usize = 1 << 30;
 /// The mode bits of the file type.
 pub(super) const KIND: u32 = 0o170_000;
 pub(super) const FIFO: u32 = 0o010_000;
@@ -49,6 +51,14 @@ pub(super) trait Inode {
     fn mode(&self) -> u32;
     /// Returns the device number, in the encoding of the format.
     fn device(&self) -> u32;
+    fn uid(&self) -> u32;
+    fn gid(&self) -> u32;
+    /// Returns the size of the content in bytes.
+    fn size(&self) -> u64;
+    /// Returns the memory that the inode occupies beside its fixed size, in bytes.
+    fn memory(&self) -> usize {
+        0
+    }
 }
 
 /// A reader of the inodes and directories of a format.
@@ -63,6 +73,8 @@ pub(super) trait Reader {
     fn inode(&self, number: u64) -> io::Result<Self::Inode>;
     /// Returns the names and inode numbers in a directory, without `.` and `..`.
     fn directory(&self, inode: &Self::Inode) -> io::Result<Vec<(Vec<u8>, u64)>>;
+    /// Returns the target of a symbolic link.
+    fn link_target(&self, inode: &Self::Inode) -> io::Result<Vec<u8>>;
     /// Returns the names of an inode's extended attributes.
     fn attributes(&self, inode: &Self::Inode) -> io::Result<Vec<String>>;
 }
@@ -70,43 +82,65 @@ pub(super) trait Reader {
 /// Lists an image from its root, each directory before its contents.
 ///
 /// # Errors
-/// The image is damaged, or contains an invalid name, a device or a loop of directories.
+/// The image is damaged, or contains an invalid name or a loop of directories.
 pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSystemError> {
     let read = || FileSystemError::read(R::KIND);
     let root = reader.root();
     let mut seen = HashSet::from([root]);
     let mut waiting = vec![(root, PathBuf::new(), 0)];
-    let (mut entries, mut count) = (Vec::new(), 0);
+    let (mut entries, mut count, mut memory) = (Vec::new(), 0, 0);
     while let Some((number, path, depth)) = waiting.pop() {
         let inode = reader.inode(number).map_err(read())?;
-        match inode.mode() & KIND {
-            DIRECTORY => {
-                if depth > MAXIMUM_DEPTH || number != root && !seen.insert(number) {
-                    return Err(FileSystemError::Loop(escape(path.as_os_str().as_bytes())));
-                }
-                let names = reader.directory(&inode).map_err(read())?;
-                count += names.len();
-                if count > MAXIMUM_ENTRIES {
-                    return Err(FileSystemError::TooLarge("four million entries"));
-                }
-                check_names(&path, names.iter().map(|(name, _)| name.as_slice()))?;
-                let children = names.into_iter();
-                waiting.extend(
-                    children.map(|(name, child)| (child, path.join(OsStr::from_bytes(&name)), depth + 1)),
-                );
+        memory += inode.memory();
+        if inode.mode() & KIND == DIRECTORY {
+            if depth > MAXIMUM_DEPTH {
+                let path = escape(path.as_os_str().as_bytes());
+                return Err(FileSystemError::Depth { path, limit: MAXIMUM_DEPTH });
             }
-            // A character device with the number zero is a whiteout of overlayfs and gives access to
-            // nothing.
-            BLOCK_DEVICE => return Err(FileSystemError::Device(escape(path.as_os_str().as_bytes()))),
-            CHARACTER_DEVICE if inode.device() != 0 => {
-                return Err(FileSystemError::Device(escape(path.as_os_str().as_bytes())));
+            if depth > 0 && !seen.insert(number) {
+                return Err(FileSystemError::Loop(escape(path.as_os_str().as_bytes())));
             }
-            _ => {}
+            let names = reader.directory(&inode).map_err(read())?;
+            count += names.len();
+            if count > MAXIMUM_ENTRIES {
+                return Err(FileSystemError::TooLarge("four million entries"));
+            }
+            check_names(&path, names.iter().map(|(name, _)| name.as_slice()))?;
+            let own = path.as_os_str().len() + 1;
+            memory += names.iter().map(|(name, _)| own + name.len()).sum::<usize>();
+            if memory > MAXIMUM_MEMORY {
+                return Err(FileSystemError::TooLarge("1 GiB of paths and inodes"));
+            }
+            let children = names.into_iter();
+            waiting.extend(
+                children.map(|(name, child)| (child, path.join(OsStr::from_bytes(&name)), depth + 1)),
+            );
+        }
+        if memory > MAXIMUM_MEMORY {
+            return Err(FileSystemError::TooLarge("1 GiB of paths and inodes"));
         }
         entries.push(Entry { path, number, inode });
     }
     entries.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(entries)
+}
+
+/// Checks that listed files give no access to a device of the host.
+///
+/// A character device with the number zero is a whiteout of overlayfs and gives access to nothing.
+///
+/// # Errors
+/// The first device.
+pub(super) fn refuse_devices<I: Inode>(entries: &[Entry<I>]) -> Result<(), FileSystemError> {
+    let is_device = |entry: &&Entry<I>| match entry.inode.mode() & KIND {
+        BLOCK_DEVICE => true,
+        CHARACTER_DEVICE => entry.inode.device() != 0,
+        _ => false,
+    };
+    match entries.iter().find(is_device) {
+        Some(entry) => Err(FileSystemError::Device(escape(entry.path.as_os_str().as_bytes()))),
+        None => Ok(()),
+    }
 }
 
 /// Returns the extended attributes of listed files.

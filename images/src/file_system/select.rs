@@ -5,7 +5,7 @@ pub enum Selection<'a> {
     /// everything, with modes
     All,
     /// the regular files that match a pattern; other files may be extracted as well
-    Files(&'a [FilePattern]),
+    Files(&'a [FilePattern<'a>]),
 }
 
 impl Selection<'_> {
@@ -23,25 +23,25 @@ impl Selection<'_> {
 
 /// Files of one directory.
 #[derive(Debug, Clone, Copy)]
-pub struct FilePattern {
+pub struct FilePattern<'a> {
     /// the directory, relative to the root of the file system
-    pub directory: &'static str,
+    pub directory: &'a str,
     /// the first part of the names
-    pub prefix: &'static str,
+    pub prefix: &'a str,
     /// the last part of the names
-    pub suffix: &'static str,
+    pub suffix: &'a str,
     /// whether text may separate the two parts; otherwise they form one name
     pub is_open: bool,
 }
 
-impl FilePattern {
+impl<'a> FilePattern<'a> {
     /// Selects one file.
-    pub const fn file(directory: &'static str, name: &'static str) -> Self {
+    pub const fn file(directory: &'a str, name: &'a str) -> Self {
         Self { directory, prefix: name, suffix: "", is_open: false }
     }
 
     /// Selects the files whose names have a prefix and a suffix.
-    pub const fn between(directory: &'static str, prefix: &'static str, suffix: &'static str) -> Self {
+    pub const fn between(directory: &'a str, prefix: &'a str, suffix: &'a str) -> Self {
         Self { directory, prefix, suffix, is_open: true }
     }
 

@@ -109,6 +109,7 @@ mod tests {
         }
     }
 
+    /// Packs files and a device, as every root tree has them in `/dev`.
     fn pack(directory: &Utf8Path, files: &[(&str, &str)]) {
         let tree = directory.join("tree");
         let _ = fs::remove_dir_all(&tree);
@@ -120,6 +121,7 @@ mod tests {
         let _ = fs::remove_file(directory.join(NAME));
         let mut command = Command::new("mksquashfs");
         command.args([&tree, &directory.join(NAME)]).args(["-quiet", "-no-progress"]);
+        command.args(["-p", "dev d 755 0 0", "-p", "dev/null c 666 0 0 1 3"]);
         assert!(command.status().expect("mksquashfs runs").success());
     }
 

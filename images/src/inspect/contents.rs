@@ -22,7 +22,7 @@ const SYSTEMD: [FilePattern; 4] = [
 ];
 
 /// The files of /usr that an inspection reads.
-pub(super) fn files_of_usr() -> Vec<FilePattern> {
+pub(super) fn files_of_usr() -> Vec<FilePattern<'static>> {
     let others = [
         FilePattern::file("lib", "os-release"),
         FilePattern::file("share/flatcar", "release"),

@@ -87,13 +87,16 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::file_system::FileKind;
 
     /// Packs a tree whose extension-release is of the name `probe`.
     fn pack(directory: &Utf8Path, line: &str) -> camino::Utf8PathBuf {
         let tree = directory.join("packed");
         let place = tree.join("usr/lib/extension-release.d");
         fs::create_dir_all(&place).expect("made");
-        fs::write(place.join("extension-release.probe"), "ID=flatcar\nSYSEXT_VERSION_ID='28.0.4-r1'\n")
+        let link = place.join("extension-release.probe");
+        let _ = std::os::unix::fs::symlink("../extension-release[1]", link);
+        fs::write(place.join("../extension-release[1]"), "ID=flatcar\nSYSEXT_VERSION_ID='28.0.4-r1'\n")
             .expect("written");
         let file = directory.join("probe.raw");
         let line = line.replace("FILE", file.as_str()).replace("TREE", tree.as_str());
@@ -131,6 +134,16 @@ dd if=FILE.fs of=FILE bs=512 seek=2048 conv=notrunc 2>/dev/null",
                 assert_eq!(extension.path, format!("/usr/{name}.raw"));
             }
             assert!(read("probe-more").is_err(), "`more` is not a version");
+            let image = ExtensionImage::open(&file, &directory.join("copy")).expect(line);
+            let listed = image.list().expect(line);
+            let release = listed.iter().find(|file| file.path.ends_with("extension-release.probe"));
+            let release = release.expect("listed");
+            assert!(
+                release.path.starts_with("usr/lib") && image.below.is_empty(),
+                "{line}: {:?}",
+                release.path
+            );
+            assert_eq!((release.kind, release.size), (FileKind::Link, 23), "{line}");
             let error = read("other").expect_err("another name").to_string();
             assert!(
                 error.contains("`/usr/other.raw`") && error.contains("no extension-release of its name"),

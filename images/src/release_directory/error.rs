@@ -23,7 +23,7 @@ pub enum ReleaseDirectoryError {
     #[error(transparent)]
     Keys(#[from] SignatureError),
     /// the directory contains nothing to verify
-    #[error("`{0}` contains no file with a signature or a list of digests")]
+    #[error("`{0}` contains no file to verify")]
     Nothing(Utf8PathBuf),
 }
 
@@ -34,7 +34,8 @@ impl Hint for ReleaseDirectoryError {
             Self::File(error) => error.hint(),
             Self::Keys(error) => error.hint(),
             Self::Nothing(_) => Some(
-                "download FILE.sig or FILE.DIGESTS.asc of each FILE from the release server, too".to_owned(),
+                "name the directory with the image and with FILE.sig or FILE.DIGESTS.asc of each FILE"
+                    .to_owned(),
             ),
             _ => None,
         }

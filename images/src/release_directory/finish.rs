@@ -26,8 +26,6 @@ pub struct Description<'a> {
     pub tree: &'a Utf8Path,
     /// the image, of which a compressed copy is written
     pub image: &'a str,
-    /// the files that are not part of the release
-    pub private: &'a [&'a str],
     /// the user id of the key that signs the release
     pub signer: &'a str,
 }
@@ -63,7 +61,7 @@ pub fn finish(
     compress(&directory.join(description.image))?;
     progress("signing the files");
     let key = SigningKey::generate(description.signer)?;
-    for path in files(directory, description.private)? {
+    for path in files(directory)? {
         sign(&path, &key)?;
     }
     write(TEST_KEY, key.public_key()?.as_bytes())
@@ -115,14 +113,13 @@ fn compress(path: &Utf8Path) -> Result<(), ReleaseDirectoryError> {
 }
 
 /// Returns the files of a release, including those in subdirectories.
-fn files(directory: &Utf8Path, private: &[&str]) -> Result<Vec<Utf8PathBuf>, ReleaseDirectoryError> {
+fn files(directory: &Utf8Path) -> Result<Vec<Utf8PathBuf>, ReleaseDirectoryError> {
     let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(directory).sort_by_file_name() {
         let entry = entry.map_err(|error| FileError::at("read", directory)(error.into()))?;
         let Some(path) = Utf8Path::from_path(entry.path()) else { continue };
-        let name = path.strip_prefix(directory).unwrap_or(path);
         // A link is verified by the file that it leads to.
-        if entry.file_type().is_file() && !private.contains(&name.as_str()) {
+        if entry.file_type().is_file() {
             files.push(path.to_owned());
         }
     }

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_host::{FileError, fs};
 
+use super::TEST_KEY;
 use super::digests::Digests;
 use super::error::ReleaseDirectoryError;
 use crate::signature::Keyring;
@@ -26,13 +27,17 @@ pub enum VerificationResult {
     Listed(String),
     /// the file does not match, or the signature is not from a trusted key
     Wrong(String),
+    /// the file has neither a signature nor a signed list of digests
+    Unsigned,
 }
 
 impl FileVerdict {
     /// Whether the file has a result and all its results are good.
     pub fn holds(&self) -> bool {
-        !self.results.is_empty()
-            && !self.results.iter().any(|one| matches!(one, VerificationResult::Wrong(_)))
+        let is_good = |one: &VerificationResult| {
+            matches!(one, VerificationResult::Signed(_) | VerificationResult::Listed(_))
+        };
+        !self.results.is_empty() && self.results.iter().all(is_good)
     }
 }
 
@@ -41,28 +46,60 @@ const VOUCHERS: [&str; 4] = [".sig", ".DIGESTS", ".DIGESTS.asc", ".DIGESTS.sig"]
 
 /// Compares the files of a directory with their signatures and with their signed lists of digests.
 ///
-/// Files without either are skipped.
+/// Every file needs one of them, because a run uses files by their names alone. A link to another file of
+/// the directory is verified by that file. The directory's own key is not trusted because it is there.
 ///
 /// # Errors
-/// The directory cannot be read, or nothing in it can be verified.
+/// The directory cannot be read, or contains no file.
 pub fn verify(directory: &Utf8Path, keys: &Keyring) -> Result<Vec<FileVerdict>, ReleaseDirectoryError> {
+    let real = directory.canonicalize_utf8().map_err(FileError::at("resolve", directory))?;
     let mut verdicts = Vec::new();
-    for entry in walkdir::WalkDir::new(directory).sort_by_file_name() {
+    for entry in walkdir::WalkDir::new(&real).sort_by_file_name() {
         let entry = entry.map_err(|error| FileError::at("read", directory)(error.into()))?;
-        let Some(path) = Utf8Path::from_path(entry.path()) else { continue };
-        if !entry.file_type().is_file() || VOUCHERS.iter().any(|end| path.as_str().ends_with(end)) {
-            continue;
-        }
-        let results = verify_file(path, keys)?;
-        if !results.is_empty() {
-            let file = path.strip_prefix(directory).unwrap_or(path).to_owned();
-            verdicts.push(FileVerdict { file, results });
-        }
+        let name = entry.path().strip_prefix(&real).unwrap_or(entry.path()).to_string_lossy();
+        let results = match Utf8Path::from_path(entry.path()) {
+            _ if entry.file_type().is_dir() => continue,
+            None => vec![VerificationResult::Wrong("its name is not UTF-8".to_owned())],
+            Some(path) if entry.file_type().is_symlink() => match wrong_link(path, &real) {
+                Some(reason) => vec![VerificationResult::Wrong(reason)],
+                None => continue,
+            },
+            Some(_) if !entry.file_type().is_file() => {
+                vec![VerificationResult::Wrong("it is neither a file, a directory nor a link".to_owned())]
+            }
+            Some(path) if VOUCHERS.iter().any(|end| path.as_str().ends_with(end)) => continue,
+            Some(path) if name == TEST_KEY => match untrusted_key(path, keys) {
+                Some(reason) => vec![VerificationResult::Wrong(reason)],
+                None => continue,
+            },
+            Some(path) => verify_file(path, keys)?,
+        };
+        verdicts.push(FileVerdict { file: Utf8PathBuf::from(name.into_owned()), results });
     }
     if verdicts.is_empty() {
         return Err(ReleaseDirectoryError::Nothing(directory.to_owned()));
     }
     Ok(verdicts)
+}
+
+/// Returns the reason why a link does not lead to a file that is verified under its own name.
+fn wrong_link(link: &Utf8Path, directory: &Utf8Path) -> Option<String> {
+    let Ok(target) = link.canonicalize_utf8() else {
+        return Some("it is a link that leads nowhere".to_owned());
+    };
+    if !target.starts_with(directory) {
+        return Some(format!("it is a link that leads out of the directory, to `{target}`"));
+    }
+    (!target.is_file()).then(|| "it is a link to a directory".to_owned())
+}
+
+/// Returns the reason why the key in a directory is not one of the trusted keys.
+fn untrusted_key(path: &Utf8Path, keys: &Keyring) -> Option<String> {
+    match Keyring::read(path) {
+        Ok(own) if keys.contains(&own) => None,
+        Ok(own) => Some(format!("the key in it is not trusted: {}", own.fingerprints().join(", "))),
+        Err(error) => Some(loadgauge_host::error::on_one_line(&error)),
+    }
 }
 
 fn verify_file(path: &Utf8Path, keys: &Keyring) -> Result<Vec<VerificationResult>, ReleaseDirectoryError> {
@@ -81,6 +118,9 @@ fn verify_file(path: &Utf8Path, keys: &Keyring) -> Result<Vec<VerificationResult
             Ok(verified) => compare(path, &String::from_utf8_lossy(&list), verified.key)?,
             Err(error) => VerificationResult::Wrong(format!("its list of digests: {error}")),
         });
+    }
+    if results.is_empty() {
+        results.push(VerificationResult::Unsigned);
     }
     Ok(results)
 }
@@ -121,7 +161,7 @@ fn beside(path: &Utf8Path, suffix: &str) -> Result<Option<Vec<u8>>, ReleaseDirec
 mod tests {
     use loadgauge_host::Hint as _;
 
-    use super::super::{Description, TEST_KEY, finish};
+    use super::super::{Description, finish};
     use super::*;
 
     /// Returns a finished directory with a small image, and the path of the image.
@@ -141,7 +181,6 @@ mod tests {
             packages: "jq-1.7::debian\n".to_owned(),
             tree: &tree,
             image: "image.img",
-            private: &["manifest.json"],
             signer: "Test <test@example.org>",
         };
         finish(&path, &description, &|_| {}).expect("finished");
@@ -161,6 +200,7 @@ mod tests {
                 "flatcar_production_image_packages.txt",
                 "image.img",
                 "image.img.bz2",
+                "manifest.json",
                 "rootfs-included-sysexts/docker-flatcar.raw",
                 "version.txt"
             ]
@@ -176,6 +216,38 @@ mod tests {
         let wrong: Vec<_> = verdicts.iter().filter(|verdict| !verdict.holds()).collect();
         assert_eq!(wrong.len(), 1);
         assert!(wrong[0].results.iter().all(|one| matches!(one, VerificationResult::Wrong(_))), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_file_without_a_signature_does_not_hold() {
+        let (_scratch, path) = directory();
+        let keys = Keyring::read(&path.join(TEST_KEY)).expect("keys");
+        for suffix in VOUCHERS {
+            fs::remove_file(format!("{}{suffix}", path.join("image.img"))).expect("removed");
+        }
+        // Digests without a signature can be made by anybody.
+        let digests = Digests::of_file(&path.join("image.img")).expect("read").to_string();
+        fs::write(path.join("image.img.DIGESTS"), digests).expect("written");
+        fs::symlink("image.img", path.join("inside.img")).expect("linked");
+        fs::symlink("/dev/null", path.join("outside.img")).expect("linked");
+        fs::symlink("nothing", path.join("nowhere.img")).expect("linked");
+        let verdicts = verify(&path, &keys).expect("looked at");
+        let wrong: Vec<_> = verdicts.iter().filter(|verdict| !verdict.holds()).collect();
+        let names: Vec<&str> = wrong.iter().map(|verdict| verdict.file.as_str()).collect();
+        assert_eq!(names, ["image.img", "nowhere.img", "outside.img"]);
+        assert_eq!(wrong[0].results, [VerificationResult::Unsigned]);
+    }
+
+    #[test]
+    fn the_key_of_a_directory_is_not_trusted_by_itself() {
+        let (_scratch, path) = directory();
+        let verdicts = verify(&path, &Keyring::flatcar().expect("a key")).expect("looked at");
+        assert!(verdicts.iter().all(|verdict| !verdict.holds()));
+        let own = verdicts.iter().find(|verdict| verdict.file == TEST_KEY).expect("named");
+        assert!(
+            matches!(&own.results[..], [VerificationResult::Wrong(why)] if why.starts_with("the key in it is not trusted")),
+            "{own:?}"
+        );
     }
 
     #[test]

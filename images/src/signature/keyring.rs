@@ -6,11 +6,17 @@ use camino::Utf8Path;
 use pgp::composed::{
     CleartextSignedMessage, Deserializable as _, DetachedSignature, SignedPublicKey, SignedPublicSubKey,
 };
-use pgp::packet::Signature;
+use pgp::packet::{Signature, SignatureType};
 use pgp::types::KeyDetails as _;
 
 use super::error::SignatureError;
 use super::policy;
+
+/// Flatcar's image signing key with its subkeys, as of March 2025.
+///
+/// Source: <https://www.flatcar.org/security/image-signing-key/Flatcar_Image_Signing_Key.asc>. Flatcar adds
+/// a subkey every two years, so the file needs an update before 2027-03-08.
+const FLATCAR: &[u8] = include_bytes!("../../keys/flatcar-image-signing-key.asc");
 
 /// A set of trusted keys.
 #[derive(Debug, Clone)]
@@ -55,6 +61,14 @@ impl Keyring {
         }
     }
 
+    /// Returns the key that official releases of Flatcar are signed with.
+    ///
+    /// # Errors
+    /// The key in this program is damaged.
+    pub fn flatcar() -> Result<Self, SignatureError> {
+        Self::parse(FLATCAR).map_err(|error| form(&error))
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self, pgp::errors::Error> {
         let armoured = bytes.trim_ascii_start().starts_with(b"-----BEGIN PGP");
         let keys: Box<dyn Iterator<Item = Result<SignedPublicKey, pgp::errors::Error>>> = if armoured {
@@ -71,6 +85,11 @@ impl Keyring {
         self.certificates.iter().map(hex).collect()
     }
 
+    /// Whether every key of another set is in this one, too.
+    pub fn contains(&self, other: &Self) -> bool {
+        other.certificates.iter().all(|certificate| self.certificates.contains(certificate))
+    }
+
     /// Verifies a text that contains its own signature, and returns the text without it.
     ///
     /// # Errors
@@ -78,11 +97,14 @@ impl Keyring {
     pub fn verify_clearsigned(&self, text: &str) -> Result<(String, Verified), SignatureError> {
         let (message, _) = CleartextSignedMessage::from_string(text).map_err(|error| form(&error))?;
         let signed = message.signed_text();
-        let verified = self.verify(message.signatures(), signed.as_bytes())?;
+        let verified = self.verify(message.signatures(), SignatureType::Text, signed.as_bytes())?;
         Ok((signed.replace("\r\n", "\n"), verified))
     }
 
     /// Verifies content with a detached signature, with or without armour.
+    ///
+    /// Only binary signatures count. A text signature does not cover the kind of line ends (RFC 9580,
+    /// 5.2.1.2), so it matches files that differ.
     ///
     /// # Errors
     /// See [`SignatureError`].
@@ -95,15 +117,20 @@ impl Keyring {
         };
         let signatures: Vec<Signature> =
             signatures.map_err(|error| form(&error))?.into_iter().map(|one| one.signature).collect();
-        self.verify(&signatures, content)
+        self.verify(&signatures, SignatureType::Binary, content)
     }
 
     /// Verifies content; one valid signature is enough, because archives sign with old and new keys.
-    fn verify(&self, signatures: &[Signature], content: &[u8]) -> Result<Verified, SignatureError> {
+    fn verify(
+        &self,
+        signatures: &[Signature],
+        kind: SignatureType,
+        content: &[u8],
+    ) -> Result<Verified, SignatureError> {
         let mut worst = None;
         for signature in signatures {
             for certificate in &self.certificates {
-                match try_certificate(certificate, signature, content) {
+                match try_certificate(certificate, signature, kind, content) {
                     Tried::Other => {}
                     Tried::Good => {
                         let time = signature.created().map_or(0, pgp::types::Timestamp::as_secs);
@@ -122,14 +149,19 @@ impl Keyring {
     }
 }
 
-fn try_certificate(certificate: &SignedPublicKey, signature: &Signature, content: &[u8]) -> Tried {
+fn try_certificate(
+    certificate: &SignedPublicKey,
+    signature: &Signature,
+    kind: SignatureType,
+    content: &[u8],
+) -> Tried {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let now = u32::try_from(now).unwrap_or(u32::MAX);
     let judge = |verified: bool, subkey: Option<&SignedPublicSubKey>| {
         if !verified {
             return Tried::Changed;
         }
-        policy::objection(certificate, subkey, signature, now).map_or(Tried::Good, Tried::Objection)
+        policy::objection(certificate, subkey, (signature, kind), now).map_or(Tried::Good, Tried::Objection)
     };
     let primary = &certificate.primary_key;
     if is_named(signature, primary) {

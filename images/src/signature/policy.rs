@@ -7,7 +7,7 @@ use pgp::types::KeyDetails as _;
 /// The most that a clock may be ahead, in seconds.
 const DAY: u32 = 24 * 60 * 60;
 
-/// Returns the reason why a signature is not acceptable, if there is one.
+/// Returns the reason why a signature of an expected kind is not acceptable, if there is one.
 ///
 /// rPGP leaves this policy to its callers; sequoia includes one, but is LGPL.
 ///
@@ -17,9 +17,13 @@ const DAY: u32 = 24 * 60 * 60;
 pub(super) fn objection(
     certificate: &SignedPublicKey,
     subkey: Option<&SignedPublicSubKey>,
-    signature: &Signature,
+    (signature, kind): (&Signature, SignatureType),
     now: u32,
 ) -> Option<String> {
+    if signature.typ() != Some(kind) {
+        let (found, expected) = (name_of(signature.typ()), name_of(Some(kind)));
+        return Some(format!("it is a {found} signature, and a {expected} signature is needed"));
+    }
     let Some(time) = signature.created().map(pgp::types::Timestamp::as_secs) else {
         return Some("it has no creation time".to_owned());
     };
@@ -118,6 +122,15 @@ fn revoked<'a>(mut revocations: impl Iterator<Item = &'a Signature>, time: u32) 
         }
         _ => true,
     })
+}
+
+fn name_of(kind: Option<SignatureType>) -> String {
+    match kind {
+        Some(SignatureType::Binary) => "binary".to_owned(),
+        Some(SignatureType::Text) => "text".to_owned(),
+        Some(other) => format!("{other:?}"),
+        None => "malformed".to_owned(),
+    }
 }
 
 fn is_weak(hash: HashAlgorithm) -> bool {

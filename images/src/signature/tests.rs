@@ -84,6 +84,35 @@ fn what_gpg_signs_is_verified_and_what_was_changed_is_not() {
 }
 
 #[test]
+fn a_text_signature_of_a_file_does_not_count() {
+    let home = Home::new();
+    home.gpg(None, &["--quick-generate-key", "one <one@example.org>", "ed25519", "sign", "never"]);
+    let signature = home.gpg(None, &["--textmode", "--detach-sign", "--output", "-", &home.text()]);
+    let keyring = home.keyring(false);
+    for content in [TEXT.to_owned(), TEXT.replace('\n', "\r\n")] {
+        let error = keyring.verify_detached(content.as_bytes(), &signature).expect_err("a text signature");
+        assert!(
+            error.to_string().ends_with("it is a text signature, and a binary signature is needed"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn flatcars_key_is_the_published_one() {
+    let keyring = Keyring::flatcar().expect("a key");
+    assert_eq!(keyring.fingerprints(), ["F88CFEDEFF29A5B4D9523864E25D9AED0593B34A"]);
+    // The subkeys of 2023 and 2025 sign the releases from 3480 on.
+    let subkeys = &keyring.certificates[0].public_subkeys;
+    for expected in ["E9426D8B67E35DF476BD048185F7C8868837E271", "52F145DFD00BBDCD928CBB5A32DA80F91EF52974"] {
+        assert!(
+            subkeys.iter().any(|subkey| format!("{:X}", subkey.key.fingerprint()) == expected),
+            "{expected}"
+        );
+    }
+}
+
+#[test]
 fn another_s_signature_names_its_key() {
     let (home, other) = (Home::new(), Home::new());
     home.gpg(None, &["--quick-generate-key", "one <one@example.org>", "ed25519", "sign", "never"]);

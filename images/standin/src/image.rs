@@ -18,15 +18,13 @@ use loadgauge_images::image::Image;
 use loadgauge_images::release_directory;
 
 /// The version of an entry's layout, raised when the layout changes and the inputs do not.
-const FORMAT: &str = "6";
+const FORMAT: &str = "7";
 /// The files of an entry, by their names on a release server.
 const DISK: &str = "flatcar_production_qemu_image.img";
 const DISK_UEFI: &str = "flatcar_production_qemu_uefi_image.img";
 const RELEASED_KERNEL: &str = "flatcar_production_image.vmlinuz";
 const ROOT_HASH: &str = "flatcar_production_image_verity.txt";
 const INCLUDED: &str = "rootfs-included-sysexts";
-/// Files of an entry that no release has.
-const PRIVATE: [&str; 2] = [INITRD, DPKG_STATUS];
 /// The user id of the key that signs a stand-in.
 const SIGNER: &str = "loadgauge stand-in (test) <stand-in@loadgauge.invalid>";
 /// The host's UEFI firmware and its empty variable store, with their names in a release.
@@ -223,7 +221,6 @@ fn finish(
         packages,
         tree: &base.join(ROOT_ARCHIVE),
         image: DISK,
-        private: &PRIVATE,
         signer: SIGNER,
     };
     Ok(release_directory::finish(work, &description, progress)?)
