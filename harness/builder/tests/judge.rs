@@ -74,6 +74,25 @@ fn an_image_is_judged_by_what_it_contains() {
 }
 
 #[test]
+fn the_owners_of_an_image_are_judged_by_every_user() {
+    let place = Place::new();
+    image(&place, "true");
+    for (format, line) in [
+        ("squashfs", "mksquashfs T I -quiet -no-progress -force-uid 1000 -force-gid 1000"),
+        ("erofs", "mkfs.erofs --quiet --force-uid=1000 --force-gid=1000 I T"),
+    ] {
+        let image = place.path(format);
+        let line =
+            line.replace(" I", &format!(" {image}")).replace(" T", &format!(" {}", place.path("tree")));
+        let mut shell = Tool::find("sh").expect("on the host").command();
+        shell.args(["-c", &line]).run().unwrap_or_else(|error| panic!("{error}"));
+        let content = Content::of_extension(&image, "tool").expect("read");
+        let rules: Vec<&str> = judge(&content, &place.target()).iter().map(|one| one.rule).collect();
+        assert_eq!(rules, ["owner"], "{format}");
+    }
+}
+
+#[test]
 fn the_owners_of_an_image_are_judged() {
     if !rustix::process::geteuid().is_root() {
         // An ordinary user cannot make the image.

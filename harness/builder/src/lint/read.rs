@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads the content of extensions on the host.
-use std::collections::BTreeMap;
-use std::fs::{File, Metadata};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_host::{FileError, fs};
 use loadgauge_images::ExtensionImage;
-use loadgauge_images::file_system::{ExtendedAttribute, FileSystem};
+use loadgauge_images::extension_image::list_directory;
+use loadgauge_images::file_system::{FileKind, FileMetadata, FileSystem};
 
 use super::content::{Content, Entry, Kind, Packed, RELEASES};
 use crate::image::ImageError;
-use crate::member::member_path;
 use crate::stage::{NodeKind, Staged};
 
 /// The largest text that rules look at, in bytes.
@@ -27,7 +27,7 @@ const SQUASHFS: [&str; 7] = ["none", "gzip", "lzma", "lzo", "xz", "lz4", "zstd"]
 /// The compressions of erofs by their bit in the superblock (Linux's `erofs_fs.h`).
 const EROFS: [&str; 4] = ["lz4", "lzma", "deflate", "zstd"];
 
-/// Where the files of an extension are on the host.
+/// Where the files of an extension are: on the host, or in the list of its image.
 type HostPaths = BTreeMap<Utf8PathBuf, Utf8PathBuf>;
 
 impl Content {
@@ -51,70 +51,92 @@ impl Content {
         Ok(content)
     }
 
-    /// The content of an existing extension, an image or a directory, for systemd-sysext's `name` of it.
+    /// The content of an existing extension, an image or a directory, for systemd-sysext's `name` of it. Of an
+    /// image only the files that rules read are extracted.
     ///
     /// # Errors
     /// It is not an image of an extension, is damaged or hostile, or the host lacks a program to read it.
     pub fn of_extension(path: &Utf8Path, name: &str) -> Result<Self, ImageError> {
+        let mut content = Self { name: name.to_owned(), ..Self::default() };
         if path.is_dir() {
-            return Self::of_directory(path, "", None, name, &[]);
+            let mut places = content.add(list_directory(path)?, false);
+            content.follow_usr(&mut places);
+            let hosts = places.into_iter().map(|(inside, place)| (inside, path.join(place))).collect();
+            content.read_files(&hosts)?;
+            let loose = content.releases().filter(|release| hosts.get(*release).is_some_and(has_strict));
+            content.loose_releases = loose.cloned().collect();
+            return Ok(content);
         }
         let scratch =
             tempfile::tempdir().map_err(FileError::at("create a directory in", std::env::temp_dir()))?;
         let scratch = Utf8Path::from_path(scratch.path())
             .ok_or_else(|| FileError::at("use", scratch.path())(io::ErrorKind::InvalidFilename.into()))?;
-        let image = path.file_name().unwrap_or_default().to_owned();
+        let image = path.file_name().unwrap_or_default();
         let partition = scratch.join("partition");
         let opened = ExtensionImage::open(path, &partition)
-            .map_err(|source| ImageError::Open { image: image.clone(), source })?;
-        let (tree, attributes) =
-            opened.extract(&scratch.join("root")).map_err(|source| ImageError::Extract { image, source })?;
+            .map_err(|source| ImageError::Open { image: image.to_owned(), source })?;
+        let extract_error = |source| ImageError::Extract { image: image.to_owned(), source };
         let source = if partition.is_file() { &partition } else { path };
         let compression = compression(opened.file_system, &fs::open(source)?);
-        let packed = Packed { file_system: opened.file_system, compression };
-        Self::of_directory(tree.root(), opened.below, Some(packed), name, &attributes)
+        content.packed = Some(Packed { file_system: opened.file_system, compression });
+        let files = opened.list().map_err(extract_error)?;
+        let strict = files.iter().filter(|file| file.attributes.iter().any(|name| name == STRICT));
+        let strict: Vec<PathBuf> = strict.map(|file| file.path.clone()).collect();
+        let mut places = content.add(files, true);
+        content.follow_usr(&mut places);
+        let loose = content.releases().filter(|release| {
+            places.get(*release).is_some_and(|place| strict.iter().any(|path| path == place.as_std_path()))
+        });
+        content.loose_releases = loose.cloned().collect();
+        let wanted: BTreeSet<Utf8PathBuf> = content.wanted().into_values().collect();
+        let wanted: Vec<(&Utf8PathBuf, &Utf8Path)> =
+            wanted.iter().filter_map(|path| Some((path, places.get(path)?.as_path()))).collect();
+        if !wanted.is_empty() {
+            let inside: Vec<&Utf8Path> = wanted.iter().map(|(_, place)| *place).collect();
+            let (_tree, paths) =
+                opened.extract_files(&inside, &scratch.join("root")).map_err(extract_error)?;
+            let hosts = wanted.iter().map(|(path, _)| (*path).clone()).zip(paths).collect();
+            content.read_files(&hosts)?;
+        }
+        Ok(content)
     }
 
-    fn of_directory(
-        root: &Utf8Path,
-        below: &str,
-        packed: Option<Packed>,
-        name: &str,
-        attributes: &[ExtendedAttribute],
-    ) -> Result<Self, ImageError> {
-        let mut content = Self { name: name.to_owned(), packed, ..Self::default() };
-        // Files of a directory get root as their owner when they are delivered. Extraction keeps owners as
-        // root only, and never those of an erofs.
-        let is_own = packed.is_some_and(|packed| packed.file_system != FileSystem::Erofs);
-        let has_owners = is_own && rustix::process::geteuid().is_root();
-        let mut hosts = HostPaths::new();
-        for entry in walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name() {
-            let entry = entry.map_err(|error| FileError::at("list", root)(io::Error::from(error)))?;
-            let host = entry.path();
-            let relative = host.strip_prefix(root).unwrap_or(host);
+    /// Adds listed files, and returns where each of them is in the list.
+    fn add(&mut self, files: Vec<FileMetadata>, has_owners: bool) -> HostPaths {
+        let mut places = HostPaths::new();
+        for file in files {
             // Names that are not UTF-8 are no fault for systemd, and no rule is about them.
-            let Ok(inside) = member_path(relative.as_os_str().as_bytes()) else { continue };
-            let Ok(host) = Utf8PathBuf::from_path_buf(host.to_owned()) else { continue };
-            let path = Utf8Path::new(below).join(inside);
-            let metadata = fs::symlink_metadata(&host)?;
-            let kind = kind(&host, &metadata)?;
-            let mode = metadata.permissions().mode() & 0o7777;
-            let owner = has_owners.then(|| (metadata.uid(), metadata.gid()));
-            content.entries.insert(path.clone(), Entry { kind, mode, owner });
-            hosts.insert(path, host);
+            let Ok(path) = Utf8PathBuf::from_path_buf(file.path) else { continue };
+            if path.as_str().is_empty() {
+                continue;
+            }
+            let kind = match file.kind {
+                FileKind::Directory => Kind::Directory,
+                FileKind::Regular => Kind::File,
+                FileKind::Link => Kind::Link(file.target.unwrap_or_default().to_string_lossy().into_owned()),
+                FileKind::Fifo | FileKind::Socket | FileKind::CharacterDevice | FileKind::BlockDevice => {
+                    Kind::Special
+                }
+            };
+            // Files of a directory get root as their owner when they are delivered.
+            let owner = has_owners.then_some((file.uid, file.gid));
+            self.entries.insert(path.clone(), Entry { kind, mode: file.mode, owner });
+            places.insert(path.clone(), path);
         }
-        content.follow_usr(&mut hosts);
-        content.read_files(&hosts)?;
-        let lost = |path: &Utf8Path| {
-            attributes.iter().any(|attribute| {
-                attribute.name == STRICT && Utf8Path::new(below).join(&attribute.path) == path
-            })
-        };
-        let releases = content.entries.keys().filter(|path| path.parent() == Some(Utf8Path::new(RELEASES)));
-        let loose =
-            releases.filter(|path| lost(path) || hosts.get(*path).is_some_and(|host| has_strict(host)));
-        content.loose_releases = loose.cloned().collect();
-        Ok(content)
+        places
+    }
+
+    /// The extension-release files.
+    fn releases(&self) -> impl Iterator<Item = &Utf8PathBuf> {
+        self.entries.keys().filter(|path| path.parent() == Some(Utf8Path::new(RELEASES)))
+    }
+
+    /// The paths that rules read, and the regular files that they lead to.
+    fn wanted(&self) -> BTreeMap<Utf8PathBuf, Utf8PathBuf> {
+        let wanted = self.entries.keys().filter(|path| Self::wants_text(path) || Self::wants_head(path));
+        wanted
+            .filter_map(|path| Some((path.clone(), self.resolve(path).filter(|file| self.is_file(file))?)))
+            .collect()
     }
 
     /// Moves the files of another directory to /usr where /usr is a link to it, as systemd follows it.
@@ -142,37 +164,19 @@ impl Content {
 
     /// Reads texts and first bytes; those of a link are those of the file that it leads to.
     fn read_files(&mut self, hosts: &HostPaths) -> Result<(), FileError> {
-        for path in self.entries.keys() {
-            let wanted = (Self::wants_text(path), Self::wants_head(path));
-            if wanted == (false, false) {
-                continue;
-            }
-            let Some(file) = self.resolve(path).filter(|file| self.is_file(file)) else { continue };
+        for (path, file) in self.wanted() {
             let Some(host) = hosts.get(&file) else { continue };
-            if wanted.0
+            if Self::wants_text(&path)
                 && let Ok(text) = String::from_utf8(start(host, LARGEST_TEXT)?)
             {
                 self.texts.insert(path.clone(), text);
             }
-            if wanted.1 && file == *path {
-                self.heads.insert(path.clone(), start(host, HEAD)?);
+            if Self::wants_head(&path) && file == path {
+                self.heads.insert(path, start(host, HEAD)?);
             }
         }
         Ok(())
     }
-}
-
-fn kind(host: &Utf8Path, metadata: &Metadata) -> Result<Kind, FileError> {
-    let kind = metadata.file_type();
-    Ok(if kind.is_dir() {
-        Kind::Directory
-    } else if kind.is_file() {
-        Kind::File
-    } else if kind.is_symlink() {
-        Kind::Link(fs::read_link(host)?.to_string_lossy().into_owned())
-    } else {
-        Kind::Special
-    })
 }
 
 /// The first bytes of a file.
@@ -188,7 +192,7 @@ fn start(host: &Utf8Path, limit: u64) -> Result<Vec<u8>, FileError> {
 }
 
 /// Whether a file has the attribute [`STRICT`].
-fn has_strict(host: &Utf8Path) -> bool {
+fn has_strict(host: &Utf8PathBuf) -> bool {
     let mut value = [0_u8; 16];
     rustix::fs::lgetxattr(host.as_std_path(), STRICT, &mut value).is_ok()
 }
