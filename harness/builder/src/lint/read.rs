@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::{FileError, fs};
+use loadgauge_host::{FileError, Scratch, fs};
 use loadgauge_images::ExtensionImage;
 use loadgauge_images::file_system::{ExtendedAttribute, FileSystem};
 
@@ -59,10 +59,8 @@ impl Content {
         if path.is_dir() {
             return Self::of_directory(path, "", None, name, &[]);
         }
-        let scratch =
-            tempfile::tempdir().map_err(FileError::at("create a directory in", std::env::temp_dir()))?;
-        let scratch = Utf8Path::from_path(scratch.path())
-            .ok_or_else(|| FileError::at("use", scratch.path())(io::ErrorKind::InvalidFilename.into()))?;
+        let scratch = Scratch::new()?;
+        let scratch = scratch.path();
         let image = path.file_name().unwrap_or_default().to_owned();
         let partition = scratch.join("partition");
         let opened = ExtensionImage::open(path, &partition)
