@@ -66,14 +66,19 @@ true"#;
 }
 
 #[tokio::test]
-async fn the_finding_of_a_unit_contains_its_status() {
+async fn the_finding_of_a_unit_contains_the_lines_that_say_why() {
     let sshd = Sshd::start();
-    let script = r#"
-case "$1" in
-show) printf 'Id=a.service\nLoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\n' ;;
-*) echo 'a.service: Failed at step EXEC spawning /usr/bin/a: No such file or directory'; exit 3 ;;
+    let systemctl = r#"
+case "$*" in
+*--value*) echo a.service ;;
+*b.service) exit 1 ;;
+*) printf 'Id=a.service\nLoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\n' ;;
 esac"#;
-    programs(&sshd, &[("systemctl", script)]);
+    let journalctl = r#"
+case "$*" in
+*' UNIT=a.service') echo '{"MESSAGE":"a.service: Failed at step EXEC spawning /usr/bin/a","PRIORITY":"3","UNIT":"a.service"}' ;;
+esac"#;
+    programs(&sshd, &[("systemctl", systemctl), ("journalctl", journalctl)]);
     let guest = sshd.guest().await;
     let finding = run_check(&guest, check(Check::Unit, "\"a.service\" = \"failed\"")).await;
     assert_eq!(finding.outcome, Outcome::Passed);
@@ -82,7 +87,7 @@ esac"#;
     assert!(finding.found.contains("`failed`") && finding.found.contains("step EXEC"), "{}", finding.found);
     let finding =
         run_check(&guest, check(Check::Unit, "\"a.service\" = \"active\"\n\"b.service\" = \"active\"")).await;
-    assert_eq!(finding.outcome, Outcome::Broken, "one unit instead of two: {finding:?}");
+    assert_eq!(finding.outcome, Outcome::Broken, "no properties of the second unit: {finding:?}");
 }
 
 #[tokio::test]
@@ -234,13 +239,14 @@ async fn a_sweep_finds_problems() {
     let systemctl = r#"
 case "$*" in
 list-units*) echo 'x.service loaded failed failed X' ;;
-*NRestarts*) printf 'Id=a.service\nNRestarts=0\nActiveState=active\nSubState=running\nResult=success\n' ;;
-show*) printf 'Result=exit-code\nExecMainStatus=203\n' ;;
+*--value*) echo x.service ;;
+*'*.service') printf 'Id=a.service\nNRestarts=0\nActiveState=active\nSubState=running\nResult=success\n' ;;
+show*) printf 'Id=x.service\nLoadState=loaded\nActiveState=failed\nResult=exit-code\nExecMainCode=1\nExecMainStatus=203\n' ;;
 esac"#;
     let journalctl = r#"
 case "$*" in
-*MESSAGE_ID*) echo 'Process 7 (crasher) of user 0 dumped core.' ;;
-*'-u x.service'*) echo 'x.service: Failed at step EXEC' ;;
+*MESSAGE_ID=fc2e*) echo 'Process 7 (crasher) of user 0 dumped core.' ;;
+*' UNIT=x.service') echo '{"MESSAGE":"x.service: Failed at step EXEC","PRIORITY":"3","UNIT":"x.service"}' ;;
 esac"#;
     programs(&sshd, &[("systemctl", systemctl), ("journalctl", journalctl)]);
     let guest = sshd.guest().await;
@@ -252,7 +258,8 @@ esac"#;
     assert_eq!(failed.outcome, Outcome::Failed);
     assert_eq!(
         failed.found,
-        "`x.service` failed\n  Result=exit-code\n  ExecMainStatus=203\n  x.service: Failed at step EXEC"
+        "`x.service` is failed (exit-code): its main process ended with status 203/EXEC\n\
+         its last lines:\n  x.service: Failed at step EXEC"
     );
     assert!(of(Sweep::Coredumps).found.contains("(crasher)"));
     assert_eq!(of(Sweep::RestartLoops).outcome, Outcome::Passed);

@@ -45,10 +45,12 @@
 //! - [`lint`]: the rules for faults that break extensions, built ones and images
 //! - [`elf`] and `linkage`: missing libraries
 //! - [`pack`]: the image formats; [`signing`]: the key pair of signed ones
+//! - [`Activation`]: what the files of an extension ask of systemd; `unit_file`: units and drop-ins
 //! - [`describe`]: the files about an extension
 //! - [`build()`]: all steps together, with results kept in the store
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests unwrap at once"))]
 
+mod activation;
 mod archive;
 mod attributes;
 mod base_extensions;
@@ -86,10 +88,12 @@ pub mod stage;
 mod target;
 mod tree;
 mod tree_digest;
+mod unit_file;
 mod unpack;
 /// The comparisons that the versions of all package formats share.
 pub mod version_order;
 
+pub use activation::Activation;
 pub use archive::ArchiveError;
 pub use build::{Built, build, check_reproducible, explain as explain_packages};
 pub use build_error::BuildError;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::process::{Command, ExitStatus, Output, Stdio};
 
+use crate::children::{self, OwnedChild};
 use crate::{Hint, quote};
 
 /// The number of lines of a failed command's output in the error.
@@ -57,6 +58,12 @@ pub trait CommandExt {
     /// As [`CommandExt::run`].
     fn run_with(&mut self, input: Stdio) -> Result<Output, CommandError>;
 
+    /// Runs the command to its end without input, whatever its exit status, and captures both outputs.
+    ///
+    /// # Errors
+    /// The command cannot be started.
+    fn run_to_any_end(&mut self) -> Result<Output, CommandError>;
+
     /// Returns the command line as a shell user would type it.
     fn line(&self) -> String;
 }
@@ -67,16 +74,15 @@ impl CommandExt for Command {
     }
 
     fn run_with(&mut self, input: Stdio) -> Result<Output, CommandError> {
-        let line = self.line();
-        tracing::debug!(command = %line, "run");
-        let output = self
-            .stdin(input)
-            .output()
-            .map_err(|source| CommandError::Start { command: line.clone(), source })?;
+        let output = finish(self, input)?;
         if output.status.success() {
             return Ok(output);
         }
-        Err(CommandError::Failed { command: line, status: output.status, tail: tail(&output) })
+        Err(CommandError::Failed { command: self.line(), status: output.status, tail: tail(&output) })
+    }
+
+    fn run_to_any_end(&mut self) -> Result<Output, CommandError> {
+        finish(self, Stdio::null())
     }
 
     fn line(&self) -> String {
@@ -86,6 +92,14 @@ impl CommandExt for Command {
             .collect::<Vec<_>>()
             .join(" ")
     }
+}
+
+fn finish(command: &mut Command, input: Stdio) -> Result<Output, CommandError> {
+    let line = command.line();
+    tracing::debug!(command = %line, "run");
+    children::start(command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()))
+        .and_then(OwnedChild::wait_with_output)
+        .map_err(|source| CommandError::Start { command: line, source })
 }
 
 /// Returns the last lines of standard error or, if that is empty, of standard output.

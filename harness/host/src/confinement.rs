@@ -16,7 +16,7 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
-use crate::{CommandError, CommandExt as _, MissingTool, Tool};
+use crate::{CommandError, CommandExt as _, MissingTool, Tool, children};
 
 /// The first version that lets a program create hard links between directories.
 const REQUIRED: ABI = ABI::V2;
@@ -75,6 +75,7 @@ impl Confinement<'_> {
             }
             command.run_with(input)
         };
+        children::watch();
         thread::scope(|scope| {
             let worker = scope.spawn(confined);
             worker.join().unwrap_or_else(|_| Err(fail("the thread that runs it panicked".to_owned())))

@@ -3,6 +3,7 @@
 //!
 //! - [`Tool`] and [`CommandExt`]: external programs, with their messages in the errors
 //! - [`Confinement`]: programs that read foreign bytes, confined to the files that they need
+//! - [`children`] and [`Scratch`]: child processes and temporary files, which end with this process
 //! - [`Store`]: artefacts under the digest of their inputs, with locks and pruning
 //! - [`digest`] and [`cached_digest`]: SHA-256 and SHA-512 of files and of lists of inputs
 //! - [`fs`] and [`FileError`]: the file system, with errors that name the operation and the file
@@ -13,6 +14,7 @@
 //! - [`environment`]: every environment variable that changes what loadgauge does
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests unwrap at once"))]
 mod cached_digest;
+pub mod children;
 mod command;
 mod confinement;
 pub mod digest;
@@ -24,6 +26,7 @@ pub mod problem;
 mod prune;
 pub mod quantity;
 mod quote;
+pub mod scratch;
 mod store;
 pub mod suggest;
 mod tool;
@@ -36,5 +39,6 @@ pub use file::FileError;
 pub use problem::Problem;
 pub use prune::{Bounds, StoredEntry};
 pub use quote::quote;
+pub use scratch::Scratch;
 pub use store::{Entry, EntryInUse, Store, StoreError, TryEntry, Vacancy};
 pub use tool::{MissingTool, Tool};

@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use super::store::{
     INCOMPLETE, Store, StoreError, incomplete_prefix, lock_path, remove_incomplete, try_lock,
 };
-use crate::{FileError, fs};
+use crate::{FileError, fs, scratch};
 
 /// An entry of a store, which can be made again at any time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +83,17 @@ impl Store {
         Ok(removed)
     }
 
+    /// Removes what processes have left that were killed, or that ran when the host crashed. A store that cannot
+    /// be written is left as it is.
+    pub fn recover(&self) {
+        scratch::sweep(self.root().as_std_path());
+        for kind in names(self.root()).unwrap_or_default() {
+            if let Err(error) = self.remove_abandoned(&kind) {
+                tracing::debug!(%error, "cannot remove incomplete entries");
+            }
+        }
+    }
+
     /// Removes incomplete entries that no process is making.
     fn remove_abandoned(&self, kind: &str) -> Result<(), StoreError> {
         let parent = self.root().join(kind);
@@ -103,6 +114,9 @@ fn keys(parent: &Utf8Path) -> Result<Vec<String>, StoreError> {
 }
 
 fn names(parent: &Utf8Path) -> Result<Vec<String>, StoreError> {
+    if !parent.is_dir() {
+        return Ok(Vec::new());
+    }
     match parent.read_dir_utf8() {
         Ok(entries) => Ok(entries.flatten().map(|entry| entry.file_name().to_owned()).collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use camino::{Utf8Path, Utf8PathBuf};
 use etcetera::BaseStrategy as _;
 
-use crate::{FileError, Hint, environment, fs};
+use crate::{FileError, Hint, Scratch, environment, fs};
 
 /// Entries that this process uses until it exits.
 static IN_USE: Mutex<Vec<EntryInUse>> = Mutex::new(Vec::new());
@@ -59,8 +59,7 @@ pub struct EntryInUse {
 /// Dropping it without [`Vacancy::commit`] removes the directory.
 #[derive(Debug)]
 pub struct Vacancy {
-    scratch: tempfile::TempDir,
-    directory: Utf8PathBuf,
+    scratch: Scratch,
     target: Utf8PathBuf,
     lock: File,
 }
@@ -225,18 +224,13 @@ impl Vacancy {
         let prefix = incomplete_prefix(key);
         // The previous holder of the lock has exited, so its incomplete directories have no owner.
         remove_incomplete(parent, &prefix);
-        let scratch = tempfile::Builder::new()
-            .prefix(&prefix)
-            .tempdir_in(parent)
-            .map_err(FileError::at("create a directory in", parent))?;
-        let directory =
-            Utf8PathBuf::from_path_buf(scratch.path().to_owned()).map_err(|_| StoreError::NoDirectory)?;
-        Ok(Self { scratch, directory, target: parent.join(key), lock })
+        let scratch = Scratch::make(parent.as_std_path(), &prefix)?;
+        Ok(Self { scratch, target: parent.join(key), lock })
     }
 
     /// Returns the directory in which to make the entry, which is empty at first.
     pub fn directory(&self) -> &Utf8Path {
-        &self.directory
+        self.scratch.path()
     }
 
     /// Renames the complete entry to its name, readable by every user, and returns its directory.
@@ -245,8 +239,8 @@ impl Vacancy {
     /// The directory cannot be renamed.
     pub fn commit(self) -> Result<Utf8PathBuf, StoreError> {
         // Temporary directories are private.
-        fs::set_permissions(&self.directory, PermissionsExt::from_mode(0o755))?;
-        fs::rename(self.scratch.keep(), &self.target)?;
+        fs::set_permissions(self.scratch.path(), PermissionsExt::from_mode(0o755))?;
+        self.scratch.keep_as(&self.target)?;
         Ok(self.target)
     }
 
@@ -255,7 +249,7 @@ impl Vacancy {
     /// # Errors
     /// The directory cannot be renamed.
     pub fn commit_in_use(self) -> Result<EntryInUse, StoreError> {
-        fs::rename(self.scratch.keep(), &self.target)?;
+        self.scratch.keep_as(&self.target)?;
         // The lock file may be that of an earlier entry.
         let _ = self.lock.set_modified(SystemTime::now());
         // This is not atomic: if another process removes the entry in between, its next use fails.

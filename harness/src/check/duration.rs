@@ -5,7 +5,7 @@ use std::time::Duration;
 use loadgauge_host::quantity::parse_duration;
 use serde::{Deserialize as _, Deserializer, de};
 
-pub(super) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).map(Some).map_err(de::Error::custom)
 }

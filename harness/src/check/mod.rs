@@ -8,12 +8,13 @@
 //! - [`Sweep`]: checks that every scenario gets; [`sweep()`] makes all of them
 //! - [`Change`]: changes of the merged extensions in a running guest
 //! - [`Finding`]: the result of a check, with the commands that it ran
+mod activate;
 mod assertions;
 mod change;
 mod container;
 mod containerd;
 mod docker;
-mod duration;
+pub(crate) mod duration;
 mod file;
 mod finding;
 mod kind;
@@ -29,6 +30,7 @@ mod sweep;
 mod system;
 mod text;
 mod unit;
+mod unit_health;
 
 pub use self::assertions::Assertions;
 pub use self::change::{Change, Expectation, Swap};
@@ -45,4 +47,5 @@ pub use self::run::{RunCheck, User};
 pub use self::sweep::{Sweep, sweep};
 pub use self::text::{Pattern, Text};
 pub use self::unit::{UnitCheck, UnitState};
+pub use self::unit_health::SETTLE;
 pub use crate::guest::Transcript;

@@ -10,6 +10,7 @@ use crate::guest::{Command, Guest};
 
 use super::recorder::{CheckError, Recorder, describe_failure, finding};
 use super::system::{mounts, topmost, unit_properties};
+use super::unit_health::{FAILED, read_reports, shell_function};
 use super::{Assertions, Finding, Outcome};
 
 /// Begins a section of the output of [`SCRIPT`]: a character that journal lines do not contain.
@@ -18,19 +19,15 @@ const MARK: char = '\u{1e}';
 /// service that waits for another may restart once or twice.
 const LOOP: u32 = 3;
 
-/// Collects everything in one command. Core dumps are found by the message of systemd-coredump
-/// (`MESSAGE_ID`, systemd.journal-fields(7)), systemd's messages about main processes, and the kernel's
-/// messages, since a guest may lack systemd-coredump.
+/// Collects everything in one command, after the function `unit_report`. Core dumps are found by the message of
+/// systemd-coredump (`MESSAGE_ID`, systemd.journal-fields(7)), systemd's messages about main processes, and
+/// the kernel's messages, since a guest may lack systemd-coredump. Failed starts are counted from the
+/// journal, because `NRestarts` counts only those of `Restart=`.
 const SCRIPT: &str = r"
 export LC_ALL=C SYSTEMD_COLORS=0
 section() { printf '\036%s\n' $1; }
 section failed-units
-failed=$(systemctl list-units --state=failed --all --plain --no-legend --no-pager --full | cut -d' ' -f1)
-for unit in $failed; do
-  printf '%s\n' $unit
-  systemctl show -p Result,ExecMainStatus -- $unit | sed 's/^/  /'
-  journalctl -b -u $unit -n 3 -o cat --no-pager | sed 's/^/  /'
-done
+unit_report $(systemctl list-units --state=failed --all --plain --no-legend --no-pager --full | cut -d' ' -f1 | head -n 20)
 section coredumps
 { journalctl -b -o cat --no-pager MESSAGE_ID=fc2e22bc6ee647b6b90729ab34a250b1
   journalctl -b -o cat --no-pager _PID=1
@@ -41,6 +38,8 @@ section usr-read-only
 cat /proc/self/mountinfo
 section restart-loops
 systemctl show -p Id,NRestarts,ActiveState,SubState,Result '*.service'
+section failures
+journalctl -b -q -o cat --output-fields=UNIT --no-pager MESSAGE_ID=FAILED | sort | uniq -c
 section clock
 date +%s
 section end
@@ -58,7 +57,7 @@ pub enum Sweep {
     KernelTaint,
     /// `/usr` is mounted read-only
     UsrReadOnly,
-    /// no service restarts again and again
+    /// no service fails or restarts again and again
     RestartLoops,
     /// the guest's clock is right
     Clock,
@@ -100,13 +99,13 @@ impl Sweep {
     }
 
     /// Evaluates the section of this sweep.
-    fn evaluate(self, section: &str, host_time: &HostTime) -> Result<Assertions, String> {
+    fn evaluate(self, section: &str, failures: &str, host_time: &HostTime) -> Result<Assertions, String> {
         let assertions = match self {
-            Self::FailedUnits => failed_units(section),
+            Self::FailedUnits => failed_units(section)?,
             Self::Coredumps => coredumps(section),
             Self::KernelTaint => taint(section)?,
             Self::UsrReadOnly => usr(section)?,
-            Self::RestartLoops => restarts(section)?,
+            Self::RestartLoops => restarts(section, failures)?,
             Self::Clock => clock(section, host_time)?,
         };
         Ok(assertions)
@@ -123,7 +122,7 @@ impl fmt::Display for Sweep {
 pub async fn sweep(guest: &Guest) -> Vec<(Sweep, Finding)> {
     let mut recorder = Recorder::new(guest);
     let before = unix_seconds();
-    let result = recorder.run(Command::as_root(SCRIPT.trim())).await;
+    let result = recorder.run(Command::as_root(&script())).await;
     let host_time = before..=unix_seconds();
     let commands = recorder.transcripts();
     let output = match result {
@@ -154,6 +153,10 @@ pub async fn sweep(guest: &Guest) -> Vec<(Sweep, Finding)> {
     findings.collect()
 }
 
+fn script() -> String {
+    format!("{}\n{}", shell_function(), SCRIPT.trim().replace("FAILED", FAILED))
+}
+
 /// The host's clock while the guest read its own, in seconds since 1970.
 type HostTime = RangeInclusive<i64>;
 
@@ -172,7 +175,8 @@ fn evaluate_section(
     let section = sections.get(sweep.name()).filter(|_| complete);
     let section =
         section.ok_or_else(|| CheckError::Unreadable("the output of the sweeps is incomplete".into()))?;
-    sweep.evaluate(section, host_time).map_err(CheckError::Unreadable)
+    let failures = sections.get("failures").copied().unwrap_or("");
+    sweep.evaluate(section, failures, host_time).map_err(CheckError::Unreadable)
 }
 
 /// The sections by name.
@@ -180,28 +184,17 @@ fn sections(text: &str) -> BTreeMap<&str, &str> {
     text.split(MARK).skip(1).map(|section| section.split_once('\n').unwrap_or((section, ""))).collect()
 }
 
-fn failed_units(section: &str) -> Assertions {
+fn failed_units(section: &str) -> Result<Assertions, String> {
     let mut assertions = Assertions::default();
-    let mut units: Vec<Vec<&str>> = Vec::new();
-    for line in section.lines().filter(|line| !line.trim().is_empty()) {
-        match (line.strip_prefix("  "), units.last_mut()) {
-            (Some(detail), Some(unit)) => unit.push(detail),
-            _ => units.push(vec![line]),
-        }
-    }
-    if units.is_empty() {
+    let reports = read_reports(section)?;
+    if reports.is_empty() {
         assertions.pass(Sweep::FailedUnits.summary());
     }
-    for unit in units {
-        let (name, details) = (unit[0], &unit[1..]);
-        let mut found = format!("`{name}` failed");
-        for line in details {
-            found.push_str("\n  ");
-            found.push_str(line);
-        }
-        assertions.fail(format!("`{name}` did not fail"), found);
+    for report in reports {
+        assertions.fail(format!("`{}` did not fail", report.name), report.explanation().join("\n"));
+        assertions.suggest(report.hint());
     }
-    assertions
+    Ok(assertions)
 }
 
 fn coredumps(section: &str) -> Assertions {
@@ -263,22 +256,29 @@ fn usr(section: &str) -> Result<Assertions, String> {
     Ok(assertions)
 }
 
-fn restarts(section: &str) -> Result<Assertions, String> {
+fn restarts(section: &str, failures: &str) -> Result<Assertions, String> {
     let units = unit_properties(section)?;
     if units.is_empty() {
         return Err("`systemctl show` has no service".into());
     }
+    let failures = counts(failures)?;
     let mut assertions = Assertions::default();
     for unit in &units {
         let property = |name: &str| unit.get(name).map_or("", String::as_str);
+        let name = property("Id");
         let restarts: u32 = property("NRestarts").parse().unwrap_or(0);
-        if restarts >= LOOP {
-            let name = property("Id");
+        let failed = failures.get(name).copied().unwrap_or(0);
+        if restarts.max(failed) >= LOOP {
             let state = format!("{} ({})", property("ActiveState"), property("SubState"));
             let result = property("Result");
+            let count = if failed > restarts {
+                format!("failed {failed} times")
+            } else {
+                format!("was restarted {restarts} times")
+            };
             assertions.fail(
-                format!("`{name}` does not restart again and again"),
-                format!("`{name}` was restarted {restarts} times; it is {state}, its result `{result}`"),
+                format!("`{name}` does not fail again and again"),
+                format!("`{name}` {count}; it is {state}, its result `{result}`"),
             );
         }
     }
@@ -286,6 +286,16 @@ fn restarts(section: &str) -> Result<Assertions, String> {
         assertions.pass(Sweep::RestartLoops.summary());
     }
     Ok(assertions)
+}
+
+/// Reads the output of `uniq -c`: a number and a name in each line.
+fn counts(text: &str) -> Result<BTreeMap<&str, u32>, String> {
+    let count = |line| {
+        let (number, name) = str::trim(line).split_once(' ')?;
+        Some((name, number.parse().ok()?))
+    };
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| count(line).ok_or_else(|| format!("`{line}` is not a number and a unit"))).collect()
 }
 
 /// The largest difference of the clocks in seconds; certificates and tokens tolerate more.
@@ -316,7 +326,7 @@ mod tests {
         21 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda9 rw\n\
         93 43 0:41 / /usr ro,nodev,relatime shared:22 - overlay sysext ro,lowerdir=/a:/usr\n\
         \u{1e}restart-loops\nId=a.service\nNRestarts=0\nActiveState=active\nSubState=running\nResult=success\n\
-        \u{1e}clock\n1000000\n\u{1e}end\n";
+        \u{1e}failures\n      2 a.service\n\u{1e}clock\n1000000\n\u{1e}end\n";
     const HOST_TIME: HostTime = 999_990..=1_000_010;
 
     fn evaluate(sweep: Sweep, text: &str) -> Assertions {
@@ -335,7 +345,9 @@ mod tests {
         let unhealthy = HEALTHY
             .replace(
                 "failed-units\n",
-                "failed-units\nx.service\n  Result=exit-code\n  ExecMainStatus=203\n  x.service: Failed at step EXEC\n",
+                "failed-units\n\u{1d}x.service\n9.5\nId=x.service\nLoadState=loaded\nActiveState=failed\nResult=exit-code\n\
+                 ExecMainCode=1\nExecMainStatus=203\n\u{1d}{\"MESSAGE\":\"x.service: Failed at step EXEC\",\
+                 \"PRIORITY\":\"3\",\"UNIT\":\"x.service\"}\n",
             )
             .replace("coredumps\n", "coredumps\nProcess 700 (crasher) of user 0 dumped core.\n")
             .replace("taint\n0\n", "taint\n512\n")
@@ -347,9 +359,8 @@ mod tests {
             .map(|sweep| format!("{sweep}: {}", evaluate(sweep, &unhealthy).found()))
             .collect();
         insta::assert_snapshot!(found.join("\n"), @r"
-        failed-units: `x.service` failed
-          Result=exit-code
-          ExecMainStatus=203
+        failed-units: `x.service` is failed (exit-code): its main process ended with status 203/EXEC
+        its last lines:
           x.service: Failed at step EXEC
         coredumps: Process 700 (crasher) of user 0 dumped core.
         kernel-taint: taint 512: the kernel warned
@@ -357,6 +368,15 @@ mod tests {
         restart-loops: `a.service` was restarted 7 times; it is active (running), its result `success`
         clock: the guest's clock is 3990 s behind the host's
         ");
+    }
+
+    #[test]
+    fn failed_starts_count_like_restarts() {
+        let upheld = HEALTHY.replace("      2 a.service", "      5 a.service\n      9 gone.service");
+        assert_eq!(
+            evaluate(Sweep::RestartLoops, &upheld).found(),
+            "`a.service` failed 5 times; it is active (running), its result `success`"
+        );
     }
 
     #[test]
@@ -374,7 +394,7 @@ mod tests {
         for sweep in Sweep::ALL {
             let text = serde_json::to_string(&sweep).expect("a name");
             assert_eq!(text, format!("\"{}\"", sweep.name()));
-            assert!(SCRIPT.contains(&format!("section {sweep}\n")), "{sweep}");
+            assert!(script().contains(&format!("section {sweep}\n")), "{sweep}");
         }
     }
 

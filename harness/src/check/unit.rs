@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use loadgauge_host::quote;
 use serde::de::value::MapAccessDeserializer;
@@ -9,15 +10,13 @@ use serde::{Deserialize, Deserializer};
 
 use crate::guest::Command;
 
-use super::Assertions;
-use super::recorder::{CheckError, Recorder, tail};
-use super::system::{Properties, unit_properties};
+use super::recorder::{CheckError, Recorder};
+use super::unit_health::{SETTLE, UnitReport, read_reports, settled, shell_function};
+use super::{Assertions, duration};
 
 /// The values of `ActiveState` (org.freedesktop.systemd1(5)).
 const ACTIVE: &[&str] =
     &["active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing"];
-/// The most lines of a unit's status in a finding.
-const SHOWN: usize = 8;
 
 /// The states of units: `unit = { "docker.socket" = "active", "x.service" = { sub = "running" } }`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -41,6 +40,9 @@ pub struct UnitState {
     pub result: Option<String>,
     /// `UnitFileState`: `enabled`, `disabled`, `static`, `masked` ...
     pub file_state: Option<String>,
+    /// how long the unit must be active without a pause; no time unless it failed in this boot, then
+    /// [`SETTLE`]
+    pub settle: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +53,8 @@ struct Table {
     load: Option<String>,
     result: Option<String>,
     file_state: Option<String>,
+    #[serde(default, deserialize_with = "duration::optional")]
+    settle: Option<Duration>,
 }
 
 impl<'de> Deserialize<'de> for UnitState {
@@ -61,7 +65,7 @@ impl<'de> Deserialize<'de> for UnitState {
             type Value = UnitState;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string such as \"active\", or a table of `active`, `sub`, `load`, `result`, `file-state`")
+                formatter.write_str("a string such as \"active\", or a table of `active`, `sub`, `load`, `result`, `file-state`, `settle`")
             }
 
             fn visit_str<E: de::Error>(self, active: &str) -> Result<UnitState, E> {
@@ -69,9 +73,9 @@ impl<'de> Deserialize<'de> for UnitState {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<UnitState, A::Error> {
-                let Table { active, sub, load, result, file_state } =
+                let Table { active, sub, load, result, file_state, settle } =
                     Table::deserialize(MapAccessDeserializer::new(map))?;
-                UnitState { active, sub, load, result, file_state }.checked()
+                UnitState { active, sub, load, result, file_state, settle }.checked()
             }
         }
 
@@ -86,6 +90,9 @@ impl UnitState {
             Some(state) if !ACTIVE.contains(&state.as_str()) => {
                 let hint = if state == "masked" { "; write `{ load = \"masked\" }`" } else { "" };
                 Err(E::custom(format!("`{state}` is not an active state: {}{hint}", ACTIVE.join(", "))))
+            }
+            state if self.settle.is_some() && state.as_deref() != Some("active") => {
+                Err(E::custom("`settle` is for units with `active = \"active\"`"))
             }
             _ if self.fields().all(|(_, _, value)| value.is_none()) => {
                 Err(E::custom("no state is set for the unit"))
@@ -119,57 +126,46 @@ impl UnitCheck {
 
     pub(super) async fn execute(&self, recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> {
         let names = self.units.keys().map(|name| quote(name)).collect::<Vec<_>>().join(" ");
-        let properties = "Id,LoadState,ActiveState,SubState,Result,UnitFileState";
-        let show = Command::new(format!("systemctl show -p {properties} -- {names}"));
-        let output = recorder.require(show).await?;
-        let units = unit_properties(&output.text()).map_err(CheckError::Unreadable)?;
-        if units.len() != self.units.len() {
-            let cause = format!("`systemctl show` has {} units instead of {}", units.len(), self.units.len());
+        let script = format!("{}\nunit_report {names}", shell_function());
+        let output = recorder.require(Command::as_root(&script)).await?;
+        let reports = read_reports(&output.text()).map_err(CheckError::Unreadable)?;
+        if reports.len() != self.units.len() {
+            let cause =
+                format!("there are reports of {} units instead of {}", reports.len(), self.units.len());
             return Err(CheckError::Unreadable(cause));
         }
         let mut assertions = Assertions::default();
-        // `systemctl show` keeps the order of the arguments. `Id` does not help: an alias has another one.
-        for ((name, state), properties) in self.units.iter().zip(&units) {
-            let mut one = evaluate(name, state, properties);
-            if !one.all_hold() {
-                let status =
-                    format!("sudo -n systemctl status --no-pager --full --lines=20 -- {}", quote(name));
-                let status = recorder.run(Command::new(status)).await?;
-                one = explained(one, name, properties, &status.text());
+        // The reports have the order of the arguments. `Id` does not help: an alias has another one.
+        for ((name, state), report) in self.units.iter().zip(&reports) {
+            let one = evaluate(name, state, report);
+            let settle = state.settle.or((report.failures() > 0).then_some(SETTLE));
+            match settle.filter(|_| one.all_hold() && state.active.as_deref() == Some("active")) {
+                Some(settle) => {
+                    let unit = BTreeSet::from([name.clone()]);
+                    assertions.extend(settled(recorder, &unit, &BTreeSet::new(), settle).await?);
+                }
+                None => assertions.extend(one),
             }
-            assertions.extend(one);
         }
         Ok(assertions)
     }
 }
 
 /// Evaluates the properties of a unit.
-fn evaluate(name: &str, state: &UnitState, properties: &Properties) -> Assertions {
+fn evaluate(name: &str, state: &UnitState, report: &UnitReport) -> Assertions {
     let mut assertions = Assertions::default();
     for (what, property, expected) in state.fields() {
         let Some(expected) = expected else { continue };
-        let found = properties.get(property).map_or("", String::as_str);
+        let found = report.properties.get(property).map_or("", String::as_str);
         let claim = format!("`{name}` has the {what} `{expected}`");
-        assertions.assert(claim, (found != expected).then(|| format!("its {what} is `{found}`")));
+        let shown = if found.is_empty() { "empty".to_owned() } else { format!("`{found}`") };
+        assertions.assert(claim, (found != expected).then(|| format!("its {what} is {shown}")));
     }
-    assertions
-}
-
-/// Adds a hint and the status of the unit.
-fn explained(mut assertions: Assertions, name: &str, properties: &Properties, status: &str) -> Assertions {
-    match properties.get("LoadState").map_or("", String::as_str) {
-        "not-found" => assertions.suggest(format!("check that the extension with `{name}` is merged")),
-        "masked" => assertions.suggest(format!("see the Ignition config for why `{name}` is masked")),
-        "bad-setting" | "error" => {
-            assertions.suggest(format!("run `systemd-analyze verify {name}` in the guest"));
+    if !assertions.all_hold() {
+        for line in report.explanation() {
+            assertions.note(line);
         }
-        _ if assertions.found().contains("`inactive`") => assertions.suggest(format!(
-            "start the unit at boot with an `Upholds={name}` drop-in of a target: [Install] has no effect in an extension"
-        )),
-        _ => {}
-    }
-    if !status.trim().is_empty() {
-        assertions.note(format!("`systemctl status {name}` ends with:\n{}", tail(status, SHOWN)));
+        assertions.suggest(report.hint());
     }
     assertions
 }
@@ -178,9 +174,10 @@ fn explained(mut assertions: Assertions, name: &str, properties: &Properties, st
 mod tests {
     use super::*;
 
-    const SHOW: &str = "Id=docker.socket\nLoadState=loaded\nActiveState=active\nSubState=listening\n\
-        Result=success\nUnitFileState=disabled\n\nId=x.service\nLoadState=not-found\nActiveState=inactive\n\
-        SubState=dead\nResult=success\nUnitFileState=\n";
+    const REPORTS: &str = "\u{1d}docker.socket\n9.5\nId=docker.socket\nLoadState=loaded\nActiveState=active\n\
+        SubState=listening\nResult=success\nUnitFileState=disabled\n\u{1d}\
+        \u{1d}x.service\n9.6\nId=x.service\nLoadState=not-found\nActiveState=inactive\n\
+        SubState=dead\nResult=success\nUnitFileState=\n\u{1d}";
 
     fn check(toml: &str) -> UnitCheck {
         toml::from_str(toml).expect("a check")
@@ -188,21 +185,18 @@ mod tests {
 
     #[test]
     fn a_string_and_a_table_are_checked() {
-        let units = unit_properties(SHOW).expect("two units");
+        let reports = read_reports(REPORTS).expect("two units");
         let check = check(
             "\"docker.socket\" = \"active\"\n\"x.service\" = { sub = \"running\", load = \"loaded\", file-state = \"masked\" }",
         );
-        assert!(evaluate("docker.socket", &check.units["docker.socket"], &units[0]).all_hold());
-        let wrong = evaluate("x.service", &check.units["x.service"], &units[1]);
-        let wrong = explained(wrong, "x.service", &units[1], "○ x.service\n   Loaded: not-found\n");
+        assert!(evaluate("docker.socket", &check.units["docker.socket"], &reports[0]).all_hold());
+        let wrong = evaluate("x.service", &check.units["x.service"], &reports[1]);
         let finding = wrong.into_finding(Vec::new());
         insta::assert_snapshot!(finding.found, @r"
         its load state is `not-found`
         its sub-state is `dead`
-        its file state is ``
-        `systemctl status x.service` ends with:
-        ○ x.service
-           Loaded: not-found
+        its file state is empty
+        `x.service` is inactive (not-found)
         ");
         assert!(finding.hint.expect("a hint").contains("is merged"));
         assert_eq!(check.summary(), "`docker.socket` is active; `x.service` is loaded, running, masked");
@@ -213,7 +207,12 @@ mod tests {
         let masked =
             toml::from_str::<UnitCheck>("\"x.service\" = \"masked\"").expect_err("not an active state");
         assert!(masked.to_string().contains("load = \"masked\""), "{masked}");
-        for wrong in ["\"x.service\" = {}", "\"x.service\" = 1", "\"x.service\" = { state = \"active\" }"] {
+        for wrong in [
+            "\"x.service\" = {}",
+            "\"x.service\" = 1",
+            "\"x.service\" = { state = \"active\" }",
+            "\"x.service\" = { active = \"failed\", settle = \"5s\" }",
+        ] {
             toml::from_str::<UnitCheck>(wrong).expect_err(wrong);
         }
     }

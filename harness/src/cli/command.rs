@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use clap::{Parser, Subcommand};
 
+use loadgauge_host::{Store, scratch};
+
 use super::boot::BootArguments;
 use super::build::BuildArguments;
 use super::doctor::DoctorArguments;
@@ -16,7 +18,7 @@ use super::snapshot::SnapshotCommand;
 use super::stop::StopArguments;
 use super::try_extension::TryArguments;
 use super::{
-    Exit, Failure, boot, build, doctor, exit, ignition, image, keep, list, plan, relay, report, run,
+    Exit, Failure, boot, build, doctor, exit, ignition, image, keep, list, plan, relay, report, run, signals,
     snapshot, stop, try_extension,
 };
 
@@ -76,6 +78,15 @@ pub(super) enum Command {
 impl Command {
     /// Executes the subcommand.
     pub(super) fn execute(&self) -> Result<Exit, Failure> {
+        // A relay has no children and no files.
+        if !matches!(self, Self::Relay(_)) {
+            signals::listen()?;
+            // What was left by processes that were killed.
+            scratch::sweep(&std::env::temp_dir());
+            if let Ok(store) = Store::of_user() {
+                store.recover();
+            }
+        }
         match self {
             Self::Run(arguments) => run::run(arguments),
             Self::Plan(arguments) => plan::run(arguments),

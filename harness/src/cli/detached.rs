@@ -13,11 +13,16 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::runner::Claim;
+
 use super::runtime::{self, own_program};
 use super::{Exit, Failure};
 
 /// Repeats this command in a detached process, and returns the exit status of the run.
-#[expect(clippy::disallowed_methods, reason = "the program is this one, by its own path")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program is this one, by its own path, and outlives this process"
+)]
 pub(super) fn run() -> Result<Exit, Failure> {
     let (channel, stdin) = UnixStream::pair().map_err(Failure::internal)?;
     // Started by the main thread: the child dies with the thread that started it.
@@ -32,6 +37,7 @@ pub(super) fn run() -> Result<Exit, Failure> {
 
 /// Waits for the exit status of the run or the end of the process, and forwards signals.
 async fn wait(child: &mut Child, channel: UnixStream) -> Result<Exit, Failure> {
+    let _claim = Claim::take();
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::internal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::internal)?;

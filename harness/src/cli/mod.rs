@@ -37,6 +37,7 @@ mod run;
 mod runtime;
 mod schedule;
 mod selection;
+mod signals;
 mod snapshot;
 mod start;
 mod stop;

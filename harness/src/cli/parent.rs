@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Failure};
 use crate::machine::Supervisor;
-use crate::runner::RetainedMachines;
+use crate::runner::{Claim, RetainedMachines};
 
 /// The process that waits for a detached run. It holds the other end of standard input.
 #[derive(Debug)]
@@ -51,6 +51,7 @@ impl Parent {
 
 /// Returns when the last machine that was left running has ended, or after a signal, which stops them.
 pub(super) async fn hold(kept: &RetainedMachines, supervisor: &Supervisor) {
+    let _claim = Claim::take();
     let signalled = async {
         let (Ok(mut interrupt), Ok(mut terminate)) =
             (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))

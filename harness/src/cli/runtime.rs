@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 use tokio::runtime::Runtime;
 
-use super::{Exit, Failure};
+use super::{Failure, signals};
 use crate::runner::Interrupt;
 
 /// Starts the asynchronous runtime.
@@ -17,9 +17,8 @@ pub(super) fn own_program() -> Result<Utf8PathBuf, Failure> {
     Utf8PathBuf::try_from(path).map_err(Failure::internal)
 }
 
-/// Handles SIGINT and SIGTERM: the first cancels in order, the second ends the process at once.
-///
-/// The second needs no clean-up: the kernel kills every QEMU with this process.
+/// Handles SIGINT and SIGTERM: the first cancels in order, the second ends the process at once, and the kernel
+/// kills every QEMU with it.
 pub(super) fn listen_for_interrupts() -> Result<Interrupt, Failure> {
-    Interrupt::listen(|| std::process::exit(i32::from(Exit::Interrupted.status()))).map_err(Failure::internal)
+    Interrupt::listen(|| signals::end()).map_err(Failure::internal)
 }

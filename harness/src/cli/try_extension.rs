@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 use camino::Utf8PathBuf;
 use clap::Args;
 use loadgauge_host::fs;
+use loadgauge_host::quantity::parse_duration;
 
 use super::catalogue_choice::CatalogueChoice;
 use super::context::Context;
@@ -13,7 +14,7 @@ use super::machine_choice::MachineChoice;
 use super::schedule::ScheduleArguments;
 use super::start::{SnapshotsSize, StartArguments};
 use super::{Exit, Failure, output, runtime};
-use crate::check::Expectation;
+use crate::check::{Expectation, SETTLE};
 use crate::machine::{MachinePlan, StartChoice};
 use crate::scenario::{
     MachineRequest, Scenario, Step, StepKind, SwapRequest, SysextRequest, parse_extension_name, select,
@@ -31,6 +32,9 @@ pub(super) struct TryArguments {
     /// Name of the extension in the guest [default: the name of the file or recipe]
     #[arg(long, value_parser = parse_extension_name)]
     name: Option<String>,
+    /// How long the units that the extension starts must stay active [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    settle: Option<Duration>,
     /// Also run the checks of this scenario, on its machine; the extension replaces the one of the same
     /// name
     #[arg(long, value_name = "SCENARIO")]
@@ -94,7 +98,11 @@ impl TryArguments {
     fn scenario(&self, context: &Context) -> Result<Scenario, Failure> {
         let sysext = SysextRequest::new(context.catalogue.extension(&self.extension)?, self.name.clone());
         let tried = sysext.expected_name().to_owned();
-        let swap = Step::new(StepKind::Swap(SwapRequest { sysext, expect: Expectation::Merged }));
+        let swap = Step::new(StepKind::Swap(SwapRequest {
+            sysext,
+            expect: Expectation::Merged,
+            settle: self.settle.unwrap_or(SETTLE),
+        }));
         let Some(name) = &self.scenario else {
             let summary = format!("`{tried}` is merged in a running guest");
             return Ok(Scenario::new("try", summary, MachineRequest::default(), vec![swap]));

@@ -14,7 +14,7 @@
 //! - `start_method`, `start_mode`, `start`, `starter`: from a plan to a running machine
 //! - `machine`, `process_owner`, `supervisor`: running machines
 //! - `console`, `journal`, `events`, `lines`, `guest_config`: the guest's channels
-//! - `runtime_directory`, `sockets`, `stale_directory`: files of running machines
+//! - `runtime_directory`, `sockets`: files of running machines
 mod console;
 mod events;
 mod guest_config;
@@ -32,7 +32,6 @@ mod runtime_directory;
 mod snapshot;
 mod sockets;
 mod spec;
-mod stale_directory;
 mod start;
 mod start_error;
 mod start_method;

@@ -1,28 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs::{File, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::{FileError, Hint, Tool};
-use tempfile::TempDir;
+use camino::Utf8Path;
+use loadgauge_host::{FileError, Hint, Scratch, scratch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::layout::{LONGEST_SOCKET, Layout};
 use super::qemu::children::{ChildRecord, Children};
-use super::stale_directory::{self, PREFIX};
 
 /// Owns all machines of a run, and stops them when the run or the harness ends.
 ///
 /// Four mechanisms remove what machines leave. [`Supervisor::stop_all`] stops every machine and waits. The
-/// kernel kills each QEMU when the harness dies for any reason. A shell that waits for the end of a pipe
-/// then removes the directory of sockets and disks. After a crash of the host, the next harness removes
-/// that directory, because no process has locked its lock file.
+/// kernel kills each QEMU when the harness dies for any reason. The shell that watches over this process
+/// ([`loadgauge_host::children`]) then removes the directory of sockets and disks. After a crash of the host,
+/// the next harness removes that directory ([`loadgauge_host::scratch`]).
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     token: CancellationToken,
@@ -34,11 +27,7 @@ pub struct Supervisor {
 /// The parent of all machines' runtime directories.
 #[derive(Debug)]
 struct Runtime {
-    path: Utf8PathBuf,
-    directory: Option<TempDir>,
-    /// the lock that shows other harnesses that this one runs
-    _claim: File,
-    cleanup_shell: Child,
+    scratch: Scratch,
     next: AtomicU32,
 }
 
@@ -54,19 +43,11 @@ pub enum SupervisorError {
         /// the directory for temporary files
         path: String,
     },
-    /// the shell that removes the directory of a killed harness cannot be started
-    #[error("cannot run `sh`, which removes temporary files if this process is killed")]
-    CleanupShell(#[source] io::Error),
 }
 
 impl Hint for SupervisorError {
     fn hint(&self) -> Option<String> {
-        match self {
-            Self::File(_) | Self::TooLong { .. } => {
-                Some("set TMPDIR to a writable directory with a short path".to_owned())
-            }
-            Self::CleanupShell(_) => None,
-        }
+        Some("set TMPDIR to a writable directory with a short path".to_owned())
     }
 }
 
@@ -107,13 +88,13 @@ impl Supervisor {
 
     /// The directory of its machines' sockets and disks.
     pub fn directory(&self) -> &Utf8Path {
-        &self.runtime.path
+        self.runtime.scratch.path()
     }
 
     /// The paths of a new machine, whose runtime directory does not exist yet.
     pub(crate) fn layout(&self, records: &Utf8Path, relay: &Utf8Path) -> Layout {
         let number = self.runtime.next.fetch_add(1, Ordering::Relaxed);
-        Layout::new(records, self.runtime.path.join(number.to_string()), relay)
+        Layout::new(records, self.runtime.scratch.path().join(number.to_string()), relay)
     }
 
     /// A token that is cancelled when all machines are to stop.
@@ -132,25 +113,15 @@ impl Runtime {
         let preferred = std::env::temp_dir();
         let mut last = None;
         for parent in [preferred.as_path(), "/tmp".as_ref()] {
-            stale_directory::sweep(parent);
+            scratch::sweep(parent);
             // Mode 0700: the sockets in it have no access control of their own.
-            let private = Permissions::from_mode(0o700);
-            let created = tempfile::Builder::new().prefix(PREFIX).permissions(private).tempdir_in(parent);
-            match created {
-                Ok(directory) => match Utf8PathBuf::from_path_buf(directory.path().to_owned()) {
-                    Ok(path) if fits(&path) => return Self::with(directory, path),
-                    _ => last = Some(SupervisorError::TooLong { path: parent.display().to_string() }),
-                },
-                Err(error) => last = Some(FileError::at("create a directory in", parent)(error).into()),
+            match Scratch::new_in(parent) {
+                Ok(scratch) if fits(scratch.path()) => return Ok(Self { scratch, next: AtomicU32::new(0) }),
+                Ok(_) => last = Some(SupervisorError::TooLong { path: parent.display().to_string() }),
+                Err(error) => last = Some(error.into()),
             }
         }
         Err(last.unwrap_or(SupervisorError::TooLong { path: String::new() }))
-    }
-
-    fn with(directory: TempDir, path: Utf8PathBuf) -> Result<Self, SupervisorError> {
-        let claim = stale_directory::claim(&path)?;
-        let cleanup_shell = cleanup_shell(&path).map_err(SupervisorError::CleanupShell)?;
-        Ok(Self { path, directory: Some(directory), _claim: claim, cleanup_shell, next: AtomicU32::new(0) })
     }
 }
 
@@ -160,54 +131,21 @@ fn fits(runtime: &Utf8Path) -> bool {
     layout.journal_socket().as_str().len().max(layout.console_socket().as_str().len()) <= LONGEST_SOCKET
 }
 
-/// Starts a shell that removes a directory when the other end of its standard input is closed, which the
-/// kernel does for a killed process. Signals of the harness's terminal do not reach it.
-fn cleanup_shell(path: &Utf8Path) -> io::Result<Child> {
-    Tool::find("sh")
-        .map_err(io::Error::other)?
-        .command()
-        .args(["-c", "trap '' INT TERM HUP; read -r _; rm -rf -- \"$1\"", "sh", path.as_str()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .current_dir("/")
-        .process_group(0)
-        .spawn()
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        if let Some(Err(error)) = self.directory.take().map(TempDir::close) {
-            tracing::warn!(path = %self.path, %error, "cannot remove the directory of sockets and disks");
-        }
-        // The shell has nothing left to remove, and exits. Waiting for it avoids a zombie.
-        drop(self.cleanup_shell.stdin.take());
-        let _ = self.cleanup_shell.wait();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use camino::Utf8PathBuf;
+
     use super::*;
 
     #[test]
     fn its_directory_is_private_and_is_removed_with_it() {
         let supervisor = Supervisor::new().expect("a supervisor");
-        let path = supervisor.runtime.path.clone();
+        let path = supervisor.runtime.scratch.path().to_owned();
         assert_eq!(path.metadata().expect("there").permissions().mode() & 0o777, 0o700);
         std::fs::create_dir(path.join("0")).expect("made");
         drop(supervisor);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn the_cleanup_shell_removes_the_directory_of_a_killed_harness() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = Utf8PathBuf::from_path_buf(directory.keep()).expect("UTF-8");
-        std::fs::write(path.join("disk"), "x").expect("written");
-        let mut shell = cleanup_shell(&path).expect("started");
-        drop(shell.stdin.take());
-        assert!(shell.wait().expect("ended").success());
         assert!(!path.exists());
     }
 

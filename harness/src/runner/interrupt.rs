@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -7,12 +8,38 @@ use tokio_util::sync::CancellationToken;
 
 /// Handles SIGINT and SIGTERM: the first cancels the run in order, the second ends the process at once.
 ///
-/// SIGHUP keeps its default action, so that `nohup` works: it ends the harness, and the kernel kills the
-/// machines with it.
+/// Other signals end the process, and the kernel kills the machines with it.
 #[derive(Debug)]
 pub struct Interrupt {
     token: CancellationToken,
     task: JoinHandle<()>,
+    _claim: Claim,
+}
+
+static CLAIMS: AtomicUsize = AtomicUsize::new(0);
+
+/// As long as it exists, its owner decides what SIGINT and SIGTERM mean.
+#[derive(Debug)]
+pub struct Claim(());
+
+impl Claim {
+    /// Takes the decision from the listener of the whole process.
+    #[must_use]
+    pub fn take() -> Self {
+        CLAIMS.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+
+    /// Whether somebody has taken the decision.
+    pub fn is_taken() -> bool {
+        CLAIMS.load(Ordering::SeqCst) > 0
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        CLAIMS.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Interrupt {
@@ -34,7 +61,7 @@ impl Interrupt {
             signals.next().await;
             at_second();
         });
-        Ok(Self { token, task })
+        Ok(Self { token, task, _claim: Claim::take() })
     }
 
     /// Cancelled at the first signal.

@@ -52,7 +52,7 @@ pub use directory::{DirectoryError, RunDirectory};
 pub use event::{Cause, Counts, Event, EventKind, FORMAT};
 pub use events::Events;
 pub use flaky_policy::FlakyPolicy;
-pub use interrupt::Interrupt;
+pub use interrupt::{Claim, Interrupt};
 pub use job::{Action, Job, JobStep, KeepPolicy, Limits, Run, RunHeader, Skipped};
 pub use operation::GuestOperation;
 pub use provider::{GuestReady, MachineProvider, SshAccess, StartFailure, TestMachine};

@@ -14,7 +14,7 @@ use super::{
     AuthorConfig, FileRequest, IgnitionRequest, ParseContext, Requires, Source, SwapRequest, SysextRequest,
     VersionRange,
 };
-use crate::check::Sweep;
+use crate::check::{SETTLE, Sweep};
 
 pub(super) fn requires(raw: RawRequires, problems: &mut Problems<'_>) -> Option<Requires> {
     Some(Requires {
@@ -64,7 +64,7 @@ pub(super) fn swap(
     problems: &mut Problems<'_>,
 ) -> Option<SwapRequest> {
     let span = value.span();
-    let RawSwap { recipe, path, name, format, expect } = read(value, problems)?;
+    let RawSwap { recipe, path, name, format, expect, settle } = read(value, problems)?;
     if let Some(format) = format.as_ref().filter(|format| *format.get_ref() == Format::Directory) {
         let hint = Some("choose a format of one file, such as `squashfs`".to_owned());
         problems.add(format.span(), "a swap needs an image file, not a directory", hint);
@@ -72,7 +72,7 @@ pub(super) fn swap(
     }
     let raw = RawSysext { recipe, path, name, format, delivery: None };
     let sysext = sysext_of(raw, span, context, problems)?;
-    Some(SwapRequest { sysext, expect })
+    Some(SwapRequest { sysext, expect, settle: settle.unwrap_or(SETTLE) })
 }
 
 fn sysext_of(

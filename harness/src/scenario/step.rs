@@ -43,12 +43,14 @@ pub struct SwapRequest {
     pub sysext: SysextRequest,
     /// whether systemd-sysext must merge it or refuse it
     pub expect: Expectation,
+    /// for how long the units that it starts must be active without a pause
+    pub settle: Duration,
 }
 
 impl SwapRequest {
     /// The change of the guest, given the name and the file of the image.
     pub(super) fn change(&self, name: String, file: Utf8PathBuf) -> Change {
-        Change::Swap(Swap { name, file, expect: self.expect })
+        Change::Swap(Swap { name, file, expect: self.expect, settle: self.settle })
     }
 }
 

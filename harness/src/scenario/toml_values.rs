@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The tables of a scenario file as serde reads them, before their values are validated.
 use std::ops::Range;
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use loadgauge_builder::Format;
@@ -15,7 +16,7 @@ use toml::de::{DeValue, ValueDeserializer};
 
 use super::problems::Problems;
 use super::{LinkRequest, UnitRequest};
-use crate::check::Expectation;
+use crate::check::{Expectation, duration};
 use crate::machine::{FirmwareChoice, Network};
 
 /// `requires = { .. }`
@@ -88,6 +89,8 @@ pub(super) struct RawSwap {
     pub(super) format: Option<Spanned<Format>>,
     #[serde(default)]
     pub(super) expect: Expectation,
+    #[serde(default, deserialize_with = "duration::optional")]
+    pub(super) settle: Option<Duration>,
 }
 
 /// `[ignition]`

@@ -10,7 +10,7 @@ use super::namespace::is_root;
 use super::options::Options;
 use super::tree::{self, TreeFile};
 use loadgauge_host::digest::{self, Inputs};
-use loadgauge_host::{CommandError, CommandExt as _, Entry, Store, Tool};
+use loadgauge_host::{CommandError, CommandExt as _, Entry, Store, Tool, children};
 use loadgauge_images::base::{Archive, Base};
 use loadgauge_images::{Architecture, OsRelease};
 
@@ -156,8 +156,19 @@ fn pack(directory: &Utf8Path) -> Result<(), StandinError> {
 
 /// Returns the mmdebstrap(1) command, whose hooks run as root of its namespace.
 fn mmdebstrap(directory: &Utf8Path, options: &Options) -> Result<Command, StandinError> {
-    let mut command = Tool::find("mmdebstrap")?.command();
+    let mmdebstrap = Tool::find("mmdebstrap")?;
+    // As real root it mounts file systems, which must not stay on the host if it is killed.
+    let mut command = if is_root() {
+        let mut command = Tool::find("unshare")?.command();
+        command.args(["--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--"]);
+        command.arg(mmdebstrap.path());
+        command
+    } else {
+        mmdebstrap.command()
+    };
     command
+        // Its own directory of temporary files goes where everything of a broken build is removed.
+        .env("TMPDIR", directory)
         .env("SOURCE_DATE_EPOCH", TIME.to_string())
         // The kernel package would otherwise build an initrd of its own during installation.
         .env("INITRD", "No")
@@ -211,8 +222,8 @@ fn run_reporting(command: &mut Command, progress: &dyn Fn(&str)) -> Result<(), C
     let line = command.line();
     tracing::debug!(command = %line, "run");
     let failed = |source| CommandError::Start { command: line.clone(), source };
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = children::start(command).map_err(failed)?;
     let mut said = Vec::new();
     if let Some(stderr) = child.stderr.take() {
         for text in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {

@@ -13,7 +13,7 @@ use super::error::StandinError;
 use super::file_systems::FileSystems;
 use super::grub::{self, Firmware};
 use super::tree::{self, TreeFile};
-use loadgauge_host::{CommandError, CommandExt as _, Tool};
+use loadgauge_host::{CommandError, CommandExt as _, Tool, children};
 
 /// The content of the file on the ESP that marks a first boot in Flatcar.
 const FIRST_BOOT: &str = "If this file exists, Ignition will run and then delete the file.\n";
@@ -104,8 +104,8 @@ fn partition(raw: &Utf8Path, layout: &[PlacedPartition]) -> Result<(), StandinEr
     command.args(["--quiet", "--no-reread", "--no-tell-kernel", raw.as_str()]);
     let line = command.line();
     let start = |source| CommandError::Start { command: line.clone(), source };
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = children::start(&mut command).map_err(start)?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(disk::sfdisk_script(layout).as_bytes()).map_err(start)?;
     }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use camino::Utf8Path;
-use loadgauge_host::{Entry, FileError, Store};
+use loadgauge_host::{Entry, Scratch, Store};
 
 use super::assembly::assemble;
 use super::plan::Plan;
@@ -82,9 +81,8 @@ pub fn check_reproducible(
     let base_extensions = base_extensions::of_recipe(recipe)?;
     let context = Context { recipe, base_extensions: &base_extensions, target, store, progress };
     let plan = Plan::new(&context, format)?;
-    let scratch =
-        tempfile::tempdir_in(store.root()).map_err(FileError::at("create a directory in", store.root()))?;
-    let scratch_path = Utf8Path::from_path(scratch.path()).unwrap_or(store.root());
+    let scratch = Scratch::new_in(store.root().as_std_path())?;
+    let scratch_path = scratch.path();
     let again = assemble(&plan, &|recipe| directory(recipe, &context), scratch_path)?;
     if again.extension.sha512 == built.extension.sha512 {
         return Ok(built);

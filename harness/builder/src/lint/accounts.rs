@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use camino::Utf8Path;
-use loadgauge_host::FileError;
+use loadgauge_host::{FileError, Scratch};
 use loadgauge_images::file_system::{FilePattern, FileSystem, Selection, Tree};
 
 /// The files with the accounts of a root: passwd(5) and group(5) of Debian and of Flatcar, whose /etc is
@@ -29,14 +29,11 @@ impl Accounts {
     /// # Errors
     /// The root cannot be read.
     pub fn of_root(root: &Utf8Path) -> Result<Option<Self>, FileError> {
-        let scratch =
-            tempfile::tempdir().map_err(FileError::at("create a directory in", std::env::temp_dir()))?;
+        let scratch = Scratch::new()?;
         let tree = if root.is_dir() {
             Tree::at(root)?
         } else {
-            let target = Utf8Path::from_path(scratch.path()).ok_or_else(|| {
-                FileError::at("use", scratch.path())(std::io::ErrorKind::InvalidFilename.into())
-            })?;
+            let target = scratch.path();
             let extracted = FileSystem::Squashfs.extract(root, target, Selection::Files(&FILES));
             extracted.map_err(|error| FileError::at("read", root)(std::io::Error::other(error)))?.0
         };

@@ -8,7 +8,7 @@
 //! - [`Content`]: what the rules look at in an extension; `read`: how it is read
 //! - [`Base`]: the facts of an image, with [`BaseTree`] (its files) and [`Accounts`] (its users)
 //! - [`check`]: the rules; [`judge`]: the rules for a target; [`Finding`]: a fault
-//! - `release_text`, `unit_file`: the formats that rules read, as systemd parses them
+//! - `release_text`: extension-release files, as systemd parses them
 //! - [`overlaps`]: files that are in two extensions
 mod accounts;
 mod base;
@@ -22,7 +22,6 @@ mod read;
 mod release_text;
 mod rules;
 mod similar;
-mod unit_file;
 
 pub use accounts::Accounts;
 pub use base::Base;

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::{FileError, fs};
+use loadgauge_host::{FileError, Scratch, fs};
 use loadgauge_images::ExtensionImage;
 use loadgauge_images::extension_image::list_directory;
 use loadgauge_images::file_system::{FileKind, FileMetadata, FileSystem};
@@ -67,10 +67,8 @@ impl Content {
             content.loose_releases = loose.cloned().collect();
             return Ok(content);
         }
-        let scratch =
-            tempfile::tempdir().map_err(FileError::at("create a directory in", std::env::temp_dir()))?;
-        let scratch = Utf8Path::from_path(scratch.path())
-            .ok_or_else(|| FileError::at("use", scratch.path())(io::ErrorKind::InvalidFilename.into()))?;
+        let scratch = Scratch::new()?;
+        let scratch = scratch.path();
         let image = path.file_name().unwrap_or_default();
         let partition = scratch.join("partition");
         let opened = ExtensionImage::open(path, &partition)

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::HashMap;
-use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 
-use loadgauge_host::{CommandError, CommandExt as _, Tool};
+use loadgauge_host::{CommandExt as _, Tool};
 
 use super::PackError;
 
@@ -21,10 +20,7 @@ pub(super) fn program_text(name: &str, argument: &str) -> Result<String, PackErr
     if let Some(text) = outputs.get(&line) {
         return Ok(text.clone());
     }
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| CommandError::Start { command: line.clone(), source })?;
+    let output = command.run_to_any_end()?;
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     outputs.insert(line, text.clone());
     Ok(text)

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::path::Path;
-use std::process::Stdio;
 
 use camino::Utf8Path;
 use loadgauge_host::environment::CACHE;
 use loadgauge_host::error::on_one_line;
 use loadgauge_host::quantity::format_size;
-use loadgauge_host::{Hint as _, Store, Tool, fs};
+use loadgauge_host::{CommandError, CommandExt as _, Hint as _, Store, Tool, fs};
 
 use super::finding::Finding;
 use crate::machine::{Accelerator, MachineSpec, Supervisor};
@@ -138,13 +137,9 @@ fn user_namespaces() -> Finding {
             .with_note("install it: sudo apt-get install util-linux");
     };
     let mut command = tool.command();
-    command.args(["--map-root-user", "--map-auto", "--", "true"]).stdin(Stdio::null());
-    match command.output() {
-        Ok(output) if output.status.success() => Finding::good(name, "available to this user"),
-        Ok(output) => {
-            let message = String::from_utf8_lossy(&output.stderr);
-            Finding::good(name, message.trim()).with_note(how_to_allow())
-        }
+    match command.args(["--map-root-user", "--map-auto", "--", "true"]).run() {
+        Ok(_) => Finding::good(name, "available to this user"),
+        Err(CommandError::Failed { tail, .. }) => Finding::good(name, tail).with_note(how_to_allow()),
         Err(error) => Finding::good(name, error.to_string()).with_note(how_to_allow()),
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::Tool;
+use loadgauge_host::{CommandExt as _, Tool};
 
 use super::finding::Finding;
 
@@ -69,11 +69,11 @@ fn finding(program: &Program) -> Finding {
         };
     };
     let mut command = tool.command();
-    command.args(program.version).stdin(std::process::Stdio::null());
+    command.args(program.version);
     let printed = if program.version.is_empty() {
         None
     } else {
-        command.output().ok().map(|output| [output.stdout, output.stderr].concat())
+        command.run_to_any_end().ok().map(|output| [output.stdout, output.stderr].concat())
     };
     let version = printed.and_then(|printed| version(&String::from_utf8_lossy(&printed)));
     Finding::good(program.name, version.unwrap_or_else(|| tool.path().to_string()))

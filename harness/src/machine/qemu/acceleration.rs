@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::fs::{OpenOptions, Permissions};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use loadgauge_host::digest::Inputs;
-use loadgauge_host::{Entry, FileError, Hint, Store, StoreError, Vacancy, fs};
+use loadgauge_host::{Entry, FileError, Hint, Scratch, Store, StoreError, Vacancy, fs};
 use loadgauge_images::Architecture;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +13,6 @@ use super::accelerator::Accelerator;
 use super::accelerator_probe::{self, Probe};
 use super::emulator::{Emulator, EmulatorError};
 use super::micro_boot::{BootAction, boot_sector};
-use crate::machine::stale_directory::{self, PREFIX};
 
 /// The factor of a host whose TCG does the micro-boot's work in [`REFERENCE`]: tmt multiplies time-outs
 /// without KVM by ten, and a boot of the stand-in image agrees.
@@ -178,16 +176,11 @@ async fn measure(
     emulator: &Emulator,
     device: &Result<(), String>,
 ) -> Result<Measurements, AccelerationError> {
-    let directory = tempfile::Builder::new()
-        .prefix(PREFIX)
-        .permissions(Permissions::from_mode(0o700))
-        .tempdir()
-        .map_err(FileError::at("create a directory in", std::env::temp_dir()))?;
-    let path = Utf8PathBuf::from(directory.path().to_string_lossy().as_ref());
-    let _claim = stale_directory::claim(&path)?;
-    let tcg = accelerator_probe::probe(emulator.tool(), Accelerator::Tcg, &path).await?;
+    let directory = Scratch::new()?;
+    let path = directory.path();
+    let tcg = accelerator_probe::probe(emulator.tool(), Accelerator::Tcg, path).await?;
     let kvm = match device {
-        Ok(()) => accelerator_probe::probe(emulator.tool(), Accelerator::Kvm, &path).await?,
+        Ok(()) => accelerator_probe::probe(emulator.tool(), Accelerator::Kvm, path).await?,
         Err(reason) => Err(reason.clone()),
     };
     tracing::debug!(?tcg, ?kvm, "measured the accelerators");
@@ -266,6 +259,8 @@ fn write(vacancy: Vacancy, measurements: &Measurements) -> Result<(), Accelerati
 
 #[cfg(test)]
 mod tests {
+    use camino::Utf8PathBuf;
+
     use super::*;
     use crate::machine::qemu::accelerator_probe::Measurement;
 

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use camino::Utf8PathBuf;
 use loadgauge_host::digest::sha256;
-use loadgauge_host::{Entry, FileError, Store, StoreError, fs};
+use loadgauge_host::{Entry, FileError, Store, StoreError, children, fs};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -138,14 +138,13 @@ fn query(emulator: &Emulator) -> Result<QemuCapabilities, QemuCapabilitiesError>
 {"execute":"quit"}
 "#;
     let failed = |source| QemuCapabilitiesError::Query { path: emulator.path().to_owned(), source };
-    let mut child = emulator
-        .command()
+    let mut command = emulator.command();
+    command
         .args(["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-qmp", "stdio"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(failed)?;
+        .stderr(Stdio::null());
+    let mut child = children::start(&mut command).map_err(failed)?;
     let sent = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(COMMANDS.as_bytes()));
     let output = child.wait_with_output().map_err(failed)?;
     sent.map_err(failed)?;

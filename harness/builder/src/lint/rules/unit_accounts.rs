@@ -6,7 +6,7 @@ use crate::lint::accounts::Accounts;
 use crate::lint::base::Base;
 use crate::lint::content::Content;
 use crate::lint::finding::Fault;
-use crate::lint::unit_file::assignments;
+use crate::unit_file::assignments;
 
 /// Accounts that every image has.
 const ALWAYS: [&str; 6] = ["root", "nobody", "nogroup", "core", "daemon", "messagebus"];

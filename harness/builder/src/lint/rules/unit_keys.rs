@@ -8,7 +8,7 @@ use crate::lint::base::Base;
 use crate::lint::content::Content;
 use crate::lint::finding::Fault;
 use crate::lint::similar::similar;
-use crate::lint::unit_file::{Line, lines, sections};
+use crate::unit_file::{Line, lines, sections};
 
 /// The table of keys; see its first lines.
 const TABLE: &str = include_str!("../unit_keys.txt");

@@ -7,7 +7,7 @@ use crate::lint::base::Base;
 use crate::lint::content::{Content, Kind, UNITS};
 use crate::lint::finding::Fault;
 use crate::lint::similar::similar;
-use crate::lint::unit_file::{assignments, is_unit, template};
+use crate::unit_file::{assignments, is_unit, template};
 
 /// Types of units that have files; systemd makes mounts, devices and slices on its own.
 const TYPES: [&str; 5] = ["service", "socket", "target", "timer", "path"];

@@ -6,8 +6,8 @@ use super::may_exist;
 use crate::lint::base::Base;
 use crate::lint::content::{Content, Kind, PROGRAMS};
 use crate::lint::finding::Fault;
-use crate::lint::unit_file::assignments;
 use crate::member::merge_usr;
+use crate::unit_file::assignments;
 
 /// Units whose programs do not exist or are not executable, so that systemd fails with 203/EXEC
 /// (flatcar/sysext-bakery#247: the program was moved, but not its path in the unit).

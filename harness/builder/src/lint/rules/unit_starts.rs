@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::lint::base::Base;
 use crate::lint::content::{Content, Kind, UNITS};
 use crate::lint::finding::Fault;
-use crate::lint::unit_file::{assignments, is_unit};
+use crate::unit_file::{assignments, is_unit};
 
 /// The targets that Flatcar starts again after a merge, up to release 4627 (`ensure-sysext.service`).
 const RESTARTED: [&str; 3] = ["multi-user.target", "sockets.target", "timers.target"];

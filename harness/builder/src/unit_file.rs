@@ -3,19 +3,19 @@
 
 /// One assignment of a unit file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Assignment<'a> {
+pub(crate) struct Assignment<'a> {
     /// 1-based
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// empty before the first section
-    pub(super) section: &'a str,
-    pub(super) key: &'a str,
+    pub(crate) section: &'a str,
+    pub(crate) key: &'a str,
     /// continued lines are joined by blanks
-    pub(super) value: String,
+    pub(crate) value: String,
 }
 
 /// A line of a unit file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub(crate) enum Line<'a> {
     /// `[NAME]`, with its line
     Section(usize, &'a str),
     /// `KEY=VALUE`
@@ -25,7 +25,7 @@ pub(super) enum Line<'a> {
 }
 
 /// The lines of a unit file without comments and empty lines.
-pub(super) fn lines(text: &str) -> Vec<Line<'_>> {
+pub(crate) fn lines(text: &str) -> Vec<Line<'_>> {
     let mut found = Vec::new();
     let mut section = "";
     let mut lines = text.lines().enumerate();
@@ -59,15 +59,21 @@ pub(super) fn lines(text: &str) -> Vec<Line<'_>> {
 }
 
 /// The assignments of a unit file.
-pub(super) fn assignments(text: &str) -> impl Iterator<Item = Assignment<'_>> {
+pub(crate) fn assignments(text: &str) -> impl Iterator<Item = Assignment<'_>> {
     lines(text).into_iter().filter_map(|line| match line {
         Line::Assignment(assignment) => Some(assignment),
         _ => None,
     })
 }
 
+/// The values that a unit file or drop-in sets, in order. An empty value, which resets a list, is one of them.
+pub(crate) fn values(text: &str, section: &str, key: &str) -> Vec<String> {
+    let wanted = assignments(text).filter(|one| (one.section, one.key) == (section, key));
+    wanted.map(|one| one.value).collect()
+}
+
 /// Whether a file name is that of a unit: a name, a dot and a type.
-pub(super) fn is_unit(name: &str) -> bool {
+pub(crate) fn is_unit(name: &str) -> bool {
     let kind = name.rsplit_once('.').map_or("", |(_, kind)| kind);
     SECTIONS.iter().any(|(known, _)| *known == kind)
 }
@@ -88,13 +94,13 @@ const SECTIONS: [(&str, Option<&str>); 11] = [
 ];
 
 /// The sections of a unit's type.
-pub(super) fn sections(kind: &str) -> Option<Vec<&'static str>> {
+pub(crate) fn sections(kind: &str) -> Option<Vec<&'static str>> {
     let (_, own) = SECTIONS.iter().find(|(known, _)| *known == kind)?;
     Some(["Unit", "Install"].into_iter().chain(*own).collect())
 }
 
 /// The name of the template for a name of an instance: `a@.service` for `a@b.service`.
-pub(super) fn template(name: &str) -> Option<String> {
+pub(crate) fn template(name: &str) -> Option<String> {
     let (prefix, rest) = name.split_once('@')?;
     let kind = rest.rsplit_once('.')?.1;
     Some(format!("{prefix}@.{kind}"))
@@ -103,6 +109,14 @@ pub(super) fn template(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_of_their_section_and_lines_are_joined() {
+        let text = "[Unit]\nUpholds=a.service \\\n# not this\n  b.service\nUpholds =\n;Upholds=c.service\n\
+                    [Service]\nUpholds=d.service\n[Unit]\nUpholds=e.socket";
+        assert_eq!(values(text, "Unit", "Upholds"), ["a.service  b.service", "", "e.socket"]);
+        assert_eq!(values(text, "Install", "WantedBy"), [""; 0]);
+    }
 
     #[test]
     fn a_file_is_read_as_systemd_reads_it() {
