@@ -4,6 +4,7 @@
 //! - [`targets`]: the readers, with the rules that they must keep
 //! - [`Mutator`]: makes random changes to sound inputs, reproducible with a seed
 //! - [`Run`]: feeds inputs to a target until it panics
+mod canary;
 mod mutator;
 mod run;
 pub mod targets;

@@ -57,7 +57,11 @@ fn main() -> ExitCode {
             },
         };
         match result {
-            Ok(count) => anstream::eprintln!("{:<20} passed with {count} inputs", target.name),
+            Ok(count) => {
+                let reached = target.reached.map(|reached| format!(", {} beyond the headers", reached()));
+                let reached = reached.unwrap_or_default();
+                anstream::eprintln!("{:<20} passed with {count} inputs{reached}", target.name);
+            }
             Err(failure) => {
                 failed = true;
                 let place = keep(&arguments.failures, target.name, &failure);

@@ -85,8 +85,13 @@ mod tests {
 
     #[test]
     fn an_input_that_fails_is_found_and_fails_again() {
-        let target =
-            Target { name: "fragile", run: fragile, seeds: || vec![b"sound".to_vec()], is_slow: false };
+        let target = Target {
+            name: "fragile",
+            run: fragile,
+            seeds: || vec![b"sound".to_vec()],
+            is_slow: false,
+            reached: None,
+        };
         let failure = run(10_000).feed(&target).expect_err("found");
         assert!(failure.input.contains(&b'!') && failure.reason == "there is an exclamation mark");
         assert!(feed_one(&target, &failure.input).is_err());
@@ -102,6 +107,8 @@ mod tests {
             if let Err(failure) = run(inputs).feed(target) {
                 panic!("{}: {}: {}", target.name, failure.reason, hex::encode(failure.input));
             }
+            // The seeds alone get there.
+            assert!(target.reached.is_none_or(|reached| reached() > 2), "{} reaches nothing", target.name);
         }
     }
 }

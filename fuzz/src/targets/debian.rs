@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use camino::Utf8Path;
 use globset::GlobSet;
 use loadgauge_builder::debian::relation::{format_alternatives, parse_alternatives, parse_relations};
 use loadgauge_builder::debian::{Index, Version, unpack_package};
 use loadgauge_builder::stage::Staged;
 
+use super::checksum::repair_tar;
+use super::unpack::{gzip, tars};
 use super::{seeds, text_of};
+use crate::canary::Canary;
 
 /// Compares two versions, one per line: the comparison must be antisymmetric.
 pub(super) fn version(bytes: &[u8]) {
@@ -57,46 +62,79 @@ pub(super) fn indices() -> Vec<Vec<u8>> {
     ])
 }
 
-/// Unpacks a package: no file may appear outside of the stage.
+/// The number of packages that were unpacked, or whose names were refused.
+static REACHED: AtomicU64 = AtomicU64::new(0);
+
+/// Returns the number of inputs that were unpacked, or refused for a name.
+pub(super) fn reached() -> u64 {
+    REACHED.load(Ordering::Relaxed)
+}
+
+/// Unpacks a package: no file may appear outside of the stage. An input is one byte for the compression of
+/// the data, and the tar with the data, whose checksums are repaired; 255 marks a whole package instead.
 pub(super) fn package(bytes: &[u8]) {
+    let [kind, bytes @ ..] = bytes else { return };
+    let bytes = if *kind == u8::MAX { bytes.to_vec() } else { package_of(bytes, kind % 2 == 1) };
+    let canary = Canary::of_process();
+    let outcome = unpack(&bytes);
+    canary.check();
+    if outcome.is_ok() || outcome.is_err_and(|message| message.contains("leads out")) {
+        REACHED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Unpacks a package. Returns the messages of an error.
+fn unpack(bytes: &[u8]) -> Result<(), String> {
     let scratch = tempfile::tempdir().expect("a directory");
     let directory = Utf8Path::from_path(scratch.path()).expect("UTF-8");
     let file = directory.join("a.deb");
     loadgauge_host::fs::write(&file, bytes).expect("written");
     let mut staged = Staged::new_in(directory).expect("a stage");
-    let _ = unpack_package(&mut staged, &file, "a.deb", &GlobSet::empty());
+    let outcome = unpack_package(&mut staged, &file, "a.deb", &GlobSet::empty());
     assert_eq!(directory.read_dir_utf8().expect("read").count(), 2, "the package and the stage");
     drop(staged);
     assert_eq!(directory.read_dir_utf8().expect("read").count(), 1, "the package");
+    outcome.map(|_| ()).map_err(|error| loadgauge_host::error::on_lines(&error))
 }
 
-/// Returns packages with a file, a link and a hard link, plain and compressed.
-pub(super) fn packages() -> Vec<Vec<u8>> {
-    let mut data = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(0o755);
-    header.set_size(4);
-    data.append_data(&mut header, "./usr/bin/tool", b"tool".as_slice()).expect("appended");
-    header.set_size(0);
-    for (kind, name, target) in [
-        (tar::EntryType::Symlink, "./usr/bin/link", "tool"),
-        (tar::EntryType::Link, "./usr/bin/hard", "./usr/bin/tool"),
-    ] {
-        header.set_entry_type(kind);
-        data.append_link(&mut header, name, target).expect("appended");
+/// Wraps a tar as the data of a package.
+fn package_of(data: &[u8], is_compressed: bool) -> Vec<u8> {
+    let mut data = data.to_vec();
+    repair_tar(&mut data);
+    let name = if is_compressed { "data.tar.gz" } else { "data.tar" };
+    let data = if is_compressed { gzip(&data) } else { data };
+    let mut deb = ar::Builder::new(Vec::new());
+    for (name, bytes) in [("debian-binary", b"2.0\n".as_slice()), ("control.tar", b""), (name, &data)] {
+        let header = ar::Header::new(name.as_bytes().to_vec(), bytes.len() as u64);
+        deb.append(&header, bytes).expect("appended");
     }
-    let data = data.into_inner().expect("a tar");
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    std::io::Write::write_all(&mut gzip, &data).expect("compressed");
-    [("data.tar", data), ("data.tar.gz", gzip.finish().expect("compressed"))]
-        .map(|(name, data)| {
-            let mut deb = ar::Builder::new(Vec::new());
-            for (name, bytes) in [("debian-binary", b"2.0\n".as_slice()), ("control.tar", b""), (name, &data)]
-            {
-                let header = ar::Header::new(name.as_bytes().to_vec(), bytes.len() as u64);
-                deb.append(&header, bytes).expect("appended");
+    deb.into_inner().expect("an archive")
+}
+
+/// Returns the data of packages with a file, a link and a hard link, and hostile ones; and a whole package.
+pub(super) fn packages() -> Vec<Vec<u8>> {
+    let tars = tars();
+    let whole = [&[u8::MAX], package_of(&tars[0], false).as_slice()].concat();
+    let seeds =
+        tars.iter().flat_map(|tar| [[&[0], tar.as_slice()].concat(), [&[1], tar.as_slice()].concat()]);
+    seeds.chain([whole]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sound_packages_are_unpacked_and_hostile_ones_are_not() {
+        let tars = tars();
+        for is_compressed in [false, true] {
+            assert_eq!(unpack(&package_of(&tars[0], is_compressed)), Ok(()));
+            for (number, tar) in tars.iter().enumerate().skip(1) {
+                let canary = Canary::of_process();
+                let outcome = unpack(&package_of(tar, is_compressed));
+                canary.check();
+                assert!(outcome.is_err(), "{number}: {outcome:?}");
             }
-            deb.into_inner().expect("an archive")
-        })
-        .into()
+        }
+    }
 }

@@ -10,6 +10,7 @@ use loadgauge_builder::gentoo::package::Package;
 use loadgauge_builder::gentoo::version::{Version, split_name};
 use loadgauge_builder::gentoo::{gpkg as container, xpak as segment};
 
+use super::checksum::repair_tar;
 use super::{seeds, text_of};
 
 /// Compares two versions, one per line: the comparison must be antisymmetric.
@@ -100,6 +101,9 @@ pub(super) fn xpaks() -> Vec<Vec<u8>> {
 
 pub(super) fn gpkg(bytes: &[u8]) {
     let _ = container::read(&mut Cursor::new(bytes));
+    let mut repaired = bytes.to_vec();
+    repair_tar(&mut repaired);
+    let _ = container::read(&mut Cursor::new(&repaired));
     if let Ok(decoder) = Compression::of(bytes).decoder(bytes) {
         let _ = decoder.take(1 << 20).read_to_end(&mut Vec::new());
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Defines the targets: functions that panic when a rule is broken, with sound inputs.
+mod checksum;
 mod debian;
+mod disk;
 mod gentoo;
 mod image;
 mod text;
@@ -17,14 +19,22 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// whether an input takes milliseconds, because the target writes files or runs programs
     pub is_slow: bool,
+    /// the number of inputs so far that passed the headers and reached the reader of names and contents, if
+    /// the target counts them
+    pub reached: Option<fn() -> u64>,
 }
 
 const fn quick(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
-    Target { name, run, seeds, is_slow: false }
+    Target { name, run, seeds, is_slow: false, reached: None }
 }
 
-const fn slow(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
-    Target { name, run, seeds, is_slow: true }
+const fn slow(
+    name: &'static str,
+    run: fn(&[u8]),
+    seeds: fn() -> Vec<Vec<u8>>,
+    reached: fn() -> u64,
+) -> Target {
+    Target { name, run, seeds, is_slow: true, reached: Some(reached) }
 }
 
 /// All targets.
@@ -32,7 +42,7 @@ pub const ALL: &[Target] = &[
     quick("debian-version", debian::version, debian::versions),
     quick("debian-relation", debian::relation, debian::relations),
     quick("debian-index", debian::index, debian::indices),
-    slow("deb", debian::package, debian::packages),
+    slow("deb", debian::package, debian::packages, debian::reached),
     quick("gentoo-version", gentoo::version, gentoo::versions),
     quick("gentoo-atom", gentoo::atom, gentoo::atoms),
     quick("gentoo-dependency", gentoo::dependency, gentoo::dependencies),
@@ -43,8 +53,9 @@ pub const ALL: &[Target] = &[
     quick("os-release", text::os_release, text::os_releases),
     quick("contents", text::contents, text::contents_lists),
     quick("elf", text::elf, text::elfs),
-    slow("archive", unpack::archive, unpack::archives),
-    slow("image", image::image, image::inputs),
+    slow("archive", unpack::archive, unpack::archives, unpack::reached),
+    slow("image", image::image, image::inputs, image::reached),
+    slow("disk", disk::disk, disk::inputs, disk::reached),
 ];
 
 /// Returns an input as text, if it is UTF-8.

@@ -172,6 +172,20 @@ mod tests {
     }
 
     #[test]
+    fn a_confined_program_cannot_write_a_file_of_more_than_two_gib() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let inside = Utf8Path::from_path(scratch.path()).expect("UTF-8");
+        let confinement = Confinement { readable: &[], writable: &[inside], as_root: false };
+        let seek = |position: &str| {
+            let mut command = confinement.command("dd").expect("on the host");
+            command.args(["if=/dev/zero", &format!("of={inside}/file"), "bs=1", "count=1", position]);
+            confinement.run(&mut command, Stdio::null())
+        };
+        seek("seek=2147483647").unwrap_or_else(|error| panic!("{error}"));
+        seek("seek=2147483648").expect_err("too large");
+    }
+
+    #[test]
     fn only_the_confined_program_is_restricted() {
         let confinement = Confinement::default();
         let mut command = confinement.command("true").expect("on the host");

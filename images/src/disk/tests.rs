@@ -135,6 +135,31 @@ fn a_part_that_claims_to_be_larger_than_any_image_is_not_read() {
 }
 
 #[test]
+fn fields_of_a_header_that_are_too_large_are_refused() {
+    let (_scratch, directory) = scratch();
+    let path = directory.join("disk");
+    tool("qemu-img", &["create", "-q", "-f", "qcow2", path.as_str(), "1M"]);
+    let sound = fs::read(&path).expect("read");
+    for (offset, value, expected) in [
+        (20, 22_u32, "clusters of 2^22 bytes are invalid"),
+        (36, (32 << 17) + 1, "a table of 4194305 entries is too large"),
+        (4, 4, "version 4 of qcow2 is not supported"),
+    ] {
+        let mut bytes = sound.clone();
+        bytes[offset..offset + 4].copy_from_slice(&value.to_be_bytes());
+        fs::write(&path, bytes).expect("written");
+        let error = Disk::open(&path).expect_err(expected).to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
+    let mut bytes = sound;
+    bytes[8..16].copy_from_slice(&512_u64.to_be_bytes());
+    bytes[16..20].copy_from_slice(&1024_u32.to_be_bytes());
+    fs::write(&path, bytes).expect("written");
+    let error = Disk::open(&path).expect_err("a long path").to_string();
+    assert!(error.ends_with("the path of its backing file is too long"), "{error}");
+}
+
+#[test]
 fn a_backing_file_that_is_not_a_disk_is_refused() {
     let (_scratch, directory) = scratch();
     let at = |name: &str| directory.join(name);

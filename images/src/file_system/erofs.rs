@@ -249,3 +249,21 @@ fn names(block: &[u8], found: &mut Vec<(Vec<u8>, u64)>) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use list::Reader as _;
+
+    #[test]
+    fn a_directory_or_a_link_that_is_too_large_is_refused() {
+        let file = tempfile::tempfile().expect("a file");
+        let erofs = Erofs { file: &file, block: 4096, inodes: 0, shared: 0, root: 0 };
+        let inode =
+            |size| Inode { mode: 0, uid: 0, gid: 0, layout: 0, size, data: 0, attributes: 0, length: 0 };
+        let error = erofs.directory(&inode(LARGEST_DIRECTORY + 1)).expect_err("too large");
+        assert_eq!(error.to_string(), "a directory or link has 67108865 bytes");
+        let error = erofs.link_target(&inode(4097)).expect_err("too long");
+        assert_eq!(error.to_string(), "a directory or link has 4097 bytes");
+    }
+}

@@ -464,6 +464,21 @@ fn damaged_content_is_an_error_though_a_program_exits_with_0() {
 }
 
 #[test]
+fn a_file_or_directory_of_ext4_that_is_too_large_is_refused() {
+    let scratch = Scratch::new();
+    scratch.write("tree/usr/file", b"x");
+    for (path, size, expected) in [
+        ("/usr/file", 3_u64 << 30, "it has more than 2 GiB in one file"),
+        ("/usr", 65 << 20, "a directory has 68157440 bytes"),
+    ] {
+        let image = scratch.pack(PACKERS[3].1);
+        host(&format!("debugfs -w -R 'set_inode_field {path} size {size}' {image} 2>/dev/null"));
+        let error = scratch.extract(FileSystem::Ext, Selection::All).expect_err(path);
+        assert_eq!(loadgauge_host::error::causes(&error).last().map(String::as_str), Some(expected));
+    }
+}
+
+#[test]
 fn a_directory_inside_itself_is_refused() {
     let scratch = Scratch::new();
     scratch.write("tree/usr/a/file", b"x");

@@ -9,12 +9,19 @@ use camino::Utf8PathBuf;
 
 use super::error::{FileSystemError, NameFault};
 
-/// The limit of entries and attributes of an image, more than any real one has.
-const MAXIMUM_ENTRIES: usize = 4 << 20;
-/// The limit of directory levels in an image, more than any real one has.
-const MAXIMUM_DEPTH: usize = 256;
-/// The limit of the memory for paths and inodes, in bytes. An image of `/usr` needs less than 100 MB.
-const MAXIMUM_MEMORY: usize = 1 << 30;
+/// The bounds of a list.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// the entries of all directories
+    entries: usize,
+    /// the levels of directories
+    depth: usize,
+    /// the memory for paths and inodes, in bytes
+    memory: usize,
+}
+
+/// More than any real image has: `/usr` of Flatcar has 30,000 entries, and the list of it needs 10 MB.
+const LIMITS: Limits = Limits { entries: 4 << 20, depth: 256, memory: 1 << 30 };
 /// The mode bits of the file type.
 pub(super) const KIND: u32 = 0o170_000;
 pub(super) const FIFO: u32 = 0o010_000;
@@ -84,6 +91,10 @@ pub(super) trait Reader {
 /// # Errors
 /// The image is damaged, or contains an invalid name or a loop of directories.
 pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSystemError> {
+    list_within(reader, LIMITS)
+}
+
+fn list_within<R: Reader>(reader: &R, limits: Limits) -> Result<Vec<Entry<R::Inode>>, FileSystemError> {
     let read = || FileSystemError::read(R::KIND);
     let root = reader.root();
     let mut seen = HashSet::from([root]);
@@ -93,22 +104,22 @@ pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSy
         let inode = reader.inode(number).map_err(read())?;
         memory += inode.memory();
         if inode.mode() & KIND == DIRECTORY {
-            if depth > MAXIMUM_DEPTH {
+            if depth > limits.depth {
                 let path = escape(path.as_os_str().as_bytes());
-                return Err(FileSystemError::Depth { path, limit: MAXIMUM_DEPTH });
+                return Err(FileSystemError::Depth { path, limit: limits.depth });
             }
             if depth > 0 && !seen.insert(number) {
                 return Err(FileSystemError::Loop(escape(path.as_os_str().as_bytes())));
             }
             let names = reader.directory(&inode).map_err(read())?;
             count += names.len();
-            if count > MAXIMUM_ENTRIES {
+            if count > limits.entries {
                 return Err(FileSystemError::TooLarge("four million entries"));
             }
             check_names(&path, names.iter().map(|(name, _)| name.as_slice()))?;
             let own = path.as_os_str().len() + 1;
             memory += names.iter().map(|(name, _)| own + name.len()).sum::<usize>();
-            if memory > MAXIMUM_MEMORY {
+            if memory > limits.memory {
                 return Err(FileSystemError::TooLarge("1 GiB of paths and inodes"));
             }
             let children = names.into_iter();
@@ -116,7 +127,7 @@ pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSy
                 children.map(|(name, child)| (child, path.join(OsStr::from_bytes(&name)), depth + 1)),
             );
         }
-        if memory > MAXIMUM_MEMORY {
+        if memory > limits.memory {
             return Err(FileSystemError::TooLarge("1 GiB of paths and inodes"));
         }
         entries.push(Entry { path, number, inode });
@@ -156,7 +167,7 @@ pub(super) fn attributes<R: Reader>(
         let path = Utf8PathBuf::from(entry.path.to_string_lossy().into_owned());
         let names = reader.attributes(&entry.inode).map_err(FileSystemError::read(R::KIND))?;
         found.extend(names.into_iter().map(|name| ExtendedAttribute { path: path.clone(), name }));
-        if found.len() > MAXIMUM_ENTRIES {
+        if found.len() > LIMITS.entries {
             return Err(FileSystemError::TooLarge("four million attributes"));
         }
     }
@@ -200,6 +211,78 @@ pub(super) fn escape(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A reader of a tree in which every directory has the same number of files and one directory.
+    struct Fake {
+        files: usize,
+        depth: u64,
+    }
+
+    impl Inode for u64 {
+        fn mode(&self) -> u32 {
+            if *self < 1000 { DIRECTORY } else { REGULAR }
+        }
+
+        fn device(&self) -> u32 {
+            0
+        }
+
+        fn uid(&self) -> u32 {
+            0
+        }
+
+        fn gid(&self) -> u32 {
+            0
+        }
+
+        fn size(&self) -> u64 {
+            0
+        }
+
+        fn memory(&self) -> usize {
+            100
+        }
+    }
+
+    impl Reader for Fake {
+        type Inode = u64;
+        const KIND: &'static str = "fake";
+
+        fn root(&self) -> u64 {
+            0
+        }
+
+        fn inode(&self, number: u64) -> io::Result<u64> {
+            Ok(number)
+        }
+
+        fn directory(&self, inode: &u64) -> io::Result<Vec<(Vec<u8>, u64)>> {
+            let files = (0..self.files).map(|number| (format!("f{number}").into_bytes(), 1000));
+            let below = (*inode < self.depth).then(|| (b"d".to_vec(), inode + 1));
+            Ok(files.chain(below).collect())
+        }
+
+        fn link_target(&self, _: &u64) -> io::Result<Vec<u8>> {
+            Ok(Vec::new())
+        }
+
+        fn attributes(&self, _: &u64) -> io::Result<Vec<String>> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn entries_depth_and_memory_are_bounded() {
+        let fake = Fake { files: 3, depth: 4 };
+        let listed = |limits| list_within(&fake, limits).map(|entries| entries.len());
+        let enough = Limits { entries: 19, depth: 4, memory: 2500 };
+        assert_eq!(listed(enough).expect("listed"), 20);
+        let message = |limits| listed(limits).expect_err("refused").to_string();
+        assert_eq!(message(Limits { entries: 18, ..enough }), "it has more than four million entries");
+        assert_eq!(message(Limits { memory: 1900, ..enough }), "it has more than 1 GiB of paths and inodes");
+        let expected = "the directory `/d/d/d/d` is nested more than 3 levels deep";
+        assert_eq!(message(Limits { depth: 3, ..enough }), expected);
+    }
 
     #[test]
     fn names_that_lead_out_of_their_directory_or_repeat_are_refused() {

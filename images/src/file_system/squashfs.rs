@@ -407,3 +407,52 @@ impl list::Reader for Squashfs<'_> {
         Ok(names)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use list::Reader as _;
+
+    #[test]
+    fn a_directory_that_is_too_large_is_refused() {
+        let file = tempfile::tempfile().expect("a file");
+        let squashfs = Squashfs {
+            file: &file,
+            compression: 1,
+            root: 0,
+            inodes: 0,
+            directories: 0,
+            ids: vec![0],
+            attributes: None,
+            blocks: RefCell::default(),
+        };
+        let inode = Inode {
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            size: LARGEST_DIRECTORY + 1,
+            device: 0,
+            entries: (0, 0),
+            target: Vec::new(),
+            attributes: NO_ATTRIBUTES,
+        };
+        let error = squashfs.directory(&inode).expect_err("too large");
+        assert_eq!(error.to_string(), "a directory has 67108865 bytes");
+    }
+
+    #[test]
+    fn a_block_of_metadata_that_grows_too_much_is_refused() {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&vec![0; 1 << 20]).expect("compressed");
+        let bomb = encoder.finish().expect("compressed");
+        assert_eq!(
+            decompress(1, &bomb).expect("cut").len(),
+            BLOCK + 1,
+            "the reader refuses more than a block"
+        );
+        let error = decompress(3, &bomb).expect_err("lzo");
+        assert_eq!(error.to_string(), "the compression lzo is not supported");
+    }
+}

@@ -62,3 +62,21 @@ impl Tree {
         names
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_too_large_is_refused() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let root = Utf8Path::from_path(scratch.path()).expect("UTF-8");
+        let tree = Tree::at(root).expect("there");
+        std::fs::write(root.join("text"), vec![b'x'; 1 << 20]).expect("written");
+        assert_eq!(tree.text("text").expect("read").map(|text| text.len()), Some(1 << 20));
+        std::fs::write(root.join("text"), vec![b'x'; (1 << 20) + 1]).expect("written");
+        assert_eq!(tree.text("text").expect_err("too large").kind(), io::ErrorKind::FileTooLarge);
+        std::os::unix::fs::symlink("/etc/passwd", root.join("link")).expect("linked");
+        assert_eq!(tree.text("link").expect("nothing"), None);
+    }
+}

@@ -65,6 +65,24 @@ fn errors_name_the_damaged_part() {
 }
 
 #[test]
+fn a_table_that_is_too_large_is_refused() {
+    let mut header = vec![0; 512];
+    header[..8].copy_from_slice(MAGIC);
+    header[12] = 92;
+    for (count, size, is_valid) in
+        [(128_u32, 128_u32, true), (8192, 128, true), (8193, 128, false), (128, 96, false)]
+    {
+        header[80..84].copy_from_slice(&count.to_le_bytes());
+        header[84..88].copy_from_slice(&size.to_le_bytes());
+        header[16..20].fill(0);
+        let sum = crc32fast::hash(&header[..92]);
+        header[16..20].copy_from_slice(&sum.to_le_bytes());
+        let expected = format!("{count} entries of {size} bytes are invalid");
+        assert_eq!(check_header(&header).err(), (!is_valid).then_some(expected));
+    }
+}
+
+#[test]
 fn partitions_outside_of_the_disk_or_over_each_other_are_refused() {
     let mut entry = [1_u8; 128];
     entry[32..48].copy_from_slice(&[[0_u8; 8], [0xff; 8]].concat());

@@ -18,6 +18,8 @@ const DISKS: [&str; 4] = [
     "flatcar_production_image.bin",
 ];
 const COMPRESSED: &str = ".bz2";
+/// The largest disk that is decompressed, in bytes: seven times the size of Flatcar's.
+const LARGEST_DISK: u64 = 64 << 30;
 /// Bytes that are decompressed at once; a block of zeros becomes a hole.
 const BLOCK: usize = 1 << 20;
 
@@ -83,13 +85,14 @@ fn decompress(file: &Utf8Path, store: &Store, progress: &dyn Fn(&str)) -> Result
         let target = vacancy.directory().join(name);
         let length = fs::metadata(file)?.len();
         let source = ProgressReader { file: fs::open(file)?, done: 0, length, reported: 0, name, progress };
-        copy(MultiBzDecoder::new(source), &target).map_err(FileError::at("decompress", file))?;
+        copy(MultiBzDecoder::new(source), &target, LARGEST_DISK)
+            .map_err(FileError::at("decompress", file))?;
         vacancy.commit()?;
     }
 }
 
-/// Copies to a new file, with holes for zeros.
-fn copy(mut source: impl Read, target: &Utf8Path) -> io::Result<()> {
+/// Copies at most `limit` bytes to a new file, with holes for zeros.
+fn copy(mut source: impl Read, target: &Utf8Path, limit: u64) -> io::Result<()> {
     let mut file = File::create_new(target)?;
     let (mut block, mut length) = (vec![0; BLOCK], 0);
     loop {
@@ -102,6 +105,10 @@ fn copy(mut source: impl Read, target: &Utf8Path) -> io::Result<()> {
         }
         if count == 0 {
             return file.set_len(length);
+        }
+        if length + count as u64 > limit {
+            let reason = format!("it contains more than {limit} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
         }
         if block[..count].iter().any(|byte| *byte != 0) {
             file.seek(SeekFrom::Start(length))?;
@@ -181,6 +188,15 @@ mod tests {
         assert!(messages.borrow().is_empty());
         fs::write(&file, &packed(&[&content])[..40]).expect("written");
         assert!(locate(&file, &store, &progress).is_err(), "half a stream is not a disk");
+    }
+
+    #[test]
+    fn a_disk_that_decompresses_to_too_much_is_refused() {
+        let (_scratch, release, _store) = scratch();
+        let content = vec![0; 100];
+        copy(content.as_slice(), &release.join("whole"), 100).expect("copied");
+        let error = copy(content.as_slice(), &release.join("cut"), 99).expect_err("too large");
+        assert_eq!(error.to_string(), "it contains more than 99 bytes");
     }
 
     #[test]
