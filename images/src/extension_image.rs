@@ -18,6 +18,9 @@ const RELEASES: &str = "usr/lib/extension-release.d";
 /// The first part of their names.
 const RELEASE: &str = "extension-release.";
 
+/// More files than these are not extracted one by one.
+const MAXIMUM_PATTERNS: usize = 1000;
+
 /// An image of a system extension: a file system, or a disk with one in a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtensionImage {
@@ -108,6 +111,32 @@ impl ExtensionImage {
     /// See [`FileSystemError`].
     pub fn extract(&self, target: &Utf8Path) -> Result<(Tree, Vec<ExtendedAttribute>), FileSystemError> {
         self.file_system.extract(&self.content, target, Selection::All)
+    }
+
+    /// Extracts regular files by their paths in the list; other files may be extracted, too. Returns the tree
+    /// and the path of each file in it, in the same order.
+    ///
+    /// # Errors
+    /// See [`FileSystemError`].
+    pub fn extract_files(
+        &self,
+        files: &[&Utf8Path],
+        target: &Utf8Path,
+    ) -> Result<(Tree, Vec<Utf8PathBuf>), FileSystemError> {
+        let inside: Vec<&Utf8Path> =
+            files.iter().map(|path| path.strip_prefix(self.below).unwrap_or(path)).collect();
+        let patterns: Vec<FilePattern<'_>> = inside
+            .iter()
+            .map(|path| {
+                FilePattern::file(path.parent().map_or("", Utf8Path::as_str), path.file_name().unwrap_or(""))
+            })
+            .collect();
+        // Programs get a pattern as an argument for each file, and arguments have a limit.
+        let selection =
+            if patterns.len() > MAXIMUM_PATTERNS { Selection::All } else { Selection::Files(&patterns) };
+        let (tree, _) = self.file_system.extract(&self.content, target, selection)?;
+        let paths = inside.iter().map(|path| tree.root().join(path)).collect();
+        Ok((tree, paths))
     }
 
     /// Lists all files, sorted by path, with the paths that they have when the extension is merged: those

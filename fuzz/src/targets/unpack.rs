@@ -21,6 +21,7 @@ pub(super) fn target(os_release: &OsRelease) -> Target<'_> {
     Target {
         os_release,
         architecture: Architecture::Amd64,
+        systemd: None,
         base: None,
         portage: None,
         root: None,

@@ -27,6 +27,19 @@ pub enum Refusal {
         /// the image's
         host: String,
     },
+    /// it is for a system that the image is like, which the image's systemd may or may not compare
+    #[error(
+        "it is for `{extension}`, which is in the image's `ID_LIKE`: systemd 258 merges it, systemd {systemd} in late \
+         point releases only"
+    )]
+    IdLike {
+        /// the extension's
+        extension: String,
+        /// the image's
+        host: String,
+        /// the image's systemd
+        systemd: u32,
+    },
     /// it is for any system, which systemd supports from version 252 on
     #[error("it is for any system (`ID=_any`), which systemd {0} does not support")]
     Any(u32),
@@ -39,7 +52,7 @@ pub enum Refusal {
         host: String,
     },
     /// it has neither a version nor a level that can be compared
-    #[error("its extension-release has no `VERSION_ID`, and the image has no `SYSEXT_LEVEL` to compare")]
+    #[error("its extension-release has neither `VERSION_ID` nor a `SYSEXT_LEVEL` that the image has, too")]
     NoVersion,
     /// it is for another version
     #[error("it is for version `{extension}`, the image is version `{host}`")]
@@ -54,10 +67,11 @@ pub enum Refusal {
 /// Checks that an image merges an extension. `systemd` is the major version of the image's systemd.
 ///
 /// This is `extension_release_validate()` of systemd's `src/basic/` and `src/shared/` in the versions 249 to
-/// 260: it supports `ID=_any` from 252 on, and compares the host's `ID_LIKE` from 258 on.
+/// 260: it supports `ID=_any` from 252 on, and compares the host's `ID_LIKE` from 258 on. The
+/// backport of systemd/systemd#38128 is in 257.13; 255 and 256 may have it. The major version does not tell.
 ///
 /// # Errors
-/// The image does not merge it: the first reason that systemd finds.
+/// The image does not merge it: the first reason that systemd finds. With [`Refusal::IdLike`] it may.
 pub fn compatible(
     host: &OsRelease,
     architecture: Architecture,
@@ -81,12 +95,17 @@ pub fn compatible(
         return if systemd >= 252 { Ok(()) } else { Err(Refusal::Any(systemd)) };
     }
     let host_id = host.get("ID").unwrap_or("linux");
-    let alike = systemd >= 258
-        && host.get("ID_LIKE").is_some_and(|like| like.split_whitespace().any(|word| word == id));
-    if id != host_id && !alike {
-        return Err(Refusal::Id { extension: id.to_owned(), host: host_id.to_owned() });
+    let is_like = host.get("ID_LIKE").is_some_and(|like| like.split_whitespace().any(|word| word == id));
+    let (other, own) = (id.to_owned(), host_id.to_owned());
+    match systemd {
+        _ if id == host_id => same_version(host, extension),
+        258.. if is_like => same_version(host, extension),
+        255..=257 if is_like => {
+            same_version(host, extension)?;
+            Err(Refusal::IdLike { extension: other, host: own, systemd })
+        }
+        _ => Err(Refusal::Id { extension: other, host: own }),
     }
-    same_version(host, extension)
 }
 
 /// Compares the levels where both have one, otherwise the versions.
@@ -148,7 +167,9 @@ mod tests {
             (252, "VERSION_ID=4593.2.5"),
             (252, "ID=_any ARCHITECTURE=arm64"),
             (251, "ID=_any"),
+            (254, "ID=coreos SYSEXT_LEVEL=1.0"),
             (257, "ID=coreos SYSEXT_LEVEL=1.0"),
+            (257, "ID=coreos SYSEXT_LEVEL=9"),
             (257, "ID=_any SYSEXT_SCOPE=initrd"),
         ]
         .iter()

@@ -19,6 +19,7 @@
 //! let target = Target {
 //!     os_release: &os_release,
 //!     architecture: Architecture::Amd64,
+//!     systemd: Some(257),
 //!     // Recipes with packages need the packages of the image as well.
 //!     base: None,
 //!     portage: None,
@@ -41,7 +42,8 @@
 //! - `finish`, `mangle`, `etc_tmpfiles`: changes to the complete tree
 //! - [`release_file`] and [`compatible()`]: the extension-release file, and whether systemd-sysext merges
 //!   the extension
-//! - [`lint`], [`elf`] and `linkage`: faults that break extensions, and missing libraries
+//! - [`lint`]: the rules for faults that break extensions, built ones and images
+//! - [`elf`] and `linkage`: missing libraries
 //! - [`pack`]: the image formats; [`signing`]: the key pair of signed ones
 //! - [`Activation`]: what the files of an extension ask of systemd; `unit_file`: units and drop-ins
 //! - [`describe`]: the files about an extension
@@ -100,7 +102,7 @@ pub use debian::{DebianArchiveError, Package};
 pub use explain::{Explained, Explanation, Need};
 pub use extension::{Extension, Format};
 pub use fetch::FetchError;
-pub use image::{ImageError, releases};
+pub use image::ImageError;
 pub use mangle::MangleError;
 pub use member::NameError;
 pub use recipe::{Recipe, RecipeError};

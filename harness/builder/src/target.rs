@@ -14,6 +14,8 @@ pub struct Target<'a> {
     pub os_release: &'a OsRelease,
     /// the architecture of the image
     pub architecture: Architecture,
+    /// the major version of the image's systemd, where it is known
+    pub systemd: Option<u32>,
     /// the Debian packages of the image, where they are known; recipes with Debian packages need them
     pub base: Option<&'a Base>,
     /// a directory or squashfs with `var/db/pkg`, the Gentoo packages of the image; recipes with Gentoo
@@ -41,7 +43,8 @@ impl<'a> Target<'a> {
         let contents = fs::read_to_string(image.directory().join(CONTENTS)).unwrap_or_default();
         let links = BaseLinks::parse(&contents);
         let root = portage.clone();
-        Self { os_release, architecture, base: image.base.as_ref(), portage, root, links }
+        let (systemd, base) = (Some(facts.systemd), image.base.as_ref());
+        Self { os_release, architecture, systemd, base, portage, root, links }
     }
 
     /// A target for a base that no image was built from yet.
@@ -49,7 +52,8 @@ impl<'a> Target<'a> {
         let (os_release, architecture) = (&base.os_release, base.architecture);
         let root = base.dpkg_status.with_file_name(SQUASHFS);
         let root = Some(root).filter(|path| path.is_file());
-        Self { os_release, architecture, base: Some(base), portage: None, root, links: BaseLinks::new() }
+        let links = BaseLinks::new();
+        Self { os_release, architecture, systemd: None, base: Some(base), portage: None, root, links }
     }
 
     /// A key that changes with the image's root; empty where there is none.

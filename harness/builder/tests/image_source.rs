@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_builder::lint::Content;
 use loadgauge_builder::{BuildError, Built, Format, Recipe};
 use workbench::{FORMATS, Place};
 
@@ -88,10 +89,10 @@ fn for_whom_an_image_is_can_be_read_from_every_format() {
     let place = Place::new();
     for format in FORMATS {
         let built = first(&place, format);
-        let releases = loadgauge_builder::releases(&built.extension.path);
-        let releases = releases.unwrap_or_else(|error| panic!("{format}: {error} {:?}", error.source()));
-        assert_eq!(releases.keys().collect::<Vec<_>>(), ["first"], "{format}");
-        assert_eq!(releases["first"], built.extension.release, "{format}");
+        let content = Content::of_extension(&built.extension.path, "first");
+        let content = content.unwrap_or_else(|error| panic!("{format}: {error} {:?}", error.source()));
+        assert_eq!(content.release().as_ref(), Some(&built.extension.release), "{format}");
+        assert_eq!(content.packed.is_none(), format == Format::Directory, "{format}");
     }
 }
 

@@ -2,14 +2,12 @@
 use std::io;
 
 use camino::Utf8Path;
-use loadgauge_builder::lint::{BaseTree, overlaps};
-use loadgauge_host::fs;
 use loadgauge_ignition::Config;
 use loadgauge_images::Image;
 
 use super::compose::{ComposeError, Limits, compose};
 use super::plan::machine_name;
-use super::planned_extension::ResolvedExtension;
+use super::planned_extension::{Images, ResolvedExtension, overlaps};
 use super::step::expand;
 use super::{
     BuildRequest, Builder, MachineRequest, Plan, PlanError, PlannedMachine, PlannedScenario, Scenario,
@@ -57,10 +55,11 @@ impl Planner<'_> {
             scenarios: Vec::new(),
             skipped: Vec::new(),
         };
+        let images = Images::new(self.image, self.digest);
         for scenario in scenarios {
             match scenario.requires.unmet(self.image) {
                 Some(reason) => plan.skipped.push(Skipped { name: scenario.name, reason }),
-                None => plan.scenarios.push(self.scenario(scenario)?),
+                None => plan.scenarios.push(self.scenario(scenario, &images)?),
             }
         }
         plan.scenarios.sort_by(|left, right| left.id.cmp(&right.id));
@@ -81,19 +80,21 @@ impl Planner<'_> {
         }
     }
 
-    fn scenario(&self, scenario: Scenario) -> Result<PlannedScenario, PlanError> {
+    fn scenario(&self, scenario: Scenario, images: &Images<'_>) -> Result<PlannedScenario, PlanError> {
         let id = ScenarioId::of(&scenario.name);
         let several = scenario.machines.len() > 1;
         let machines = scenario
             .machines
             .iter()
             .zip(PeerAddress::all())
-            .map(|(request, address)| self.machine(&id, &scenario, request, several.then_some(address)))
+            .map(|(request, address)| {
+                self.machine(&id, &scenario, request, several.then_some(address), images)
+            })
             .collect::<Result<_, _>>()?;
         let mut steps = expand(&scenario.hold, &scenario.steps);
         for step in &mut steps {
             if let StepKind::Swap(request) = &step.step.kind {
-                let (name, file) = self.resolve(&request.sysext, &scenario)?.image_file();
+                let (name, file) = self.resolve(&request.sysext, &scenario, images)?.image_file();
                 step.change = Some(request.change(name, file));
             }
         }
@@ -106,10 +107,13 @@ impl Planner<'_> {
         scenario: &Scenario,
         request: &MachineRequest,
         address: Option<PeerAddress>,
+        images: &Images<'_>,
     ) -> Result<PlannedMachine, PlanError> {
         let name = machine_name(id, &request.name);
-        let extensions = self.extensions(scenario, request)?;
-        warn_of_overlaps(&name, &extensions);
+        let extensions = self.extensions(scenario, request, images)?;
+        for overlap in overlaps(&extensions) {
+            tracing::warn!(machine = name, "{overlap}");
+        }
         let payloads: Vec<_> = extensions
             .iter()
             .zip(&request.sysexts)
@@ -152,10 +156,11 @@ impl Planner<'_> {
         &self,
         scenario: &Scenario,
         machine: &MachineRequest,
+        images: &Images<'_>,
     ) -> Result<Vec<ResolvedExtension>, PlanError> {
         let mut extensions: Vec<ResolvedExtension> = Vec::new();
         for request in &machine.sysexts {
-            let extension = self.resolve(request, scenario)?;
+            let extension = self.resolve(request, scenario, images)?;
             let name = &extension.payload.name;
             if extensions.iter().any(|other| other.payload.name == *name) {
                 let origin = scenario.origin(Some(request.line));
@@ -166,14 +171,20 @@ impl Planner<'_> {
         Ok(extensions)
     }
 
-    fn resolve(&self, request: &SysextRequest, scenario: &Scenario) -> Result<ResolvedExtension, PlanError> {
+    fn resolve(
+        &self,
+        request: &SysextRequest,
+        scenario: &Scenario,
+        images: &Images<'_>,
+    ) -> Result<ResolvedExtension, PlanError> {
         let origin = || scenario.origin(Some(request.line));
         let name = request.name.as_deref();
         match &request.source {
             Source::Recipe(recipe) => (self.build)(&BuildRequest { recipe, name, format: request.format })
                 .map(ResolvedExtension::built)
                 .map_err(|source| PlanError::Build { origin: origin(), source }),
-            Source::Image(path) => ResolvedExtension::image(path, name, self.digest)
+            Source::Image(path) => images
+                .resolve(path, name)
                 .map_err(|source| PlanError::Image { origin: origin(), source: Box::new(source) }),
         }
     }
@@ -187,19 +198,4 @@ fn with_kernel_arguments(config: Config, spec: &MachineSpec) -> Result<Config, C
     let mut arguments = Config::new();
     arguments.kernel_arguments(spec.kernel_arguments.iter().map(String::as_str));
     Ok(config.merge(arguments)?)
-}
-
-/// Warns of files that two extensions of a machine contain, as far as the builder's lists of contents
-/// are found next to them.
-fn warn_of_overlaps(machine: &str, extensions: &[ResolvedExtension]) {
-    let contents = |extension: &ResolvedExtension| {
-        let name = extension.payload.name.clone();
-        let list = extension.path.with_file_name(format!("{name}_contents.txt"));
-        Some((name, BaseTree::parse(&fs::read_to_string(list).ok()?)))
-    };
-    let contents: Vec<_> = extensions.iter().filter_map(contents).collect();
-    let contents: Vec<_> = contents.iter().map(|(name, tree)| (name.as_str(), tree.clone())).collect();
-    for overlap in overlaps(&contents) {
-        tracing::warn!(machine, "{overlap}");
-    }
 }

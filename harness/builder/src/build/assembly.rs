@@ -79,12 +79,14 @@ fn inputs(plan: &Plan<'_>) -> Result<Vec<Input>, BuildError> {
     Ok(inputs)
 }
 
-/// Applies the lint rules: fatal findings are an error, others are returned as warnings.
+/// Applies the lint rules: findings that break the guest are an error, others are returned as warnings.
 fn check_rules(plan: &Plan<'_>, staged: &Staged) -> Result<Vec<String>, BuildError> {
-    let findings = lint::check(staged, &plan.context.target.links);
-    let (fatal, others): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.fatal);
-    if !fatal.is_empty() {
-        let lines: Vec<String> = fatal.iter().map(ToString::to_string).collect();
+    let content = lint::Content::of_staged(staged, &plan.name())?;
+    let findings = lint::judge_content(&content, plan.context.target);
+    let (errors, others): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|finding| finding.severity == lint::Severity::Error);
+    if !errors.is_empty() {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         return Err(BuildError::Unfit(lines.join("\n")));
     }
     Ok(others.iter().map(ToString::to_string).collect())

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 use loadgauge_host::{FileError, digest, environment};
 use loadgauge_images::OsRelease;
+use loadgauge_images::file_system::FileSystem;
 
 use super::result::Built;
 use crate::build_error::BuildError;
-use crate::compatible::compatible;
 use crate::extension::Format;
+use crate::lint::{self, Packed};
 use crate::mangle::Environment;
-use crate::pack::{self, Identity, PackError, Packing};
+use crate::pack::{self, DdiFilesystem, ErofsCompression, Identity, PackError, Packing};
 use crate::recipe::{Recipe, check_name};
 use crate::release_file::{About, extension_release};
 use crate::signing::KeyPair;
@@ -18,7 +19,7 @@ const EPOCH: u32 = 1_704_067_200;
 
 /// Increased whenever the same inputs give other bytes or another key, so that earlier builds are not
 /// used.
-const REVISION: u32 = 5;
+const REVISION: u32 = 6;
 
 /// Everything that is known before an extension is built.
 pub(super) struct Plan<'a> {
@@ -70,6 +71,9 @@ impl<'a> Plan<'a> {
         inputs.add("packer", &self.packer);
         inputs.add("epoch", self.epoch.to_string());
         inputs.add("base links", target.links.key());
+        // Rules about units depend on them.
+        let major = target.os_release.get("VERSION_ID").and_then(|version| version.split('.').next());
+        inputs.add("base systemd", format!("{:?} {major:?}", target.systemd));
         // Whether the extension has units follows from the other inputs.
         inputs.add("release", format!("{:?}", self.release(false, None)?));
         if target.root.is_some() {
@@ -135,21 +139,28 @@ impl<'a> Plan<'a> {
         Identity { epoch: self.epoch, seed: self.key.clone() }
     }
 
+    /// The form of the image file, for the rules about it.
+    fn packed(&self) -> Option<Packed> {
+        let erofs = self.packing.erofs_compression.map(ErofsCompression::name);
+        let file_system = match (self.format, self.packing.ddi_filesystem()) {
+            (Format::Directory, _) => return None,
+            (Format::Squashfs, _) | (Format::Ddi, DdiFilesystem::Squashfs) => FileSystem::Squashfs,
+            (Format::Erofs, _) | (Format::Ddi, DdiFilesystem::Erofs) => FileSystem::Erofs,
+            (Format::Ext4, _) => FileSystem::Ext,
+            (Format::Btrfs, _) => FileSystem::Btrfs,
+        };
+        let compression = erofs.filter(|_| file_system == FileSystem::Erofs);
+        Some(Packed { file_system, compression })
+    }
+
     /// Adds warnings about what the target will not merge. They are not kept: two images that differ in
     /// this can share a build.
     pub(super) fn with_predictions(&self, mut built: Built) -> Built {
         let Context { recipe, target, .. } = *self.context;
-        // The newest systemd is the most tolerant one.
-        let (host, release) = (target.os_release, &built.extension.release);
-        if let Err(refusal) = compatible(host, target.architecture, u32::MAX, release) {
-            built.warnings.push(format!("systemd-sysext will ignore the extension: {refusal}"));
-        }
-        let release_name = recipe.compatible.release_name.as_deref();
-        if let Some(name) = release_name.filter(|name| *name != recipe.name()) {
-            built.warnings.push(format!(
-                "the extension-release file is named for `{name}`: systemd-sysext will merge no extension"
-            ));
-        }
+        let (name, release) = (recipe.name(), &built.extension.release);
+        let release_name = recipe.compatible.release_name.as_deref().unwrap_or(name);
+        let findings = lint::judge_merge(name, release_name, release, self.packed(), target);
+        built.warnings.extend(findings.iter().map(ToString::to_string));
         built
     }
 }

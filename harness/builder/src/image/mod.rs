@@ -2,13 +2,10 @@
 //! Existing images of extensions as a source: `[[image]]` of a recipe.
 //!
 //! - `source`: the section, resolved, extracted and staged; `staging`: the extracted tree, file by file
-//! - [`releases()`]: the extension-release files of an image
 mod error;
-mod release;
 mod source;
 mod staging;
 
 pub use error::ImageError;
-pub use release::releases;
 
 pub(super) use source::stage;

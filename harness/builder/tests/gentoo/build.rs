@@ -105,6 +105,7 @@ impl TestContext {
         let target = Target {
             os_release: &BUILT_BY_PORTAGE.release,
             architecture: Architecture::Amd64,
+            systemd: None,
             base: None,
             portage: Some(base),
             root: None,

@@ -81,6 +81,7 @@ fn a_build_takes_a_fifth_of_what_emerge_and_mksquashfs_take() {
         let target = Target {
             os_release: &release,
             architecture: Architecture::Amd64,
+            systemd: None,
             base: None,
             portage: Some(root.path("base")),
             root: None,

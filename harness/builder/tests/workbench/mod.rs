@@ -35,6 +35,7 @@ impl Place {
         Target {
             os_release: &self.release,
             architecture: Architecture::Amd64,
+            systemd: None,
             base: None,
             portage: None,
             root: None,
