@@ -14,7 +14,7 @@
 //! - `start_method`, `start_mode`, `start`, `starter`: from a plan to a running machine
 //! - `machine`, `process_owner`, `supervisor`: running machines
 //! - `console`, `journal`, `events`, `lines`, `guest_config`: the guest's channels
-//! - `runtime_directory`, `sockets`, `stale_directory`: files of running machines
+//! - `runtime_directory`, `private_file`, `sockets`, `stale_directory`: files of running machines
 mod console;
 mod events;
 mod guest_config;
@@ -26,6 +26,7 @@ mod lines;
 mod machine;
 mod network;
 mod plan;
+mod private_file;
 mod process_owner;
 mod qemu;
 mod runtime_directory;
@@ -69,6 +70,7 @@ pub use qemu::tpm::TpmError;
 pub use snapshot::builder::SnapshotError;
 pub use snapshot::key::SnapshotKey;
 pub use snapshot::migration::MigrateError;
+pub use snapshot::parts::SnapshotPart;
 pub use snapshot::snapshot::Snapshot;
 pub use snapshot::snapshots::{SnapshotEntry, Snapshots};
 pub use spec::{DiskSpec, LONGEST_SERIAL, MachineSpec, Network};

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::layout::Layout;
 use super::plan::MachinePlan;
+use super::private_file;
 use super::qemu::arguments::arguments_with;
 use super::qemu::emulator::Emulator;
 use super::qemu::process;
@@ -58,7 +59,7 @@ pub(crate) async fn prepare(
     let emulator = Emulator::find(plan.image.facts.architecture)?;
     let arguments = arguments_with(plan, layout, &mode.memory());
     let directory = RuntimeDirectory::create(layout)?;
-    fs::write(layout.ignition(), config)?;
+    private_file::write(&layout.ignition(), config)?;
     fs::write(layout.command_line(), emulator.command().args(&arguments).line() + "\n")?;
     mode.make_disks(plan, layout)?;
     let console_file = create(&layout.console_log()).await?;
