@@ -13,8 +13,9 @@
 //! - `spec`, `plan`, `layout`: a machine's settings, what they are resolved to, and its paths
 //! - `start_method`, `start_mode`, `start`, `starter`: from a plan to a running machine
 //! - `machine`, `process_owner`, `supervisor`: running machines
-//! - `console`, `journal`, `events`, `lines`, `guest_config`: the guest's channels
+//! - `console`, `journal`, `events`, `lines`, `capped_file`, `guest_config`: the guest's channels
 //! - `runtime_directory`, `private_file`, `sockets`, `stale_directory`: files of running machines
+mod capped_file;
 mod console;
 mod events;
 mod guest_config;
@@ -46,6 +47,7 @@ mod testing;
 pub use events::Ready;
 pub use guest_config::{EVENTS_PORT, JOURNAL_PORT, USER, complete_config, harness_config};
 pub use health::fault::Fault;
+pub use health::host_load::HostShare;
 pub use layout::Layout;
 pub use machine::Machine;
 pub use network::peer_address::PeerAddress;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::TryStreamExt as _;
 use http_body_util::combinators::BoxBody;
@@ -17,6 +18,7 @@ use loadgauge_host::error::on_one_line;
 use loadgauge_ignition::delivery::Served;
 use tokio::fs::File;
 use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,11 +27,19 @@ type Body = BoxBody<Bytes, io::Error>;
 
 /// How much of a file is read at a time, in bytes.
 const BLOCK: usize = 64 * 1024;
+/// How many connections a guest can have at a time, with a relay process each. Further ones are closed at once.
+const CONNECTIONS: usize = 32;
+/// How many refused requests and connections of a guest are logged as warnings.
+const LOGGED: u32 = 10;
+/// How much of a requested path is logged, in characters.
+const PATH: usize = 200;
 
 /// Serves files to one guest until the token is cancelled, which closes all connections.
 pub(crate) async fn serve(listener: UnixListener, files: Vec<Served>, token: CancellationToken) {
     let files = Arc::new(files);
     let connections = TaskTracker::new();
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let refused = Arc::new(AtomicU32::new(0));
     loop {
         let accepted = tokio::select! {
             () = token.cancelled() => break,
@@ -44,9 +54,18 @@ pub(crate) async fn serve(listener: UnixListener, files: Vec<Served>, token: Can
                 continue;
             }
         };
-        let (files, token) = (Arc::clone(&files), token.clone());
+        let Ok(permit) = Arc::clone(&free).try_acquire_owned() else {
+            // The relay ends with its connection.
+            drop(stream);
+            if refused.fetch_add(1, Ordering::Relaxed) < LOGGED {
+                tracing::warn!("the guest has {CONNECTIONS} connections; a further one was closed");
+            }
+            continue;
+        };
+        let (files, token, refused) = (Arc::clone(&files), token.clone(), Arc::clone(&refused));
         connections.spawn(async move {
-            let service = service_fn(|request| answer(request, Arc::clone(&files)));
+            let _permit = permit;
+            let service = service_fn(|request| answer(request, Arc::clone(&files), Arc::clone(&refused)));
             let connection =
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             tokio::select! {
@@ -61,7 +80,11 @@ pub(crate) async fn serve(listener: UnixListener, files: Vec<Served>, token: Can
     connections.wait().await;
 }
 
-async fn answer(request: Request<Incoming>, files: Arc<Vec<Served>>) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    files: Arc<Vec<Served>>,
+    refused: Arc<AtomicU32>,
+) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path();
     let response = match (request.method(), files.iter().find(|served| served.url_path == path)) {
         (&Method::GET | &Method::HEAD, Some(served)) => {
@@ -79,11 +102,12 @@ async fn answer(request: Request<Incoming>, files: Arc<Vec<Served>>) -> Result<R
             response
         }
     };
-    let status = response.status().as_u16();
+    let (method, status) = (request.method().as_str(), response.status().as_u16());
+    let path: String = path.chars().take(PATH).collect();
     if response.status().is_success() {
-        tracing::debug!(method = %request.method(), path, status, "served to the guest");
-    } else {
-        tracing::warn!(method = %request.method(), path, status, "refused a request of the guest");
+        tracing::debug!(method, path, status, "served to the guest");
+    } else if refused.fetch_add(1, Ordering::Relaxed) < LOGGED {
+        tracing::warn!(method, path, status, "refused a request of the guest");
     }
     Ok(response)
 }
@@ -151,9 +175,10 @@ mod tests {
     async fn ask(server: &Server, request: &str) -> String {
         let mut stream = UnixStream::connect(&server.socket).await.expect("connected");
         let request = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("sent");
+        // A connection that is closed at once has no answer.
+        let _ = stream.write_all(request.as_bytes()).await;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.expect("read");
+        let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()
     }
 
@@ -181,6 +206,24 @@ mod tests {
         {
             assert!(ask(&server, request).await.starts_with(&format!("HTTP/1.1 {status}")), "{request}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_guest_has_a_limited_number_of_connections() {
+        let server = server(b"x");
+        let mut open = Vec::new();
+        for _ in 0..CONNECTIONS {
+            open.push(UnixStream::connect(&server.socket).await.expect("connected"));
+        }
+        let mut further = UnixStream::connect(&server.socket).await.expect("connected");
+        assert_eq!(further.read(&mut [0]).await.expect("read"), 0, "it is closed at once");
+        drop(open.pop());
+        let served = async {
+            while !ask(&server, "GET /file").await.starts_with("HTTP/1.1 200") {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), served).await.expect("one is free again");
     }
 
     #[tokio::test]

@@ -143,17 +143,23 @@ fn query(emulator: &Emulator) -> Result<QemuCapabilities, QemuCapabilitiesError>
         .args(["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-qmp", "stdio"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
     let sent = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(COMMANDS.as_bytes()));
     let output = child.wait_with_output().map_err(failed)?;
-    sent.map_err(failed)?;
     let text = String::from_utf8_lossy(&output.stdout);
-    parse(&text).ok_or_else(|| QemuCapabilitiesError::Output {
-        path: emulator.path().to_owned(),
-        found: text.chars().take(200).collect(),
-    })
+    if let Some(capabilities) = parse(&text) {
+        return Ok(capabilities);
+    }
+    // A QEMU that exits early takes no commands: what it printed says more.
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if errors.trim().is_empty() {
+        sent.map_err(failed)?;
+    }
+    let found = format!("{}: {}{text}", output.status, errors.trim());
+    let found = found.chars().take(200).collect();
+    Err(QemuCapabilitiesError::Output { path: emulator.path().to_owned(), found })
 }
 
 /// Finds both answers in the output on QMP.
