@@ -104,7 +104,7 @@ impl Catalogue {
         let root = match store.entry("catalogue", &digest(&EMBEDDED))? {
             Entry::Ready(root) => root,
             Entry::Vacant(vacancy) => {
-                extract(&EMBEDDED, vacancy.directory())?;
+                extract(&EMBEDDED, vacancy.directory()).map_err(StoreError::from)?;
                 vacancy.commit()?
             }
         };
