@@ -197,10 +197,13 @@ impl RunRecord {
                 step,
                 summary,
                 outcome,
-                finding,
+                mut finding,
                 attempts,
                 duration_ms,
             } => {
+                // Whole outputs are in their files, and would stay in memory until the end of the run.
+                let commands = finding.iter_mut().flat_map(|finding| &mut finding.commands);
+                commands.for_each(|command| command.whole = None);
                 let step = StepRecord { step, machine, summary, outcome, finding, attempts, duration_ms };
                 self.entry(&scenario).steps.push(step);
             }
