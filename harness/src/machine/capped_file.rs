@@ -88,12 +88,11 @@ impl CappedFile {
 
     /// Replaces the middle of the file by the note.
     async fn cut(&mut self) -> io::Result<()> {
-        let (head, begin) = match self.cut {
-            Some(cut) => cut,
-            None => {
-                let head = self.end_of_line(self.head.saturating_sub(LONGEST_LINE), self.head).await?;
-                (head, head)
-            }
+        let (head, begin) = if let Some(cut) = self.cut {
+            cut
+        } else {
+            let head = self.end_of_line(self.head.saturating_sub(LONGEST_LINE), self.head).await?;
+            (head, head)
         };
         let mut tail = self.read(self.length - self.tail, self.length).await?;
         // Whole lines only.

@@ -294,9 +294,10 @@ impl Machine {
             biased;
             fault = self.fault() => Err(fault),
             ready = wanted => Ok(ready),
-            share = self.stays_silent(limit / SILENT_SHARE) => Err(match share.is_starved() {
-                true => Fault::starved("the first output on the guest's console".to_owned(), share, Vec::new()),
-                false => Fault::Silent { seconds: share.wall.as_secs() },
+            share = self.stays_silent(limit / SILENT_SHARE) => Err(if share.is_starved() {
+                self.timed_out("the first output on its console", share)
+            } else {
+                Fault::Silent { seconds: share.wall.as_secs() }
             }),
             share = self.load.patience(limit) => Err(self.timed_out(what, share)),
         }

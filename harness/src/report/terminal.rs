@@ -9,7 +9,7 @@ use super::progress::{self, Progress};
 use super::record::{RunRecord, ScenarioRecord, StepRecord};
 use super::style::{Styles, label, padded, paint};
 use super::text::{duration, one_line, plural};
-use super::{Report, ReportError, commands_file, failure, summary};
+use super::{LogStream, Report, ReportError, commands_file, failure, summary};
 use crate::check::Outcome;
 use crate::runner::{Cause, Event, EventKind, ScenarioId};
 
@@ -56,7 +56,7 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// A report on standard error.
     pub(crate) fn on_stderr(options: TerminalOptions) -> Self {
-        Self::new(Box::new(io::stderr()), options)
+        Self::new(Box::new(LogStream::of(io::stderr())), options)
     }
 
     /// A report on another stream; spinners stay on standard error.

@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_step_that_ran_out_of_time_on_a_starving_host_is_broken() {
         let failed = || Finding { outcome: Outcome::Failed, ..broken(&StartFailure::plain("late")) };
-        let share = |lost| HostShare { wall: Duration::from_secs(60), lost: Duration::from_secs(lost) };
+        let share = |lost| HostShare { wall: Duration::from_mins(1), lost: Duration::from_secs(lost) };
         let found = on_a_starving_host(failed(), true, share(50));
         assert_eq!(found.outcome, Outcome::Broken);
         assert!(

@@ -202,7 +202,7 @@ impl TestMachine for ScriptedMachine {
 
     fn host_share(&self) -> HostShare {
         let starved = matches!(self.boot, Boot::Starved);
-        let wall = Duration::from_secs(60);
+        let wall = Duration::from_mins(1);
         HostShare { wall, lost: if starved { wall } else { Duration::ZERO } }
     }
 

@@ -196,7 +196,9 @@ mod tests {
         let share = load.patience(Duration::from_millis(300)).await;
         let recent = load.recent();
         end.store(true, std::sync::atomic::Ordering::Relaxed);
-        busy.into_iter().for_each(|thread| thread.join().expect("joined"));
+        for thread in busy {
+            thread.join().expect("joined");
+        }
         assert!(share.is_starved() && share.wall > Duration::from_millis(500), "{share:?}");
         assert!(recent.is_starved() && recent.slowdown() > 2.0, "{recent:?}");
     }

@@ -39,10 +39,12 @@ pub(crate) async fn answers<T>(
     loop {
         tokio::select! {
             biased;
-            answers = greeting(address) => match answers {
-                true => return Ok(()),
-                false => refusals += 1,
-            },
+            answers = greeting(address) => {
+                if answers {
+                    return Ok(());
+                }
+                refusals += 1;
+            }
             late = &mut late => {
                 return Err(if refusals > 0 { NoAnswer::Refused } else { NoAnswer::Late(late) });
             }

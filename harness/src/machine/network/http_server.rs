@@ -218,12 +218,12 @@ mod tests {
         let mut further = UnixStream::connect(&server.socket).await.expect("connected");
         assert_eq!(further.read(&mut [0]).await.expect("read"), 0, "it is closed at once");
         drop(open.pop());
-        let served = async {
+        let again = async {
             while !ask(&server, "GET /file").await.starts_with("HTTP/1.1 200") {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(10), served).await.expect("one is free again");
+        tokio::time::timeout(std::time::Duration::from_secs(10), again).await.expect("one is free again");
     }
 
     #[tokio::test]

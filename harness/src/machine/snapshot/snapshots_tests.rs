@@ -100,8 +100,8 @@ fn a_snapshot_without_a_description_is_unusable() {
 
 #[test]
 fn a_snapshot_whose_parts_are_missing_cut_or_changed_is_refused_and_removed() {
-    let (_directory, snapshots) = store(u64::MAX);
     type Change = fn(&SnapshotFiles);
+    let (_directory, snapshots) = store(u64::MAX);
     let changes: [(&str, Change); 3] = [
         ("`memory` is missing", |files| fs::remove_file(files.memory()).expect("removed")),
         ("`memory` has 9 bytes instead of 1048576", |files| {
