@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::health::symptom::Symptom;
 use super::lines::next_line;
+use super::log_limit::{LogLimit, beginning};
 
 /// The longest line that is accepted from a guest, in bytes.
 const LONGEST: usize = 4096;
@@ -17,7 +18,7 @@ pub(crate) const ANSWERS: usize = 16;
 /// The number of lines from which on a guest floods the port: it has one for each boot and each request.
 const FLOOD: u64 = 10_000;
 /// How many unknown lines are logged.
-const LOGGED: u64 = 3;
+const LOGGED: u32 = 3;
 
 /// A guest that has booted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +71,8 @@ pub(crate) async fn watch(
     symptoms: mpsc::Sender<Symptom>,
 ) {
     let mut stream = BufReader::new(stream);
-    let (mut lines, mut unknown) = (0, 0);
+    let mut lines = 0;
+    let unknown = LogLimit::of(LOGGED);
     loop {
         let line = match next_line(&mut stream, LONGEST).await {
             Ok(Some(line)) => line,
@@ -90,12 +92,10 @@ pub(crate) async fn watch(
             }
             // The receiver is gone if the machine is being stopped.
             Some(Message::Answer(answer)) => drop(answers.try_send(answer)),
-            None => {
-                unknown += 1;
-                if unknown <= LOGGED {
-                    tracing::warn!(line, "unknown line on the guest's event port");
-                }
+            None if unknown.allows() => {
+                tracing::warn!(line = beginning(&line), "unknown line on the guest's event port");
             }
+            None => {}
         }
     }
 }

@@ -13,7 +13,8 @@
 //! - `spec`, `plan`, `layout`: a machine's settings, what they are resolved to, and its paths
 //! - `start_method`, `start_mode`, `start`, `starter`: from a plan to a running machine
 //! - `machine`, `process_owner`, `supervisor`: running machines
-//! - `console`, `journal`, `events`, `lines`, `capped_file`, `guest_config`: the guest's channels
+//! - `console`, `journal`, `events`, `lines`, `capped_file`, `log_limit`, `guest_config`: the
+//!   guest's channels
 //! - `runtime_directory`, `private_file`, `sockets`, `stale_directory`: files of running machines
 mod capped_file;
 mod console;
@@ -23,6 +24,7 @@ mod health;
 mod journal;
 mod layout;
 mod lines;
+mod log_limit;
 #[expect(clippy::module_inception, reason = "the folder is named after its one noun")]
 mod machine;
 mod network;

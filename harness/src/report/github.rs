@@ -180,6 +180,17 @@ mod tests {
     }
 
     #[test]
+    fn no_annotation_contains_another_command() {
+        let hostile = "oops\n::stop-commands::x9\r##[add-mask]failed\n";
+        let record = RunRecord::of(&testing::with_prefix(&testing::complete_run(), hostile));
+        let text = annotations(&record);
+        assert!(text.lines().count() >= 2, "{text}");
+        for line in text.split(['\n', '\r']).filter(|line| !line.is_empty()) {
+            assert!(line.starts_with("::error title=") && !line.contains("##["), "{line}");
+        }
+    }
+
+    #[test]
     fn foreign_text_is_neither_command_nor_markup() {
         assert_eq!(message("a\n::error::b 100%"), "a%0A:\\:error::b 100%25");
         assert_eq!(message("##[error]x"), "#\\#[error]x");

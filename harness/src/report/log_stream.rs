@@ -26,6 +26,12 @@ impl<W: Write> LogStream<W> {
     pub(crate) fn of(inner: W) -> Self {
         Self { inner, is_read: in_github_actions() }
     }
+
+    /// A stream that a runner reads.
+    #[cfg(test)]
+    pub(super) fn read_by_a_runner(inner: W) -> Self {
+        Self { inner, is_read: true }
+    }
 }
 
 /// Writes lines to standard error. What cannot be written there cannot be reported anywhere: the exit status
@@ -80,13 +86,13 @@ pub(super) fn harmless(text: &str) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     /// Whether the runner finds a command, after `ActionCommand.TryParseV2` and `TryParse`.
-    fn commands_somebody(text: &str) -> bool {
+    pub(crate) fn commands_somebody(text: &str) -> bool {
         text.split(['\n', '\r']).any(|line| line.trim().starts_with("::") || line.contains("##["))
     }
 

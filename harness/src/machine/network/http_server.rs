@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::TryStreamExt as _;
 use http_body_util::combinators::BoxBody;
@@ -23,6 +22,8 @@ use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::machine::log_limit::{LogLimit, beginning};
+
 type Body = BoxBody<Bytes, io::Error>;
 
 /// How much of a file is read at a time, in bytes.
@@ -31,15 +32,13 @@ const BLOCK: usize = 64 * 1024;
 const CONNECTIONS: usize = 32;
 /// How many refused requests and connections of a guest are logged as warnings.
 const LOGGED: u32 = 10;
-/// How much of a requested path is logged, in characters.
-const PATH: usize = 200;
 
 /// Serves files to one guest until the token is cancelled, which closes all connections.
 pub(crate) async fn serve(listener: UnixListener, files: Vec<Served>, token: CancellationToken) {
     let files = Arc::new(files);
     let connections = TaskTracker::new();
     let free = Arc::new(Semaphore::new(CONNECTIONS));
-    let refused = Arc::new(AtomicU32::new(0));
+    let warnings = Arc::new(LogLimit::of(LOGGED));
     loop {
         let accepted = tokio::select! {
             () = token.cancelled() => break,
@@ -57,15 +56,15 @@ pub(crate) async fn serve(listener: UnixListener, files: Vec<Served>, token: Can
         let Ok(permit) = Arc::clone(&free).try_acquire_owned() else {
             // The relay ends with its connection.
             drop(stream);
-            if refused.fetch_add(1, Ordering::Relaxed) < LOGGED {
+            if warnings.allows() {
                 tracing::warn!("the guest has {CONNECTIONS} connections; a further one was closed");
             }
             continue;
         };
-        let (files, token, refused) = (Arc::clone(&files), token.clone(), Arc::clone(&refused));
+        let (files, token, warnings) = (Arc::clone(&files), token.clone(), Arc::clone(&warnings));
         connections.spawn(async move {
             let _permit = permit;
-            let service = service_fn(|request| answer(request, Arc::clone(&files), Arc::clone(&refused)));
+            let service = service_fn(|request| answer(request, Arc::clone(&files), Arc::clone(&warnings)));
             let connection =
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             tokio::select! {
@@ -83,7 +82,7 @@ pub(crate) async fn serve(listener: UnixListener, files: Vec<Served>, token: Can
 async fn answer(
     request: Request<Incoming>,
     files: Arc<Vec<Served>>,
-    refused: Arc<AtomicU32>,
+    warnings: Arc<LogLimit>,
 ) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path();
     let response = match (request.method(), files.iter().find(|served| served.url_path == path)) {
@@ -103,10 +102,10 @@ async fn answer(
         }
     };
     let (method, status) = (request.method().as_str(), response.status().as_u16());
-    let path: String = path.chars().take(PATH).collect();
+    let path = beginning(path);
     if response.status().is_success() {
         tracing::debug!(method, path, status, "served to the guest");
-    } else if refused.fetch_add(1, Ordering::Relaxed) < LOGGED {
+    } else if warnings.allows() {
         tracing::warn!(method, path, status, "refused a request of the guest");
     }
     Ok(response)

@@ -298,6 +298,29 @@ mod tests {
         assert!(matches!(qmp.run_state().await, Err(QmpError::Closed)), "QEMU has exited");
     }
 
+    #[tokio::test]
+    async fn a_flood_of_events_is_bounded_and_delays_no_answer() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let qemu = tokio::spawn(async move {
+            let (reader, mut writer) = theirs.into_split();
+            let mut lines = BufReader::new(reader).lines();
+            writer.write_all(b"{\"QMP\": {}}\n").await.expect("written");
+            lines.next_line().await.expect("read").expect("capabilities");
+            writer
+                .write_all("{\"event\": \"RESET\"}\n".repeat(3 * EVENTS).as_bytes())
+                .await
+                .expect("written");
+            writer.write_all(b"{\"return\": {}, \"id\": 0}\n").await
+        });
+        let (_qmp, mut events) = Qmp::connect(ours).await.expect("nobody has received an event yet");
+        qemu.await.expect("joined").expect("written");
+        let mut waiting = 0;
+        while events.try_recv().is_ok() {
+            waiting += 1;
+        }
+        assert_eq!(waiting, EVENTS);
+    }
+
     proptest! {
         #[test]
         fn no_line_panics(line in any::<String>()) {
