@@ -215,14 +215,17 @@ mod tests {
             open.push(UnixStream::connect(&server.socket).await.expect("connected"));
         }
         let mut further = UnixStream::connect(&server.socket).await.expect("connected");
-        assert_eq!(further.read(&mut [0]).await.expect("read"), 0, "it is closed at once");
+        let limit = std::time::Duration::from_secs(10);
+        let mut buffer = [0];
+        let read = tokio::time::timeout(limit, further.read(&mut buffer)).await;
+        assert_eq!(read.expect("it is closed at once").expect("read"), 0);
         drop(open.pop());
         let again = async {
             while !ask(&server, "GET /file").await.starts_with("HTTP/1.1 200") {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(10), again).await.expect("one is free again");
+        tokio::time::timeout(limit, again).await.expect("one is free again");
     }
 
     #[tokio::test]
