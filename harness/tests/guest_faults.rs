@@ -221,6 +221,42 @@ fn a_full_disk_is_told(scenario: &dyn Fn(&str, u32) -> String) {
     );
 }
 
+/// Guests that write without end to a port of the harness, which they take from its unit first.
+const FLOODS: [(&str, &str, &str); 2] = [
+    (
+        "event port",
+        "systemctl stop loadgauge-ready; seq 20000 >/dev/virtio-ports/org.loadgauge.events; sleep 300",
+        "",
+    ),
+    (
+        "journal",
+        "systemctl stop loadgauge-journal; yes '{}' >/dev/virtio-ports/org.loadgauge.journal",
+        "bytes of the journal are left out here",
+    ),
+];
+
+#[test]
+fn a_guest_that_floods_a_port_is_the_cause_and_its_record_is_bounded() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    for (number, (port, command, note)) in FLOODS.into_iter().enumerate() {
+        let path = scratch.path().join(format!("flood-{number}.toml"));
+        let text = format!(
+            "summary = \"The guest floods a port\"\n[[step]]\nsummary = \"it floods\"\nuser = \"root\"\n\
+             run = \"{command}\"\ntimeout = \"10min\"\n"
+        );
+        fs::write(&path, text).expect("written");
+        let run = GuestRun::of(&[path.to_str().expect("UTF-8")]).with(&["--start", "warm"]).finish();
+        run.assert(1, &["verdict: failed", "the guest wrote more than", port]);
+        let name = format!("flood-{number}");
+        let fault = fault_of(&run, &name);
+        assert!(matches!(&fault, Fault::Flood { what, .. } if what == port), "{fault:?}");
+        let journal = run.path.join(&name).join("journal.jsonl");
+        assert!(journal.metadata().expect("a record").len() < 64 << 20, "it is bounded");
+        let found = fs::read(&journal).expect("read");
+        assert!(String::from_utf8_lossy(&found).contains(note), "`{note}` is not in `{journal}`");
+    }
+}
+
 /// How long it may take from the guest being up, so from the cause or a little before it, until it is
 /// told that the guest can no longer be asked: what is slow to answer is looked at after ten seconds.
 const SILENCE: Duration = Duration::from_secs(40);

@@ -3,7 +3,7 @@
 //! another machine.
 //!
 //! One case a line. The guest is a boot sector that prints a text and performs one action. Beside each case
-//! runs a machine that nothing happens to.
+//! runs a machine of the same process that nothing happens to.
 #![expect(clippy::disallowed_methods, reason = "tests unwrap at once")]
 mod matrix;
 

@@ -188,12 +188,23 @@ impl Store {
         Ok(TryEntry::Vacant(Vacancy::new(&parent, key, lock)?))
     }
 
-    /// Whether an entry is being used, made or removed.
+    /// Whether an entry is being used, made or removed. Nothing is written: an entry without a lock file is not
+    /// in use.
     ///
     /// # Errors
-    /// The store cannot be written.
+    /// The store cannot be read.
     pub fn is_in_use(&self, kind: &str, key: &str) -> Result<bool, StoreError> {
-        Ok(try_lock(&self.root.join(kind), key, File::try_lock)?.is_none())
+        let path = lock_path(&self.root.join(kind), key);
+        let lock = match fs::open(&path) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        match lock.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(FileError::at("lock", &path)(error).into()),
+        }
     }
 
     /// Removes an entry in one step, unless it is in use, and returns whether it removed one.

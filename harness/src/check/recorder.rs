@@ -74,8 +74,10 @@ pub(super) fn finding(
         Ok(assertions) | Err(CheckError::Failed(assertions)) => assertions.into_finding(commands),
         Err(CheckError::Guest(error)) => {
             let phase = error.phase().map(|phase| format!(" (phase {phase})")).unwrap_or_default();
+            // The guest decides how much it prints; other errors of the connection may be the host's.
+            let is_guests = matches!(*error, GuestError::TooMuch { .. });
             Finding {
-                outcome: Outcome::Broken,
+                outcome: if is_guests { Outcome::Failed } else { Outcome::Broken },
                 expected: claim.to_owned(),
                 found: format!("{}{phase}", on_one_line(&*error)),
                 hint: error.hint(),
@@ -122,6 +124,16 @@ mod tests {
 
     use super::*;
     use crate::guest::Exit;
+
+    #[test]
+    fn more_output_than_is_accepted_is_the_guests_fault() {
+        let partial = crate::guest::Partial::default();
+        let error = GuestError::TooMuch { command: "yes".to_owned(), limit: 64 << 20, partial };
+        let found = finding("`yes` ends", Err(error.into()), Vec::new());
+        assert_eq!(found.outcome, Outcome::Failed);
+        assert!(found.found.starts_with("output of `yes` exceeds 67108864 bytes"), "{}", found.found);
+        assert!(found.hint.is_some());
+    }
 
     #[test]
     fn a_failure_is_described_by_the_end_of_standard_error() {

@@ -6,11 +6,11 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::guest::{Command, Guest};
+use crate::guest::{Command, Guest, Transcript};
 
 use super::recorder::{CheckError, Recorder, describe_failure, finding};
 use super::system::{mounts, topmost, unit_properties};
-use super::unit_health::{FAILED, read_reports, shell_function};
+use super::unit_health::{FAILED, REPORT_MARK, read_reports, shell_function};
 use super::{Assertions, Finding, Outcome};
 
 /// Begins a section of the output of [`SCRIPT`]: a character that journal lines do not contain.
@@ -98,6 +98,20 @@ impl Sweep {
         }
     }
 
+    /// The command of this sweep in [`SCRIPT`], without what arranges its output.
+    fn command(self) -> &'static str {
+        match self {
+            Self::FailedUnits => "systemctl list-units --state=failed --all --plain",
+            Self::Coredumps => {
+                "journalctl -b -o cat | grep -E 'dumped core|code=dumped|segfault at |general protection fault'"
+            }
+            Self::KernelTaint => "cat /proc/sys/kernel/tainted",
+            Self::UsrReadOnly => "cat /proc/self/mountinfo",
+            Self::RestartLoops => "systemctl show -p Id,NRestarts,ActiveState,SubState,Result '*.service'",
+            Self::Clock => "date +%s",
+        }
+    }
+
     /// Evaluates the section of this sweep.
     fn evaluate(self, section: &str, failures: &str, host_time: &HostTime) -> Result<Assertions, String> {
         let assertions = match self {
@@ -118,7 +132,8 @@ impl fmt::Display for Sweep {
     }
 }
 
-/// Makes all sweeps with one command. The first finding and those that did not pass contain the command.
+/// Makes all sweeps with one command. The first finding contains it; one that did not pass contains its part with
+/// the answer.
 pub async fn sweep(guest: &Guest) -> Vec<(Sweep, Finding)> {
     let mut recorder = Recorder::new(guest);
     let before = unix_seconds();
@@ -147,6 +162,8 @@ pub async fn sweep(guest: &Guest) -> Vec<(Sweep, Finding)> {
             finding(sweep.summary(), evaluate_section(sweep, &sections, &host_time), commands.clone());
         if index > 0 && finding.outcome == Outcome::Passed {
             finding.commands.clear();
+        } else if finding.outcome != Outcome::Passed {
+            finding.commands = commands_of(sweep, &sections, commands.clone());
         }
         (sweep, finding)
     });
@@ -155,6 +172,14 @@ pub async fn sweep(guest: &Guest) -> Vec<(Sweep, Finding)> {
 
 fn script() -> String {
     format!("{}\n{}", shell_function(), SCRIPT.trim().replace("FAILED", FAILED))
+}
+
+/// The command of one sweep with its answer, or the whole script if there is no answer of its own.
+fn commands_of(sweep: Sweep, sections: &BTreeMap<&str, &str>, commands: Vec<Transcript>) -> Vec<Transcript> {
+    match (commands.last(), sections.get(sweep.name())) {
+        (Some(script), Some(section)) => vec![script.part(sweep.command(), &section.replace(REPORT_MARK, ""))],
+        _ => commands,
+    }
 }
 
 /// The host's clock while the guest read its own, in seconds since 1970.
@@ -377,6 +402,27 @@ mod tests {
             evaluate(Sweep::RestartLoops, &upheld).found(),
             "`a.service` failed 5 times; it is active (running), its result `success`"
         );
+    }
+
+    #[test]
+    fn a_sweep_that_fails_shows_its_own_command_and_answer() {
+        let whole = Transcript {
+            command: script(),
+            exit: "status 0".to_owned(),
+            stdout: HEALTHY.to_owned(),
+            ..Transcript::default()
+        };
+        for sweep in Sweep::ALL {
+            let shown = commands_of(sweep, &sections(HEALTHY), vec![whole.clone()]);
+            let [command] = shown.as_slice() else { panic!("{shown:?}") };
+            assert!(!command.command.contains('\n') && !command.stdout.contains(MARK), "{command:?}");
+            let first = command.command.split(' ').next().unwrap_or_default();
+            assert!(script().contains(first), "{sweep}: the script runs another command than `{first}`");
+        }
+        let shown = commands_of(Sweep::KernelTaint, &sections(HEALTHY), vec![whole.clone()]);
+        assert_eq!((shown[0].stdout.as_str(), shown[0].exit.as_str()), ("0\n", "status 0"));
+        let cut = commands_of(Sweep::Clock, &BTreeMap::new(), vec![whole.clone()]);
+        assert_eq!(cut, [whole], "without an answer, the whole");
     }
 
     #[test]

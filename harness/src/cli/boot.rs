@@ -18,6 +18,7 @@ use crate::machine::{
     Fault, Machine, MachineContext, MachinePlan, MachineSpec, MachineStarter, Network, StartMethod,
     StarterError, Supervisor, USER,
 };
+use crate::report::stop_github_commands;
 use crate::runner::{Limits, hint_for};
 use crate::scenario::{
     AuthorConfig, Catalogue, CatalogueError, IgnitionRequest, MachineRequest, Scenario, SysextRequest,
@@ -133,6 +134,7 @@ async fn connect(
     command: Option<String>,
     cancelled: CancellationToken,
 ) -> Result<Exit, Failure> {
+    stop_github_commands();
     let (address, key) = (machine.ssh_address(), machine.key().clone());
     let limit = limits.connect * Limits::GIVE_UP;
     let ends = cancelled.clone();

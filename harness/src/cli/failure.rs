@@ -5,6 +5,7 @@ use loadgauge_host::Hint;
 use loadgauge_host::error::on_lines;
 
 use super::Exit;
+use crate::report::log;
 
 /// The reason why a command ended early: an exit status, a message and a hint.
 #[derive(Debug)]
@@ -49,11 +50,11 @@ impl Failure {
             .reduce(|first, next| Self { message: format!("{}\n{}", first.message, next.message), ..first })
     }
 
-    /// Writes the message and the hint to standard error.
+    /// Writes the message and the hint to standard error, if that can be written.
     pub(super) fn print(&self) {
-        anstream::eprintln!("error: {}", self.message);
+        log(&format!("error: {}", self.message));
         if let Some(hint) = &self.hint {
-            anstream::eprintln!("hint: {}", hint.replace('\n', "\n  "));
+            log(&format!("hint: {}", hint.replace('\n', "\n  ")));
         }
     }
 }

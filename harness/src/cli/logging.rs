@@ -4,6 +4,8 @@ use std::io::IsTerminal as _;
 use loadgauge_host::environment;
 use tracing_subscriber::EnvFilter;
 
+use crate::report::LogStream;
+
 /// Starts to write log messages to standard error.
 ///
 /// [`environment::LOG`] selects them in the syntax of `RUST_LOG`; otherwise the number of `-v` does.
@@ -16,7 +18,9 @@ pub(super) fn start(verbose: u8) {
     let filter = EnvFilter::try_from_env(environment::LOG).unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| LogStream::of(std::io::stderr()))
+        // What cannot be written to standard error cannot be reported there.
+        .log_internal_errors(false)
         .with_ansi(is_colored())
         .with_target(false)
         .without_time()

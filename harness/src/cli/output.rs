@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use serde::Serialize;
 
 use super::{Exit, Failure};
+use crate::report::log;
 
 /// Writes data to standard output. A reader that closed its end early is not an error.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
@@ -22,7 +23,7 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&format!("{text}\n"))
 }
 
-/// Writes a message for the user to standard error.
+/// Writes a message for the user to standard error, if that can be written.
 pub(super) fn message(text: &str) {
-    anstream::eprintln!("{text}");
+    log(text);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::fmt;
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -38,6 +39,10 @@ struct Shared {
     host_key: Mutex<Option<String>>,
     /// why the guest closed the connection, since the last time that it was established
     lost: Mutex<Option<String>>,
+    /// how many commands exceeded their time-out
+    time_outs: AtomicU32,
+    /// how many times longer commands may take because of the host, in percent
+    slowdown: AtomicU32,
 }
 
 enum Job {
@@ -94,6 +99,18 @@ impl Guest {
         self
     }
 
+    /// Multiplies the time-outs of further commands by a factor of the host's load, 1 at least.
+    pub fn slow_down(&self, factor: f64) {
+        let percent = (factor.clamp(1.0, 100.0) * 100.0).round();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 100 to 10,000")]
+        self.shared.slowdown.store(percent as u32, Ordering::Relaxed);
+    }
+
+    /// How many commands have exceeded their time-outs.
+    pub fn time_outs(&self) -> u32 {
+        self.shared.time_outs.load(Ordering::Relaxed)
+    }
+
     /// The host's address of the guest's SSH port.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -109,13 +126,18 @@ impl Guest {
     /// # Errors
     /// The guest does not run the command, or the command does not end within its time-out.
     pub async fn run(&self, command: Command) -> Result<Output, GuestError> {
-        let command = Command { timeout: command.timeout.mul_f64(self.factor), ..command };
+        let slowdown = f64::from(self.shared.slowdown.load(Ordering::Relaxed).max(100)) / 100.0;
+        let timeout = command.timeout.mul_f64(self.factor * slowdown);
+        let command = Command { timeout, ..command };
         let (reply, answer) = oneshot::channel();
         let sent = self.jobs.send(Job::Run { command: command.clone(), reply });
         let result = match sent {
             Ok(()) => answer.await.unwrap_or_else(|_| Err(self.worker_gone())),
             Err(_) => Err(self.worker_gone()),
         };
+        if matches!(result, Err(GuestError::TimedOut { .. })) {
+            self.shared.time_outs.fetch_add(1, Ordering::Relaxed);
+        }
         tracing::debug!(
             command = %command.line,
             result = %match &result { Ok(output) => output.exit.to_string(), Err(error) => on_one_line(error) },

@@ -20,4 +20,4 @@ pub use connection::Guest;
 pub use error::{GuestError, Partial, Phase};
 pub use loadgauge_host::quote;
 pub use shell::{SessionEnd, shell};
-pub use transcript::Transcript;
+pub use transcript::{Transcript, WholeOutput};

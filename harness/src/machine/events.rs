@@ -7,10 +7,18 @@ use tokio::io::{AsyncRead, BufReader};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::health::symptom::Symptom;
 use super::lines::next_line;
+use super::log_limit::{LogLimit, beginning};
 
 /// The longest line that is accepted from a guest, in bytes.
 const LONGEST: usize = 4096;
+/// How many answers wait to be read; further ones are dropped, because the harness asks one question at a time.
+pub(crate) const ANSWERS: usize = 16;
+/// The number of lines from which on a guest floods the port: it has one for each boot and each request.
+const FLOOD: u64 = 10_000;
+/// How many unknown lines are logged.
+const LOGGED: u32 = 3;
 
 /// A guest that has booted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,20 +62,28 @@ enum Message {
     Answer(Answer),
 }
 
-/// Reads the event port to its end. Unknown lines are logged.
+/// Reads the event port to its end, and reports a guest that floods it. The first unknown lines are logged.
 pub(crate) async fn watch(
     stream: impl AsyncRead + Unpin,
     started: watch::Receiver<Instant>,
     ready: watch::Sender<Option<Ready>>,
-    answers: mpsc::UnboundedSender<Answer>,
+    answers: mpsc::Sender<Answer>,
+    symptoms: mpsc::Sender<Symptom>,
 ) {
     let mut stream = BufReader::new(stream);
+    let mut lines = 0;
+    let unknown = LogLimit::of(LOGGED);
     loop {
         let line = match next_line(&mut stream, LONGEST).await {
             Ok(Some(line)) => line,
             Ok(None) => return,
             Err(error) => return tracing::debug!(%error, "cannot read the guest's event port"),
         };
+        lines += 1;
+        if lines == FLOOD {
+            let bytes = FLOOD * LONGEST as u64;
+            let _ = symptoms.send(Symptom::Flood { what: "event port".to_owned(), bytes }).await;
+        }
         match parse(&line) {
             Some(Message::Ready { boot_id, state }) => {
                 let since = started.borrow().elapsed();
@@ -75,8 +91,11 @@ pub(crate) async fn watch(
                 ready.send_replace(Some(Ready { boot_id, state, since }));
             }
             // The receiver is gone if the machine is being stopped.
-            Some(Message::Answer(answer)) => drop(answers.send(answer)),
-            None => tracing::warn!(line, "unknown line on the guest's event port"),
+            Some(Message::Answer(answer)) => drop(answers.try_send(answer)),
+            None if unknown.allows() => {
+                tracing::warn!(line = beginning(&line), "unknown line on the guest's event port");
+            }
+            None => {}
         }
     }
 }
@@ -145,8 +164,24 @@ mod tests {
     async fn the_last_boot_counts_and_noise_is_ignored() {
         let bytes = b"ready boot_id=a state=running\n\xff\n\nready boot_id=b state=running\n".as_slice();
         let (sender, ready) = watch::channel(None);
-        watch(bytes, watch::channel(Instant::now()).1, sender, mpsc::unbounded_channel().0).await;
+        watch(bytes, watch::channel(Instant::now()).1, sender, mpsc::channel(1).0, mpsc::channel(1).0).await;
         assert_eq!(ready.borrow().as_ref().map(|ready| ready.boot_id.clone()).as_deref(), Some("b"));
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_answers_is_bounded_and_reported() {
+        let flood = "awake boot_id=a nonce=b\n".repeat(20_000);
+        let (ready, _) = watch::channel(None);
+        let (answers_in, mut answers) = mpsc::channel(ANSWERS);
+        let (symptoms_in, mut symptoms) = mpsc::channel(8);
+        watch(flood.as_bytes(), watch::channel(Instant::now()).1, ready, answers_in, symptoms_in).await;
+        assert!(matches!(symptoms.recv().await, Some(Symptom::Flood { what, .. }) if what == "event port"));
+        assert!(symptoms.recv().await.is_none(), "once");
+        let mut waiting = 0;
+        while answers.recv().await.is_some() {
+            waiting += 1;
+        }
+        assert_eq!(waiting, ANSWERS);
     }
 
     proptest! {

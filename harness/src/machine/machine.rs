@@ -11,12 +11,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::DropGuard;
 
 use super::console::Console;
-use super::events::{self, Answer, Ready};
+use super::events::{self, ANSWERS, Answer, Ready};
 use super::health::fault::Fault;
+use super::health::host_load::{HostLoad, HostShare};
+use super::health::ssh_probe::NoAnswer;
 use super::health::symptom::Symptom;
 use super::health::{guest_status, monitor, poll, ssh_probe};
 use super::journal;
@@ -26,7 +28,7 @@ use super::network::peer_network::PeerNetwork;
 use super::plan::MachinePlan;
 use super::process_owner::{self, ProcessParts, Stopped};
 use super::qemu::memory::MemoryMode;
-use super::qemu::qmp::Qmp;
+use super::qemu::qmp::{Qmp, QmpError};
 use super::start::{PreparedMachine, prepare};
 use super::start_error::StartError;
 use super::start_mode::StartMode;
@@ -37,6 +39,8 @@ const TAIL: usize = 20;
 /// The share of the boot's limit that the console may stay silent: firmware, boot loader or kernel print
 /// something within seconds.
 const SILENT_SHARE: u32 = 6;
+/// The time for the fault of a QEMU that has closed its connection.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How many symptoms are queued; the tasks that report them can wait.
 const SYMPTOMS: usize = 16;
 /// The time for a guest to report its status.
@@ -65,6 +69,7 @@ pub struct Machine {
     next_request: AtomicU64,
     host_key: Option<String>,
     fault: watch::Receiver<Option<Fault>>,
+    load: HostLoad,
     stopped: watch::Receiver<Option<Stopped>>,
     /// its interface to its peers, until it is connected
     peers: Option<UnixStream>,
@@ -75,7 +80,7 @@ pub struct Machine {
 #[derive(Debug)]
 struct EventPort {
     requests: OwnedWriteHalf,
-    answers: mpsc::UnboundedReceiver<Answer>,
+    answers: mpsc::Receiver<Answer>,
 }
 
 impl Machine {
@@ -135,7 +140,7 @@ impl Machine {
         let (ready_in, ready) = watch::channel(None);
         let (started_in, started) = watch::channel(Instant::now());
         let (stopped_in, stopped) = watch::channel(None);
-        let (answers_in, answers) = mpsc::unbounded_channel();
+        let (answers_in, answers) = mpsc::channel(ANSWERS);
         let (events, requests) = prepared.events.into_split();
 
         let tasks = supervisor.tasks();
@@ -146,10 +151,11 @@ impl Machine {
                 let console = Cursor::new(console_record).chain(prepared.console);
                 watching.watch(console, prepared.console_file, console_symptoms).await;
             }),
-            tasks.spawn(events::watch(events, started, ready_in.clone(), answers_in)),
+            tasks.spawn(events::watch(events, started, ready_in.clone(), answers_in, symptoms_in.clone())),
             tasks.spawn(journal::record(
                 Cursor::new(journal_record).chain(prepared.journal),
                 prepared.journal_file,
+                symptoms_in.clone(),
             )),
         ];
         tasks.spawn(http_server::serve(prepared.http, plan.served, token.clone()));
@@ -170,7 +176,9 @@ impl Machine {
         let registration = children.register(pid, "qemu", &plan.name);
         let tpm_registration =
             tpm.as_ref().map(|tpm| children.register(tpm.id().unwrap_or_default(), "swtpm", &plan.name));
-        let target = poll::Target { qmp: qmp.clone(), pid, architecture: plan.image.facts.architecture };
+        let load = HostLoad::of(pid);
+        let architecture = plan.image.facts.architecture;
+        let target = poll::Target { qmp: qmp.clone(), pid, architecture, load: load.clone() };
         tasks.spawn(poll::watch(target, symptoms_in.clone(), token.clone()));
         let parts = ProcessParts {
             child,
@@ -199,14 +207,25 @@ impl Machine {
             next_request: AtomicU64::new(1),
             host_key: None,
             fault,
+            load,
             stopped,
             peers,
             token: token.drop_guard(),
         };
         started_in.send_replace(Instant::now());
-        machine.qmp.execute("cont", None).await?;
+        if let Err(error) = machine.qmp.execute("cont", None).await {
+            return Err(machine.start_error(error).await);
+        }
         tracing::debug!(machine = %machine.name, pid, port, "started");
         Ok(machine)
+    }
+
+    /// The reason why the guest does not run: the exit of QEMU, if that is why it does not answer.
+    async fn start_error(&self, error: QmpError) -> StartError {
+        match timeout(LAST_WORDS, self.fault()).await {
+            Ok(Fault::Exited { status, log }) => StartError::Exited { status, log },
+            _ => error.into(),
+        }
     }
 
     /// Connects the machine to the network of its peers, if its plan has an address there. Frames that its
@@ -269,18 +288,24 @@ impl Machine {
                 _ => std::future::pending().await,
             }
         };
-        let silence = limit / SILENT_SHARE;
+        let what =
+            if after.is_some() { "the guest's readiness after a reboot" } else { "the guest's readiness" };
         tokio::select! {
             biased;
             fault = self.fault() => Err(fault),
             ready = wanted => Ok(ready),
-            () = self.stays_silent(silence) => Err(Fault::Silent { seconds: silence.as_secs() }),
-            () = sleep(limit) => Err(Fault::TimedOut {
-                what: if after.is_some() { "the guest's readiness after a reboot" } else { "the guest's readiness" }.into(),
-                seconds: limit.as_secs(),
-                console: self.console_tail(TAIL),
+            share = self.stays_silent(limit / SILENT_SHARE) => Err(if share.is_starved() {
+                self.timed_out("the first output on its console", share)
+            } else {
+                Fault::Silent { seconds: share.wall.as_secs() }
             }),
+            share = self.load.patience(limit) => Err(self.timed_out(what, share)),
         }
+    }
+
+    /// The fault of a wait that reached its limit.
+    fn timed_out(&self, what: &str, share: HostShare) -> Fault {
+        Fault::timed_out(what.to_owned(), share, self.console_tail(TAIL))
     }
 
     /// Sends the guest a request and waits for its answer.
@@ -300,6 +325,8 @@ impl Machine {
     ) -> Result<Answer, Fault> {
         let answer = async {
             let mut port = self.port.lock().await;
+            // Nobody waits for earlier answers, which would leave no room for this one.
+            while port.answers.try_recv().is_ok() {}
             // If the port is closed, QEMU has exited, and the fault follows.
             if port.requests.write_all(format!("{request}\n").as_bytes()).await.is_err() {
                 return std::future::pending().await;
@@ -316,11 +343,7 @@ impl Machine {
             biased;
             fault = self.fault() => Err(fault),
             answer = answer => Ok(answer),
-            () = sleep(limit) => Err(Fault::TimedOut {
-                what: "the guest's answer to a request".to_owned(),
-                seconds: limit.as_secs(),
-                console: self.console_tail(TAIL),
-            }),
+            share = self.load.patience(limit) => Err(self.timed_out("the guest's answer to a request", share)),
         }
     }
 
@@ -356,11 +379,17 @@ impl Machine {
     }
 
     /// Resolves after `limit` if the console is still empty, and never otherwise.
-    async fn stays_silent(&self, limit: Duration) {
-        sleep(limit).await;
+    async fn stays_silent(&self, limit: Duration) -> HostShare {
+        let share = self.load.patience(limit).await;
         if !self.console.is_silent() {
             std::future::pending::<()>().await;
         }
+        share
+    }
+
+    /// How much of about the last minute the machine waited for a processor of the host.
+    pub fn host_share(&self) -> HostShare {
+        self.load.recent()
     }
 
     /// Resolves when the machine has a fault. For use beside everything that waits for the guest.
@@ -372,17 +401,30 @@ impl Machine {
         }
     }
 
-    /// Probes, for `limit` at most, whether the guest's sshd answers. If not, the machine has a [`Fault`]
-    /// from then on: that of SSH, unless another symptom explains it.
+    /// Probes, for `limit` at most, whether the guest's sshd answers; longer where the host is overloaded. If
+    /// not, the machine has a [`Fault`] from then on: that of SSH, unless another symptom or the load of the host
+    /// explains it.
     ///
     /// For a guest that is up and does not answer a command. If the guest reports that its network is
     /// down, the probe ends early.
     pub async fn look_for_ssh(&self, context: &str, limit: Duration) -> bool {
         let what = tokio::select! {
             biased;
-            answers = ssh_probe::answers(self.address, limit) => match answers {
+            answers = ssh_probe::answers(self.address, self.load.patience(limit)) => match answers {
                 Ok(()) => return true,
-                Err(why) => self.with_units(format!("{context}, and {why}")).await,
+                Err(NoAnswer::Late(share)) if share.is_starved() => {
+                    self.report_starved(format!("an answer of its sshd ({context})"), share).await;
+                    return false;
+                }
+                Err(why) => {
+                    let why = match why {
+                        NoAnswer::Refused => "nothing listens on the guest's port 22".to_owned(),
+                        NoAnswer::Late(share) => {
+                            format!("there is no answer within {} s", share.wall.as_secs())
+                        }
+                    };
+                    self.with_units(format!("{context}, and {why}")).await
+                }
             },
             why = self.cut_off(limit) => format!("{context}, and {why}"),
         };
@@ -394,6 +436,20 @@ impl Machine {
     pub async fn report_ssh(&self, what: String) {
         let what = self.with_units(what).await;
         self.report_symptom(what).await;
+    }
+
+    /// Reports a time-out of SSH as a [`Fault`]: of the host, if the host had no processor for the guest.
+    pub async fn report_ssh_timeout(&self, what: String) {
+        let share = self.host_share();
+        if share.is_starved() {
+            self.report_starved(format!("SSH ({what})"), share).await;
+        } else {
+            self.report_ssh(what).await;
+        }
+    }
+
+    async fn report_starved(&self, what: String, share: HostShare) {
+        let _ = self.symptoms.send(Symptom::Starved { what, share }).await;
     }
 
     async fn report_symptom(&self, what: String) {

@@ -13,8 +13,10 @@
 //! - `spec`, `plan`, `layout`: a machine's settings, what they are resolved to, and its paths
 //! - `start_method`, `start_mode`, `start`, `starter`: from a plan to a running machine
 //! - `machine`, `process_owner`, `supervisor`: running machines
-//! - `console`, `journal`, `events`, `lines`, `guest_config`: the guest's channels
-//! - `runtime_directory`, `sockets`: files of running machines
+//! - `console`, `journal`, `events`, `lines`, `capped_file`, `log_limit`, `guest_config`: the
+//!   guest's channels
+//! - `runtime_directory`, `private_file`, `sockets`: files of running machines
+mod capped_file;
 mod console;
 mod events;
 mod guest_config;
@@ -22,10 +24,12 @@ mod health;
 mod journal;
 mod layout;
 mod lines;
+mod log_limit;
 #[expect(clippy::module_inception, reason = "the folder is named after its one noun")]
 mod machine;
 mod network;
 mod plan;
+mod private_file;
 mod process_owner;
 mod qemu;
 mod runtime_directory;
@@ -44,6 +48,7 @@ mod testing;
 pub use events::Ready;
 pub use guest_config::{EVENTS_PORT, JOURNAL_PORT, USER, complete_config, harness_config};
 pub use health::fault::Fault;
+pub use health::host_load::HostShare;
 pub use layout::Layout;
 pub use machine::Machine;
 pub use network::peer_address::PeerAddress;
@@ -68,6 +73,7 @@ pub use qemu::tpm::TpmError;
 pub use snapshot::builder::SnapshotError;
 pub use snapshot::key::SnapshotKey;
 pub use snapshot::migration::MigrateError;
+pub use snapshot::parts::SnapshotPart;
 pub use snapshot::snapshot::Snapshot;
 pub use snapshot::snapshots::{SnapshotEntry, Snapshots};
 pub use spec::{DiskSpec, LONGEST_SERIAL, MachineSpec, Network};

@@ -192,11 +192,12 @@ impl MachineStarter {
         let (directory, relay) = (directory.to_owned(), relay.to_owned());
         match Machine::restore(plan.clone(), &snapshot, directory, relay, supervisor, limit).await {
             Ok(machine) => Ok((machine, snapshot_ms)),
-            Err(error @ (StartError::NoCopy { .. } | StartError::Restore(_))) => {
+            Err(error) if may_be_damage(&error) => {
                 // Removed, so that the next machine does not lose time with it.
                 drop(snapshot);
                 self.snapshots.discard(key.digest());
-                Err(WarmStartError::Cold(ColdReason::Refused(on_one_line(&error))))
+                let reason = on_one_line(&error).lines().map(str::trim).collect::<Vec<_>>().join("; ");
+                Err(WarmStartError::Cold(ColdReason::Refused(reason)))
             }
             Err(error) => Err(WarmStartError::Fatal(error.into())),
         }
@@ -216,6 +217,9 @@ impl MachineStarter {
         loop {
             match self.snapshots.take(key.digest()).map_err(|error| no_snapshot(&error))? {
                 SnapshotLookup::Ready(snapshot) => return Ok((snapshot, None)),
+                SnapshotLookup::Damaged(damage) => {
+                    return Err(WarmStartError::Cold(ColdReason::Refused(damage.to_string())));
+                }
                 SnapshotLookup::Busy => tokio::select! {
                     () = sleep(PAUSE) => {}
                     () = token.cancelled() => {
@@ -259,6 +263,20 @@ impl MachineStarter {
             Err(error) => tracing::warn!(%error, "cannot remove snapshots beyond the limit"),
         }
     }
+}
+
+/// Whether the failure of a restored machine may be due to its snapshot. If it is due to the host, the cold
+/// start fails as well and reports it.
+fn may_be_damage(error: &StartError) -> bool {
+    matches!(
+        error,
+        StartError::NoCopy { .. }
+            | StartError::Restore(_)
+            | StartError::Exited { .. }
+            | StartError::File(_)
+            | StartError::Overlay(_)
+            | StartError::Qmp(_)
+    )
 }
 
 fn no_snapshot(error: &dyn std::error::Error) -> WarmStartError {

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use camino::Utf8PathBuf;
 use loadgauge_host::{FileError, environment};
 
+use super::log_stream::{harmless, in_github_actions};
 use super::record::{RunRecord, ScenarioRecord};
 use super::summary::{machines, reason, verdict};
 use super::text::{duration, one_line};
@@ -31,7 +32,7 @@ pub(crate) struct GitHub {
 impl GitHub {
     /// The report, if this process runs in a step of GitHub Actions.
     pub(crate) fn of_environment() -> Option<Self> {
-        (environment::value(environment::GITHUB_ACTIONS)? == "true").then(|| {
+        in_github_actions().then(|| {
             let summary = environment::value(environment::GITHUB_STEP_SUMMARY).map(Utf8PathBuf::from);
             Self { out: Box::new(io::stdout()), summary, record: RunRecord::default() }
         })
@@ -82,7 +83,7 @@ fn annotations(record: &RunRecord) -> String {
 
 /// Escapes the text of an annotation as GitHub's toolkit does.
 fn message(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    harmless(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// Escapes a property of an annotation.
@@ -179,8 +180,20 @@ mod tests {
     }
 
     #[test]
+    fn no_annotation_contains_another_command() {
+        let hostile = "oops\n::stop-commands::x9\r##[add-mask]failed\n";
+        let record = RunRecord::of(&testing::with_prefix(&testing::complete_run(), hostile));
+        let text = annotations(&record);
+        assert!(text.lines().count() >= 2, "{text}");
+        for line in text.split(['\n', '\r']).filter(|line| !line.is_empty()) {
+            assert!(line.starts_with("::error title=") && !line.contains("##["), "{line}");
+        }
+    }
+
+    #[test]
     fn foreign_text_is_neither_command_nor_markup() {
-        assert_eq!(message("a\n::error::b 100%"), "a%0A::error::b 100%25");
+        assert_eq!(message("a\n::error::b 100%"), "a%0A:\\:error::b 100%25");
+        assert_eq!(message("##[error]x"), "#\\#[error]x");
         assert_eq!(cell("a | <b> `c`"), "a &#124; &lt;b&gt; &#96;c&#96;");
     }
 }

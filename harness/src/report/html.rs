@@ -141,7 +141,7 @@ fn ending(cause: Option<&Cause>) -> Markup {
     html! {
         p { b { (cause.message) } }
         @if let Some(hint) = &cause.hint { p { "hint: " (hint) } }
-        (output(&console))
+        (output(&console, 0))
     }
 }
 
@@ -211,23 +211,26 @@ fn details_of(finding: &Finding) -> Markup {
             }
         }
         @if let Some(command) = finding.commands.last() {
-            (output(&format!(
+            @let text = format!(
                 "$ {}  ({})\n{}{}",
                 command.command.trim_end(),
                 command.exit,
                 command.stdout,
                 command.stderr
-            )))
+            );
+            // Each stream that lacks lines has a line in their place.
+            @let both = usize::from(command.stdout_left_out > 0 && command.stderr_left_out > 0);
+            (output(&text, command.stdout_left_out + command.stderr_left_out - both))
         }
     }
 }
 
 /// Output of a guest without the middle of what is long: a guest may have printed megabytes.
-fn output(text: &str) -> Markup {
+fn output(text: &str, lacking: usize) -> Markup {
     if text.trim().is_empty() {
         return Markup::default();
     }
-    let HeadAndTail { head, left_out, tail } = HeadAndTail::of(text.trim_end());
+    let HeadAndTail { head, left_out, tail } = HeadAndTail::of(text.trim_end(), lacking);
     html! {
         pre {
             (head.join("\n"))

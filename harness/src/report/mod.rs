@@ -14,6 +14,7 @@ mod github;
 mod html;
 pub mod json_lines;
 mod junit;
+mod log_stream;
 mod progress;
 mod record;
 mod rendered_file;
@@ -30,6 +31,7 @@ mod timings;
 
 pub(crate) use consume::{Report, consume, replay};
 pub(crate) use error::ReportError;
+pub(crate) use log_stream::{LogStream, log, stop_github_commands};
 #[cfg(test)]
 pub(crate) use record::StepRecord;
 pub(crate) use record::{RunRecord, ScenarioRecord};

@@ -197,10 +197,13 @@ impl RunRecord {
                 step,
                 summary,
                 outcome,
-                finding,
+                mut finding,
                 attempts,
                 duration_ms,
             } => {
+                // Whole outputs are in their files, and would stay in memory until the end of the run.
+                let commands = finding.iter_mut().flat_map(|finding| &mut finding.commands);
+                commands.for_each(|command| command.whole = None);
                 let step = StepRecord { step, machine, summary, outcome, finding, attempts, duration_ms };
                 self.entry(&scenario).steps.push(step);
             }
@@ -250,5 +253,32 @@ impl ScenarioRecord {
         let bad = |step: &&StepRecord| matches!(step.outcome, Outcome::Failed | Outcome::Broken);
         let earlier = self.earlier.iter().flat_map(|attempt| &attempt.steps);
         self.steps.iter().chain(earlier).find(bad)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::guest::WholeOutput;
+    use crate::report::testing;
+
+    #[test]
+    fn whole_outputs_do_not_stay_in_memory() {
+        let whole = Arc::new(WholeOutput { stdout: vec![b'x'; 9], stderr: Vec::new() });
+        let mut events = testing::complete_run();
+        for event in &mut events {
+            if let EventKind::StepFinished { finding: Some(finding), .. } = &mut event.kind {
+                for command in &mut finding.commands {
+                    command.whole = Some(Arc::clone(&whole));
+                }
+            }
+        }
+        let record = RunRecord::of(&events);
+        assert!(Arc::strong_count(&whole) > 1, "the events have it");
+        drop(events);
+        assert_eq!(Arc::strong_count(&whole), 1, "the record has it not");
+        assert!(!record.scenarios.is_empty());
     }
 }

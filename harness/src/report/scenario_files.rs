@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -62,11 +63,18 @@ fn write_commands(
         // Writing to a string cannot fail.
         let _ = writeln!(text, "$ {}", command.command);
         let _ = writeln!(text, "# {}, {}", command.exit, duration(command.duration_ms));
-        for (name, output) in [("stdout", &command.stdout), ("stderr", &command.stderr)] {
+        let streams = match &command.whole {
+            Some(whole) => [String::from_utf8_lossy(&whole.stdout), String::from_utf8_lossy(&whole.stderr)],
+            None => [Cow::from(&command.stdout), Cow::from(&command.stderr)],
+        };
+        for (name, output) in ["stdout", "stderr"].into_iter().zip(streams) {
             if !output.is_empty() {
                 let newline = if output.ends_with('\n') { "" } else { "\n" };
                 let _ = write!(text, "--- {name} ---\n{output}{newline}");
             }
+        }
+        if command.is_cut {
+            text.push_str("--- the command printed more, which was not read ---\n");
         }
         text.push('\n');
     }
@@ -91,6 +99,7 @@ fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Transcript;
     use crate::report::testing;
 
     #[test]
@@ -111,6 +120,29 @@ mod tests {
         let result: serde_json::Value = serde_json::from_slice(&result).expect("JSON");
         assert_eq!(result["outcome"], "failed");
         assert_eq!(result["steps"][1]["finding"]["commands"][0]["stdout"], "helo\n");
+    }
+
+    #[test]
+    fn the_whole_of_a_long_output_is_written() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Utf8Path::from_path(directory.path()).expect("UTF-8");
+        let whole: String = (1..=20_000).fold(String::new(), |text, number| format!("{text}{number}\n"));
+        let mut finding = testing::failed_finding();
+        let output = crate::guest::Output {
+            exit: crate::guest::Exit::Status(0),
+            stdout: whole.clone().into_bytes(),
+            stderr: Vec::new(),
+            duration: std::time::Duration::ZERO,
+        };
+        let command = crate::guest::Command::new("seq 1 20000");
+        finding.commands = vec![Transcript::of(&command, &Ok(output), std::time::Duration::ZERO)];
+        write_commands(root, 1, "x", &finding).expect("written");
+        let text = fs::read_to_string(root.join(commands_file(1, "x"))).expect("read");
+        assert_eq!(text.split_once("--- stdout ---\n").expect("an output").1, format!("{whole}\n"));
+        finding.commands[0].is_cut = true;
+        write_commands(root, 1, "x", &finding).expect("written");
+        let text = fs::read_to_string(root.join(commands_file(1, "x"))).expect("read");
+        assert!(text.ends_with("20000\n--- the command printed more, which was not read ---\n\n"));
     }
 
     #[test]

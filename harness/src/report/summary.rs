@@ -115,9 +115,7 @@ pub(super) fn reason(scenario: &ScenarioRecord) -> String {
         return one_line(reason);
     }
     let step = scenario.first_failure().map(|step| {
-        // The step shows the whole finding; the first line is enough to recognise it.
-        let found = step.finding.as_ref().and_then(|finding| finding.found.lines().next());
-        let found = found.map(|line| shorten(&one_line(line), LONGEST).into_owned()).unwrap_or_default();
+        let found = step.finding.as_ref().map(|finding| first_of(&finding.found)).unwrap_or_default();
         let colon = if found.is_empty() { "" } else { ": " };
         format!("step {}, {}{colon}{found}", step.step, one_line(&step.summary))
     });
@@ -130,6 +128,19 @@ pub(super) fn reason(scenario: &ScenarioRecord) -> String {
         (None, Some(cause)) => cause,
         (None, None) => "no step failed".to_owned(),
     }
+}
+
+/// The beginning of a finding that can be understood alone. The step shows the whole one, so its first line is
+/// enough; one that only introduces the next ones, such as `stdout is`, is continued by them.
+fn first_of(found: &str) -> String {
+    let mut lines = found.lines().map(one_line).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let text = if first.ends_with(':') || first.ends_with(" is") {
+        std::iter::once(first).chain(lines).collect::<Vec<_>>().join(" ")
+    } else {
+        first
+    };
+    shorten(&text, LONGEST).into_owned()
 }
 
 /// The number of concurrent scenarios and the accelerator.
@@ -145,4 +156,22 @@ pub(super) fn machines(jobs: usize, acceleration: &Acceleration) -> String {
     };
     let scenarios = plural(jobs, "scenario");
     format!("{scenarios} at a time, {name}{factor}: {}", one_line(&acceleration.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_stands_alone() {
+        assert_eq!(first_of("status 1: no\nstdout is empty"), "status 1: no");
+        assert_eq!(first_of("stdout is \n`one\\n`\n`two\\n`"), "stdout is `one\\n` `two\\n`");
+        assert_eq!(
+            first_of("stdout differs from line 2 on:\n- `b`\n+ `B`"),
+            "stdout differs from line 2 on: - `b` + `B`"
+        );
+        assert_eq!(first_of("\n\n"), "");
+        let long = first_of(&format!("stdout is\n{}", "`x`\n".repeat(500)));
+        assert!(long.starts_with("stdout is `x` `x`") && long.chars().count() <= LONGEST + 3, "{long}");
+    }
 }

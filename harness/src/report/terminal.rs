@@ -9,7 +9,7 @@ use super::progress::{self, Progress};
 use super::record::{RunRecord, ScenarioRecord, StepRecord};
 use super::style::{Styles, label, padded, paint};
 use super::text::{duration, one_line, plural};
-use super::{Report, ReportError, commands_file, failure, summary};
+use super::{LogStream, Report, ReportError, commands_file, failure, summary};
 use crate::check::Outcome;
 use crate::runner::{Cause, Event, EventKind, ScenarioId};
 
@@ -56,7 +56,7 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// A report on standard error.
     pub(crate) fn on_stderr(options: TerminalOptions) -> Self {
-        Self::new(Box::new(io::stderr()), options)
+        Self::new(Box::new(LogStream::of(io::stderr())), options)
     }
 
     /// A report on another stream; spinners stay on standard error.
@@ -277,6 +277,7 @@ mod tests {
     use loadgauge_host::FileError;
 
     use super::*;
+    use crate::report::log_stream::tests::commands_somebody;
     use crate::report::testing;
 
     /// A stream whose bytes can be read back.
@@ -321,6 +322,24 @@ mod tests {
     #[test]
     fn two_machines_at_a_time() {
         insta::assert_snapshot!(shown(&testing::flaky_run(), Styles::plain(), None));
+    }
+
+    #[test]
+    fn no_text_of_a_guest_commands_a_runner() {
+        let hostile = "oops\n   ::stop-commands::x9\n##[add-mask]failed\n";
+        let buffer = SharedBuffer::default();
+        let options =
+            TerminalOptions { styles: Styles::plain(), interactive: false, width: 100, reports: Vec::new() };
+        let stream = LogStream::read_by_a_runner(buffer.clone());
+        let mut terminal = Terminal::new(Box::new(stream), options);
+        for event in testing::with_prefix(&testing::complete_run(), hostile) {
+            terminal.event(&event).expect("written");
+        }
+        terminal.finish().expect("written");
+        let text = String::from_utf8(buffer.0.lock().expect("not poisoned").clone()).expect("UTF-8");
+        let found: Vec<&str> = text.lines().filter(|line| commands_somebody(line)).collect();
+        assert_eq!(found, [""; 0]);
+        assert!(text.contains(":\\:stop-commands::x9") && text.contains("#\\#[add-mask]"), "{text}");
     }
 
     #[test]

@@ -129,6 +129,7 @@ fn transcript(command: &str, exit: &str, stdout: &str, stderr: &str) -> Transcri
         stdout: stdout.to_owned(),
         stderr: stderr.to_owned(),
         duration_ms: 160,
+        ..Transcript::default()
     }
 }
 

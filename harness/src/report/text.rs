@@ -59,13 +59,16 @@ pub(super) struct HeadAndTail<'a> {
 
 impl<'a> HeadAndTail<'a> {
     /// Splits a text into its first [`HEAD`] and last [`TAIL`] lines. All lines of a short text are its head.
-    pub(super) fn of(text: &'a str) -> Self {
+    /// The text may have a line in place of `lacking` ones in its middle.
+    pub(super) fn of(text: &'a str, lacking: usize) -> Self {
         let lines: Vec<&str> = text.trim_end_matches('\n').lines().collect();
         if lines.len() <= HEAD + TAIL + 1 {
             return Self { head: lines, left_out: 0, tail: Vec::new() };
         }
         let split = lines.len() - TAIL;
-        Self { head: lines[..HEAD].to_vec(), left_out: split - HEAD, tail: lines[split..].to_vec() }
+        // The line in their place is none of the text's.
+        let left_out = split - HEAD + lacking - usize::from(lacking > 0);
+        Self { head: lines[..HEAD].to_vec(), left_out, tail: lines[split..].to_vec() }
     }
 }
 
@@ -132,11 +135,11 @@ mod tests {
     fn a_long_text_loses_its_middle() {
         let text: Vec<String> = (1..=100).map(|number| number.to_string()).collect();
         let text = text.join("\n");
-        let parts = HeadAndTail::of(&text);
+        let parts = HeadAndTail::of(&text, 0);
         assert_eq!(parts.head.last(), Some(&"10"));
         assert_eq!(parts.left_out, 70);
         assert_eq!(parts.tail.first(), Some(&"81"));
-        assert_eq!(HeadAndTail::of("a\nb\n").left_out, 0);
+        assert_eq!(HeadAndTail::of("a\nb\n", 0).left_out, 0);
     }
 
     #[test]
@@ -153,7 +156,7 @@ mod tests {
         #[test]
         fn head_and_tail_account_for_every_line(count in 0usize..200) {
             let text = "line\n".repeat(count);
-            let parts = HeadAndTail::of(&text);
+            let parts = HeadAndTail::of(&text, 0);
             prop_assert_eq!(parts.head.len() + parts.left_out + parts.tail.len(), count);
             prop_assert!(parts.left_out != 1, "the note takes a line itself");
         }

@@ -15,12 +15,14 @@ pub(super) fn outcome_of(fault: &Fault) -> Outcome {
         | Fault::Silent { .. }
         | Fault::Ssh { .. }
         | Fault::PoweredOff
+        | Fault::Flood { .. }
         | Fault::TimedOut { .. } => Outcome::Failed,
         Fault::Stopped { .. }
         | Fault::Exited { .. }
         | Fault::Disk { .. }
         | Fault::Hung { .. }
         | Fault::Clock { .. }
+        | Fault::Starved { .. }
         | Fault::Tpm { .. } => Outcome::Broken,
     }
 }
@@ -78,6 +80,8 @@ pub fn hint_for(fault: &Fault) -> Option<String> {
         | Fault::Clock { .. }
         | Fault::Ssh { .. }
         | Fault::Silent { .. }
+        | Fault::Flood { .. }
+        | Fault::Starved { .. }
         | Fault::TimedOut { .. } => String::new(),
     };
     let messages = messages.to_lowercase();
@@ -119,6 +123,16 @@ fn general_hint(fault: &Fault) -> Option<String> {
              port (`console=ttyS0`)"
         }
         Fault::PoweredOff => "see journal.jsonl for what powered the guest off",
+        Fault::Flood { what, .. } if what == "console" => {
+            "see the end of console.log for the program that prints in a loop"
+        }
+        Fault::Flood { what, .. } if what == "journal" => {
+            "see the end of journal.jsonl for the unit that logs in a loop"
+        }
+        Fault::Flood { .. } => "see journal.jsonl for the program that writes to the harness's port",
+        Fault::Starved { .. } => {
+            "run fewer machines at a time (`--jobs`), or stop what else uses the processors of the host"
+        }
         Fault::Exited { .. } => return None,
         Fault::TimedOut { .. } => {
             "see the end of console.log for what the guest was doing; on a busy host, run fewer machines at a \
@@ -163,6 +177,21 @@ mod tests {
             panic("Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug");
         assert_eq!(outcome_of(&starved), Outcome::Broken);
         assert!(hint_for(&starved).is_some_and(|hint| hint.contains("--jobs")));
+    }
+
+    #[test]
+    fn a_flood_is_the_guests_fault_and_starvation_the_hosts() {
+        let flood = Fault::Flood { what: "journal".to_owned(), bytes: 256 << 20 };
+        assert_eq!(outcome_of(&flood), Outcome::Failed);
+        assert!(hint_for(&flood).is_some_and(|hint| hint.contains("journal.jsonl")));
+        let what = "the guest's readiness".to_owned();
+        let starved = Fault::Starved { what, seconds: 300, lost: 250, console: Vec::new() };
+        assert_eq!(outcome_of(&starved), Outcome::Broken);
+        assert!(hint_for(&starved).is_some_and(|hint| hint.contains("--jobs")));
+        assert_eq!(
+            starved.to_string(),
+            "the host had no processor for the guest in 250 of 300 s: waited for the guest's readiness"
+        );
     }
 
     #[test]

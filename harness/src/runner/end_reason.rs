@@ -81,6 +81,12 @@ impl EndReason {
             Self::Machine { failure: StartFailure::Fault(Fault::TimedOut { what, .. }), .. } => {
                 format!("{what} took too long")
             }
+            Self::Machine { failure: StartFailure::Fault(Fault::Starved { .. }), .. } => {
+                "the host had no processor for the guest".to_owned()
+            }
+            Self::Machine { failure: StartFailure::Fault(Fault::Flood { what, .. }), .. } => {
+                format!("the guest flooded its {what}")
+            }
             Self::Machine { failure: StartFailure::Fault(_), .. } => "the machine died".to_owned(),
             Self::Machine { failure: StartFailure::Other { .. }, .. } => {
                 "the machine could not be used".to_owned()

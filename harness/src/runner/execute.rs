@@ -113,6 +113,12 @@ impl<R: MachineProvider> Execution<'_, R> {
         let machines = machines.map_err(|(machine, failure)| EndReason::Machine { machine, failure })?;
         let machines: Vec<_> = machines.into_iter().map(Arc::new).collect();
         self.machines.clone_from(&machines);
+        // Weak: whoever stops the machines has the last references.
+        let weak: Vec<_> = machines.iter().map(Arc::downgrade).collect();
+        self.wait.slowed_by(move || {
+            let machines = weak.iter().filter_map(std::sync::Weak::upgrade);
+            machines.map(|machine| machine.host_share().slowdown()).fold(1.0, f64::max)
+        });
         // They boot at the same time; the order of the waits does not matter.
         for number in 0..machines.len() {
             self.wait_and_connect(&machines, number, None).await?;
@@ -237,7 +243,12 @@ impl<R: MachineProvider> Execution<'_, R> {
         let number = self.current;
         let console = self.machines.get(number).map(|machine| machine.console_tail()).unwrap_or_default();
         let what = format!("the end of the scenario, which was waiting for {awaited},");
-        let fault = Fault::TimedOut { what, seconds: limit.as_secs(), console };
+        let share = self.machines.get(number).map(|machine| machine.host_share()).unwrap_or_default();
+        let fault = if share.is_starved() {
+            Fault::starved(what, share, console)
+        } else {
+            Fault::TimedOut { what, seconds: limit.as_secs(), console }
+        };
         EndReason::Machine { machine: number, failure: fault.into() }
     }
 

@@ -63,7 +63,11 @@ pub(super) async fn check_lost_connection(machine: &Machine, factor: f64, reason
 /// harness.
 pub(super) async fn failure_of(machine: &Machine, error: &GuestError) -> StartFailure {
     match error {
-        GuestError::Key { .. } | GuestError::TooMuch { .. } => StartFailure::of(error),
+        GuestError::Key { .. } => StartFailure::of(error),
+        GuestError::TimedOut { .. } => {
+            machine.report_ssh_timeout(on_one_line(error)).await;
+            StartFailure::Fault(machine.fault().await)
+        }
         _ => {
             machine.report_ssh(on_one_line(error)).await;
             StartFailure::Fault(machine.fault().await)

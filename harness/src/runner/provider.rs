@@ -8,7 +8,7 @@ use loadgauge_host::error::on_one_line;
 
 use super::ScenarioId;
 use crate::check::Finding;
-use crate::machine::{Fault, StartReport};
+use crate::machine::{Fault, HostShare, StartReport};
 
 /// Starts the machines of a run. The runner knows machines through this trait alone, so that its tests
 /// replace QEMU and SSH by scripted machines.
@@ -66,6 +66,9 @@ pub trait TestMachine: Send + Sync + Sized + 'static {
 
     /// Reads the boot id over the connection.
     fn boot_id(&self) -> impl Future<Output = Result<String, StartFailure>> + Send;
+
+    /// How much of about the last minute the machine waited for a processor of the host.
+    fn host_share(&self) -> HostShare;
 
     /// The last lines of the console.
     fn console_tail(&self) -> Vec<String>;

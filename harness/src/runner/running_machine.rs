@@ -5,11 +5,12 @@ use std::time::Duration;
 use loadgauge_images::Facts;
 use tokio::sync::OnceCell;
 
+use super::diagnosis::hint_for;
 use super::liveness::{check_lost_connection, failure_of, with_liveness_checks};
 use super::{GuestOperation, GuestReady, RetainedMachines, SshAccess, StartFailure, TestMachine};
 use crate::check::{Finding, Outcome, Sweep, check_within, sweep};
 use crate::guest::{Command, Guest, GuestError, Phase};
-use crate::machine::{Fault, Machine, StartReport, USER};
+use crate::machine::{Fault, HostShare, Machine, StartReport, USER};
 
 /// How many lines of the console are shown when a scenario takes too long.
 const TAIL: usize = 20;
@@ -76,6 +77,7 @@ impl TestMachine for RunningMachine {
 
     async fn connect(&self, limit: Duration) -> Result<(), StartFailure> {
         let machine = &self.machine;
+        let limit = limit.mul_f64(machine.host_share().slowdown());
         if let Some(guest) = self.guest.get() {
             return match with_liveness_checks(machine, self.factor, READY, guest.reconnect(limit)).await {
                 Ok(()) => Ok(()),
@@ -98,6 +100,10 @@ impl TestMachine for RunningMachine {
             Ok(guest) => guest,
             Err(failure) => return (broken(&failure), 1),
         };
+        let slowdown = self.machine.host_share().slowdown();
+        guest.slow_down(slowdown);
+        let within = within.map(|within| within.mul_f64(slowdown));
+        let time_outs = guest.time_outs();
         let execution = async {
             match operation {
                 GuestOperation::Check(check) => {
@@ -112,7 +118,9 @@ impl TestMachine for RunningMachine {
         if let (Outcome::Broken, Some(reason)) = (executed.0.outcome, guest.lost()) {
             check_lost_connection(&self.machine, self.factor, &reason).await;
         }
-        executed
+        let ran_out_of_time = within.is_some() || guest.time_outs() != time_outs;
+        let (finding, attempts) = executed;
+        (on_a_starving_host(finding, ran_out_of_time, self.machine.host_share()), attempts)
     }
 
     async fn reboot(&self) -> Result<(), StartFailure> {
@@ -134,6 +142,10 @@ impl TestMachine for RunningMachine {
             Ok(output) => Ok(output.text().trim().to_owned()),
             Err(error) => Err(failure_of(&self.machine, &error).await),
         }
+    }
+
+    fn host_share(&self) -> HostShare {
+        self.machine.host_share()
     }
 
     fn console_tail(&self) -> Vec<String> {
@@ -160,6 +172,21 @@ impl TestMachine for RunningMachine {
     }
 }
 
+/// A finding, which says nothing about the guest if it failed for lack of time on a host that had no processor
+/// for the guest.
+fn on_a_starving_host(finding: Finding, ran_out_of_time: bool, share: HostShare) -> Finding {
+    if finding.outcome != Outcome::Failed || !ran_out_of_time || !share.is_starved() {
+        return finding;
+    }
+    let fault = Fault::starved("the step".to_owned(), share, Vec::new());
+    Finding {
+        outcome: Outcome::Broken,
+        found: format!("{fault}\n{}", finding.found),
+        hint: hint_for(&fault),
+        ..finding
+    }
+}
+
 fn broken(failure: &StartFailure) -> Finding {
     let found = match failure {
         StartFailure::Fault(fault) => fault.to_string(),
@@ -167,4 +194,28 @@ fn broken(failure: &StartFailure) -> Finding {
     };
     let expected = "the guest runs commands".to_owned();
     Finding { outcome: Outcome::Broken, expected, found, hint: None, commands: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_ran_out_of_time_on_a_starving_host_is_broken() {
+        let failed = || Finding { outcome: Outcome::Failed, ..broken(&StartFailure::plain("late")) };
+        let share = |lost| HostShare { wall: Duration::from_mins(1), lost: Duration::from_secs(lost) };
+        let found = on_a_starving_host(failed(), true, share(50));
+        assert_eq!(found.outcome, Outcome::Broken);
+        assert!(
+            found.found.starts_with("the host had no processor for the guest in 50 of 60 s"),
+            "{found:?}"
+        );
+        assert!(found.found.ends_with("late") && found.hint.is_some(), "{found:?}");
+        assert_eq!(on_a_starving_host(failed(), true, share(5)).outcome, Outcome::Failed);
+        assert_eq!(
+            on_a_starving_host(failed(), false, share(50)).outcome,
+            Outcome::Failed,
+            "it had the time"
+        );
+    }
 }

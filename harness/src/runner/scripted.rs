@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::check::{Finding, Outcome};
-use crate::machine::{Acceleration, Accelerator, Fault};
+use crate::machine::{Acceleration, Accelerator, Fault, HostShare};
 
 /// What an operation does in a scripted guest.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +41,8 @@ pub(super) enum Boot {
     NotStarted,
     /// never ready
     Never,
+    /// ready, on a host without a processor for it
+    Starved,
     /// ready, and after a reboot with the same boot id
     NeverReboots,
 }
@@ -196,6 +198,12 @@ impl TestMachine for ScriptedMachine {
 
     async fn boot_id(&self) -> Result<String, StartFailure> {
         Ok(self.boot())
+    }
+
+    fn host_share(&self) -> HostShare {
+        let starved = matches!(self.boot, Boot::Starved);
+        let wall = Duration::from_mins(1);
+        HostShare { wall, lost: if starved { wall } else { Duration::ZERO } }
     }
 
     fn console_tail(&self) -> Vec<String> {

@@ -374,6 +374,24 @@ async fn a_slow_wait_is_reported_before_it_fails() {
 }
 
 #[tokio::test]
+async fn a_scenario_that_takes_too_long_on_a_starving_host_is_broken() {
+    let limit = Duration::from_millis(40);
+    let report = TestRun::new(2)
+        .scenario("slow", &[Script::Hang])
+        .timeout(limit)
+        .scenario("starved", &[Script::Hang])
+        .timeout(limit)
+        .boot("starved", Boot::Starved)
+        .run()
+        .await;
+    assert_eq!(report.end("slow").0, Failed);
+    let (outcome, cause) = report.end("starved");
+    assert_eq!(outcome, Broken);
+    let fault = cause.and_then(|cause| cause.fault);
+    assert!(matches!(fault, Some(Fault::Starved { seconds: 60, lost: 60, .. })), "{fault:?}");
+}
+
+#[tokio::test]
 async fn machines_are_kept_by_policy() {
     let test_run = |keep| {
         TestRun::new(1)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,17 +9,39 @@ use tokio::time::sleep;
 use super::event::milliseconds;
 use super::{EventKind, Events, Limits, ScenarioId};
 
+/// The interval at which the load of the host is measured.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The shortest interval.
+const SHORTEST: Duration = Duration::from_millis(10);
+
 /// What a scenario waits for. An event is emitted when a wait begins and when it takes too long.
 #[derive(Debug, Clone)]
 pub(super) struct Wait {
     scenario: ScenarioId,
     events: Events,
     what: Arc<Mutex<String>>,
+    slowdown: Arc<Mutex<Slowdown>>,
+}
+
+/// Measures how many times longer the machines take than on an idle host.
+struct Slowdown(Box<dyn Fn() -> f64 + Send>);
+
+impl Default for Slowdown {
+    fn default() -> Self {
+        Self(Box::new(|| 1.0))
+    }
+}
+
+impl fmt::Debug for Slowdown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Slowdown")
+    }
 }
 
 impl Wait {
     pub(super) fn new(scenario: &ScenarioId, events: &Events) -> Self {
-        Self { scenario: scenario.clone(), events: events.clone(), what: Arc::default() }
+        let (what, slowdown) = (Arc::default(), Arc::default());
+        Self { scenario: scenario.clone(), events: events.clone(), what, slowdown }
     }
 
     /// Begins a wait.
@@ -46,10 +69,25 @@ impl Wait {
         }
     }
 
-    /// Emits a warning after `limit`, and returns after [`Limits::GIVE_UP`] times the limit.
+    /// Measures from now on how much the host slows the machines down.
+    pub(super) fn slowed_by(&self, slowdown: impl Fn() -> f64 + Send + 'static) {
+        *self.slowdown.lock().unwrap_or_else(PoisonError::into_inner) = Slowdown(Box::new(slowdown));
+    }
+
+    fn slowdown(&self) -> f64 {
+        (self.slowdown.lock().unwrap_or_else(PoisonError::into_inner).0)().max(1.0)
+    }
+
+    /// Emits a warning after `limit`, and returns after [`Limits::GIVE_UP`] times the limit; later if the host
+    /// slows the machines down.
     pub(super) async fn overrun(&self, limit: Duration) {
         self.warn_after(limit).await;
-        sleep(limit * (Limits::GIVE_UP - 1)).await;
+        let mut left = limit * (Limits::GIVE_UP - 1);
+        while !left.is_zero() {
+            let slice = left.clamp(SHORTEST, INTERVAL);
+            sleep(slice).await;
+            left = left.saturating_sub(slice.div_f64(self.slowdown()));
+        }
     }
 
     async fn warn(&self, limit: Duration) -> Infallible {
@@ -65,5 +103,25 @@ impl Wait {
             expected_ms: milliseconds(limit),
             limit_ms: milliseconds(limit * Limits::GIVE_UP),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_host_has_more_time() {
+        let (events, _receiver) = Events::channel();
+        let wait = Wait::new(&"hello".into(), &events);
+        let limit = Duration::from_millis(200);
+        let overrun = async || {
+            let begun = tokio::time::Instant::now();
+            wait.overrun(limit).await;
+            begun.elapsed()
+        };
+        assert!(overrun().await >= limit * 2);
+        wait.slowed_by(|| 4.0);
+        assert!(overrun().await >= limit * 4, "the second half takes longer");
     }
 }

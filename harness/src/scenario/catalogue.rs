@@ -72,7 +72,7 @@ impl CatalogueError {
 impl Hint for CatalogueError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Store(_) => Some("set LOADGAUGE_CACHE to a directory that can be written".to_owned()),
+            Self::Store(error) => error.hint(),
             Self::File(error) if error.kind() == io::ErrorKind::NotFound => Some(
                 "name a scenario file, or a directory of scenario files with `recipes/` in it".to_owned(),
             ),
@@ -104,7 +104,7 @@ impl Catalogue {
         let root = match store.entry("catalogue", &digest(&EMBEDDED))? {
             Entry::Ready(root) => root,
             Entry::Vacant(vacancy) => {
-                extract(&EMBEDDED, vacancy.directory())?;
+                extract(&EMBEDDED, vacancy.directory()).map_err(StoreError::from)?;
                 vacancy.commit()?
             }
         };

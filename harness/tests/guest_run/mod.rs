@@ -43,6 +43,12 @@ impl GuestRun {
         self
     }
 
+    /// With a directory of its own for temporary files, which exists already.
+    pub fn with_temporary_files_in(mut self, directory: &std::path::Path) -> Self {
+        self.command.env("TMPDIR", directory);
+        self
+    }
+
     /// With so little room for temporary files, in MiB.
     pub fn with_room(self, mebibytes: u32) -> Self {
         self.within("temporary", &format!("{mebibytes}m"), "export TMPDIR=\"$1\"")

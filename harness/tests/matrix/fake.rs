@@ -8,17 +8,27 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::BYSTANDER;
+
+/// QEMU's program.
+const PROGRAM: &str = "qemu-system-x86_64";
 /// The environment variable for the arguments, which the test program would not accept.
 const ARGUMENTS: &str = "FAKE_QEMU_ARGUMENTS";
 
-/// Installs a `qemu-system-x86_64` into a directory that runs this test binary.
+/// Installs a `qemu-system-x86_64` into a directory that runs this test binary, and the real one for the machine
+/// that nothing happens to.
 pub(crate) fn install(directory: &Path, this: &Path) {
+    let programs = std::env::var_os("PATH").expect("there are programs");
+    let real = std::env::split_paths(&programs).map(|path| path.join(PROGRAM)).find(|path| path.exists());
+    let real = real.expect("QEMU is installed where tests run");
     let script = format!(
-        "#!/bin/sh\n[ \"$1\" != --version ] || {{ echo 'QEMU emulator version 10.0.0 (fake)'; exit; }}\n\
+        "#!/bin/sh\ncase \"$*\" in *guest={BYSTANDER}*) exec '{}' \"$@\" ;; esac\n\
+         [ \"$1\" != --version ] || {{ echo 'QEMU emulator version 10.0.0 (fake)'; exit; }}\n\
          {ARGUMENTS}=\"$*\" exec '{}' --exact fake_qemu --ignored --nocapture\n",
+        real.display(),
         this.display()
     );
-    let path = directory.join("qemu-system-x86_64");
+    let path = directory.join(PROGRAM);
     std::fs::write(&path, script).expect("written");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
 }

@@ -20,6 +20,9 @@ const START: Duration = Duration::from_secs(40);
 /// The prefix of the line on which a child process reports its fault.
 const REPORT: &str = "FAULT ";
 
+/// The name of the machine that nothing happens to.
+pub(crate) const BYSTANDER: &str = "bystander";
+
 /// A machine, and what happens to it.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
@@ -95,40 +98,49 @@ pub(crate) fn plan(name: &str, disk: &Utf8Path) -> MachinePlan {
     }
 }
 
-/// Runs a case beside an unaffected machine, and checks both.
+/// Runs a case beside an unaffected machine of the same process, and checks both.
 #[expect(clippy::print_stdout, reason = "with --nocapture, the output is the table of the matrix")]
 pub(crate) async fn check(case: Case, limit: Duration, expected: impl Fn(&Fault) -> bool) {
-    let bench = Bench::new();
-    let bystander = bench.boot("bystander", "hello\n", BootAction::Idle).await;
-    text(&bystander, "hello").await;
     let (fault, after) = match case.inject {
         Inject::Internal | Inject::SmallDisk => {
             let case = case.name;
             tokio::task::spawn_blocking(move || inside(case)).await.expect("it ran")
         }
-        _ => {
-            let tpm = case.inject == Inject::TpmKilled;
-            let machine = bench.start("victim", case.text, case.action, tpm).await;
-            if let Some(line) = case.text.lines().next() {
-                text(&machine, line).await;
-            }
-            let begun = Instant::now();
-            let fault = inject(&bench, &machine, case.inject).await;
-            let after = begun.elapsed();
-            machine.stop().await;
-            (fault, after)
+        inject => {
+            let victim = async |bench: &Bench| {
+                let machine =
+                    bench.start("victim", case.text, case.action, inject == Inject::TpmKilled).await;
+                if let Some(line) = case.text.lines().next() {
+                    text(&machine, line).await;
+                }
+                let begun = Instant::now();
+                let fault = self::inject(bench, &machine, inject).await;
+                let after = begun.elapsed();
+                machine.stop().await;
+                (fault, after)
+            };
+            beside_a_bystander(victim).await
         }
     };
     assert!(expected(&fault), "another fault: {fault:?}");
     assert!(after < limit, "it took {after:?} from the cause to its report: {fault}");
     println!("{}: after {after:.1?}: {fault}", case.name);
-    // The other machine is unaffected.
+}
+
+/// Does something to a machine beside another one of the same supervisor, which must not be affected.
+async fn beside_a_bystander(victim: impl AsyncFnOnce(&Bench) -> (Fault, Duration)) -> (Fault, Duration) {
+    let bench = Bench::new();
+    let bystander = bench.boot(BYSTANDER, "hello\n", BootAction::Idle).await;
+    text(&bystander, "hello").await;
+    let result = victim(&bench).await;
     let bystanders_fault = tokio::time::timeout(Duration::from_millis(1500), bystander.fault()).await;
     assert!(bystanders_fault.is_err(), "the other machine: {bystanders_fault:?}");
-    assert_eq!(bench.supervisor.children().len(), 1, "{:?}", bench.supervisor.children());
+    let running: Vec<u32> = bench.supervisor.children().iter().map(|child| child.pid).collect();
+    assert_eq!(running, [bystander.pid()], "the other machine runs, and nothing else");
     bystander.stop().await;
     assert_eq!(bench.supervisor.children(), []);
     bench.supervisor.stop_all().await;
+    result
 }
 
 /// Does something to a machine, and waits for the fault.
@@ -187,25 +199,28 @@ fn inside(case: &str) -> (Fault, Duration) {
     };
     let output = command.args(arguments).output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    // It fails as well if the other machine was affected.
+    assert!(output.status.success(), "{text}\n{errors}");
     let line = text.lines().find_map(|line| line.strip_prefix(REPORT));
-    let line = line.unwrap_or_else(|| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)));
+    let line = line.unwrap_or_else(|| panic!("{text}\n{errors}"));
     let (after, fault) = line.split_once(' ').expect("two fields");
     let after = Duration::from_millis(after.parse().expect("milliseconds"));
     (serde_json::from_str(fault).expect("a fault"), after)
 }
 
-/// The part of [`inside`] that runs in the child process.
+/// The part of [`inside`] that runs in the child process, with a bystander there.
 #[expect(clippy::print_stdout, reason = "the parent process reads it")]
 pub(crate) fn run_inside(name: &'static str, action: BootAction) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let (fault, after) = runtime.block_on(async {
-        let bench = Bench::new();
+    let victim = async |bench: &Bench| {
         let machine = bench.boot(name, "filling\n", action).await;
         let begun = Instant::now();
         let fault = tokio::time::timeout(START, machine.fault()).await.expect("a fault");
         let after = begun.elapsed();
         machine.stop().await;
         (fault, after)
-    });
+    };
+    let (fault, after) = runtime.block_on(beside_a_bystander(victim));
     println!("\n{REPORT}{} {}", after.as_millis(), serde_json::to_string(&fault).expect("JSON"));
 }

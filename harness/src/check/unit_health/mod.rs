@@ -13,6 +13,6 @@ mod report;
 mod settle;
 
 pub(super) use message::FAILED;
-pub(super) use report::{UnitReport, read_reports, shell_function};
+pub(super) use report::{MARK as REPORT_MARK, UnitReport, read_reports, shell_function};
 pub use settle::SETTLE;
 pub(super) use settle::settled;

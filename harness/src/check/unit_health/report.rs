@@ -7,7 +7,7 @@ use super::message::{Event, Message, read_messages};
 
 /// Separates the parts of the output of [`shell_function`]: a character that journals and properties do not
 /// contain unescaped.
-const MARK: char = '\u{1d}';
+pub(in super::super) const MARK: char = '\u{1d}';
 
 /// The properties of a unit that are asked for.
 pub(super) const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,UnitFileState,Type,InvocationID,\

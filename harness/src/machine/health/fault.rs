@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use serde::{Deserialize, Serialize};
 
+use super::host_load::HostShare;
 use crate::machine::qemu::process::ProcessState;
 
 /// Why a machine cannot continue. Found on the console, over QMP or from the process itself, and final: the
@@ -111,6 +112,26 @@ pub enum Fault {
         /// the limit
         seconds: u64,
     },
+    /// the guest wrote more than anybody can read
+    #[error("the guest wrote more than {bytes} bytes to its {what}")]
+    Flood {
+        /// `console`, `journal` or `event port`
+        what: String,
+        /// the limit
+        bytes: u64,
+    },
+    /// a wait reached its limit on a host that has no processor for the guest
+    #[error("the host had no processor for the guest in {lost} of {seconds} s: waited for {what}")]
+    Starved {
+        /// the object of the wait
+        what: String,
+        /// the time of the wait
+        seconds: u64,
+        /// how much of it the guest could have run
+        lost: u64,
+        /// the end of the console
+        console: Vec<String>,
+    },
     /// a wait reached its limit
     #[error("timed out after {seconds} s: waited for {what}")]
     TimedOut {
@@ -124,6 +145,19 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The fault of a guest that the host starves.
+    pub(crate) fn starved(what: String, share: HostShare, console: Vec<String>) -> Self {
+        Self::Starved { what, seconds: share.wall.as_secs(), lost: share.lost.as_secs(), console }
+    }
+
+    /// The fault of a wait that reached its limit, with the share of the host that the machine had meanwhile.
+    pub(crate) fn timed_out(what: String, share: HostShare, console: Vec<String>) -> Self {
+        if share.is_starved() {
+            return Self::starved(what, share, console);
+        }
+        Self::TimedOut { what, seconds: share.wall.as_secs(), console }
+    }
+
     /// The lines of the console around the cause.
     pub fn console(&self) -> &[String] {
         match self {
@@ -133,6 +167,7 @@ impl Fault {
             | Self::Boot { console, .. }
             | Self::Halted { console }
             | Self::Ssh { console, .. }
+            | Self::Starved { console, .. }
             | Self::TimedOut { console, .. } => console,
             Self::Stopped { .. }
             | Self::PoweredOff
@@ -141,6 +176,7 @@ impl Fault {
             | Self::Hung { .. }
             | Self::Clock { .. }
             | Self::Tpm { .. }
+            | Self::Flood { .. }
             | Self::Silent { .. } => &[],
         }
     }

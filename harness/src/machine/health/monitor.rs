@@ -53,14 +53,16 @@ fn judge(seen: Vec<Symptom>, console: Option<Fault>, tail: impl FnOnce() -> Vec<
         Symptom::Panicked => 0,
         Symptom::Clock { .. } => 1,
         Symptom::Disk { .. } => 2,
-        Symptom::Stopped(_) => 3,
-        Symptom::PoweredOff => 4,
-        Symptom::Exited { .. } => 5,
-        Symptom::Tpm { .. } => 6,
-        Symptom::Hung { .. } => 7,
-        Symptom::Halted => 8,
-        Symptom::Ssh { .. } => 9,
-        Symptom::Console => 10,
+        Symptom::Flood { .. } => 3,
+        Symptom::Stopped(_) => 4,
+        Symptom::PoweredOff => 5,
+        Symptom::Exited { .. } => 6,
+        Symptom::Tpm { .. } => 7,
+        Symptom::Hung { .. } => 8,
+        Symptom::Halted => 9,
+        Symptom::Starved { .. } => 10,
+        Symptom::Ssh { .. } => 11,
+        Symptom::Console => 12,
     };
     match seen.into_iter().min_by_key(order) {
         Some(Symptom::Panicked) => {
@@ -74,6 +76,8 @@ fn judge(seen: Vec<Symptom>, console: Option<Fault>, tail: impl FnOnce() -> Vec<
         Some(Symptom::Halted) => Fault::Halted { console: tail() },
         Some(Symptom::Clock { what }) => Fault::Clock { what },
         Some(Symptom::Tpm { status, log }) => Fault::Tpm { status, log },
+        Some(Symptom::Flood { what, bytes }) => Fault::Flood { what, bytes },
+        Some(Symptom::Starved { what, share }) => Fault::starved(what, share, tail()),
         Some(Symptom::Ssh { what }) => Fault::Ssh { what, console: tail() },
         // The line is no longer in memory: only a guest that floods its console does that.
         Some(Symptom::Console) | None => {
@@ -84,7 +88,7 @@ fn judge(seen: Vec<Symptom>, console: Option<Fault>, tail: impl FnOnce() -> Vec<
 
 /// Watches QEMU's events for symptoms until QEMU exits.
 pub(crate) async fn watch(
-    mut events: mpsc::UnboundedReceiver<QmpEvent>,
+    mut events: mpsc::Receiver<QmpEvent>,
     qmp: Qmp,
     console: Console,
     resets: watch::Sender<Instant>,
@@ -135,6 +139,7 @@ async fn stopped(qmp: &Qmp) -> Option<Symptom> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::capped_file::CappedFile;
 
     fn exited() -> Symptom {
         Symptom::Exited { status: "exit status: 0".into(), log: String::new() }
@@ -187,7 +192,7 @@ mod tests {
         sender.send(Symptom::Panicked).await.expect("sent");
         tokio::time::sleep(GRACE / 2).await;
         let text = b"Kernel panic - not syncing: late\n".as_slice();
-        console.watch(text, tokio::io::sink(), sender.clone()).await;
+        console.watch(text, CappedFile::nowhere(), sender.clone()).await;
         let found = found.wait_for(Option::is_some).await.expect("a fault").clone();
         assert!(matches!(found, Some(Fault::Panic { line, .. }) if line.ends_with("late")));
     }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::host_load::HostLoad;
 use super::symptom::Symptom;
 use crate::machine::qemu::process::ProcessState;
 use crate::machine::qemu::qmp::{Qmp, QmpError, RunState};
@@ -32,6 +33,8 @@ pub(crate) struct Target {
     /// the process ID of QEMU
     pub(crate) pid: u32,
     pub(crate) architecture: Architecture,
+    /// measured at each poll
+    pub(crate) load: HostLoad,
 }
 
 /// Polls a machine until the token is cancelled or there is a symptom.
@@ -52,6 +55,7 @@ async fn first_symptom(target: &Target) -> Option<Symptom> {
     let mut clocks = Clocks::now();
     loop {
         sleep(INTERVAL).await;
+        target.load.record();
         let now = Clocks::now();
         if let Some(symptom) = clocks.jump(&now) {
             return Some(symptom);

@@ -5,40 +5,58 @@
 //! identification string (RFC 4253, 4.2) shows that there is a server and that the network works. The probe
 //! sends nothing, so that it costs the guest little.
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 
 /// How many connections in a row are refused or closed before the port counts as closed.
 const REFUSALS: u32 = 8;
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(750);
 
+/// Why a probe ended without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoAnswer<T> {
+    /// the guest refuses connections
+    Refused,
+    /// there is no answer at all
+    Late(T),
+}
+
 /// Connects repeatedly until an SSH server answers.
 ///
 /// # Errors
-/// The guest refuses several times in a row, or there is no answer within `limit`.
-pub(crate) async fn answers(address: SocketAddr, limit: Duration) -> Result<(), String> {
-    let deadline = Instant::now() + limit;
+/// The guest refuses several times in a row, or there is no answer until `late` is done.
+pub(crate) async fn answers<T>(
+    address: SocketAddr,
+    late: impl Future<Output = T>,
+) -> Result<(), NoAnswer<T>> {
+    let mut late = pin!(late);
     let mut refusals = 0;
     loop {
-        match timeout_at(deadline, greeting(address)).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => refusals += 1,
-            Err(_) if refusals > 0 => return Err(refused()),
-            Err(_) => return Err(format!("there is no answer within {} s", limit.as_secs())),
+        tokio::select! {
+            biased;
+            answers = greeting(address) => {
+                if answers {
+                    return Ok(());
+                }
+                refusals += 1;
+            }
+            late = &mut late => {
+                return Err(if refusals > 0 { NoAnswer::Refused } else { NoAnswer::Late(late) });
+            }
         }
-        if refusals >= REFUSALS || Instant::now() + PAUSE >= deadline {
-            return Err(refused());
+        if refusals >= REFUSALS {
+            return Err(NoAnswer::Refused);
         }
-        sleep(PAUSE).await;
+        tokio::select! {
+            () = sleep(PAUSE) => {}
+            _ = &mut late => return Err(NoAnswer::Refused),
+        }
     }
-}
-
-fn refused() -> String {
-    "nothing listens on the guest's port 22".to_owned()
 }
 
 /// Whether the server identifies itself as SSH before it closes the connection.
@@ -54,6 +72,7 @@ mod tests {
 
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -71,7 +90,7 @@ mod tests {
             stream.write_all(b"SSH-2.0-x\r\n").await.expect("written");
             std::future::pending::<()>().await;
         });
-        assert_eq!(answers(address, Duration::from_secs(5)).await, Ok(()));
+        assert_eq!(answers(address, sleep(Duration::from_secs(5))).await, Ok(()));
     }
 
     #[tokio::test]
@@ -79,8 +98,8 @@ mod tests {
         let (listener, address) = listener().await;
         tokio::spawn(async move { while listener.accept().await.is_ok() {} });
         let begun = Instant::now();
-        let found = answers(address, Duration::from_mins(1)).await.expect_err("no server");
-        assert!(found.contains("nothing listens"), "{found}");
+        let found = answers(address, sleep(Duration::from_mins(1))).await;
+        assert_eq!(found, Err(NoAnswer::Refused));
         assert!(begun.elapsed() < Duration::from_secs(10));
     }
 
@@ -92,8 +111,8 @@ mod tests {
             std::future::pending::<()>().await;
             drop(connection);
         });
-        let found = answers(address, Duration::from_millis(1200)).await.expect_err("no server");
-        assert_eq!(found, "there is no answer within 1 s");
+        let found = answers(address, sleep(Duration::from_millis(1200))).await;
+        assert_eq!(found, Err(NoAnswer::Late(())));
         accepting.abort();
     }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use super::host_load::HostShare;
 use crate::machine::qemu::process::ProcessState;
 use crate::machine::qemu::qmp::RunState;
 
@@ -49,6 +50,20 @@ pub(crate) enum Symptom {
         status: String,
         /// the end of its log
         log: String,
+    },
+    /// the guest writes more than anybody can read
+    Flood {
+        /// `console`, `journal` or `event port`
+        what: String,
+        /// the limit that it exceeded
+        bytes: u64,
+    },
+    /// the guest does not answer, and the host gives it no processor
+    Starved {
+        /// the object of the wait
+        what: String,
+        /// the share of the host that it had
+        share: HostShare,
     },
     /// the guest's sshd does not answer
     Ssh {

@@ -17,19 +17,28 @@ use loadgauge_host::error::on_one_line;
 use loadgauge_ignition::delivery::Served;
 use tokio::fs::File;
 use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::machine::log_limit::{LogLimit, beginning};
 
 type Body = BoxBody<Bytes, io::Error>;
 
 /// How much of a file is read at a time, in bytes.
 const BLOCK: usize = 64 * 1024;
+/// How many connections a guest can have at a time, with a relay process each. Further ones are closed at once.
+const CONNECTIONS: usize = 32;
+/// How many refused requests and connections of a guest are logged as warnings.
+const LOGGED: u32 = 10;
 
 /// Serves files to one guest until the token is cancelled, which closes all connections.
 pub(crate) async fn serve(listener: UnixListener, files: Vec<Served>, token: CancellationToken) {
     let files = Arc::new(files);
     let connections = TaskTracker::new();
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let warnings = Arc::new(LogLimit::of(LOGGED));
     loop {
         let accepted = tokio::select! {
             () = token.cancelled() => break,
@@ -44,9 +53,18 @@ pub(crate) async fn serve(listener: UnixListener, files: Vec<Served>, token: Can
                 continue;
             }
         };
-        let (files, token) = (Arc::clone(&files), token.clone());
+        let Ok(permit) = Arc::clone(&free).try_acquire_owned() else {
+            // The relay ends with its connection.
+            drop(stream);
+            if warnings.allows() {
+                tracing::warn!("the guest has {CONNECTIONS} connections; a further one was closed");
+            }
+            continue;
+        };
+        let (files, token, warnings) = (Arc::clone(&files), token.clone(), Arc::clone(&warnings));
         connections.spawn(async move {
-            let service = service_fn(|request| answer(request, Arc::clone(&files)));
+            let _permit = permit;
+            let service = service_fn(|request| answer(request, Arc::clone(&files), Arc::clone(&warnings)));
             let connection =
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             tokio::select! {
@@ -61,7 +79,11 @@ pub(crate) async fn serve(listener: UnixListener, files: Vec<Served>, token: Can
     connections.wait().await;
 }
 
-async fn answer(request: Request<Incoming>, files: Arc<Vec<Served>>) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    files: Arc<Vec<Served>>,
+    warnings: Arc<LogLimit>,
+) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path();
     let response = match (request.method(), files.iter().find(|served| served.url_path == path)) {
         (&Method::GET | &Method::HEAD, Some(served)) => {
@@ -79,11 +101,12 @@ async fn answer(request: Request<Incoming>, files: Arc<Vec<Served>>) -> Result<R
             response
         }
     };
-    let status = response.status().as_u16();
+    let (method, status) = (request.method().as_str(), response.status().as_u16());
+    let path = beginning(path);
     if response.status().is_success() {
-        tracing::debug!(method = %request.method(), path, status, "served to the guest");
-    } else {
-        tracing::warn!(method = %request.method(), path, status, "refused a request of the guest");
+        tracing::debug!(method, path, status, "served to the guest");
+    } else if warnings.allows() {
+        tracing::warn!(method, path, status, "refused a request of the guest");
     }
     Ok(response)
 }
@@ -151,9 +174,10 @@ mod tests {
     async fn ask(server: &Server, request: &str) -> String {
         let mut stream = UnixStream::connect(&server.socket).await.expect("connected");
         let request = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("sent");
+        // A connection that is closed at once has no answer.
+        let _ = stream.write_all(request.as_bytes()).await;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.expect("read");
+        let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()
     }
 
@@ -181,6 +205,27 @@ mod tests {
         {
             assert!(ask(&server, request).await.starts_with(&format!("HTTP/1.1 {status}")), "{request}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_guest_has_a_limited_number_of_connections() {
+        let server = server(b"x");
+        let mut open = Vec::new();
+        for _ in 0..CONNECTIONS {
+            open.push(UnixStream::connect(&server.socket).await.expect("connected"));
+        }
+        let mut further = UnixStream::connect(&server.socket).await.expect("connected");
+        let limit = std::time::Duration::from_secs(10);
+        let mut buffer = [0];
+        let read = tokio::time::timeout(limit, further.read(&mut buffer)).await;
+        assert_eq!(read.expect("it is closed at once").expect("read"), 0);
+        drop(open.pop());
+        let again = async {
+            while !ask(&server, "GET /file").await.starts_with("HTTP/1.1 200") {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(limit, again).await.expect("one is free again");
     }
 
     #[tokio::test]

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 
 /// The largest frame that QEMU sends (`NET_BUFSIZE`: 64 KiB and headers).
 const LARGEST: usize = 4096 + 65536;
-/// How many frames are queued for a machine; further ones are dropped, as on any network.
-const QUEUE: usize = 1024;
+/// How many frames are queued for a machine, 17 MiB at most; further ones are dropped, as on any network.
+const QUEUE: usize = 256;
 
 /// A frame in the format of QEMU's `-netdev stream`: its length in 4 bytes, big-endian, and its bytes.
 type Frame = Arc<[u8]>;

@@ -140,13 +140,18 @@ pub async fn prove(choice: AccelChoice, store: &Store) -> Result<Acceleration, A
     let emulator = Emulator::find(Architecture::Amd64)?;
     let device = open_device();
     let key = key(&emulator, &device);
-    let measurements = match store.entry("acceleration", &key)? {
-        Entry::Ready(path) => match read(&path) {
+    let entry = store.entry("acceleration", &key).map_err(|error| {
+        tracing::debug!(%error, "cannot store the measurements of the accelerators");
+    });
+    let measurements = match entry {
+        Ok(Entry::Ready(path)) => match read(&path) {
             // If KVM is requested, a failure is not final: the host may only have been busy.
             Some(stored) if choice != AccelChoice::Kvm || stored.kvm.is_ok() => stored,
             _ => measure(&emulator, &device).await?,
         },
-        Entry::Vacant(vacancy) => {
+        // A cache that cannot be written only costs time.
+        Err(()) => measure(&emulator, &device).await?,
+        Ok(Entry::Vacant(vacancy)) => {
             let measurements = measure(&emulator, &device).await?;
             if measurements.tcg.is_ok() {
                 write(vacancy, &measurements)?;

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use camino::Utf8PathBuf;
 use loadgauge_host::digest::sha256;
-use loadgauge_host::{Entry, FileError, Store, StoreError, children, fs};
+use loadgauge_host::{Entry, FileError, Store, StoreError, Vacancy, children, fs};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -68,40 +68,44 @@ pub enum QemuCapabilitiesError {
         /// the beginning of the output
         found: String,
     },
-    /// the store cannot be used
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// a file operation failed
-    #[error(transparent)]
-    File(#[from] FileError),
 }
 
 impl QemuCapabilities {
-    /// Reads the capabilities of an emulator from the store, or queries the emulator.
+    /// Reads the capabilities of an emulator from the store, or queries the emulator. A store that cannot be
+    /// written only costs time.
     ///
     /// # Errors
-    /// The emulator does not run or answer, or the store cannot be written.
+    /// The emulator does not run or answer.
     pub(crate) fn of(emulator: &Emulator, store: &Store) -> Result<Self, QemuCapabilitiesError> {
         let key = sha256(format!("capabilities of {}", emulator.identity()));
-        match store.entry("emulator", &key)? {
-            Entry::Ready(path) => {
-                let stored = fs::read_to_string(path.join(FILE)).ok();
-                match stored.and_then(|text| serde_json::from_str(&text).ok()) {
-                    Some(capabilities) => Ok(capabilities),
-                    None => query(emulator),
-                }
-            }
-            Entry::Vacant(vacancy) => {
-                let capabilities = query(emulator)?;
-                let path = vacancy.directory().join(FILE);
-                let text = serde_json::to_string_pretty(&capabilities)
-                    .map_err(io::Error::from)
-                    .map_err(FileError::at("write", &path))?;
-                fs::write(&path, text)?;
-                vacancy.commit()?;
-                Ok(capabilities)
-            }
+        let entry = store.entry("emulator", &key);
+        if let Ok(Entry::Ready(path)) = &entry {
+            let stored = fs::read_to_string(path.join(FILE)).ok();
+            return match stored.and_then(|text| serde_json::from_str(&text).ok()) {
+                Some(capabilities) => Ok(capabilities),
+                None => query(emulator),
+            };
         }
+        let capabilities = query(emulator)?;
+        let stored = match entry {
+            Ok(Entry::Vacant(vacancy)) => capabilities.store(vacancy),
+            Ok(Entry::Ready(_)) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = stored {
+            tracing::debug!(%error, "cannot store the capabilities of QEMU");
+        }
+        Ok(capabilities)
+    }
+
+    fn store(&self, vacancy: Vacancy) -> Result<(), StoreError> {
+        let path = vacancy.directory().join(FILE);
+        let text = serde_json::to_string_pretty(self)
+            .map_err(io::Error::from)
+            .map_err(FileError::at("write", &path))?;
+        fs::write(&path, text)?;
+        vacancy.commit()?;
+        Ok(())
     }
 
     /// The versioned name of a machine type. What an alias means changes with an update of QEMU.
@@ -143,16 +147,22 @@ fn query(emulator: &Emulator) -> Result<QemuCapabilities, QemuCapabilitiesError>
         .args(["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-qmp", "stdio"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+        .stderr(Stdio::piped());
     let mut child = children::start(&mut command).map_err(failed)?;
     let sent = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(COMMANDS.as_bytes()));
     let output = child.wait_with_output().map_err(failed)?;
-    sent.map_err(failed)?;
     let text = String::from_utf8_lossy(&output.stdout);
-    parse(&text).ok_or_else(|| QemuCapabilitiesError::Output {
-        path: emulator.path().to_owned(),
-        found: text.chars().take(200).collect(),
-    })
+    if let Some(capabilities) = parse(&text) {
+        return Ok(capabilities);
+    }
+    // A QEMU that exits early takes no commands: what it printed says more.
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if errors.trim().is_empty() {
+        sent.map_err(failed)?;
+    }
+    let found = format!("{}: {}{text}", output.status, errors.trim());
+    let found = found.chars().take(200).collect();
+    Err(QemuCapabilitiesError::Output { path: emulator.path().to_owned(), found })
 }
 
 /// Finds both answers in the output on QMP.

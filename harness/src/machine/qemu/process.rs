@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Child processes that do not outlive the harness, however it ends.
 use std::fmt;
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
@@ -20,6 +20,8 @@ use tokio::time::timeout;
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 /// How many lines of a process's log are shown.
 const LOG_LINES: usize = 20;
+/// How much of the end of a log is read for them, in bytes: a guest may cause any number of messages.
+const LOG_BYTES: u64 = 64 * 1024;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -181,7 +183,16 @@ pub(crate) fn describe_exit(status: io::Result<ExitStatus>) -> String {
 
 /// The last lines of a log.
 pub(crate) fn log_tail(log: &Utf8Path) -> String {
-    let bytes = fs::read(log).unwrap_or_default();
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = fs::open(log).map_err(|error| error.source)?;
+        let begin = file.metadata()?.len().saturating_sub(LOG_BYTES);
+        file.seek(SeekFrom::Start(begin))?;
+        let mut bytes = Vec::new();
+        file.take(LOG_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    // Without a log there is nothing to show.
+    let bytes = read().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.trim_end().lines().collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
@@ -205,6 +216,16 @@ mod tests {
     async fn a_missing_program_is_an_error() {
         let error = spawn(Command::new("/nonexistent/program")).await.expect_err("it does not exist");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_end_of_a_long_log_is_shown() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = Utf8Path::from_path(directory.path()).expect("UTF-8").join("log");
+        assert_eq!(log_tail(&log), "", "it does not exist");
+        let lines: Vec<String> = (0..20_000).map(|number| format!("line {number}")).collect();
+        fs::write(&log, lines.join("\n") + "\n").expect("written");
+        assert_eq!(log_tail(&log), lines[19_980..].join("\n"));
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::machine::lines::next_line;
 
 /// The longest line that is accepted from QEMU, in bytes; its answers are far shorter.
 const LONGEST: usize = 4 << 20;
+/// How many events wait to be handled. A guest that resets itself in a loop causes many; those that do not
+/// fit are dropped.
+const EVENTS: usize = 1024;
 
 /// A QMP command failed.
 #[derive(Debug, thiserror::Error)]
@@ -140,12 +143,10 @@ impl Qmp {
     ///
     /// # Errors
     /// The other end does not speak QMP.
-    pub(crate) async fn connect(
-        stream: UnixStream,
-    ) -> Result<(Self, mpsc::UnboundedReceiver<QmpEvent>), QmpError> {
+    pub(crate) async fn connect(stream: UnixStream) -> Result<(Self, mpsc::Receiver<QmpEvent>), QmpError> {
         let (reader, writer) = stream.into_split();
         let pending: Pending = Arc::new(Mutex::new(Some(HashMap::new())));
-        let (events_in, events) = mpsc::unbounded_channel();
+        let (events_in, events) = mpsc::channel(EVENTS);
         let (greeted_in, greeted) = oneshot::channel();
         tokio::spawn(read(reader, Arc::clone(&pending), events_in, greeted_in));
         greeted.await.map_err(|_| QmpError::NoGreeting)?;
@@ -199,7 +200,7 @@ impl Qmp {
 async fn read(
     reader: impl AsyncRead + Unpin,
     pending: Pending,
-    events: mpsc::UnboundedSender<QmpEvent>,
+    events: mpsc::Sender<QmpEvent>,
     greeted: oneshot::Sender<()>,
 ) {
     let mut greeted = Some(greeted);
@@ -220,7 +221,10 @@ async fn read(
                 }
             }
             Some(Message::Event(event)) => {
-                let _ = events.send(event);
+                // Waiting for room could block an answer that the receiver of events waits for.
+                if let Err(mpsc::error::TrySendError::Full(event)) = events.try_send(event) {
+                    tracing::debug!(event = event.name, "an event of QEMU was dropped");
+                }
             }
             None => tracing::warn!(%line, "unknown QMP message"),
         }
@@ -294,6 +298,29 @@ mod tests {
         assert!(matches!(qmp.run_state().await, Err(QmpError::Closed)), "QEMU has exited");
     }
 
+    #[tokio::test]
+    async fn a_flood_of_events_is_bounded_and_delays_no_answer() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let qemu = tokio::spawn(async move {
+            let (reader, mut writer) = theirs.into_split();
+            let mut lines = BufReader::new(reader).lines();
+            writer.write_all(b"{\"QMP\": {}}\n").await.expect("written");
+            lines.next_line().await.expect("read").expect("capabilities");
+            writer
+                .write_all("{\"event\": \"RESET\"}\n".repeat(3 * EVENTS).as_bytes())
+                .await
+                .expect("written");
+            writer.write_all(b"{\"return\": {}, \"id\": 0}\n").await
+        });
+        let (_qmp, mut events) = Qmp::connect(ours).await.expect("nobody has received an event yet");
+        qemu.await.expect("joined").expect("written");
+        let mut waiting = 0;
+        while events.try_recv().is_ok() {
+            waiting += 1;
+        }
+        assert_eq!(waiting, EVENTS);
+    }
+
     proptest! {
         #[test]
         fn no_line_panics(line in any::<String>()) {
@@ -305,7 +332,7 @@ mod tests {
         fn bytes_before_an_event_do_not_hide_it(noise in proptest::collection::vec(any::<u8>(), 0..200)) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
             let stream = [noise.as_slice(), b"\n{\"event\": \"LAST\"}\n"].concat();
-            let (sender, mut events) = mpsc::unbounded_channel();
+            let (sender, mut events) = mpsc::channel(EVENTS);
             let (greeted, _) = oneshot::channel();
             runtime.block_on(read(stream.as_slice(), Pending::default(), sender, greeted));
             let mut last = None;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Boots a machine and makes a snapshot of it.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +17,7 @@ use crate::machine::guest_config::USER;
 use crate::machine::health::fault::Fault;
 use crate::machine::machine::{Machine, generate_key};
 use crate::machine::plan::MachinePlan;
+use crate::machine::private_file;
 use crate::machine::qemu::capabilities::SnapshotMode;
 use crate::machine::qemu::memory::{MemoryBacking, MemoryMode};
 use crate::machine::qemu::qmp::QmpError;
@@ -92,6 +94,10 @@ impl SnapshotBuilder<'_> {
         let key = generate_key().map_err(StartError::Key)?;
         let public_key = key.public_key().to_openssh().map_err(StartError::Key)?;
         let file = (self.host.mode == SnapshotMode::Shared).then(|| files.memory());
+        // QEMU keeps the mode of files that exist; it would create these for everybody to read.
+        for secret in file.iter().chain([&files.state()]) {
+            private_file::create(secret)?;
+        }
         let memory = MemoryMode::Saved(MemoryBacking { machine_type: self.host.machine_type.clone(), file });
         let mode = StartMode::PowerOn { public_key: &public_key, memory };
         let machine =
@@ -124,6 +130,7 @@ impl SnapshotBuilder<'_> {
         Ok(())
     }
 
+    /// The description; its parts are added when the snapshot is complete.
     fn describe(&self, nonce: String, ready: Ready) -> Snapshot {
         let image = &self.plan.image.facts.os_release;
         Snapshot {
@@ -138,6 +145,7 @@ impl SnapshotBuilder<'_> {
             boot_ms: u64::try_from(ready.since.as_millis()).unwrap_or(u64::MAX),
             made: seconds(SystemTime::now()),
             host_boot: host_boot(),
+            parts: BTreeMap::new(),
         }
     }
 }

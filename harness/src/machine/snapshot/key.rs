@@ -16,7 +16,7 @@ use crate::machine::qemu::memory::{MemoryBacking, MemoryMode};
 use crate::machine::start_error::StartError;
 
 /// The format of snapshots. It is increased when older ones become unusable.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Replaces a machine's SSH key, which is generated when it starts.
 const KEY: &str = "ssh-ed25519 MADE-WHEN-THE-MACHINE-STARTS loadgauge";
 

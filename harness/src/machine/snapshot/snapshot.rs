@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_host::{FileError, fs};
 use serde::{Deserialize, Serialize};
 
+use super::parts::{self, SnapshotDamage, SnapshotPart};
 use crate::machine::layout::Layout;
 use crate::machine::qemu::capabilities::SnapshotMode;
 
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub made: u64,
     /// the host's boot ID when it was made: files that were not flushed are lost when the host crashes
     pub host_boot: String,
+    /// its files, by name
+    pub parts: BTreeMap<String, SnapshotPart>,
 }
 
 /// The paths of a snapshot's files.
@@ -92,13 +95,47 @@ impl SnapshotFiles {
         self.0.join("durable")
     }
 
-    /// Reads the description of a usable snapshot: a complete one that no crash of the host can have
-    /// damaged.
-    pub(crate) fn read(&self) -> Option<Snapshot> {
-        let text = fs::read_to_string(self.description()).ok()?;
-        let snapshot: Snapshot = serde_json::from_str(&text).ok()?;
-        let survived = snapshot.host_boot == host_boot() || self.durable().exists();
-        survived.then_some(snapshot)
+    /// The digests of the large parts, which are computed after the snapshot has come into use.
+    fn digests(&self) -> Utf8PathBuf {
+        self.0.join("digests.json")
+    }
+
+    /// The parts in the directory.
+    pub(crate) fn parts(&self) -> Result<BTreeMap<String, SnapshotPart>, FileError> {
+        let others = [self.description(), self.durable(), self.digests()];
+        let others: Vec<&str> = others.iter().filter_map(|path| path.file_name()).collect();
+        parts::of_directory(&self.0, &others)
+    }
+
+    /// Reads the description, and checks the presence and the sizes of all parts.
+    ///
+    /// # Errors
+    /// The snapshot cannot be used.
+    pub(crate) fn read(&self) -> Result<Snapshot, SnapshotDamage> {
+        let text = fs::read_to_string(self.description())
+            .map_err(|error| SnapshotDamage::Description(error.source.to_string()))?;
+        let snapshot: Snapshot =
+            serde_json::from_str(&text).map_err(|error| SnapshotDamage::Description(error.to_string()))?;
+        if snapshot.host_boot != host_boot() && !self.durable().exists() {
+            return Err(SnapshotDamage::NotOnDisk);
+        }
+        parts::check_sizes(&self.0, &snapshot.parts)?;
+        Ok(snapshot)
+    }
+
+    /// As [`SnapshotFiles::read`], and checks the contents of the parts as far as a warm start allows.
+    ///
+    /// # Errors
+    /// The snapshot cannot be used.
+    pub(crate) fn verify(&self) -> Result<Snapshot, SnapshotDamage> {
+        let snapshot = self.read()?;
+        parts::check(&self.0, &snapshot.parts, &self.digests())?;
+        Ok(snapshot)
+    }
+
+    /// Writes the digests of the large parts.
+    pub(crate) fn write_digests(&self, parts: &BTreeMap<String, SnapshotPart>) -> Result<(), FileError> {
+        parts::write_digests(&self.0, parts, &self.digests())
     }
 
     /// Flushes every file to the host's disk, and records that.

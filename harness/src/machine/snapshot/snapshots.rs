@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The snapshots in the store.
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use camino::Utf8PathBuf;
 use loadgauge_host::{Bounds, EntryInUse, FileError, Store, StoreError, TryEntry, Vacancy, fs};
 use serde::Serialize;
 
+use super::parts::SnapshotDamage;
 use super::snapshot::{Snapshot, SnapshotFiles, seconds};
 
 /// The kind of the store's entries.
@@ -31,6 +33,8 @@ pub(crate) enum SnapshotLookup {
     Vacant(SnapshotVacancy),
     /// another task or process makes or removes it
     Busy,
+    /// it cannot be used; it was removed, unless others use it
+    Damaged(SnapshotDamage),
 }
 
 /// A snapshot that is not removed as long as this value exists.
@@ -70,7 +74,7 @@ impl Snapshots {
 
     /// Whether there is a usable snapshot under a key.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.files(key).read().is_some()
+        self.files(key).read().is_ok()
     }
 
     /// Looks a snapshot up without waiting.
@@ -78,11 +82,24 @@ impl Snapshots {
     /// # Errors
     /// The store cannot be read or written.
     pub(crate) fn take(&self, key: &str) -> Result<SnapshotLookup, StoreError> {
-        let found = self.store.try_entry(KIND, key, |directory| SnapshotFiles::at(directory).read())?;
-        Ok(match found {
-            TryEntry::Ready(entry, snapshot) => SnapshotLookup::Ready(SnapshotInUse::new(entry, snapshot)),
-            TryEntry::Vacant(vacancy) => SnapshotLookup::Vacant(SnapshotVacancy(vacancy)),
-            TryEntry::Busy => SnapshotLookup::Busy,
+        let damage = RefCell::new(None);
+        let found = self.store.try_entry(KIND, key, |directory| {
+            let read = directory.exists().then(|| SnapshotFiles::at(directory).verify());
+            let (snapshot, found) = match read {
+                Some(Ok(snapshot)) => (Some(snapshot), None),
+                Some(Err(damage)) => (None, Some(damage)),
+                None => (None, None),
+            };
+            damage.replace(found);
+            snapshot
+        })?;
+        Ok(match (found, damage.into_inner()) {
+            (TryEntry::Ready(entry, snapshot), _) => {
+                SnapshotLookup::Ready(SnapshotInUse::new(entry, snapshot))
+            }
+            (TryEntry::Vacant(_) | TryEntry::Busy, Some(damage)) => SnapshotLookup::Damaged(damage),
+            (TryEntry::Vacant(vacancy), None) => SnapshotLookup::Vacant(SnapshotVacancy(vacancy)),
+            (TryEntry::Busy, None) => SnapshotLookup::Busy,
         })
     }
 
@@ -119,7 +136,7 @@ impl Snapshots {
 
     fn describe(&self, key: String, size: u64, used: u64) -> Result<SnapshotEntry, StoreError> {
         let in_use = self.store.is_in_use(KIND, &key)?;
-        let snapshot = self.files(&key).read();
+        let snapshot = self.files(&key).read().ok();
         let path = self.store.root().join(KIND).join(&key);
         Ok(SnapshotEntry { key, path, size, used, in_use, snapshot })
     }
@@ -142,21 +159,24 @@ impl SnapshotVacancy {
         SnapshotFiles::at(self.0.directory())
     }
 
-    /// Writes the description, puts the complete snapshot under its name, and keeps it in use. The files
-    /// are flushed to the host's disk in the background.
+    /// Writes the description, puts the complete snapshot under its name, and keeps it in use. The digests
+    /// of large parts are computed, and the files flushed to the host's disk, in the background.
     ///
     /// # Errors
     /// A file operation fails.
     pub(crate) fn commit(self, snapshot: Snapshot) -> Result<Arc<SnapshotInUse>, StoreError> {
+        let parts = self.files().parts()?;
+        let snapshot = Snapshot { parts, ..snapshot };
         let path = self.files().description();
         let text = serde_json::to_string_pretty(&snapshot)
             .map_err(io::Error::from)
             .map_err(FileError::at("write", &path))?;
         fs::write(&path, text)?;
         let in_use = SnapshotInUse::new(self.0.commit_in_use()?, snapshot);
-        let files = in_use.files.clone();
+        let (files, parts) = (in_use.files.clone(), in_use.snapshot.parts.clone());
         std::thread::spawn(move || {
-            if let Err(error) = files.flush_to_disk() {
+            let finished = files.write_digests(&parts).and_then(|()| files.flush_to_disk());
+            if let Err(error) = finished {
                 tracing::debug!(%error, "a snapshot may not survive a crash of the host");
             }
         });

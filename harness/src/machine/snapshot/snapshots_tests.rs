@@ -28,6 +28,7 @@ fn snapshot() -> Snapshot {
         boot_ms: 20_000,
         made: 1,
         host_boot: host_boot(),
+        parts: BTreeMap::new(),
     }
 }
 
@@ -91,8 +92,42 @@ fn a_snapshot_without_a_description_is_unusable() {
     fs::write(files.description(), "{").expect("written");
     assert!(!snapshots.has("aa"));
     assert!(snapshots.list().expect("listed")[0].snapshot.is_none());
-    let _vacancy = vacancy(&snapshots, "aa");
+    let Ok(SnapshotLookup::Damaged(damage)) = snapshots.take("aa") else { panic!("it was used") };
+    assert!(damage.to_string().starts_with("`snapshot.json` cannot be read: "), "{damage}");
     assert!(!files.memory().exists(), "it was removed");
+    drop(vacancy(&snapshots, "aa"));
+}
+
+#[test]
+fn a_snapshot_whose_parts_are_missing_cut_or_changed_is_refused_and_removed() {
+    type Change = fn(&SnapshotFiles);
+    let (_directory, snapshots) = store(u64::MAX);
+    let changes: [(&str, Change); 3] = [
+        ("`memory` is missing", |files| fs::remove_file(files.memory()).expect("removed")),
+        ("`memory` has 9 bytes instead of 1048576", |files| {
+            File::options().write(true).open(files.memory()).and_then(|file| file.set_len(9)).expect("cut");
+        }),
+        ("the contents of `memory` have changed", |files| {
+            fs::write(files.memory(), vec![2; 1 << 20]).expect("written");
+        }),
+    ];
+    for (expected, change) in changes {
+        let files = make(&snapshots, "aa", 0).files.clone();
+        assert!(matches!(snapshots.take("aa"), Ok(SnapshotLookup::Ready(_))), "it is complete");
+        change(&files);
+        let Ok(SnapshotLookup::Damaged(damage)) = snapshots.take("aa") else { panic!("it was used") };
+        assert_eq!(damage.to_string(), expected);
+        assert!(!files.directory().exists(), "it was removed");
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_that_others_use_is_refused_and_stays() {
+    let (_directory, snapshots) = store(u64::MAX);
+    let held = make(&snapshots, "aa", 0);
+    fs::remove_file(held.files.memory()).expect("removed");
+    assert!(matches!(snapshots.take("aa"), Ok(SnapshotLookup::Damaged(_))), "nobody waits for its users");
+    assert!(held.files.directory().exists());
 }
 
 #[test]
