@@ -9,6 +9,7 @@ use loadgauge_images::OsRelease;
 use serde::Serialize;
 
 use super::Source;
+use super::definition::image_name;
 
 /// An extension of a planned machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -74,8 +75,7 @@ impl ResolvedExtension {
     ) -> Result<Self, ImageError> {
         let size = fs::metadata(path)?.len();
         let sha512 = digest(path).map_err(FileError::at("read", path))?;
-        let own = path.file_name().unwrap_or_default();
-        let name = name.unwrap_or(own.strip_suffix(".raw").unwrap_or(own)).to_owned();
+        let name = name.unwrap_or(image_name(path)).to_owned();
         let kind = PayloadKind::Image { path: path.to_owned(), size, sha512: sha512.clone() };
         let release = release_of(path, &name)?;
         let payload = Payload { name, kind };
