@@ -370,6 +370,35 @@ mod tests {
         }
     }
 
+    /// serde knows the same keys in every table as the list of keys, and the reference has all of them.
+    #[test]
+    fn every_key_that_is_read_is_in_the_list_and_in_the_reference() {
+        let reference = include_str!("../../../scenarios/recipes/README.md");
+        let rows = reference.lines().filter(|line| line.starts_with("| `"));
+        let cells = rows.filter_map(|line| line.split('|').nth(1));
+        let listed: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        let all: Vec<String> = with_value_at_every_key(KEYS, "VALUE")
+            .iter()
+            .filter_map(|document| document.split_once(" = VALUE").map(|(before, _)| before.to_owned()))
+            .filter_map(|before| before.rsplit([' ', '[']).next().map(str::to_owned))
+            .collect();
+        for key in &all {
+            assert!(listed.contains(&key.as_str()), "`{key}` is not in scenarios/recipes/README.md");
+        }
+        let unknown = "{ qqqqqqqqqqqqqqqqqqqqq = 1 }";
+        let documents = with_value_at_every_key(KEYS, unknown).into_iter();
+        let mut checked = 0;
+        for document in documents.chain(["qqqqqqqqqqqqqqqqqqqqq = 1".to_owned()]) {
+            let report = report(&document);
+            let Some((_, hint)) = report.split_once("hint: valid names here:") else { continue };
+            for key in hint.split('`').skip(1).step_by(2) {
+                assert!(all.iter().any(|known| known == key), "`{key}` is not in the list of keys");
+            }
+            checked += 1;
+        }
+        assert!(checked > 8, "{checked} tables");
+    }
+
     /// Values of every type at every key: each is accepted, or has a message without Rust's and serde's words.
     #[test]
     fn a_wrong_value_has_a_place_and_plain_words() {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use loadgauge_host::Hint as _;
 use loadgauge_host::toml_keys::{Key, Kind, names, take_wrong_types, with_value_at_every_key};
 use proptest::prelude::*;
 use toml::de::DeTable;
@@ -115,6 +116,31 @@ fn every_example_is_of_the_right_type() {
         assert!(table.keys().all(|name| name.get_ref() == key.name), "{}", key.example);
         assert_eq!(take_wrong_types(&mut table, keys), [], "{}", key.example);
     });
+}
+
+/// serde knows the same keys in every table as the list of keys.
+#[test]
+fn every_table_has_the_keys_that_are_read() {
+    let mut tables = vec![names(SCENARIO)];
+    visit(SCENARIO, &mut |keys, _| tables.push(names(keys)));
+    for keys in &mut tables {
+        keys.sort_unstable();
+    }
+    let (_directory, context) = context();
+    let mut checked = 0;
+    for document in with_value_at_every_key(SCENARIO, "{ qqqqqqqqqqqqqqqqqqqqq = 1 }") {
+        let error = Scenario::parse(&document, &context).expect_err("a wrong table");
+        let problem = &error.problems()[0];
+        if !problem.cause.starts_with("unknown key") {
+            continue;
+        }
+        let Some(hint) = problem.hint() else { continue };
+        let mut known: Vec<&str> = hint.split('`').skip(1).step_by(2).collect();
+        known.sort_unstable();
+        assert!(tables.contains(&known), "{document}: {hint}");
+        checked += 1;
+    }
+    assert!(checked > 20, "{checked} tables");
 }
 
 /// The reference is complete, and has no key that the format does not have.
