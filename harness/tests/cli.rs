@@ -120,6 +120,32 @@ fn a_wrong_regular_expression_is_a_usage_error() {
 }
 
 #[test]
+fn an_extension_or_scenario_that_does_not_exist_is_told_before_an_image_is_looked_for() {
+    let user = User::new();
+    for (arguments, status, message) in [
+        ("try ./no.raw", 2, "error: there is no file `./no.raw`"),
+        ("try helo", 2, "error: there is no recipe `helo`"),
+        ("try hello --scenario docker.*", 2, "error: `docker.*` selects several scenarios"),
+        ("try hello --scenario xyzzy", 4, "error: `xyzzy` selects no scenario"),
+        ("try --scenarios /nowhere hello", 2, "error: cannot list `/nowhere`"),
+        ("boot --sysext ./no.raw", 2, "error: there is no file `./no.raw`"),
+    ] {
+        let found = user.fail(&mut user.loadgauge(arguments));
+        assert!(found.starts_with(&format!("{status}\n{message}")), "{arguments}: {found}");
+    }
+}
+
+/// The plan of a scenario that does not run has the exit status of its run.
+#[test]
+fn a_plan_of_nothing_has_the_status_of_a_run_of_nothing() {
+    let user = User::new();
+    let image = user.image();
+    fs::create_dir(user.root.join("empty")).expect("made");
+    let arguments = format!("plan --accel tcg --scenarios {} --image {image}", user.root.join("empty"));
+    assert_eq!(user.loadgauge(&arguments).output().expect("it runs").status.code(), Some(4));
+}
+
+#[test]
 fn without_an_image_it_says_how_to_get_one() {
     let user = User::new();
     insta::assert_snapshot!(user.fail(&mut user.loadgauge("run")));

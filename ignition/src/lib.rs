@@ -23,6 +23,7 @@
 //! validation (`config/v3_3/types` in `coreos/ignition`), with which the tests compare this crate.
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests unwrap at once"))]
 
+mod author;
 mod butane;
 mod config;
 mod data_url;
@@ -32,6 +33,7 @@ mod merge;
 mod parse;
 mod validate;
 
+pub use author::{Written, WrittenKind};
 pub use butane::{ButaneCause, ButaneError};
 pub use config::{Config, Contents, Directory, Dropin, File, Link, UPDATE_UNITS, Unit, User, mask_updates};
 pub use merge::Conflict;

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads and checks recipes.
+use std::ops::Range;
+
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::toml_keys::take_wrong_types;
+use loadgauge_host::toml_syntax::explain_syntax;
 use loadgauge_host::{Problem, fs, problem};
+use serde::Deserialize as _;
 use toml::Spanned;
+use toml::de::DeTable;
 
 use super::fetch::is_sha256;
-use super::recipe::{FileSection, Publish, Recipe, RecipeError, check_name, is_version};
+use super::recipe::{FileSection, KEYS, Publish, Recipe, RecipeError, check_name, is_version};
 use super::stage::is_kept;
 use super::{gentoo, mangle};
 
@@ -40,9 +46,16 @@ impl Recipe {
     /// # Errors
     /// The text is not TOML, or has an unknown key or a value that is not valid.
     pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, RecipeError> {
-        let mut recipe: Self = toml::from_str(text).map_err(|error| {
-            let (cause, hint) = problem::explain(error.message(), &RENAMED);
-            Problem::new(path, text, error.span().unwrap_or_default(), cause, hint)
+        let problem = |span: Range<usize>, (cause, hint): (String, Option<String>)| {
+            RecipeError::from(Problem::new(path, text, span, cause, hint))
+        };
+        let mut document = DeTable::parse(text)
+            .map_err(|error| problem(error.span().unwrap_or_default(), explain_syntax(error.message())))?;
+        if let Some(wrong) = take_wrong_types(document.get_mut(), KEYS).into_iter().next() {
+            return Err(problem(wrong.span, (wrong.cause, Some(wrong.hint))));
+        }
+        let mut recipe = Self::deserialize(toml::Deserializer::from(document)).map_err(|error| {
+            problem(error.span().unwrap_or_default(), problem::explain(error.message(), KEYS, &RENAMED))
         })?;
         path.clone_into(&mut recipe.path);
         text.clone_into(&mut recipe.text);
@@ -256,6 +269,8 @@ fn is_package_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use loadgauge_host::toml_keys::with_value_at_every_key;
+
     use super::*;
 
     fn report(text: &str) -> String {
@@ -290,6 +305,164 @@ mod tests {
         let reports: Vec<String> =
             wrong.iter().map(|text| format!("{}\n---\n{}", text.trim_end(), report(text))).collect();
         insta::assert_snapshot!(reports.join("\n\n"));
+    }
+
+    #[test]
+    fn first_attempts_get_an_example_of_the_right_form() {
+        for (text, place, cause, hint) in [
+            ("version = 3", "2:11", "`version` must be a text, not a number", "write `version = \"1.2.3\"`"),
+            (
+                "base-extensions = \"docker\"",
+                "2:19",
+                "`base-extensions` must be a list of texts, not a text",
+                "write `base-extensions = [\"docker\"]`",
+            ),
+            (
+                "[debian]\npackages = [\"x\"]",
+                "2:1",
+                "`debian` must be a list of tables, not a table",
+                "write `[[debian]]`",
+            ),
+            (
+                "[[debian]]\npackages = \"strace\"",
+                "3:12",
+                "`packages` must be a list of texts, not a text",
+                "write `packages = [\"strace\"]`",
+            ),
+            ("[[debian]]\nrecommends = true", "2:1", "the key `packages` is missing", ""),
+            (
+                "[[file]]\npath = \"/usr/x\"\nmode = 0o755",
+                "4:8",
+                "`mode` must be a text, not a number",
+                "write `mode = \"0755\"`",
+            ),
+            (
+                "[[file]]\npath = \"/usr/x\"\nmode = 0755",
+                "4:8",
+                "a number cannot begin with 0",
+                "write a file mode as a text: `mode = \"0644\"`",
+            ),
+            ("file = [[\"/usr/x\"]]", "2:9", "`file` must contain a table, not a list", "write `[[file]]`"),
+            (
+                "[finish]\nupholds = { \"a.target\" = \"x.service\" }",
+                "3:26",
+                "`upholds` must contain a list of texts, not a text",
+                "write `upholds = { \"multi-user.target\" = [\"tool.service\"] }`",
+            ),
+            (
+                "[pack]\nformat = true",
+                "3:10",
+                "`format` must be a text, not `true`",
+                "write `format = \"erofs\"`",
+            ),
+            (
+                "[pack]\nerofs-level = -1",
+                "3:15",
+                "`erofs-level` must be a whole number from 0 to 4294967295, not -1",
+                "write `erofs-level = 9`",
+            ),
+        ] {
+            let report = report(&format!("name = \"hello\"\n{text}\n"));
+            let lines: Vec<&str> = report.lines().collect();
+            assert_eq!(lines[0], format!("recipes/hello.toml:{place}: {cause}"), "{report}");
+            let shown = lines.iter().find_map(|line| line.strip_prefix("  hint: ")).unwrap_or_default();
+            assert_eq!(shown, hint, "{report}");
+        }
+    }
+
+    /// serde knows the same keys in every table as the list of keys, and the reference has all of them.
+    #[test]
+    fn every_key_that_is_read_is_in_the_list_and_in_the_reference() {
+        let reference = include_str!("../../../scenarios/recipes/README.md");
+        let rows = reference.lines().filter(|line| line.starts_with("| `"));
+        let cells = rows.filter_map(|line| line.split('|').nth(1));
+        let listed: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        let all: Vec<String> = with_value_at_every_key(KEYS, "VALUE")
+            .iter()
+            .filter_map(|document| document.split_once(" = VALUE").map(|(before, _)| before.to_owned()))
+            .filter_map(|before| before.rsplit([' ', '[']).next().map(str::to_owned))
+            .collect();
+        for key in &all {
+            assert!(listed.contains(&key.as_str()), "`{key}` is not in scenarios/recipes/README.md");
+        }
+        let unknown = "{ qqqqqqqqqqqqqqqqqqqqq = 1 }";
+        let documents = with_value_at_every_key(KEYS, unknown).into_iter();
+        let mut checked = 0;
+        for document in documents.chain(["qqqqqqqqqqqqqqqqqqqqq = 1".to_owned()]) {
+            let report = report(&document);
+            let Some((_, hint)) = report.split_once("hint: valid names here:") else { continue };
+            for key in hint.split('`').skip(1).step_by(2) {
+                assert!(all.iter().any(|known| known == key), "`{key}` is not in the list of keys");
+            }
+            checked += 1;
+        }
+        assert!(checked > 8, "{checked} tables");
+    }
+
+    /// Values of every type at every key: each is accepted, or has a message without Rust's and serde's words.
+    #[test]
+    fn a_wrong_value_has_a_place_and_plain_words() {
+        let forbidden = [
+            "struct",
+            "enum",
+            "variant",
+            "sequence",
+            "untagged",
+            "serde",
+            "Section",
+            "Option",
+            "Spanned",
+            "invalid type",
+            "invalid value",
+            "invalid length",
+            "wanted ",
+            "basic string",
+            "i64",
+            "u8",
+            "u16",
+            "u32",
+            "usize",
+            "boolean `",
+            "integer `",
+            "map",
+            "not of the right type",
+        ];
+        for value in [
+            "3",
+            "-3",
+            "1.5",
+            "99999999999999999999",
+            "true",
+            "'x'",
+            "1979-05-27",
+            "[]",
+            "[3]",
+            "['x']",
+            "[[]]",
+            "[{}]",
+            "{}",
+            "{ x = 3 }",
+        ] {
+            for document in with_value_at_every_key(KEYS, value) {
+                let Ok(table) = DeTable::parse(&document) else { continue };
+                let wrong = take_wrong_types(&mut table.into_inner(), KEYS);
+                match Recipe::parse(&document, Utf8Path::new("recipes/hello.toml")) {
+                    Ok(_) => assert_eq!(wrong, [], "{document}"),
+                    Err(RecipeError::File(error)) => panic!("{document}: {error}"),
+                    Err(RecipeError::Problem(problem)) => {
+                        let report = problem.report();
+                        assert!(report.starts_with("recipes/hello.toml:1:"), "{report}");
+                        let messages: Vec<&str> =
+                            report.lines().filter(|line| !line.contains(" | ")).collect();
+                        let messages = messages.join("\n").replace("os-release", "");
+                        for word in forbidden {
+                            assert!(!messages.contains(word), "`{word}` in {messages}");
+                        }
+                        assert!(wrong.is_empty() || messages.contains(&wrong[0].cause), "{report}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

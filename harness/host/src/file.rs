@@ -43,6 +43,9 @@ impl Hint for FileError {
             io::ErrorKind::ReadOnlyFilesystem => {
                 Some(format!("`{path}` is on a read-only file system; choose another directory"))
             }
+            io::ErrorKind::InvalidData if self.source.to_string().ends_with("is not UTF-8") => {
+                Some("save the file as UTF-8".to_owned())
+            }
             _ => None,
         }
     }

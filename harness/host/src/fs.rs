@@ -28,8 +28,8 @@ macro_rules! of_one_path {
 of_one_path! {
     /// Reads a whole file.
     read("read") -> Vec<u8> = fs::read;
-    /// Reads a whole file of UTF-8.
-    read_to_string("read") -> String = fs::read_to_string;
+    /// Reads a whole file of UTF-8. The error about other bytes has their line and column.
+    read_to_string("read") -> String = read_utf8;
     /// Opens a file for reading.
     open("open") -> File = File::open;
     /// Opens a file for writing, and creates or empties it.
@@ -54,6 +54,19 @@ of_one_path! {
     remove_dir("remove") -> () = fs::remove_dir;
     /// Removes a directory with everything in it.
     remove_dir_all("remove") -> () = fs::remove_dir_all;
+}
+
+/// Reads a file of UTF-8.
+fn read_utf8(path: &Path) -> io::Result<String> {
+    String::from_utf8(fs::read(path)?).map_err(|error| {
+        let (before, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let before = String::from_utf8_lossy(before);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let byte = rest.first().copied().unwrap_or_default();
+        let message = format!("line {line}, column {column}: the byte {byte:#04x} is not UTF-8");
+        io::Error::new(io::ErrorKind::InvalidData, message)
+    })
 }
 
 /// Defines a function of a source and a target, whose error names the target.
@@ -114,6 +127,7 @@ pub fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Hint as _;
     use crate::error::on_one_line;
 
     #[test]
@@ -121,6 +135,16 @@ mod tests {
         let error = open_regular("/dev/zero").expect_err("a device");
         assert_eq!(on_one_line(&error), "cannot open `/dev/zero`: it is not a regular file");
         assert!(open_regular("/proc/self/exe").is_ok());
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_has_a_place() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("latin1");
+        fs::write(&path, b"a\nb\xc3\xa9 = \"\xe9\"\n").expect("written");
+        let error = read_to_string(&path).expect_err("not UTF-8");
+        assert_eq!(error.source.to_string(), "line 2, column 7: the byte 0xe9 is not UTF-8");
+        assert_eq!(error.hint().as_deref(), Some("save the file as UTF-8"));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - [`fs`] and [`FileError`]: the file system, with errors that name the operation and the file
 //! - [`error`]: hints and chains of causes
 //! - [`Problem`] and [`problem`]: errors at a place in a file that the user wrote
+//! - [`toml_keys`]: the keys of a TOML format with their types, and the errors of its values
 //! - [`quantity`]: durations and sizes as people write them
 //! - [`suggest`]: "did you mean"
 //! - [`environment`]: every environment variable that changes what loadgauge does
@@ -29,6 +30,8 @@ mod quote;
 pub mod scratch;
 mod store;
 pub mod suggest;
+pub mod toml_keys;
+pub mod toml_syntax;
 mod tool;
 
 pub use cached_digest::{Algorithm, cached_digest};

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::{Hint, suggest};
+use crate::{Hint, suggest, toml_keys};
 
 /// An error at a place in a text file that the user wrote, with the line that it is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,9 +90,15 @@ pub fn line_of(text: &str, offset: usize) -> usize {
     text[..floor(text, offset)].matches('\n').count() + 1
 }
 
-/// Turns serde's message about a TOML value into a cause and a hint. `renamed` has the former names of
-/// keys with their present ones.
-pub fn explain(message: &str, renamed: &[(&str, &str)]) -> (String, Option<String>) {
+/// Turns serde's message about a TOML value into a cause and a hint. `keys` are those of the format, and
+/// `renamed` has the former names of keys with their present ones.
+///
+/// Types are checked before, with [`toml_keys::take_wrong_types`], whose messages say more.
+pub fn explain(
+    message: &str,
+    keys: &'static [toml_keys::Key],
+    renamed: &[(&str, &str)],
+) -> (String, Option<String>) {
     let message = message.trim_end();
     let mut quoted = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown field") {
@@ -104,11 +110,27 @@ pub fn explain(message: &str, renamed: &[(&str, &str)]) -> (String, Option<Strin
         let value = quoted.next().unwrap_or_default();
         return (format!("unknown value `{value}`"), suggest::did_you_mean(value, quoted));
     }
-    match message.strip_prefix("missing field") {
-        Some(key) => (format!("the key{key} is missing"), None),
-        None => (message.replace('\n', "; "), None),
+    if message.starts_with("missing field") {
+        let key = quoted.next().unwrap_or_default();
+        let hint = toml_keys::example_of(keys, key).map(|example| format!("add `{example}`"));
+        return (format!("the key `{key}` is missing"), hint);
     }
+    if SERDE.iter().any(|beginning| message.starts_with(beginning)) {
+        return ("the value is not of the right type".to_owned(), None);
+    }
+    (message.replace('\n', "; "), None)
 }
+
+/// How serde and the TOML reader begin messages that name types of Rust.
+const SERDE: [&str; 7] = [
+    "invalid type",
+    "invalid value",
+    "invalid length",
+    "data did not match",
+    "expected ",
+    "wanted ",
+    "unit value",
+];
 
 /// The hint for an unknown key: its present name where it was renamed, otherwise the nearest known one.
 pub fn unknown_key(key: &str, known: &[&str], renamed: &[(&str, &str)]) -> Option<String> {
@@ -153,9 +175,9 @@ mod tests {
     #[test]
     fn a_renamed_key_is_named_before_a_similar_one() {
         let message = "unknown field `merged`, expected one of `merge`, `expect`";
-        let hint = |renamed| explain(message, renamed).1;
+        let hint = |renamed| explain(message, &[], renamed).1;
         assert_eq!(hint(&[("merged", "expect")]).as_deref(), Some("the key is now called `expect`"));
         assert_eq!(hint(&[("merged", "elsewhere")]).as_deref(), Some("did you mean `merge`?"));
-        assert_eq!(explain(message, &[]).0, "unknown key `merged`");
+        assert_eq!(explain(message, &[], &[]).0, "unknown key `merged`");
     }
 }

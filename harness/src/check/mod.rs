@@ -45,6 +45,7 @@ pub use self::overlay::OverlayCheck;
 pub use self::reboot::evaluate_reboot;
 pub use self::run::{RunCheck, User};
 pub use self::sweep::{Sweep, sweep};
+pub(crate) use self::text::regex_message;
 pub use self::text::{Pattern, Text};
 pub use self::unit::{UnitCheck, UnitState};
 pub use self::unit_health::SETTLE;

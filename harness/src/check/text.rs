@@ -65,11 +65,21 @@ impl TryFrom<RawText> for Text {
 pub struct Pattern(Regex);
 
 impl TryFrom<String> for Pattern {
-    type Error = regex::Error;
+    type Error = String;
 
-    fn try_from(text: String) -> Result<Self, regex::Error> {
-        Regex::new(&text).map(Self)
+    fn try_from(text: String) -> Result<Self, String> {
+        let regex = Regex::new(&text);
+        regex
+            .map(Self)
+            .map_err(|error| format!("`{text}` is not a regular expression: {}", regex_message(&error)))
     }
+}
+
+/// The message of a regular expression's error, without the expression: its last line.
+pub(crate) fn regex_message(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().last().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 impl PartialEq for Pattern {
@@ -90,6 +100,32 @@ impl Text {
             matches: None,
             empty: None,
         }
+    }
+
+    /// Why no text satisfies the conditions, or why every text does.
+    pub(crate) fn senseless(&self) -> Option<String> {
+        let excluded = self.excludes.iter().find_map(|excluded| {
+            let required = self.contains.iter().find(|required| required.contains(excluded.as_str()))?;
+            Some((required, excluded))
+        });
+        if let Some((required, excluded)) = excluded {
+            return Some(format!("no text contains `{required}` and excludes `{excluded}`"));
+        }
+        if let Some(text) = &self.equals {
+            let rest = Self { equals: None, ..self.clone() };
+            return (!rest.evaluate("it", text.as_bytes()).all_hold())
+                .then(|| "the other conditions do not hold for the text in `equals`".to_owned());
+        }
+        if self.empty == Some(true) && !self.contains.is_empty() {
+            return Some("an empty text contains nothing".to_owned());
+        }
+        let pattern = self.matches.as_ref()?;
+        if self.empty == Some(true) && !pattern.0.is_match("") {
+            return Some(format!("an empty text does not match `{}`", pattern.0));
+        }
+        let only = self.contains.is_empty() && self.excludes.is_empty() && self.empty.is_none();
+        (only && probes().iter().all(|text| pattern.0.is_match(text)))
+            .then(|| format!("every text matches `{}`", pattern.0))
     }
 
     /// A description that follows the name of the text.
@@ -137,6 +173,14 @@ impl Text {
         }
         assertions
     }
+}
+
+/// Texts with little in common: an expression that matches all of them is not a condition.
+fn probes() -> Vec<String> {
+    let all: String = (0..0x250).filter_map(char::from_u32).chain(['\u{2026}', '\u{fffd}']).collect();
+    let mut probes = ["", "\n", "a", "7 ", "\u{e9}"].map(str::to_owned).to_vec();
+    probes.push(all.repeat(20));
+    probes
 }
 
 /// The lines from the first difference of two texts on.

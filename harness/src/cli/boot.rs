@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 
 use camino::Utf8PathBuf;
 use clap::Args;
-use loadgauge_host::quote;
+use loadgauge_host::{Store, quote};
 use tokio_util::sync::CancellationToken;
 
 use super::catalogue_choice::CatalogueChoice;
@@ -30,9 +30,9 @@ use crate::scenario::{
 pub(super) struct BootArguments {
     #[command(flatten)]
     image: ImageArgument,
-    /// Extension to merge in the guest: an image file, or a recipe by its name or its file `*.toml`; can
-    /// be repeated
-    #[arg(long, value_name = "FILE|RECIPE")]
+    /// Extension to merge in the guest: an image file, a directory with `usr` or `opt`, or a recipe by
+    /// its name or its file `*.toml`; can be repeated
+    #[arg(long, value_name = "FILE|DIR|RECIPE")]
     sysext: Vec<Utf8PathBuf>,
     /// Butane config to merge into the Ignition config of the guest
     #[arg(long, value_name = "FILE")]
@@ -59,8 +59,10 @@ pub(super) struct BootArguments {
 
 /// Boots a machine and connects the terminal to its guest. The files of the machine are removed at the end.
 pub(super) fn run(arguments: &BootArguments) -> Result<Exit, Failure> {
+    // An error in an argument is reported on hosts without an image too.
+    let store = Store::of_user()?;
+    let scenario = arguments.scenario(&arguments.catalogue.open(&store)?, &store)?;
     let context = Context::open(&arguments.catalogue, arguments.image.image.as_deref())?;
-    let scenario = arguments.scenario(&context.catalogue)?;
     let runtime = runtime::start()?;
     let acceleration = runtime.block_on(context.prove(arguments.machine.accel))?;
     let starter = arguments.start.starter(&context.store, &context.image, &acceleration);
@@ -192,7 +194,7 @@ impl BootArguments {
     }
 
     /// The scenario of a machine without steps.
-    fn scenario(&self, catalogue: &Catalogue) -> Result<Scenario, CatalogueError> {
+    fn scenario(&self, catalogue: &Catalogue, store: &Store) -> Result<Scenario, CatalogueError> {
         let mut spec = MachineSpec { cpus: self.cpus, ..MachineSpec::default() };
         if let Some(memory_mib) = self.memory {
             spec.memory_mib = memory_mib;
@@ -205,7 +207,7 @@ impl BootArguments {
         let sysexts = self
             .sysext
             .iter()
-            .map(|argument| Ok(SysextRequest::new(catalogue.extension(argument)?, None)))
+            .map(|argument| Ok(SysextRequest::new(catalogue.extension(argument, store)?, None)))
             .collect::<Result<_, CatalogueError>>()?;
         let machine = MachineRequest { spec, sysexts, ignition, ..MachineRequest::default() };
         Ok(Scenario::new("boot", "an interactive machine", machine, Vec::new()))
@@ -239,11 +241,12 @@ mod tests {
             std::fs::write(root.join(file), "").expect("written");
         }
         let catalogue = Catalogue::at(root).expect("a catalogue");
+        let store = Store::at(root.join("store"));
         let image = root.join("it's.raw");
         let boot = arguments(&format!(
             "boot --memory 2GiB --cpus 4 --internet --sysext hello --sysext {image} --butane a.bu"
         ));
-        let scenario = boot.scenario(&catalogue).expect("a scenario");
+        let scenario = boot.scenario(&catalogue, &store).expect("a scenario");
         let [machine] = scenario.machines.as_slice() else { panic!("one machine") };
         let spec = MachineSpec {
             memory_mib: 2048,
@@ -263,9 +266,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let root = Utf8Path::from_path(directory.path()).expect("UTF-8");
         let catalogue = Catalogue::at(root).expect("a catalogue");
+        let store = Store::at(root.join("store"));
         let error = |argument: &str| {
             let boot = arguments(&format!("boot --sysext {argument}"));
-            boot.scenario(&catalogue).expect_err(argument).to_string()
+            boot.scenario(&catalogue, &store).expect_err(argument).to_string()
         };
         assert_eq!(error("helo"), "there is no recipe `helo`");
         assert_eq!(error("./no.raw"), "there is no file `./no.raw`");

@@ -7,7 +7,7 @@ use loadgauge_images::{Architecture, Image};
 use super::catalogue_choice::CatalogueChoice;
 use super::{Failure, built_images, output};
 use crate::machine::{AccelChoice, Acceleration, FirmwareChoice, ORIGIN, prove};
-use crate::scenario::{Catalogue, ChooseStarts, Plan, Planner, Scenario, builder};
+use crate::scenario::{Catalogue, ChooseStarts, Plan, Planner, Scenario, builder, keep_file};
 
 /// The store, the catalogue and the image of a command.
 pub(super) struct Context {
@@ -49,6 +49,7 @@ impl Context {
             origin: ORIGIN,
             firmware,
             inline_limit: INLINE_LIMIT,
+            keep: &|bytes| keep_file(&self.store, bytes),
             choose_starts,
         };
         Ok(planner.plan(scenarios)?)

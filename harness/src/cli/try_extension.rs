@@ -3,8 +3,8 @@ use std::time::{Duration, SystemTime};
 
 use camino::Utf8PathBuf;
 use clap::Args;
-use loadgauge_host::fs;
 use loadgauge_host::quantity::parse_duration;
+use loadgauge_host::{Store, fs};
 
 use super::catalogue_choice::CatalogueChoice;
 use super::context::Context;
@@ -17,7 +17,8 @@ use super::{Exit, Failure, output, runtime};
 use crate::check::{Expectation, SETTLE};
 use crate::machine::{MachinePlan, StartChoice};
 use crate::scenario::{
-    MachineRequest, Scenario, Step, StepKind, SwapRequest, SysextRequest, parse_extension_name, select,
+    Catalogue, MachineRequest, Scenario, Step, StepKind, SwapRequest, SysextRequest, parse_extension_name,
+    select,
 };
 
 /// Interval at which watched files are polled.
@@ -26,8 +27,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Arguments of `loadgauge try`.
 #[derive(Debug, Args)]
 pub(super) struct TryArguments {
-    /// Extension: an image file, or a recipe by its name or its file `*.toml`
-    #[arg(value_name = "FILE|RECIPE")]
+    /// Extension: an image file, a directory with `usr` or `opt`, or a recipe by its name or its file
+    /// `*.toml`
+    #[arg(value_name = "FILE|DIR|RECIPE")]
     extension: Utf8PathBuf,
     /// Name of the extension in the guest [default: the name of the file or recipe]
     #[arg(long, value_parser = parse_extension_name)]
@@ -75,8 +77,10 @@ pub(super) fn run(arguments: &TryArguments) -> Result<Exit, Failure> {
 }
 
 fn attempt(arguments: &TryArguments) -> Result<Exit, Failure> {
+    // An error in an argument is reported on hosts without an image too.
+    let store = Store::of_user()?;
+    let scenario = arguments.scenario(&arguments.catalogue.open(&store)?, &store)?;
     let context = Context::open(&arguments.catalogue, arguments.image.image.as_deref())?;
-    let scenario = arguments.scenario(&context)?;
     let runtime = runtime::start()?;
     let acceleration = runtime.block_on(context.prove(arguments.machine.accel))?;
     let start = StartArguments { start: StartChoice::Warm, snapshots: arguments.snapshots.clone() };
@@ -95,8 +99,8 @@ fn attempt(arguments: &TryArguments) -> Result<Exit, Failure> {
 
 impl TryArguments {
     /// The scenario that merges the extension, then runs the steps of the chosen scenario.
-    fn scenario(&self, context: &Context) -> Result<Scenario, Failure> {
-        let sysext = SysextRequest::new(context.catalogue.extension(&self.extension)?, self.name.clone());
+    fn scenario(&self, catalogue: &Catalogue, store: &Store) -> Result<Scenario, Failure> {
+        let sysext = SysextRequest::new(catalogue.extension(&self.extension, store)?, self.name.clone());
         let tried = sysext.expected_name().to_owned();
         let swap = Step::new(StepKind::Swap(SwapRequest {
             sysext,
@@ -107,7 +111,7 @@ impl TryArguments {
             let summary = format!("`{tried}` is merged in a running guest");
             return Ok(Scenario::new("try", summary, MachineRequest::default(), vec![swap]));
         };
-        let mut chosen = select(&context.catalogue, std::slice::from_ref(name))?.into_iter();
+        let mut chosen = select(catalogue, std::slice::from_ref(name))?.into_iter();
         let (Some(mut scenario), None) = (chosen.next(), chosen.next()) else {
             let message = format!("`{name}` selects several scenarios");
             return Err(Failure::new(Exit::Usage, message).with_hint("name one scenario"));

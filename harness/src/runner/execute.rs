@@ -14,7 +14,7 @@ use super::options::RunOptions;
 use super::panic::panic_message;
 use super::wait::Wait;
 use super::{
-    Action, Cause, EventKind, Events, Job, JobStep, Limits, MachineProvider, SshAccess, TestMachine,
+    Action, Cause, EventKind, Events, Job, JobStep, Limits, MachineProvider, SshAccess, StepRole, TestMachine,
 };
 use crate::check::{Finding, Outcome, evaluate_reboot};
 use crate::guest::Transcript;
@@ -66,7 +66,8 @@ pub(super) async fn execute<R: MachineProvider>(
         reported: 0,
         step_started: None,
         commands: Vec::new(),
-        failed: false,
+        guard: None,
+        first_failure: None,
     };
     let limit = job.timeout.mul_f64(options.limits.factor);
     let steps = AssertUnwindSafe(execution.steps()).catch_unwind();
@@ -101,8 +102,10 @@ struct Execution<'a, R: MachineProvider> {
     step_started: Option<Instant>,
     /// commands of the current step, if a machine died during it
     commands: Vec<Transcript>,
-    /// whether a step failed
-    failed: bool,
+    /// 1-based number of the step whose failure left out an action
+    guard: Option<usize>,
+    /// 1-based number of the first step that failed
+    first_failure: Option<usize>,
 }
 
 impl<R: MachineProvider> Execution<'_, R> {
@@ -177,6 +180,11 @@ impl<R: MachineProvider> Execution<'_, R> {
 
     async fn step(&mut self, machines: &[Arc<R::TestMachine>], index: usize) -> Result<(), EndReason> {
         let step = &self.job.steps[index];
+        if let Some(failed) = self.left_out_after(step.role) {
+            let found = format!("not done: step {failed} failed, and no action follows a failed step");
+            self.report(step, Outcome::Skipped, Some(skipped(found)), 0);
+            return Ok(());
+        }
         let machine = &*machines[step.machine];
         self.current = step.machine;
         self.step_started = Some(Instant::now());
@@ -205,6 +213,19 @@ impl<R: MachineProvider> Execution<'_, R> {
         match (outcome, &step.action) {
             (Outcome::Broken, _) | (Outcome::Failed, Action::Reboot) => Err(EndReason::Step(index + 1)),
             _ => Ok(()),
+        }
+    }
+
+    /// The number of the failed step after which a step is left out: no action follows a failed step, and
+    /// no check follows an action that was left out.
+    fn left_out_after(&mut self, role: StepRole) -> Option<usize> {
+        match role {
+            StepRole::Sweep => None,
+            StepRole::Check => self.guard,
+            StepRole::Action => {
+                self.guard = self.first_failure;
+                self.guard
+            }
         }
     }
 
@@ -275,7 +296,9 @@ impl<R: MachineProvider> Execution<'_, R> {
     ) {
         let started = self.step_started.take();
         self.reported += 1;
-        self.failed |= outcome == Outcome::Failed;
+        if outcome == Outcome::Failed {
+            self.first_failure.get_or_insert(self.reported);
+        }
         self.events.emit(EventKind::StepFinished {
             scenario: self.job.id.clone(),
             machine: self.name_of(step.machine),
@@ -356,7 +379,7 @@ impl<R: MachineProvider> Execution<'_, R> {
     /// Reports the steps that were not reached. Returns the outcome of the attempt.
     fn close(&mut self, end: Result<(), EndReason>) -> (Outcome, Option<Cause>) {
         let Err(reason) = end else {
-            return (if self.failed { Outcome::Failed } else { Outcome::Passed }, None);
+            return (if self.first_failure.is_some() { Outcome::Failed } else { Outcome::Passed }, None);
         };
         let job = self.job;
         let (outcome, cause) = reason.outcome(job);
@@ -378,7 +401,7 @@ impl<R: MachineProvider> Execution<'_, R> {
             self.report(step, Outcome::Skipped, Some(finding), 0);
         }
         // A failed step stays a failure, whatever came after it.
-        (if self.failed { Outcome::Failed } else { outcome }, Some(cause))
+        (if self.first_failure.is_some() { Outcome::Failed } else { outcome }, Some(cause))
     }
 }
 

@@ -6,7 +6,7 @@ use loadgauge_images::OsRelease;
 
 use super::{
     Action, Budget, Capacity, DirectoryError, FlakyPolicy, GuestOperation, Job, JobStep, KeepPolicy, Limits,
-    Needs, Run, RunDirectory, RunHeader, ScenarioId, Skipped, StartOrder,
+    Needs, Run, RunDirectory, RunHeader, ScenarioId, Skipped, StartOrder, StepRole,
 };
 use crate::check::Sweep;
 use crate::scenario::{Plan, PlannedMachine, PlannedScenario, PlannedStep, StepKind, with_machine_name};
@@ -106,6 +106,7 @@ fn sweep(
             Some(reason) => Action::Waive { reason: reason.clone() },
             None => Action::Execute(GuestOperation::Sweep(kind)),
         },
+        role: StepRole::Sweep,
         machine: number,
         within: None,
     }
@@ -122,6 +123,7 @@ fn step(scenario: &PlannedScenario, planned: &PlannedStep) -> JobStep<GuestOpera
     JobStep {
         summary: with_machine_name(scenario.machine_of(planned), &title),
         action,
+        role: if planned.step.kind.is_action() { StepRole::Action } else { StepRole::Check },
         machine: planned.step.machine,
         within: planned.step.within,
     }

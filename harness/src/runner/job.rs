@@ -116,10 +116,23 @@ pub struct JobStep<C> {
     pub summary: String,
     /// what the step does
     pub action: Action<C>,
+    /// what the step is in its scenario
+    pub role: StepRole,
     /// 0-based number of the machine
     pub machine: usize,
     /// time for which the operation is repeated until it passes, for KVM
     pub within: Option<Duration>,
+}
+
+/// What a step is in its scenario, which decides whether it is executed after a failed step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepRole {
+    /// a check: executed, as long as no action was left out
+    Check,
+    /// an action: left out, with all later checks, so that a failed check protects the guest from it
+    Action,
+    /// a sweep: executed
+    Sweep,
 }
 
 /// What a step does.

@@ -53,7 +53,7 @@ pub use event::{Cause, Counts, Event, EventKind, FORMAT};
 pub use events::Events;
 pub use flaky_policy::FlakyPolicy;
 pub use interrupt::{Claim, Interrupt};
-pub use job::{Action, Job, JobStep, KeepPolicy, Limits, Run, RunHeader, Skipped};
+pub use job::{Action, Job, JobStep, KeepPolicy, Limits, Run, RunHeader, Skipped, StepRole};
 pub use operation::GuestOperation;
 pub use provider::{GuestReady, MachineProvider, SshAccess, StartFailure, TestMachine};
 pub use qemu_provider::QemuProvider;

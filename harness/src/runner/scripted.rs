@@ -298,8 +298,24 @@ impl TestRun {
         self.actions(name, actions)
     }
 
-    pub(super) fn actions(mut self, name: &str, actions: Vec<Action<Script>>) -> Self {
-        let step = |action| JobStep { summary: format!("{action:?}"), action, machine: 0, within: None };
+    pub(super) fn actions(self, name: &str, actions: Vec<Action<Script>>) -> Self {
+        let role = |action: &Action<Script>| match action {
+            Action::Reboot => StepRole::Action,
+            _ => StepRole::Check,
+        };
+        let actions = actions.into_iter().map(|action| (role(&action), action)).collect();
+        self.roles(name, actions)
+    }
+
+    /// A scenario with steps that have these roles.
+    pub(super) fn roles(mut self, name: &str, actions: Vec<(StepRole, Action<Script>)>) -> Self {
+        let step = |(role, action)| JobStep {
+            summary: format!("{action:?}"),
+            action,
+            role,
+            machine: 0,
+            within: None,
+        };
         let steps = actions.into_iter().map(step).collect();
         let directory = Utf8Path::new("/run").join(name);
         self.run.jobs.push(Job {

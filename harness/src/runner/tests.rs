@@ -121,6 +121,37 @@ async fn a_reboot_must_change_the_boot_id() {
 }
 
 #[tokio::test]
+async fn no_action_follows_a_failed_step_and_no_check_follows_an_action_that_was_left_out() {
+    let step = |role, script| (role, Action::Execute(script));
+    let (check, action, sweep) = (StepRole::Check, StepRole::Action, StepRole::Sweep);
+    let report = TestRun::new(1)
+        .roles(
+            "guard",
+            vec![
+                step(check, Script::Fail),
+                step(check, Script::Pass),
+                step(action, Script::Pass),
+                step(check, Script::Pass),
+                (action, Action::Reboot),
+                step(sweep, Script::Pass),
+                step(sweep, Script::Fail),
+                step(sweep, Script::Pass),
+            ],
+        )
+        .roles(
+            "action",
+            vec![step(action, Script::Fail), step(check, Script::Pass), step(action, Script::Pass)],
+        )
+        .run()
+        .await;
+    let expected = [Failed, Passed, Skipped, Skipped, Skipped, Passed, Failed, Passed];
+    assert_eq!(report.steps("guard"), expected);
+    assert_eq!(report.findings("guard")[3].1, "not done: step 1 failed, and no action follows a failed step");
+    assert_eq!(report.steps("action"), [Failed, Passed, Skipped]);
+    assert_eq!(report.end("guard").0, Failed);
+}
+
+#[tokio::test]
 async fn an_interrupted_run_stops_its_machines_and_emits_its_last_event() {
     let report = TestRun::new(1)
         .scenario("a", &[Script::Fail, Script::Hang, Script::Pass])

@@ -8,6 +8,7 @@ use include_dir::{Dir, DirEntry, include_dir};
 use loadgauge_host::digest::Inputs;
 use loadgauge_host::{Entry, FileError, Hint, Store, StoreError, fs, suggest};
 
+use super::directory_recipe::recipe_of_directory;
 use super::{ParseContext, ParseError, Scenario, Source};
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../scenarios");
@@ -51,6 +52,14 @@ pub enum CatalogueError {
         /// the file
         path: Utf8PathBuf,
     },
+    /// the extension-release file of a directory lacks a field
+    #[error("`{path}` has no {field}, so systemd-sysext would skip the extension")]
+    Release {
+        /// the file
+        path: Utf8PathBuf,
+        /// the field
+        field: &'static str,
+    },
     /// scenario files have errors
     #[error("{}", join(.0))]
     Parse(Vec<ParseError>),
@@ -79,8 +88,12 @@ impl Hint for CatalogueError {
             Self::File(error) => error.hint(),
             Self::Name { .. } => Some("use letters, digits, `-`, `_` and `.`".to_owned()),
             Self::NoRecipe { near, .. } => near.clone(),
-            Self::NoFile { .. } => {
-                Some("name an image file, a recipe file `*.toml`, or a recipe of the catalogue".to_owned())
+            Self::NoFile { .. } => Some(
+                "name an image file, a directory, a recipe file `*.toml`, or a recipe of the catalogue"
+                    .to_owned(),
+            ),
+            Self::Release { .. } => {
+                Some("add it, or remove the file: one for the image is then written".to_owned())
             }
             Self::Parse(errors) => match errors.as_slice() {
                 [error] => error.hint(),
@@ -152,14 +165,19 @@ impl Catalogue {
         self.read(path.to_owned(), name.to_owned())
     }
 
-    /// The extension that an argument `FILE|RECIPE` names: a file `*.toml` is a recipe, a plain name
-    /// that is not a file is a recipe of the catalogue, and anything else is an image.
+    /// The extension that an argument `FILE|DIRECTORY|RECIPE` names: a file `*.toml` is a recipe, a plain
+    /// name that is not a file is a recipe of the catalogue, and any other file is an image. A directory
+    /// gets a recipe in the store that has it as its tree.
     ///
     /// # Errors
     /// The file does not exist, or the catalogue has no such recipe.
-    pub fn extension(&self, argument: &Utf8Path) -> Result<Source, CatalogueError> {
+    pub fn extension(&self, argument: &Utf8Path, store: &Store) -> Result<Source, CatalogueError> {
+        let is_path = argument.as_str().contains('/');
+        if argument.is_dir() && (is_path || self.recipe(argument.as_str()).is_err()) {
+            return Ok(Source::Recipe(recipe_of_directory(argument, store)?));
+        }
         let is_recipe_file = argument.extension() == Some("toml");
-        let is_name = argument.components().count() == 1 && argument.extension().is_none();
+        let is_name = !is_path && argument.extension().is_none();
         if is_name && !argument.is_file() {
             return Ok(Source::Recipe(self.recipe(argument.as_str())?));
         }

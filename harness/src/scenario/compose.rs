@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_host::{FileError, Hint, fs};
+use loadgauge_host::{Entry, FileError, Hint, Store, StoreError, digest, fs};
 use loadgauge_ignition::delivery::{
-    Delivered, Delivery, DeliveryError, HowDelivered, Payload, Served, deliver,
+    Delivery, DeliveryError, HowDelivered, Payload, PayloadKind, Served, deliver, image_link,
 };
 use loadgauge_ignition::{
-    ButaneError, Config, Conflict, Contents, File, Link, ParseError, Severity, Unit, mask_updates,
+    ButaneError, Config, Conflict, Contents, File, Link, ParseError, Problem, Severity, Unit, mask_updates,
 };
 
+use super::guest_warnings::{GuestFacts, guest_warnings};
 use super::{AuthorConfig, IgnitionRequest};
 
 /// The Ignition config of a machine cannot be composed.
@@ -32,6 +33,9 @@ pub enum ComposeError {
         /// error of the parser
         source: ButaneError,
     },
+    /// the files of the author's config cannot be written to the store
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// an extension cannot be delivered
     #[error("cannot deliver the extension `{name}`")]
     Delivery {
@@ -57,6 +61,7 @@ impl Hint for ComposeError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::File(source) => source.hint(),
+            Self::Store(source) => source.hint(),
             Self::Ignition { source, .. } => source.hint(),
             Self::Butane { source, .. } => source.hint(),
             Self::Delivery { source, .. } => source.hint(),
@@ -66,6 +71,24 @@ impl Hint for ComposeError {
     }
 }
 
+/// Writes bytes to a file of the store, under their digest.
+///
+/// # Errors
+/// The store cannot be written.
+pub fn keep_file(store: &Store, bytes: &[u8]) -> Result<Utf8PathBuf, StoreError> {
+    let directory = match store.entry("ignition-file", &digest::sha256(bytes))? {
+        Entry::Ready(directory) => directory,
+        Entry::Vacant(vacancy) => {
+            fs::write(vacancy.directory().join(CONTENTS), bytes)?;
+            vacancy.commit()?
+        }
+    };
+    Ok(directory.join(CONTENTS))
+}
+
+/// The name of a file in its directory of the store.
+const CONTENTS: &str = "contents";
+
 /// The config of a machine, with the files that the guest fetches.
 #[derive(Debug)]
 pub(super) struct Composed {
@@ -73,15 +96,22 @@ pub(super) struct Composed {
     pub(super) served: Vec<Served>,
     /// how each extension is delivered, in their order
     pub(super) delivered: Vec<HowDelivered>,
+    /// what the validation warns of
+    pub(super) warnings: Vec<String>,
 }
 
+/// Writes bytes that a guest fetches to a file on the host.
+pub type KeepFile<'a> = dyn Fn(&[u8]) -> Result<Utf8PathBuf, StoreError> + 'a;
+
 /// Limits of the delivery of extensions.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Limits<'a> {
     /// URL of the harness's server as guests reach it
     pub(super) origin: &'a str,
-    /// bytes of the config that inline extensions may take together
+    /// bytes of the config that inline extensions may take together, and the author's files too
     pub(super) inline: u64,
+    /// writes the author's larger files to the host
+    pub(super) keep: &'a KeepFile<'a>,
 }
 
 /// Merges the author's config with the one that delivers the extensions.
@@ -89,34 +119,54 @@ pub(super) fn compose(
     author: &IgnitionRequest,
     payloads: &[(Payload, Delivery)],
     limits: Limits<'_>,
+    guest: GuestFacts<'_>,
 ) -> Result<Composed, ComposeError> {
     let mut config = author_config(author)?;
-    let mut composed = Composed { config: Config::new(), served: Vec::new(), delivered: Vec::new() };
+    let mut extensions = Config::new();
+    let (mut served, mut delivered) = (Vec::new(), Vec::new());
     for (payload, how) in payloads {
         // The limit is for all extensions together.
-        let taken = composed.config.to_json().len() as u64;
+        let taken = extensions.to_json().len() as u64;
         let inline_limit = limits.inline.saturating_sub(taken);
-        let Delivered { config, served, how } = deliver(payload, *how, limits.origin, inline_limit)
+        let mut one = deliver(payload, *how, limits.origin, inline_limit)
             .map_err(|source| ComposeError::Delivery { name: payload.name.clone(), source })?;
-        composed.config = composed.config.merge(config)?;
-        composed.served.extend(served);
-        composed.delivered.push(how);
+        if let Some(target) = authors_place(&config, payload) {
+            config.remove_file(&target);
+            one = one.at(&target);
+        }
+        extensions = extensions.merge(one.config)?;
+        served.extend(one.served);
+        delivered.push(one.how);
     }
-    config = config.merge(composed.config)?;
+    let mut warnings = guest_warnings(&config, &extensions, guest);
+    served.extend(config.serve_large_files(limits.inline, limits.origin, limits.keep)?);
+    config = config.merge(extensions)?;
     mask_updates(&mut config);
-    validate(&config)?;
-    Ok(Composed { config, ..composed })
+    warnings.extend(validate(&config)?);
+    Ok(Composed { config, served, delivered, warnings })
 }
 
-fn validate(config: &Config) -> Result<(), ComposeError> {
-    let mut problems = config.validate();
-    problems.retain(|problem| problem.severity == Severity::Error);
-    if problems.is_empty() {
-        return Ok(());
+/// Where the author's config has the image of an extension: the target of its link in /etc/extensions.
+/// A link to /dev/null masks the extension instead.
+fn authors_place(config: &Config, payload: &Payload) -> Option<Utf8PathBuf> {
+    let PayloadKind::Image { .. } = payload.kind else { return None };
+    config.link_target(&image_link(&payload.name)).filter(|target| target != "/dev/null")
+}
+
+/// Returns the warnings of the validation.
+fn validate(config: &Config) -> Result<Vec<String>, ComposeError> {
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        config.validate().into_iter().partition(|problem| problem.severity == Severity::Error);
+    if errors.is_empty() {
+        let with_hint = |problem: &Problem| match &problem.hint {
+            Some(hint) => format!("{problem}; {hint}"),
+            None => problem.to_string(),
+        };
+        return Ok(warnings.iter().map(with_hint).collect());
     }
     Err(ComposeError::Invalid {
-        hint: problems.iter().find_map(|problem| problem.hint.clone()),
-        problems: problems.iter().map(ToString::to_string).collect(),
+        hint: errors.iter().find_map(|problem| problem.hint.clone()),
+        problems: errors.iter().map(ToString::to_string).collect(),
     })
 }
 

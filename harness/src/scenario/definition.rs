@@ -107,8 +107,21 @@ impl SysextRequest {
 
     /// The name of the extension, as far as it is known before the build.
     pub fn expected_name(&self) -> &str {
-        self.name.as_deref().or(self.source.path().file_stem()).unwrap_or_default()
+        self.name.as_deref().unwrap_or_else(|| match &self.source {
+            Source::Recipe(recipe) => recipe.file_stem().unwrap_or_default(),
+            Source::Image(image) => image_name(image),
+        })
     }
+}
+
+/// Suffixes of image files that are not part of the extension's name.
+const IMAGE_SUFFIXES: [&str; 7] = [".raw", ".squashfs", ".erofs", ".ext4", ".btrfs", ".ddi", ".img"];
+
+/// The name of the extension in an image file, without the suffix of the file.
+pub(super) fn image_name(path: &Utf8Path) -> &str {
+    let file = path.file_name().unwrap_or_default();
+    let stem = IMAGE_SUFFIXES.iter().find_map(|suffix| file.strip_suffix(suffix));
+    stem.filter(|stem| !stem.is_empty()).unwrap_or(file)
 }
 
 /// The source of an extension.
@@ -190,4 +203,27 @@ pub struct UnitRequest {
     pub mask: bool,
     /// the unit file
     pub contents: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_image_is_that_of_its_file_without_a_suffix() {
+        for (file, name) in [
+            ("/x/tool.raw", "tool"),
+            ("tool-1.2.raw", "tool-1.2"),
+            ("./good.squashfs", "good"),
+            ("tool-1.2", "tool-1.2"),
+            ("tool.img", "tool"),
+            (".raw", ".raw"),
+        ] {
+            assert_eq!(image_name(Utf8Path::new(file)), name);
+            let request = SysextRequest::new(Source::Image(file.into()), None);
+            assert_eq!(request.expected_name(), name);
+        }
+        let recipe = SysextRequest::new(Source::Recipe("x/tool.toml".into()), None);
+        assert_eq!(recipe.expected_name(), "tool");
+    }
 }

@@ -8,8 +8,11 @@
 mod catalogue;
 mod compose;
 mod definition;
+mod directory_recipe;
 mod extension_builder;
+mod guest_warnings;
 mod id;
+mod keys;
 mod origin;
 mod parse;
 mod parse_context;
@@ -25,12 +28,13 @@ mod planner;
 mod problems;
 mod requires;
 mod select;
+mod senseless;
 mod step;
 mod toml_values;
 mod view;
 
 pub use catalogue::{Catalogue, CatalogueError};
-pub use compose::ComposeError;
+pub use compose::{ComposeError, KeepFile, keep_file};
 pub use definition::{
     AuthorConfig, FileRequest, IgnitionRequest, LinkRequest, MachineRequest, Scenario, Source, SysextRequest,
     UnitRequest,
@@ -52,6 +56,8 @@ pub use select::{SelectError, select};
 pub use step::{PlannedStep, Step, StepKind, SwapRequest};
 pub use view::{CommandLine, PlanView};
 
+#[cfg(test)]
+mod keys_tests;
 #[cfg(test)]
 mod parse_tests;
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use loadgauge_host::suggest;
+use loadgauge_host::toml_keys::{names, take_wrong_types};
+use loadgauge_host::toml_syntax::explain_syntax;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -13,14 +15,8 @@ use super::parse_parts::{requires, waive};
 use super::parse_step::{ParsedStep, read_duration, step};
 use super::problems::{ParseError, Problems};
 use super::toml_values::{RawRequires, array, hint_for_unknown_key, read};
-use super::{MachineRequest, ParseContext, Requires, Scenario, Step};
+use super::{MachineRequest, ParseContext, Requires, Scenario, Step, keys};
 use crate::check::Sweep;
-
-/// The keys of a scenario file.
-pub(super) const KEYS: &[&str] = &[
-    "summary", "tags", "requires", "timeout", "waive", "machine", "sysext", "ignition", "machines", "step",
-    "hold",
-];
 
 impl Scenario {
     /// Reads a scenario file.
@@ -30,13 +26,17 @@ impl Scenario {
     /// a file that is named does not exist. All problems are reported at once.
     pub fn parse(text: &str, context: &ParseContext) -> Result<Self, ParseError> {
         let mut problems = Problems::new(&context.file, text);
-        let (document, errors) = DeTable::parse_recoverable(text);
+        let (mut document, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
             for error in errors {
                 let span = error.span().unwrap_or_default();
-                problems.add(span, error.message().trim().replace('\n', "; "), None);
+                let (cause, hint) = explain_syntax(error.message());
+                problems.add(span, cause, hint);
             }
             return problems.finish(None);
+        }
+        for wrong in take_wrong_types(document.get_mut(), keys::SCENARIO) {
+            problems.add_removed(wrong.span, wrong.inside, wrong.cause, Some(wrong.hint));
         }
         let mut draft = ScenarioDraft::default();
         for (key, value) in document.into_inner() {
@@ -82,17 +82,17 @@ impl ScenarioDraft {
             "machine" | "sysext" | "ignition" => self.machines.add_single(key, value, context, problems),
             "machines" => self.machines.add_named(value, context, problems),
             "step" => {
-                for value in array(name, value, problems) {
+                for value in array(value) {
                     self.steps.extend(step(value, context, problems));
                 }
             }
             "hold" => {
-                for value in array(name, value, problems) {
+                for value in array(value) {
                     self.hold.extend(step(value, context, problems));
                 }
             }
             _ => {
-                let hint = hint_for_unknown_key(name, KEYS);
+                let hint = hint_for_unknown_key(name, &names(keys::SCENARIO));
                 problems.add(key.span(), format!("unknown key `{name}`"), hint);
             }
         }

@@ -9,7 +9,7 @@ use super::toml_values::{RawDisk, RawMachine};
 use crate::machine::{DiskSpec, LONGEST_SERIAL, MachineSpec};
 
 /// The most processors of QEMU's machine type `q35` (`MachineClass::max_cpus` before QEMU 9.0).
-const MOST_CPUS: u32 = 288;
+pub(super) const MOST_CPUS: u32 = 288;
 /// The serial number of the disk that a machine boots from.
 const PRIMARY: &str = "primary-disk";
 

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::parse_machine::machine;
 use super::parse_parts::{ignition, sysext};
 use super::problems::Problems;
-use super::toml_values::{RawIgnition, RawMachine, RawStart, array, read, type_of};
+use super::toml_values::{RawIgnition, RawMachine, RawStart, array, read};
 use super::{MachineRequest, ParseContext};
 use crate::machine::PeerAddress;
 
@@ -49,11 +49,7 @@ impl MachinesDraft {
         problems: &mut Problems<'_>,
     ) {
         let span = value.span();
-        let DeValue::Table(table) = value.into_inner() else {
-            let hint = "write `[machines.NAME]`, once for each".to_owned();
-            problems.add(span, "`machines` must be a table of machines by name", Some(hint));
-            return;
-        };
+        let DeValue::Table(table) = value.into_inner() else { return };
         // The order of the file is the order of the addresses.
         let mut entries: Vec<_> = table.into_iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
@@ -99,13 +95,7 @@ fn named_machine(
         );
     }
     let span = value.span();
-    let table = match value.into_inner() {
-        DeValue::Table(table) => table,
-        other => {
-            problems.add(span, format!("a machine must be a table, not {}", type_of(&other)), None);
-            return None;
-        }
-    };
+    let DeValue::Table(table) = value.into_inner() else { return None };
     let mut request = MachineRequest { name: name.get_ref().to_string(), ..MachineRequest::default() };
     let mut spec = DeTable::new();
     for (key, value) in table {
@@ -136,7 +126,7 @@ fn add_content(
     problems: &mut Problems<'_>,
 ) {
     if key == "sysext" {
-        for value in array(key, value, problems) {
+        for value in array(value) {
             request.sysexts.extend(sysext(value, context, problems));
         }
     } else {

@@ -144,8 +144,12 @@ fn find_recipe(
     let file = format!("{name}.toml");
     let found = context.recipes.iter().map(|directory| directory.join(&file)).find(|path| path.is_file());
     if found.is_none() {
-        let known = known_recipes(&context.recipes);
-        let hint = suggest::did_you_mean(name, known.iter().map(String::as_str));
+        let hint = if context.directory().join(&file).is_file() {
+            Some(format!("write `recipe = \"{file}\"` for the file beside the scenario"))
+        } else {
+            let known = known_recipes(&context.recipes);
+            suggest::did_you_mean(name, known.iter().map(String::as_str))
+        };
         problems.add(recipe.span(), format!("there is no recipe `{name}`"), hint);
     }
     found
@@ -171,6 +175,17 @@ fn find_file(
     let found = context.directory().join(path.get_ref());
     if found.is_file() {
         return Some(found);
+    }
+    if path.get_ref().as_str().contains('\n') {
+        let hint = "write the content to a file beside the scenario, and its name here".to_owned();
+        problems.add(path.span(), "this is not the path of a file, but its content", Some(hint));
+        return None;
+    }
+    if found.is_dir() {
+        let hint = "name an image file; build one from a directory with a recipe that has it as `[[tree]]`";
+        let cause = format!("`{}` is a directory, not a file", path.get_ref());
+        problems.add(path.span(), cause, Some(hint.to_owned()));
+        return None;
     }
     let cause = format!("there is no file `{}`", path.get_ref());
     let hint = if path.get_ref().is_absolute() { None } else { hint_for_missing_file(&found) };

@@ -3,18 +3,21 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::time::Duration;
 
+use loadgauge_host::toml_keys::names;
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::keys::STEP;
 use super::parse_parts::swap;
 use super::problems::{AlreadyReported, Problems};
-use super::toml_values::{hint_for_unknown_key, read, type_of};
+use super::senseless::senseless;
+use super::toml_values::{hint_for_unknown_key, read};
 use super::{ParseContext, Step, StepKind};
 use crate::check::Check;
 
 /// The kinds of steps.
-pub(super) const KINDS: &[&str] = &[
+const KINDS: &[&str] = &[
     "merged",
     "overlay",
     "unit",
@@ -27,10 +30,8 @@ pub(super) const KINDS: &[&str] = &[
     "unmerge",
     "swap",
 ];
-/// Keys of every step.
-pub(super) const COMMON: &[&str] = &["summary", "within", "on"];
 /// Keys of steps of the kind `run`.
-pub(super) const RUN_KEYS: &[&str] = &["exit", "signal", "stdout", "stderr", "user", "stdin", "timeout"];
+const RUN_KEYS: &[&str] = &["exit", "signal", "stdout", "stderr", "user", "stdin", "timeout"];
 
 /// `reboot = {}`
 #[derive(Debug, Deserialize)]
@@ -52,16 +53,10 @@ pub(super) fn step(
     problems: &mut Problems<'_>,
 ) -> Option<ParsedStep> {
     let span = value.span();
-    let table = match value.into_inner() {
-        DeValue::Table(table) => table,
-        other => {
-            problems.add(span, format!("a step must be a table, not {}", type_of(&other)), None);
-            return None;
-        }
-    };
+    let DeValue::Table(table) = value.into_inner() else { return None };
     let line = problems.line(span.start);
     let mut keys = StepKeys::default();
-    let sound = keys.add_all(table, problems);
+    let sound = keys.add_all(table, problems) && !problems.is_incomplete(&span);
     let summary = keys.summary.take().map(|value| read::<String>(value, problems).ok_or(AlreadyReported));
     let on = keys.on.take().map(|value| read::<Spanned<String>>(value, problems).ok_or(AlreadyReported));
     let within =
@@ -110,8 +105,7 @@ impl<'text> StepKeys<'text> {
                 name if KINDS.contains(&name) => self.kinds.push((key, value)),
                 name if RUN_KEYS.contains(&name) => self.run_keys.push((key, value)),
                 name => {
-                    let known = [KINDS, COMMON, RUN_KEYS].concat();
-                    let hint = hint_for_unknown_key(name, &known);
+                    let hint = hint_for_unknown_key(name, &names(STEP));
                     problems.add(key.span(), format!("unknown key `{name}` in a step"), hint);
                     sound = false;
                 }
@@ -152,6 +146,7 @@ fn kind(
     context: &ParseContext,
     problems: &mut Problems<'_>,
 ) -> Option<StepKind> {
+    let at = value.span();
     let check = match key.get_ref().as_ref() {
         "reboot" => return read::<EmptyTable>(value, problems).map(|_| StepKind::Reboot),
         "refresh" => return read::<EmptyTable>(value, problems).map(|_| StepKind::Refresh),
@@ -170,6 +165,10 @@ fn kind(
             Check::Run(read(Spanned::new(span, DeValue::Table(table)), problems)?)
         }
     };
+    if let Some((cause, hint)) = senseless(&check) {
+        problems.add(at, cause, Some(hint));
+        return None;
+    }
     Some(StepKind::Check(Box::new(check)))
 }
 

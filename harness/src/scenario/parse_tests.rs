@@ -9,11 +9,11 @@ use crate::check::{Check, Expectation};
 use crate::machine::{DiskSpec, FirmwareChoice, Network};
 
 /// A directory with the files that the scenarios of these tests name.
-fn context() -> (tempfile::TempDir, ParseContext) {
+pub(super) fn context() -> (tempfile::TempDir, ParseContext) {
     let directory = tempfile::tempdir().expect("a directory");
     let root = Utf8PathBuf::from_path_buf(directory.path().to_owned()).expect("UTF-8");
     std::fs::create_dir(root.join("recipes")).expect("made");
-    for file in ["recipes/hello.toml", "recipes/docker.toml", "own.raw", "own.ign", "own.bu"] {
+    for file in ["recipes/hello.toml", "recipes/docker.toml", "beside.toml", "own.raw", "own.ign", "own.bu"] {
         std::fs::write(root.join(file), "").expect("written");
     }
     let context = ParseContext {
@@ -24,13 +24,13 @@ fn context() -> (tempfile::TempDir, ParseContext) {
     (directory, context)
 }
 
-fn parse(text: &str) -> Result<Scenario, ParseError> {
+pub(super) fn parse(text: &str) -> Result<Scenario, ParseError> {
     let (_directory, context) = context();
     Scenario::parse(text, &context)
 }
 
 /// The report of a file with errors, without the directory of the test.
-fn report(text: &str) -> String {
+pub(super) fn report(text: &str) -> String {
     let (directory, context) = context();
     let error = Scenario::parse(text, &context).expect_err("a broken scenario");
     error.report().replace(&format!("{}/", directory.path().display()), "")
@@ -172,6 +172,201 @@ overlay = {}
 #[test]
 fn errors_of_toml_are_reported() {
     insta::assert_snapshot!(report("summary = \"x\n\n[[step]\noverlay = {}\n"));
+}
+
+/// Mistakes of first attempts: the table, the text in it, its place, the cause and the hint.
+const FIRST_ATTEMPTS: &[[&str; 5]] = &[
+    [
+        "step",
+        "merged = \"hello\"",
+        "3:10",
+        "`merged` must be a table, not a text",
+        "write `merged = { present = [\"hello\"] }`",
+    ],
+    [
+        "step",
+        "merged = [\"hello\"]",
+        "3:10",
+        "`merged` must be a table, not a list",
+        "write `merged = { present = [\"hello\"] }`",
+    ],
+    [
+        "step",
+        "merged = [[\"hello\"]]",
+        "3:10",
+        "`merged` must be a table, not a list",
+        "write `merged = { present = [\"hello\"] }`",
+    ],
+    [
+        "step",
+        "run = \"x\"\nstdout = \"active\"",
+        "4:10",
+        "`stdout` must be a table, not a text",
+        "write `stdout = { contains = \"active\" }`",
+    ],
+    [
+        "step",
+        "run = \"x\"\nstdout = { contains = 3 }",
+        "4:23",
+        "`contains` must be a text or a list of texts, not a number",
+        "write `contains = \"active\"`",
+    ],
+    [
+        "step",
+        "run = \"x\"\nstdout.matches = \"([\"",
+        "4:18",
+        "`([` is not a regular expression: unclosed character class",
+        "",
+    ],
+    [
+        "step",
+        "run = \"x\"\nstdout.matches = \"\\d+\"",
+        "4:20",
+        "a backslash in double quotes must be written twice",
+        "use single quotes for texts with backslashes: `'\\d+'`",
+    ],
+    [
+        "step",
+        "file = \"/usr/bin/x\"",
+        "3:8",
+        "`file` must be a table, not a text",
+        "write `file = { path = \"/usr/bin/hello\", mode = \"0755\" }`",
+    ],
+    [
+        "step",
+        "file = { path = \"/x\", mode = 0644 }",
+        "3:30",
+        "a number cannot begin with 0",
+        "write a file mode as a text: `mode = \"0644\"`",
+    ],
+    [
+        "step",
+        "file = { path = \"/x\", mode = 0o755 }",
+        "3:30",
+        "`mode` must be a text, not a number",
+        "write `mode = \"0644\"`",
+    ],
+    ["step", "file = { exists = false }", "3:8", "the key `path` is missing", ""],
+    ["step", "reboot = true", "3:10", "`reboot` must be a table, not `true`", "write `reboot = {}`"],
+    [
+        "step",
+        "unit = \"docker.socket\"",
+        "3:8",
+        "`unit` must be a table, not a text",
+        "write `unit = { \"docker.socket\" = \"active\" }`",
+    ],
+    [
+        "step",
+        "overlay = {}\nwithin = 30",
+        "4:10",
+        "`within` must be a text, not a number",
+        "write `within = \"30s\"`",
+    ],
+    [
+        "step",
+        "swap = { recipe = \"hello\", expect = false }",
+        "3:37",
+        "`expect` must be a text, not `false`",
+        "write `expect = \"refused\"`",
+    ],
+    [
+        "machine",
+        "network = true",
+        "5:11",
+        "`network` must be a text, not `true`",
+        "write `network = \"internet\"`",
+    ],
+    [
+        "machine",
+        "memory = 2048",
+        "5:10",
+        "`memory` must be a text, not a number",
+        "write `memory = \"2GiB\"`",
+    ],
+    [
+        "machine",
+        "cpus = \"2\"",
+        "5:8",
+        "`cpus` must be a whole number from 1 to 288, not a text",
+        "write `cpus = 2`",
+    ],
+    ["machine", "cpus = 0", "5:8", "`cpus` must be a whole number from 1 to 288, not 0", "write `cpus = 2`"],
+    [
+        "sysext",
+        "recipe = \"hello\"\nformat = 3",
+        "6:10",
+        "`format` must be a text, not a number",
+        "write `format = \"erofs\"`",
+    ],
+    [
+        "sysext",
+        "path = \"recipes\"",
+        "5:8",
+        "`recipes` is a directory, not a file",
+        "name an image file; build one from a directory with a recipe that has it as `[[tree]]`",
+    ],
+    [
+        "sysext",
+        "recipe = \"beside\"",
+        "5:10",
+        "there is no recipe `beside`",
+        "write `recipe = \"beside.toml\"` for the file beside the scenario",
+    ],
+    [
+        "sysext",
+        "recipe = \"./nope.toml\"",
+        "5:10",
+        "there is no file `./nope.toml`",
+        "relative paths start at the directory of the scenario file",
+    ],
+    [
+        "ignition",
+        "butane = \"\"\"\nvariant: flatcar\n\"\"\"",
+        "5:10",
+        "this is not the path of a file, but its content",
+        "write the content to a file beside the scenario, and its name here",
+    ],
+    [
+        "top",
+        "tags = \"x\"",
+        "2:8",
+        "`tags` must be a list of texts, not a text",
+        "write `tags = [\"quick\"]`",
+    ],
+    ["top", "timeout = 90", "2:11", "`timeout` must be a text, not a number", "write `timeout = \"5min\"`"],
+    [
+        "top",
+        "requires = { architecture = \"amd64\" }",
+        "2:29",
+        "`architecture` must be a list of texts, not a text",
+        "write `architecture = [\"amd64\"]`",
+    ],
+    [
+        "top",
+        "step = { run = \"x\" }",
+        "2:8",
+        "`step` must be a list of tables, not a table",
+        "write `[[step]]`",
+    ],
+];
+
+#[test]
+fn first_attempts_get_an_example_of_the_right_form() {
+    let before = |table: &str| match table {
+        "step" => "[[step]]\n".to_owned(),
+        "machine" | "ignition" => format!("{CHECK}[{table}]\n"),
+        "sysext" => format!("{CHECK}[[sysext]]\n"),
+        _ => String::new(),
+    };
+    let wrong = FIRST_ATTEMPTS.iter().filter_map(|[table, text, place, cause, hint]| {
+        let report = report(&format!("summary = \"x\"\n{}{text}\n", before(table)));
+        let expected = format!("test.toml:{place}: {cause}|{hint}|1");
+        let first = report.lines().next().unwrap_or_default();
+        let shown = report.lines().find_map(|line| line.strip_prefix("  hint: ")).unwrap_or_default();
+        let found = format!("{first}|{shown}|{}", report.matches("test.toml:").count());
+        (found != expected).then(|| format!("{found}\n  instead of {expected}"))
+    });
+    assert_eq!(wrong.collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]

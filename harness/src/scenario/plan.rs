@@ -41,6 +41,8 @@ pub struct PlannedMachine {
     pub start: StartMethod,
     /// the extensions in the guest, in the order of the scenario
     pub extensions: Vec<PlannedExtension>,
+    /// what is doubtful about its Ignition config
+    pub warnings: Vec<String>,
 }
 
 /// A scenario that cannot run on the image.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use camino::Utf8PathBuf;
 use loadgauge_builder::ImageError;
 use loadgauge_host::Hint;
 
@@ -25,6 +26,14 @@ pub enum PlanError {
         origin: Origin,
         /// error of the image
         source: Box<ImageError>,
+    },
+    /// an extension image is empty, such as one that could not be written
+    #[error("{origin}the image `{path}` has no bytes")]
+    EmptyImage {
+        /// place of the request
+        origin: Origin,
+        /// the file
+        path: Utf8PathBuf,
     },
     /// two extensions of a machine would be the same file in the guest
     #[error("{origin}two extensions have the name `{name}`")]
@@ -58,7 +67,10 @@ impl PlanError {
         match self {
             Self::Build { source, .. } => source.host,
             Self::Firmware { source, .. } => source.is_lacking(),
-            Self::Image { .. } | Self::DuplicateExtension { .. } | Self::Compose { .. } => false,
+            Self::Image { .. }
+            | Self::EmptyImage { .. }
+            | Self::DuplicateExtension { .. }
+            | Self::Compose { .. } => false,
         }
     }
 }
@@ -68,6 +80,7 @@ impl Hint for PlanError {
         match self {
             Self::Build { source, .. } => source.hint(),
             Self::Image { source, .. } => source.hint(),
+            Self::EmptyImage { .. } => Some("build the image again".to_owned()),
             Self::DuplicateExtension { .. } => Some("set another `name` for one of them".to_owned()),
             Self::Firmware { source, .. } => source.hint(),
             Self::Compose { source, .. } => source.hint(),

@@ -123,6 +123,7 @@ impl Fixture {
             origin: "http://10.0.2.100",
             firmware: None,
             inline_limit: 1000,
+            keep: &|bytes| keep_file(&Store::at(self.root().join("store")), bytes),
             choose_starts,
         };
         planner.plan(scenarios)
@@ -281,6 +282,81 @@ fn a_link_in_the_way_of_an_extension_is_a_conflict() {
     assert!(matches!(*source, ComposeError::Conflict(_)), "{source}");
 }
 
+/// The link of a Butane config for the real release, whose image comes from a URL.
+#[test]
+fn an_extension_takes_the_place_that_the_authors_link_leads_to() {
+    const TARGET: &str = "/opt/extensions/hello/hello-1.0-x86-64.raw";
+    let config = format!(
+        r#"{{ "ignition": {{ "version": "3.3.0" }}, "storage": {{
+        "files": [ {{ "path": "{TARGET}", "contents": {{ "source": "https://example.org/hello.raw" }} }} ],
+        "links": [ {{ "path": "/etc/extensions/hello.raw", "target": "{TARGET}", "hard": false }} ] }} }}"#
+    );
+    let text = "summary = \"x\"\n[[sysext]]\nrecipe = \"hello\"\n[ignition]\nconfig = \"own.ign\"\n[[step]]\noverlay = {}\n";
+    let fixture = Fixture::new(&[("a.toml", text), ("own.ign", &config)]);
+    let plan = fixture.plan().unwrap_or_else(|error| panic!("{error:?}"));
+    let machine = &plan.scenarios[0].machines[0];
+    let config: serde_json::Value = serde_json::from_str(&machine.plan.config.to_json()).expect("JSON");
+    let (files, links) = (&config["storage"]["files"], &config["storage"]["links"]);
+    assert_eq!(
+        (files.as_array().map(Vec::len), links.as_array().map(Vec::len)),
+        (Some(1), Some(1)),
+        "{config}"
+    );
+    assert_eq!(files[0]["path"], TARGET);
+    assert!(files[0]["contents"]["source"].as_str().expect("a URL").starts_with("data:"), "{config}");
+    assert_eq!(links[0]["target"], TARGET);
+    assert_eq!(machine.warnings, [""; 0]);
+}
+
+#[test]
+fn a_large_file_of_the_author_is_served() {
+    let text = "summary = \"x\"\n[ignition]\nbutane = \"own.bu\"\n[[step]]\noverlay = {}\n";
+    let butane = "variant: flatcar\nversion: 1.0.0\nstorage:\n  files:\n    - path: /opt/big.raw\n      contents:\n        local: big.raw\n";
+    let big = "x".repeat(5000);
+    let fixture = Fixture::new(&[("a.toml", text), ("own.bu", butane), ("big.raw", &big)]);
+    let plan = fixture.plan().unwrap_or_else(|error| panic!("{error:?}"));
+    let machine = &plan.scenarios[0].machines[0].plan;
+    assert!(machine.config.to_json().len() < 1500, "{}", machine.config.to_json());
+    let [served] = machine.served.as_slice() else { panic!("{:?}", machine.served) };
+    assert_eq!(std::fs::read_to_string(&served.file).expect("kept"), big);
+    assert_eq!(served.sha512, hex::encode(Sha512::digest(&big)));
+}
+
+#[test]
+fn doubts_about_a_config_are_told() {
+    for (ignition, machine, expected) in [
+        (
+            "[[ignition.unit]]\nname = \"a.service\"\nenabled = true\ncontents = \"[Service]\\nExecStart=/usr/bin/true\\n\"\n",
+            "",
+            "has no section `[Install]`, so enabling it does nothing; add `[Install]`",
+        ),
+        ("[[ignition.file]]\npath = \"/usr/bin/x\"\ncontents = \"x\"\n", "", "`/usr` is read-only"),
+        ("[ignition]\nconfig = \"own.ign\"\n", "", "the guest cannot fetch `https://example.org/x`"),
+        ("[ignition]\nconfig = \"own.ign\"\n", "[machine]\nnetwork = \"internet\"\n", ""),
+    ] {
+        let text = format!("summary = \"x\"\n{ignition}{machine}[[step]]\noverlay = {{}}\n");
+        let own = r#"{ "ignition": { "version": "3.3.0" }, "storage": { "files": [
+            { "path": "/opt/x", "contents": { "source": "https://example.org/x" } } ] } }"#;
+        let fixture = Fixture::new(&[("a.toml", &text), ("own.ign", own)]);
+        let plan = fixture.plan().unwrap_or_else(|error| panic!("{error:?}"));
+        let warnings = &plan.scenarios[0].machines[0].warnings;
+        assert_eq!(warnings.len(), usize::from(!expected.is_empty()), "{warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.contains(expected)), "{warnings:?}");
+    }
+}
+
+#[test]
+fn an_empty_image_is_refused() {
+    let text = "summary = \"x\"\n[[sysext]]\npath = \"own.raw\"\n[[step]]\noverlay = {}\n";
+    let fixture = Fixture::new(&[("a.toml", text), ("own.raw", "")]);
+    let error = fixture.refusal();
+    assert!(
+        fixture.clean(&error.to_string()).ends_with("a.toml:2: the image `/scenarios/own.raw` has no bytes"),
+        "{error}"
+    );
+    assert!(!error.is_host());
+}
+
 #[test]
 fn entries_of_the_scenario_file_are_in_the_config() {
     let text = "summary = \"x\"\n[[ignition.file]]\npath = \"/etc/probe\"\ncontents = \"a b\"\nmode = \"0600\"\n\
@@ -382,6 +458,7 @@ fn the_hello_scenario_is_really_built() {
         origin: "http://10.0.2.100",
         firmware: None,
         inline_limit: INLINE_LIMIT,
+        keep: &|bytes| keep_file(&store, bytes),
         choose_starts: &start_cold,
     };
     let plan = planner.plan(scenarios).unwrap_or_else(|error| panic!("{error:?}"));

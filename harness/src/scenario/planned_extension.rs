@@ -13,6 +13,7 @@ use loadgauge_images::{Image, OsRelease};
 use serde::Serialize;
 
 use super::Source;
+use super::definition::image_name;
 
 /// An extension of a planned machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -76,6 +77,11 @@ impl<'a> Images<'a> {
         Self { image, digest, target: OnceCell::new(), known: RefCell::default() }
     }
 
+    /// What an extension for the image that boots is built and judged against.
+    pub(super) fn target(&self) -> &Target<'a> {
+        self.target.get_or_init(|| Target::of_image(self.image))
+    }
+
     /// Reads and judges an image, unless it is known.
     ///
     /// # Errors
@@ -89,8 +95,7 @@ impl<'a> Images<'a> {
         if let Some(known) = self.known.borrow().get(&key) {
             return Ok(known.clone());
         }
-        let target = self.target.get_or_init(|| Target::of_image(self.image));
-        let resolved = ResolvedExtension::image(path, name, target, self.digest)?;
+        let resolved = ResolvedExtension::image(path, name, self.target(), self.digest)?;
         self.known.borrow_mut().insert(key, resolved.clone());
         Ok(resolved)
     }
@@ -121,8 +126,7 @@ impl ResolvedExtension {
     ) -> Result<Self, ImageError> {
         let size = fs::metadata(path)?.len();
         let sha512 = digest(path).map_err(FileError::at("read", path))?;
-        let own = path.file_name().unwrap_or_default();
-        let name = name.unwrap_or(own.strip_suffix(".raw").unwrap_or(own)).to_owned();
+        let name = name.unwrap_or(image_name(path)).to_owned();
         let kind = PayloadKind::Image { path: path.to_owned(), size, sha512: sha512.clone() };
         let (content, findings) = judged(path, &name, target)?;
         log(own, &findings);

@@ -2,10 +2,12 @@
 use std::io;
 
 use camino::Utf8Path;
+use loadgauge_host::fs;
 use loadgauge_ignition::Config;
 use loadgauge_images::Image;
 
-use super::compose::{ComposeError, Limits, compose};
+use super::compose::{ComposeError, KeepFile, Limits, compose};
+use super::guest_warnings::GuestFacts;
 use super::plan::machine_name;
 use super::planned_extension::{Images, ResolvedExtension, overlaps};
 use super::step::expand;
@@ -14,7 +16,7 @@ use super::{
     ScenarioId, Skipped, Source, StepKind, SysextRequest, peer_config,
 };
 use crate::machine::{
-    Acceleration, Firmware, FirmwareChoice, MachinePlan, MachineSpec, PeerAddress, StartMethod,
+    Acceleration, Firmware, FirmwareChoice, MachinePlan, MachineSpec, Network, PeerAddress, StartMethod,
 };
 
 /// Turns scenarios into a [`Plan`].
@@ -34,6 +36,8 @@ pub struct Planner<'a> {
     /// how many bytes of a machine's config its extensions may take; see
     /// [`INLINE_LIMIT`](loadgauge_ignition::delivery::INLINE_LIMIT)
     pub inline_limit: u64,
+    /// writes a file of an author's config that guests fetch to the host
+    pub keep: &'a KeepFile<'a>,
     /// chooses how machines start, given all machines of the plan with whether their scenario requires
     /// a cold start
     pub choose_starts: &'a ChooseStarts<'a>,
@@ -88,7 +92,7 @@ impl Planner<'_> {
             .iter()
             .zip(PeerAddress::all())
             .map(|(request, address)| {
-                self.machine(&id, &scenario, request, several.then_some(address), images)
+                self.machine((&id, &scenario), request, several.then_some(address), images)
             })
             .collect::<Result<_, _>>()?;
         let mut steps = expand(&scenario.hold, &scenario.steps);
@@ -103,8 +107,7 @@ impl Planner<'_> {
 
     fn machine(
         &self,
-        id: &ScenarioId,
-        scenario: &Scenario,
+        (id, scenario): (&ScenarioId, &Scenario),
         request: &MachineRequest,
         address: Option<PeerAddress>,
         images: &Images<'_>,
@@ -119,10 +122,14 @@ impl Planner<'_> {
             .zip(&request.sysexts)
             .map(|(extension, request)| (extension.payload.clone(), request.delivery))
             .collect();
-        let limits = Limits { origin: self.origin, inline: self.inline_limit };
+        let limits = Limits { origin: self.origin, inline: self.inline_limit, keep: self.keep };
+        let guest = GuestFacts { files: &images.target().links, hermetic: request.spec.network == Network::Hermetic };
         let compose_error =
             |source| PlanError::Compose { origin: scenario.origin(None), source: Box::new(source) };
-        let composed = compose(&request.ignition, &payloads, limits).map_err(compose_error)?;
+        let composed = compose(&request.ignition, &payloads, limits, guest).map_err(compose_error)?;
+        for warning in &composed.warnings {
+            tracing::warn!(machine = name, "{warning}");
+        }
         let mut config = with_kernel_arguments(composed.config, &request.spec).map_err(compose_error)?;
         if let Some(address) = address {
             let names: Vec<&str> = scenario.machines.iter().map(|machine| machine.name.as_str()).collect();
@@ -149,7 +156,8 @@ impl Planner<'_> {
         };
         // Replaced when all machines of the plan are known.
         let start = StartMethod::cold("not chosen");
-        Ok(PlannedMachine { name: request.name.clone(), plan, start, extensions })
+        let warnings = composed.warnings;
+        Ok(PlannedMachine { name: request.name.clone(), plan, start, extensions, warnings })
     }
 
     fn extensions(
@@ -183,6 +191,9 @@ impl Planner<'_> {
             Source::Recipe(recipe) => (self.build)(&BuildRequest { recipe, name, format: request.format })
                 .map(ResolvedExtension::built)
                 .map_err(|source| PlanError::Build { origin: origin(), source }),
+            Source::Image(path) if fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) => {
+                Err(PlanError::EmptyImage { origin: origin(), path: path.clone() })
+            }
             Source::Image(path) => images
                 .resolve(path, name)
                 .map_err(|source| PlanError::Image { origin: origin(), source: Box::new(source) }),

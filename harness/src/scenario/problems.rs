@@ -53,17 +53,37 @@ pub(super) struct Problems<'text> {
     file: &'text Utf8Path,
     text: &'text str,
     found: Vec<(Range<usize>, Problem)>,
+    /// the bytes of the tables and lists from which wrong values were removed
+    incomplete: Vec<Range<usize>>,
 }
 
 impl<'text> Problems<'text> {
     pub(super) fn new(file: &'text Utf8Path, text: &'text str) -> Self {
-        Self { file, text, found: Vec::new() }
+        Self { file, text, found: Vec::new(), incomplete: Vec::new() }
     }
 
     /// Adds a problem with a range of bytes.
     pub(super) fn add(&mut self, span: Range<usize>, cause: impl Into<String>, hint: Option<String>) {
         let problem = Problem::new(self.file, self.text, span.clone(), cause, hint);
         self.found.push((span, problem));
+    }
+
+    /// Adds a problem with a value that is removed from the tables and lists `inside` which it was: what
+    /// its absence leads to there is no other problem.
+    pub(super) fn add_removed(
+        &mut self,
+        span: Range<usize>,
+        inside: Vec<Range<usize>>,
+        cause: impl Into<String>,
+        hint: Option<String>,
+    ) {
+        self.incomplete.extend(inside);
+        self.add(span, cause, hint);
+    }
+
+    /// Whether a value was removed from the table or list with these bytes.
+    pub(super) fn is_incomplete(&self, span: &Range<usize>) -> bool {
+        self.incomplete.contains(span)
     }
 
     /// The 1-based line of a byte.

@@ -49,10 +49,25 @@ impl VersionRange {
     /// Reads comparisons that are separated by commas.
     ///
     /// # Errors
-    /// A comparison has no comparator, or no dotted version behind it.
+    /// A comparison has no comparator, or no dotted version behind it, or no version satisfies all.
     pub fn parse(text: &str) -> Result<Self, String> {
         let comparisons = text.split(',').map(comparison).collect::<Result<_, _>>()?;
-        Ok(Self { comparisons })
+        let range = Self { comparisons };
+        if range.is_empty() { Err(format!("no version satisfies `{text}`")) } else { Ok(range) }
+    }
+
+    /// Whether no version satisfies all comparisons. The lowest one that does is zero, a bound, or the one
+    /// after a bound.
+    fn is_empty(&self) -> bool {
+        let next = |bound: &[u32]| {
+            let mut next = bound.to_vec();
+            if let Some(last) = next.last_mut() {
+                *last = last.saturating_add(1);
+            }
+            next
+        };
+        let mut lowest = self.comparisons.iter().flat_map(|(_, bound)| [bound.clone(), next(bound)]);
+        !self.contains(&[]) && !lowest.any(|version| self.contains(&version))
     }
 
     /// Whether a version satisfies all comparisons.
@@ -136,6 +151,20 @@ fn or<T: fmt::Display>(alternatives: &[T]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_without_any_version_is_refused() {
+        for text in
+            [">=5, <4", "=4593, =4594", ">4593, <=4593.2", "<0", ">=4593.2, <4593.2", ">3760, =3760.2"]
+        {
+            assert_eq!(VersionRange::parse(text), Err(format!("no version satisfies `{text}`")));
+        }
+        for text in
+            [">=4, <5", "=4593, =4593.2", ">=4593.2, <=4593", "<=0", "<1", ">3760, <3761.1", ">3760, <3762"]
+        {
+            assert!(VersionRange::parse(text).is_ok(), "{text}");
+        }
+    }
 
     fn contains(range: &str, version: &str) -> bool {
         let range = VersionRange::parse(range).expect("a range");

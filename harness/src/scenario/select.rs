@@ -5,6 +5,7 @@ use regex::Regex;
 
 use super::Scenario;
 use super::catalogue::{Catalogue, CatalogueError};
+use crate::check::regex_message;
 
 /// An argument that selects scenarios.
 #[derive(Debug)]
@@ -90,15 +91,8 @@ impl Pattern {
         let alone = Regex::new(text).and_then(|_| Regex::new(&format!("^(?:{text})$")));
         alone
             .map(Self::Name)
-            .map_err(|error| SelectError::Pattern { pattern: text.to_owned(), cause: last_line(&error) })
+            .map_err(|error| SelectError::Pattern { pattern: text.to_owned(), cause: regex_message(&error) })
     }
-}
-
-/// The last line of a regular expression's error, which is its message.
-fn last_line(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let line = text.lines().last().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 /// Reads the scenarios that patterns select, sorted by name; without patterns, all scenarios of the

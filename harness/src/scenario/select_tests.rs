@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_host::Store;
+use loadgauge_host::toml_keys;
 
 use super::*;
 
@@ -180,13 +181,41 @@ fn what_the_reference_shows_is_accepted() {
 #[test]
 fn the_reference_shows_every_key() {
     let shown = reference().concat();
-    for key in
-        parse::KEYS.iter().chain(parse_step::KINDS).chain(parse_step::COMMON).chain(parse_step::RUN_KEYS)
-    {
+    for key in [toml_keys::names(keys::SCENARIO), toml_keys::names(keys::STEP)].concat() {
         let shown = shown.lines().any(|line| {
             let line = line.trim_start_matches('[');
             line.strip_prefix(key).is_some_and(|rest| rest.starts_with([' ', ']', '.']))
         });
         assert!(shown, "`{key}` is not in scenarios/README.md");
     }
+}
+
+#[test]
+fn an_argument_names_a_file_a_directory_or_a_recipe() {
+    let (directory, catalogue) = catalogue(&[("a.toml", "one")]);
+    let root = Utf8Path::from_path(directory.path()).expect("UTF-8");
+    let store = Store::at(root.join("store"));
+    for path in ["recipes", "my \"tool\"/usr/bin", "dotted.d/usr"] {
+        std::fs::create_dir_all(root.join(path)).expect("made");
+    }
+    for file in ["recipes/hello.toml", "good.squashfs", "plain", "own.toml"] {
+        std::fs::write(root.join(file), "x").expect("written");
+    }
+    let extension = |path: &Utf8Path| catalogue.extension(path, &store).expect("found");
+    for image in ["good.squashfs", "plain"] {
+        assert_eq!(extension(&root.join(image)), Source::Image(root.join(image)));
+    }
+    assert_eq!(extension(&root.join("own.toml")), Source::Recipe(root.join("own.toml")));
+    assert_eq!(extension("hello".into()), Source::Recipe(root.join("recipes/hello.toml")));
+    for (name, tree) in [("my \"tool\"", "my \"tool\""), ("dotted.d", "dotted.d")] {
+        let Source::Recipe(recipe) = extension(&root.join(tree)) else { panic!("a recipe") };
+        let text: toml::Table = std::fs::read_to_string(recipe).expect("kept").parse().expect("TOML");
+        assert_eq!(text["name"].as_str(), Some(name));
+        let source = root.join(tree).canonicalize_utf8().expect("there");
+        assert_eq!(text["tree"][0]["source"].as_str(), Some(source.as_str()));
+    }
+    let error = catalogue.extension(&root.join("nope.raw"), &store).expect_err("absent");
+    assert!(error.to_string().starts_with("there is no file `"), "{error}");
+    let error = catalogue.extension("helo".into(), &store).expect_err("absent");
+    assert_eq!(error.hint().as_deref(), Some("did you mean `hello`?"));
 }

@@ -15,7 +15,7 @@ use toml::Spanned;
 use toml::de::{DeValue, ValueDeserializer};
 
 use super::problems::Problems;
-use super::{LinkRequest, UnitRequest};
+use super::{LinkRequest, UnitRequest, keys};
 use crate::check::{Expectation, duration};
 use crate::machine::{FirmwareChoice, Network};
 
@@ -133,65 +133,56 @@ pub(super) fn read<T: DeserializeOwned>(
     mut value: Spanned<DeValue<'_>>,
     problems: &mut Problems<'_>,
 ) -> Option<T> {
-    let mut sound = true;
+    let whole = value.span();
     loop {
         let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
-            Ok(result) => return sound.then_some(result),
+            Ok(result) => return (!problems.is_incomplete(&whole)).then_some(result),
             Err(error) => error,
         };
-        if !sound && error.message().starts_with("missing field") {
-            // The entry may be the one that was removed.
-            return None;
+        let span = error.span().unwrap_or_else(|| whole.clone());
+        let mut inside = Vec::new();
+        let removed = remove(&mut value, &span, &mut inside);
+        // A table that lost an entry may be wrong for that reason only.
+        if !problems.is_incomplete(&span) {
+            let (cause, hint) = explain(error.message(), keys::SCENARIO, RENAMED);
+            problems.add_removed(span, inside, cause, hint);
         }
-        sound = false;
-        let span = error.span().unwrap_or_else(|| value.span());
-        let (cause, hint) = explain(error.message(), RENAMED);
-        problems.add(span.clone(), cause, hint);
-        if !remove(value.get_mut(), &span) {
+        if !removed {
             return None;
         }
     }
 }
 
-/// The elements of an array of tables, `[[name]]`.
-pub(super) fn array<'text>(
-    name: &str,
-    value: Spanned<DeValue<'text>>,
-    problems: &mut Problems<'_>,
-) -> Vec<Spanned<DeValue<'text>>> {
-    let span = value.span();
+/// The elements of an array of tables.
+pub(super) fn array(value: Spanned<DeValue<'_>>) -> Vec<Spanned<DeValue<'_>>> {
     match value.into_inner() {
         DeValue::Array(elements) => elements.into_iter().collect(),
-        other => {
-            let cause = format!("`{name}` must be an array of tables, not {}", type_of(&other));
-            problems.add(span, cause, Some(format!("write `[[{name}]]`, once for each")));
-            Vec::new()
-        }
+        _ => Vec::new(),
     }
 }
 
-/// A TOML type with its article, for a message.
-pub(super) fn type_of(value: &DeValue<'_>) -> String {
-    let name = value.type_str();
-    let article = if name.starts_with(['a', 'i']) { "an" } else { "a" };
-    format!("{article} {name}")
-}
-
-/// Removes the innermost entry at a range of bytes from a table or from the values in it.
-fn remove(value: &mut DeValue<'_>, span: &Range<usize>) -> bool {
-    match value {
+/// Removes the innermost entry at a range of bytes from a table or from the values in it. The bytes of the
+/// tables and lists that it was in are added to `inside`.
+fn remove(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>, inside: &mut Vec<Range<usize>>) -> bool {
+    let own = value.span();
+    let removed = match value.get_mut() {
         DeValue::Table(table) => {
-            if table.iter_mut().any(|(_, value)| remove(value.get_mut(), span)) {
-                return true;
+            if table.iter_mut().any(|(_, value)| remove(value, span, inside)) {
+                true
+            } else {
+                let within = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
+                let key = table
+                    .iter()
+                    .find(|(key, value)| within(key.span()) || within(value.span()))
+                    .map(|(key, _)| key.get_ref().clone());
+                key.is_some_and(|key| table.remove(&*key).is_some())
             }
-            let inside = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
-            let key = table
-                .iter()
-                .find(|(key, value)| inside(key.span()) || inside(value.span()))
-                .map(|(key, _)| key.get_ref().clone());
-            key.is_some_and(|key| table.remove(&*key).is_some())
         }
-        DeValue::Array(array) => array.iter_mut().any(|value| remove(value.get_mut(), span)),
+        DeValue::Array(array) => array.iter_mut().any(|value| remove(value, span, inside)),
         _ => false,
+    };
+    if removed {
+        inside.push(own);
     }
+    removed
 }

@@ -66,6 +66,8 @@ struct MachineView<'a> {
     ignition: Value,
     extensions: &'a [PlannedExtension],
     served: Vec<ServedView<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -161,6 +163,7 @@ impl PlannedMachine {
             ignition: serde_json::from_str(&self.plan.config.to_json()).unwrap_or(Value::Null),
             extensions: &self.extensions,
             served: served.collect(),
+            warnings: &self.warnings,
         }
     }
 }

@@ -78,5 +78,15 @@ fn without_place(error: &YamlError) -> String {
     let text = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
     let line = text.lines().next().unwrap_or_default();
     let end = line.rfind(" at line ").unwrap_or(line.len());
-    line[..end].to_owned()
+    let message = &line[..end];
+    let plain = EXPECTED.iter().find(|(event, _)| *event == message);
+    plain.map_or_else(|| message.to_owned(), |(_, plain)| (*plain).to_owned())
 }
+
+/// Messages of the parser that name its events, in plain words.
+const EXPECTED: [(&str, &str); 4] = [
+    ("expected sequence start", "expected a list, each element after `- `"),
+    ("expected mapping start", "expected keys with values: `key: value`"),
+    ("expected string scalar", "expected a text"),
+    ("expected scalar", "expected a text, a number, `true` or `false`"),
+];

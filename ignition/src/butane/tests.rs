@@ -150,3 +150,16 @@ proptest! {
         let _ = Config::from_butane(&String::from_utf8_lossy(&bytes), Utf8Path::new("/nonexistent"));
     }
 }
+
+#[test]
+fn a_value_of_the_wrong_type_is_described_in_plain_words() {
+    for (text, message) in [
+        ("storage:\n  files: x\n", "line 4, column 10: expected a list, each element after `- `"),
+        ("storage: x\n", "line 3, column 10: expected keys with values: `key: value`"),
+        ("storage:\n  files:\n    - path: [x]\n", "line 5, column 13: expected a text"),
+    ] {
+        let text = format!("variant: flatcar\nversion: 1.0.0\n{text}");
+        let error = Config::from_butane(&text, Utf8Path::new("")).expect_err("a wrong type");
+        assert_eq!(error.to_string(), message);
+    }
+}

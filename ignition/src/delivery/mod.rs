@@ -21,8 +21,9 @@ pub use deliver::deliver;
 pub use error::DeliveryError;
 pub use payload::{
     Delivered, Delivery, HowDelivered, INLINE_LIMIT, INLINE_MAXIMUM, Payload, PayloadKind, Served,
-    UnknownDelivery,
+    UnknownDelivery, image_link,
 };
+pub(crate) use plan::served_contents;
 
 #[cfg(test)]
 mod tests;

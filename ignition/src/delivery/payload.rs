@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::{fmt, str::FromStr};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::plan::LINKS;
 use crate::config::Config;
 
 /// The limit of all data URLs of a config in bytes, above which [`Delivery::Auto`] uses http.
@@ -94,6 +95,25 @@ pub struct Delivered {
     pub served: Vec<Served>,
     /// The transport that was used.
     pub how: HowDelivered,
+}
+
+impl Delivered {
+    /// The same extension with its image at another path, to which the link of the author's config leads.
+    #[must_use]
+    pub fn at(mut self, target: &Utf8Path) -> Self {
+        if let Some(storage) = &mut self.config.0.storage {
+            storage.links = None;
+            for file in storage.files.iter_mut().flatten() {
+                target.as_str().clone_into(&mut file.path);
+            }
+        }
+        self
+    }
+}
+
+/// The path of the link with which systemd-sysext finds the image of an extension.
+pub fn image_link(name: &str) -> Utf8PathBuf {
+    format!("{LINKS}/{name}.raw").into()
 }
 
 /// A file that the guest fetches.

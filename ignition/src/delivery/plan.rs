@@ -17,7 +17,7 @@ pub(super) const IMAGES: &str = "/opt/extensions";
 pub(super) const DIRECTORIES: &str = "/var/lib/loadgauge/extensions";
 
 /// The first directory in which systemd-sysext searches for extensions.
-const LINKS: &str = "/etc/extensions";
+pub(super) const LINKS: &str = "/etc/extensions";
 
 /// The request, as both forms of extensions need it.
 pub(super) struct Plan<'a> {
@@ -31,9 +31,19 @@ pub(super) struct Plan<'a> {
 impl Plan<'_> {
     /// The URL of a file, which contains its digest; the name in it is for people who read logs.
     pub(super) fn serve(&self, file: Utf8PathBuf, name: &str, sha512: String) -> (String, Served) {
-        let url_path = format!("/{sha512}/{}", utf8_percent_encode(name, SEGMENT));
-        (format!("{}{url_path}", self.origin), Served { url_path, file, sha512 })
+        served_contents(file, name, sha512, self.origin)
     }
+}
+
+/// The URL of a file at the harness's server.
+pub(crate) fn served_contents(
+    file: Utf8PathBuf,
+    name: &str,
+    sha512: String,
+    origin: &str,
+) -> (String, Served) {
+    let url_path = format!("/{sha512}/{}", utf8_percent_encode(name, SEGMENT));
+    (format!("{}{url_path}", origin.trim_end_matches('/')), Served { url_path, file, sha512 })
 }
 
 /// The link with which systemd-sysext finds the extension `name` in the directory `store`.
