@@ -5,7 +5,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_host::{FileError, Hint, fs};
 
 use crate::disk::Disk;
-use crate::file_system::{ExtendedAttribute, FilePattern, FileSystem, FileSystemError, Selection, Tree};
+use crate::file_system::{
+    ExtendedAttribute, FileOwner, FilePattern, FileSystem, FileSystemError, Selection, Tree,
+};
 use crate::gpt::{Table, find_root};
 use crate::image::{DiskFormat, ImageError};
 
@@ -105,6 +107,14 @@ impl ExtensionImage {
     /// See [`FileSystemError`].
     pub fn extract(&self, target: &Utf8Path) -> Result<(Tree, Vec<ExtendedAttribute>), FileSystemError> {
         self.file_system.extract(&self.content, target, Selection::All)
+    }
+
+    /// Reads which files and directories do not belong to root; paths are relative to the file system.
+    ///
+    /// # Errors
+    /// See [`FileSystemError`].
+    pub fn owners(&self) -> Result<Vec<FileOwner>, FileSystemError> {
+        self.file_system.owners(&self.content)
     }
 
     /// Reads the extension-release files, by the names of the extensions that they are for; other files

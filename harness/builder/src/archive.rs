@@ -45,6 +45,10 @@ impl Hint for ArchiveError {
             Self::Recipe(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::File(error) => error.hint(),
+            Self::Unpack(error) if matches!(*error.cause, UnpackCause::SetId { .. }) => Some(
+                "exclude the file, or set `keep-owners = true` if the numbers are those of the image"
+                    .to_owned(),
+            ),
             Self::Unpack(_) => None,
         }
     }
@@ -80,7 +84,11 @@ pub(super) fn stage(
         if wanted && !globs::matches(&exclude, &path) { Place::At(path) } else { Place::Nowhere }
     };
     let before = staged.nodes().count();
-    let dropped = unpack(Unpacking::new(staged, &name, &place), &path, &name)?;
+    let mut unpacking = Unpacking::new(staged, &name, &place);
+    if !section.keep_owners {
+        unpacking = unpacking.as_root();
+    }
+    let dropped = unpack(unpacking, &path, &name)?;
     if staged.nodes().count() == before {
         let cause = format!("no file of `{name}` is under /usr or /opt");
         let hint = "check `strip-components`, `into` and `include`";

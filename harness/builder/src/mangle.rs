@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_host::{CommandError, CommandExt as _, FileError, Hint, MissingTool, Tool, fs};
 
 use super::namespace;
+use super::owner::Owner;
 use super::rescan::{RescanError, rescan};
 use super::stage::{StageError, Staged};
 
@@ -50,6 +51,16 @@ pub enum MangleError {
         /// the file
         source: RescanError,
     },
+    /// a set-id file does not belong to root, and only root can show that to the script
+    #[error("the script `{script}` would see `/{path}` as set-id of root, but it belongs to {owner}")]
+    Owner {
+        /// the script
+        script: Utf8PathBuf,
+        /// the set-id file
+        path: Utf8PathBuf,
+        /// its owner
+        owner: Owner,
+    },
     /// the modes of the tree cannot be set
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -72,6 +83,9 @@ impl Hint for MangleError {
                     .to_owned(),
             ),
             Self::Result { source, .. } => source.hint(),
+            Self::Owner { .. } => {
+                Some("build as root, exclude the file, or do without the script".to_owned())
+            }
             Self::File(error) => error.hint(),
             Self::Stage(error) => error.hint(),
         }
@@ -92,6 +106,11 @@ pub(super) fn run(
     environment: &Environment<'_>,
 ) -> Result<Vec<Utf8PathBuf>, MangleError> {
     let script = script.canonicalize_utf8().map_err(FileError::at("resolve", script))?;
+    if !rustix::process::geteuid().is_root()
+        && let Some((path, node)) = staged.not_of_root().find(|(_, node)| node.mode & 0o6000 != 0)
+    {
+        return Err(MangleError::Owner { script, path: path.to_owned(), owner: node.owner });
+    }
     staged.settle(environment.epoch)?;
     let mut command = namespace::command(&Tool::find("unshare")?, "--net");
     command.args(["sh", "-euc", "umask 022; exec \"$@\"", "sh"]);

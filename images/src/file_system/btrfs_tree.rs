@@ -6,7 +6,8 @@ use std::path::Path;
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
 use super::error::{FileSystemError, NameFault};
-use super::list::{ExtendedAttribute, check_names, escape};
+use super::list::{DIRECTORY, ExtendedAttribute, KIND, REGULAR, check_names, escape};
+use super::owners::FileOwner;
 
 /// The attributes of files that `btrfs restore` does not restore.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub(super) struct NotRestored {
     pub(super) set_id: Vec<(Utf8PathBuf, u32)>,
     /// the extended attributes of all files
     pub(super) attributes: Vec<ExtendedAttribute>,
+    /// files and directories that do not belong to root
+    pub(super) owners: Vec<FileOwner>,
 }
 
 /// The inode of the root directory (`BTRFS_FIRST_FREE_OBJECTID`).
@@ -70,7 +73,7 @@ fn item_key(line: &str) -> Option<(u64, &str, Option<u64>)> {
 /// about them (`mode 104755`, `name: probe`). Inodes whose names do not lead to the root are left out.
 pub(super) fn read(tree: &str) -> NotRestored {
     let mut names = HashMap::<u64, Vec<(u64, &str)>>::new();
-    let (mut modes, mut attributes) = (Vec::new(), Vec::new());
+    let (mut modes, mut attributes, mut owners) = (Vec::new(), Vec::new(), Vec::new());
     let mut key = None;
     for line in tree.lines() {
         key = item_key(line).or(key);
@@ -80,6 +83,16 @@ pub(super) fn read(tree: &str) -> NotRestored {
                 let mode = mode.and_then(|digits| u32::from_str_radix(digits, 8).ok());
                 let set_id = mode.filter(|mode| mode & 0o170_000 == 0o100_000 && mode & 0o6000 != 0);
                 modes.extend(set_id.map(|mode| (inode, mode & 0o7777)));
+                let number = |name: &str| {
+                    let (_, rest) = line.split_once(name)?;
+                    rest.split_whitespace().next()?.parse::<u32>().ok()
+                };
+                let has_owner = mode.is_some_and(|mode| matches!(mode & KIND, DIRECTORY | REGULAR));
+                if let (true, Some(uid), Some(gid)) = (has_owner, number(" uid "), number(" gid "))
+                    && (uid, gid) != (0, 0)
+                {
+                    owners.push((inode, uid, gid));
+                }
             }
             Some((inode, "INODE_REF", Some(parent))) => {
                 let name = line.split_once(" name: ").map(|(_, name)| name);
@@ -99,6 +112,9 @@ pub(super) fn read(tree: &str) -> NotRestored {
     for (inode, name) in attributes {
         let attribute = |path| ExtendedAttribute { path, name: name.to_owned() };
         found.attributes.extend(paths(inode, &names).into_iter().map(attribute));
+    }
+    for (inode, uid, gid) in owners {
+        found.owners.extend(paths(inode, &names).into_iter().map(|path| FileOwner { path, uid, gid }));
     }
     found
 }
@@ -138,7 +154,7 @@ mod tests {
 \titem 5 key (257 INODE_REF 256) itemoff 1 itemsize 13
 \t\tindex 2 namelen 3 name: usr
 \titem 6 key (258 INODE_ITEM 0) itemoff 1 itemsize 160
-\t\tblock group 0 mode 104755 links 1 uid 0 gid 0 rdev 0
+\t\tblock group 0 mode 104755 links 1 uid 6 gid 12 rdev 0
 \titem 7 key (258 INODE_REF 257) itemoff 1 itemsize 11
 \t\tindex 2 namelen 1 name: a b
 \titem 8 key (259 INODE_ITEM 0) itemoff 1 itemsize 160
@@ -158,6 +174,8 @@ mod tests {
     fn set_id_files_and_attributes_are_found_in_a_tree_and_none_outside() {
         let found = read(TREE);
         assert_eq!(found.set_id, [("usr/a b".into(), 0o4755), ("c".into(), 0o4755)]);
+        let owner = |path: &str| FileOwner { path: path.into(), uid: 6, gid: 12 };
+        assert_eq!(found.owners, [owner("usr/a b"), owner("c")]);
         assert_eq!(found.attributes, [ExtendedAttribute { path: "usr".into(), name: "user.o".to_owned() }]);
     }
 

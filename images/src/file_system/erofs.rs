@@ -48,6 +48,8 @@ pub(super) struct Inode {
     size: u64,
     /// the first block of the content, or a device number
     data: u32,
+    /// the numbers of the owning user and group
+    owner: (u32, u32),
     /// the offset of the attributes, in bytes
     attributes: u64,
     /// the size of the attributes in bytes, without shared ones
@@ -61,6 +63,10 @@ impl list::Inode for Inode {
 
     fn device(&self) -> u32 {
         self.data
+    }
+
+    fn owner(&self) -> (u32, u32) {
+        self.owner
     }
 }
 
@@ -121,10 +127,12 @@ impl list::Reader for Erofs<'_> {
         let offset = offset.ok_or_else(|| invalid("an inode is out of range"))?;
         let head = read::<32>(self.file, offset)?;
         let format = u16_at(&head, 0);
-        let (header, size) = if format & 1 == 0 {
-            (32, u64::from(u32_at(&head, 8)))
+        let (header, size, owner) = if format & 1 == 0 {
+            let owner = (u32::from(u16_at(&head, 24)), u32::from(u16_at(&head, 26)));
+            (32, u64::from(u32_at(&head, 8)), owner)
         } else {
-            (64, u64_of(u32_at(&head, 8), u32_at(&head, 12)))
+            let owner = (u32_at(&head, 24), u32_at(&head, 28));
+            (64, u64_of(u32_at(&head, 8), u32_at(&head, 12)), owner)
         };
         let count = u64::from(u16_at(&head, 2));
         Ok(Inode {
@@ -132,6 +140,7 @@ impl list::Reader for Erofs<'_> {
             layout: (format >> 1) & 7,
             size,
             data: u32_at(&head, 16),
+            owner,
             attributes: offset + header,
             // The header has 12 bytes, and `count` includes 4 of them.
             length: if count == 0 { 0 } else { 8 + 4 * count },

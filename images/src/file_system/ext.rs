@@ -98,6 +98,12 @@ impl list::Inode for Inode {
         // The first word contains the old encoding, the second word the new one.
         u32_at(self.map(), 0) | u32_at(self.map(), 4)
     }
+
+    fn owner(&self) -> (u32, u32) {
+        let number =
+            |low, high| u32::from(u16_at(&self.bytes, low)) | u32::from(u16_at(&self.bytes, high)) << 16;
+        (number(2, 120), number(24, 122))
+    }
 }
 
 /// A run of consecutive blocks of a file.

@@ -7,7 +7,7 @@ use std::process::Command;
 use camino::Utf8PathBuf;
 
 use super::*;
-use crate::file_system::FilePattern;
+use crate::file_system::{FileOwner, FilePattern};
 
 const WANTED: [FilePattern; 4] = [
     FilePattern::file("lib", "os-release"),
@@ -290,6 +290,26 @@ fn a_link_and_a_directory_of_one_name_write_nothing_and_are_refused() {
                 result.map(|_| ()).expect_err(line);
             }
         }
+    }
+}
+
+#[test]
+fn owners_are_read_from_every_file_system() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give files to others");
+        return;
+    }
+    let scratch = Scratch::new();
+    scratch.write("tree/usr/bin/mandb", b"x");
+    scratch.write("tree/usr/bin/root", b"x");
+    scratch.write("tree/usr/lib/large/data", b"x");
+    let tree = scratch.path("tree");
+    host(&format!("chown 6:12 {tree}/usr/bin/mandb && chown 0:100000 {tree}/usr/lib/large"));
+    let owner = |path: &str, uid, gid| FileOwner { path: path.into(), uid, gid };
+    for (kind, line) in PACKERS {
+        let image = scratch.pack(line);
+        let owners = kind.owners(&image).expect(line);
+        assert_eq!(owners, [owner("usr/bin/mandb", 6, 12), owner("usr/lib/large", 0, 100_000)], "{line}");
     }
 }
 

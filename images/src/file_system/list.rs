@@ -49,6 +49,8 @@ pub(super) trait Inode {
     fn mode(&self) -> u32;
     /// Returns the device number, in the encoding of the format.
     fn device(&self) -> u32;
+    /// Returns the numbers of the owning user and group.
+    fn owner(&self) -> (u32, u32);
 }
 
 /// A reader of the inodes and directories of a format.

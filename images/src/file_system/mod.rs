@@ -12,6 +12,7 @@
 //! - [`FilePattern`] and [`Selection`]: the files to extract
 //! - [`Tree`]: an extracted tree, whose links never lead out of it
 //! - `list`: all entries of an image, with the check of their names
+//! - `owners`: the files of an image that do not belong to root
 //! - `ext`, `erofs`: readers of these formats
 //! - `btrfs`, `squashfs`, `ext_extract`, `erofs_extract`: extraction
 mod btrfs;
@@ -25,6 +26,7 @@ mod ext_extract;
 mod extract;
 mod kind;
 mod list;
+mod owners;
 mod select;
 mod squashfs;
 mod tree;
@@ -32,5 +34,6 @@ mod tree;
 pub use error::{FileSystemError, NameFault};
 pub use kind::FileSystem;
 pub use list::ExtendedAttribute;
+pub use owners::FileOwner;
 pub use select::{FilePattern, Selection};
 pub use tree::Tree;

@@ -18,7 +18,11 @@ pub(super) fn pack(
     let mut command = Tool::find("mkfs.erofs")?.command();
     command.env_remove("SOURCE_DATE_EPOCH");
     command.args(arguments(compression, level));
-    command.args(["--all-root", "-x-1", "--quiet"]);
+    command.args(["-x-1", "--quiet"]);
+    // Files of others belong to them on the host as well: this user is root.
+    if staged.not_of_root().next().is_none() {
+        command.arg("--all-root");
+    }
     command.arg(format!("-T{}", identity.epoch)).arg(format!("-U{}", identity.uuid("erofs")));
     command.arg(output).arg(staged.root()).run()?;
     Ok(())

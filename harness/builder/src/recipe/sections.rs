@@ -59,6 +59,9 @@ pub struct ArchiveSection {
     /// the number of leading components to remove from each name, as tar's `--strip-components`
     #[serde(default)]
     pub strip_components: usize,
+    /// whether the owners in a tar archive are kept, as numbers; by default all files belong to root
+    #[serde(default)]
+    pub keep_owners: bool,
     /// the directory to unpack into; by default the root
     pub into: Option<Spanned<String>>,
     /// globs of paths to unpack; by default all
