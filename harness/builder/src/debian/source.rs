@@ -175,7 +175,8 @@ fn explain(solution: &Solution) -> Explanation {
         let by = (installed.needed_by != RECIPE).then(|| installed.needed_by.clone());
         explained.needs.push(Need { by, how: installed.name.clone() });
     }
-    Explanation { taken: taken.collect(), present: present.into_values().collect() }
+    let present = present.into_values().collect();
+    Explanation { taken: taken.collect(), present, provided: Vec::new() }
 }
 
 fn need(reason: &Reason, name: &str) -> Need {

@@ -61,7 +61,7 @@ pub mod version;
 pub mod xpak;
 
 pub use error::GentooError;
-pub use resolve::{Resolution, ResolvedPackage, resolve};
+pub use resolve::{ProvidedPackage, Resolution, ResolvedPackage, resolve};
 pub use resolve_error::ResolveError;
 pub use selection::{SelectedPackage, Selection};
 

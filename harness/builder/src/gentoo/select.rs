@@ -6,6 +6,7 @@ use camino::Utf8Path;
 use loadgauge_host::{Hint as _, Store};
 use loadgauge_images::Architecture;
 
+use super::atom::Atom;
 use super::base;
 use super::binhost::Binhost;
 use super::binhost_error::BinhostError;
@@ -13,7 +14,8 @@ use super::error::GentooError;
 use super::package::Package;
 use super::pool::{Origin, PackageId, PackagePool};
 use super::provided;
-use super::resolve::{Resolution, ResolvedPackage, resolve};
+use super::resolve::{ProvidedPackage, Resolution, ResolvedPackage, resolve};
+use super::sdk;
 use super::section::atoms;
 use super::selection::{SelectedPackage, Selection};
 use super::use_rule::UseRule;
@@ -52,7 +54,7 @@ pub(crate) fn select(
         for section in &member.gentoo {
             let binhost = binhost_of(member, section, target);
             let (pool, mut warnings) =
-                pool_of(member, section, target.architecture, &binhost, &installed, store, progress)?;
+                pool_of(member, section, target, &binhost, &installed, store, progress)?;
             let resolution = resolve(&pool, &atoms(section)).map_err(|error| {
                 let at = section.packages.first().unwrap_or(&member.name);
                 member.error(at, error.to_string(), &error.hint().unwrap_or_default())
@@ -93,7 +95,7 @@ pub(super) fn binhost_of(recipe: &Recipe, section: &GentooSection, target: &Targ
 fn pool_of(
     recipe: &Recipe,
     section: &GentooSection,
-    architecture: Architecture,
+    target: &Target<'_>,
     binhost: &Binhost,
     installed: &[Installed],
     store: &Store,
@@ -101,7 +103,15 @@ fn pool_of(
 ) -> Result<(PackagePool, Vec<String>), GentooError> {
     let (mut pool, mut warnings) = (PackagePool::default(), Vec::new());
     for (package, layer) in installed {
-        pool.add_installed(package.clone(), layer);
+        let mut package = package.clone();
+        if !section.install_dependencies {
+            package.dependencies.install.clear();
+        }
+        pool.add_installed(package, layer);
+    }
+    let major = sdk::major(target.os_release);
+    for name in sdk::entries(sdk::SYSTEM, major) {
+        pool.add_system(name);
     }
     for metadata in &binhost.index(store, progress)?.packages {
         match Package::of_index(metadata) {
@@ -120,7 +130,7 @@ fn pool_of(
     for rule in section.package_use.iter().filter_map(|text| UseRule::parse(text.get_ref())) {
         pool.add_use_rule(rule);
     }
-    provided::provide(&mut pool, recipe, section, architecture)?;
+    provided::provide(&mut pool, recipe, section, major)?;
     Ok((pool, warnings))
 }
 
@@ -160,7 +170,14 @@ fn explain(pool: &PackagePool, resolution: &Resolution) -> Explanation {
         };
         Explained { package: name(package.id), needs: needs.collect(), note }
     };
+    let provided = |provided: &ProvidedPackage| {
+        let need =
+            |(parent, atom): &(PackageId, Atom)| Need { by: Some(name(*parent)), how: atom.to_string() };
+        let needs = provided.parents.iter().map(need).collect();
+        Explained { package: provided.package.clone(), needs, note: None }
+    };
     Explanation {
+        provided: resolution.provided.iter().map(provided).collect(),
         taken: resolution.added.iter().map(explained).collect(),
         present: resolution.already_installed.iter().map(explained).collect(),
     }

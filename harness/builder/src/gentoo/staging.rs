@@ -7,11 +7,13 @@ use super::binary::BinaryPackage;
 use super::error::GentooError;
 use super::install_mask;
 use super::pkginfo;
+use super::sdk;
 use super::selection::{SelectedPackage, Selection};
 use crate::globs;
 use crate::member::merge_usr;
 use crate::recipe::Recipe;
 use crate::stage::Staged;
+use crate::target::Target;
 use crate::unpack::{Place, UnpackCause, UnpackError, Unpacking};
 
 /// The result of unpacking packages.
@@ -33,12 +35,13 @@ pub(crate) fn stage(
     staged: &mut Staged,
     recipe: &Recipe,
     selection: &Selection,
+    target: &Target<'_>,
     progress: &dyn Fn(&str),
 ) -> Result<StagedPackages, GentooError> {
     let mut result = StagedPackages::default();
     for (section, packages) in recipe.gentoo.iter().zip(&selection.groups) {
         let exclude = globs::compile(recipe, &section.exclude)?;
-        let mask = install_mask::of_section(recipe, section)?;
+        let mask = install_mask::of_section(recipe, section, sdk::major(target.os_release))?;
         for package in packages {
             progress(&format!("unpacking {} {}", package.name, package.version));
             let mut binary = BinaryPackage::open(&package.path).map_err(|source| GentooError::Binary {
@@ -88,11 +91,13 @@ mod tests {
     use std::error::Error as _;
     use std::fs;
 
+    use loadgauge_images::{Architecture, OsRelease};
     use tar::EntryType;
 
     use super::super::gpkg::tests::container;
     use super::super::xpak::tests::package;
     use super::*;
+    use crate::lint::BaseLinks;
 
     /// Name, kind, target of a link.
     type Member<'a> = (&'a str, EntryType, &'a str);
@@ -131,7 +136,16 @@ mod tests {
         };
         let selection = Selection { groups: vec![vec![selected]], ..Selection::default() };
         let mut staged = Staged::new_in(root).expect("a stage");
-        let result = stage(&mut staged, &recipe, &selection, &|_| {});
+        let os_release = OsRelease::parse("ID=flatcar\nVERSION_ID=4593.2.5\n").expect("valid");
+        let target = Target {
+            os_release: &os_release,
+            architecture: Architecture::Amd64,
+            base: None,
+            portage: None,
+            root: None,
+            links: BaseLinks::new(),
+        };
+        let result = stage(&mut staged, &recipe, &selection, &target, &|_| {});
         let outside = fs::read_dir(root).expect("read").count();
         assert_eq!(outside, 2, "nothing is written outside the stage");
         match result {

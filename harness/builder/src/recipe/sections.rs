@@ -30,15 +30,20 @@ pub struct GentooSection {
     /// USE flags that a build must have, as in Portage's `package.use`: `app-misc/foo ssl -x`
     #[serde(default)]
     pub package_use: Vec<Spanned<String>>,
-    /// packages that count as installed, in place of the `package.provided` of Flatcar's SDK
-    pub package_provided: Option<Vec<Spanned<String>>>,
+    /// packages that count as installed, beside the `package.provided` of Flatcar's SDK
+    #[serde(default)]
+    pub package_provided: Vec<Spanned<String>>,
+    /// whether the `package.provided` of Flatcar's SDK at the image's release is used
+    #[serde(default = "yes")]
+    pub sdk_package_provided: bool,
     /// globs of paths to leave out, in place of the `INSTALL_MASK` of Flatcar's SDK
     pub install_mask: Option<Vec<Spanned<String>>>,
     /// globs of further paths to leave out
     #[serde(default)]
     pub exclude: Vec<Spanned<String>>,
-    /// whether the packages that install hooks use (`IDEPEND`) are installed too
-    #[serde(default = "yes")]
+    /// whether the packages that install hooks use (`IDEPEND`) are installed too: they belong to the host
+    /// that installs, and hooks do not run
+    #[serde(default)]
     pub install_dependencies: bool,
 }
 

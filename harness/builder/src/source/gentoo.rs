@@ -24,7 +24,8 @@ impl Source for GentooPackages {
     }
 
     fn stage(&self, staged: &mut Staged, context: &Context<'_>) -> Result<Contents, SourceError> {
-        let result = gentoo::stage(staged, context.recipe, &self.selection, context.progress)?;
+        let result =
+            gentoo::stage(staged, context.recipe, &self.selection, context.target, context.progress)?;
         let gentoo::StagedPackages { dropped, database, homepages } = result;
         Ok(Contents { dropped, database, homepages, opaque: Vec::new() })
     }

@@ -165,7 +165,7 @@ fn an_extension_contains_what_the_base_lacks_in_both_formats() {
         assert_eq!(store, "store 2.1 fast\n", "the build with the USE flag that engine needs");
         // The SDK sets these fields for an extension of one package.
         let field = |field| built.extension.release.get(field).map(str::to_owned);
-        assert_eq!(field("SYSEXT_NAME").as_deref(), Some("engine"), "{format}");
+        assert_eq!(field("SYSEXT_NAME"), None, "{format}: the ebuild has no such variable");
         assert_eq!(field("SYSEXT_VERSION_ID").as_deref(), Some("1.0-r2"), "{format}");
         assert_eq!(field("SYSEXT_HOME_URL").as_deref(), Some("https://example.org/"), "{format}");
         assert_eq!(built.dropped, ["etc/engine.conf"], "{format}");
@@ -206,6 +206,7 @@ fn errors_name_the_chain_of_dependencies() {
         ("slow", "packages = [\"app-misc/engine\"]\npackage-use = [\"dev-libs/store -fast\"]"),
         ("both", "packages = [\"app-misc/engine\", \"app-misc/plugin\", \"<dev-libs/store-2.1:2\"]"),
         ("base", "packages = [\"sys-libs/other\"]"),
+        ("builds", "packages = [\"dev-libs/store:2\"]"),
     ]
     .into_iter()
     .map(|(name, section)| {
@@ -217,6 +218,33 @@ fn errors_name_the_chain_of_dependencies() {
     })
     .collect();
     insta::assert_snapshot!(errors.join("\n\n"));
+}
+
+#[test]
+fn a_rule_for_use_flags_selects_among_builds() {
+    let context = TestContext::new();
+    for (rule, expected) in
+        [("dev-libs/store fast", "fast\n"), ("*/* -fast", "2.1\n"), ("dev-libs/* -fast", "2.1\n")]
+    {
+        let section = format!(
+            "[[gentoo]]\npackages = [\"dev-libs/store:2\"]\nbinhost = \"PLACE/xpak\"\npackage-use = [\"{rule}\"]\n"
+        );
+        let built = context.build(&context.recipe("store", &section)).expect(rule);
+        let store = fs::read_to_string(built.extension.path.join("usr/lib64/libstore.so")).expect("read");
+        assert!(store.ends_with(expected), "{rule}: {store}");
+    }
+}
+
+#[test]
+fn a_package_that_counts_as_installed_is_explained() {
+    let context = TestContext::new();
+    let section = format!("{}package-provided = [\"dev-libs/left-7\"]\n", engine("xpak"));
+    let built = context.build(&context.recipe("engine", &section)).expect("built");
+    assert_eq!(names(&built), ["app-misc/engine-1.0-r2::loadgauge", "dev-libs/store-2.1::loadgauge"]);
+    let text = built.explanation.to_string();
+    let expected = "treated as installed (package.provided):\n  dev-libs/left-7\n    \
+                    app-misc/engine-1.0-r2::loadgauge needs `dev-libs/left`\n";
+    assert!(text.ends_with(expected), "{text}");
 }
 
 #[test]
