@@ -150,10 +150,13 @@ fn check_finish(recipe: &Recipe) -> Result<(), RecipeError> {
 }
 
 fn check_globs(recipe: &Recipe) -> Result<(), RecipeError> {
-    let debian = recipe.debian.iter().flat_map(|section| &section.exclude);
+    let debian =
+        recipe.debian.iter().flat_map(|section| section.exclude.iter().chain(&section.collision_ignore));
     let gentoo = recipe.gentoo.iter();
-    let gentoo =
-        gentoo.flat_map(|section| section.exclude.iter().chain(section.install_mask.iter().flatten()));
+    let gentoo = gentoo.flat_map(|section| {
+        let mask = section.install_mask.iter().flatten();
+        section.exclude.iter().chain(&section.collision_ignore).chain(mask)
+    });
     let archives = recipe.archives.iter().flat_map(|section| section.include.iter().chain(&section.exclude));
     let images = recipe.images.iter().flat_map(|section| &section.exclude);
     let finish = &recipe.finish;

@@ -37,8 +37,8 @@ pub(super) fn assemble(
         contents.extend(source.stage(&mut staged, plan.context)?);
     }
     contents.opaque.extend(finish::finish(&mut staged, recipe, &plan.environment())?);
-    let homepage = plan.only_package().and_then(|name| contents.homepages.get(name));
-    let release = plan.release(finish::has_units(&staged), homepage.map(String::as_str))?;
+    let about = plan.only_package().and_then(|name| contents.about.get(name));
+    let release = plan.release(finish::has_units(&staged), about)?;
     finish::put_release(&mut staged, recipe, &release)?;
     let mut warnings = check_rules(plan, &staged)?;
     warnings.extend(check_linkage(plan, build_directory, &staged)?);

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The `[[debian]]` sections of a recipe: which packages they need, and their files.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use camino::Utf8PathBuf;
-use loadgauge_host::{Entry, FileError, Hint, Store, StoreError, digest, fs};
+use loadgauge_host::{CommandError, Entry, FileError, Hint, MissingTool, Store, StoreError, digest, fs};
 use loadgauge_images::Base;
 use serde::{Deserialize, Serialize};
 
 use super::archive::{Archive, DebianArchiveError, Package};
+use super::base_files;
 use super::deb;
 use super::index::Index;
 use super::lookup::Universe;
@@ -18,8 +19,10 @@ use super::search::RECIPE;
 use super::solution::{Reason, Solution};
 use crate::explain::{Explained, Explanation, Need};
 use crate::globs;
+use crate::owned_files::CollisionError;
 use crate::recipe::{Recipe, RecipeError};
 use crate::stage::Staged;
+use crate::target::Target;
 use crate::unpack::UnpackError;
 
 /// Version of the stored resolutions; to be increased when their format changes, or the result of the
@@ -49,6 +52,20 @@ pub enum DebianError {
     /// a package cannot be unpacked
     #[error(transparent)]
     Unpack(#[from] UnpackError),
+    /// packages contain files of packages in the base
+    #[error(transparent)]
+    Collision(#[from] CollisionError),
+    /// the files of the base cannot be read
+    #[error("cannot read the lists of files in `{path}`")]
+    BaseFiles {
+        /// the squashfs of the base
+        path: Utf8PathBuf,
+        /// the failure of unsquashfs
+        source: CommandError,
+    },
+    /// the host has no unsquashfs
+    #[error(transparent)]
+    Missing(#[from] MissingTool),
     /// the cache cannot be used
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -61,8 +78,14 @@ impl DebianError {
     /// Whether the cause is the host or its network, not the recipe.
     pub fn is_host(&self) -> bool {
         match self {
-            Self::NoBase { .. } | Self::Recipe(_) | Self::Unpack(_) | Self::Resolve(_) => false,
-            Self::Archive(_) | Self::Store(_) | Self::File(_) => true,
+            Self::NoBase { .. }
+            | Self::Recipe(_)
+            | Self::Unpack(_)
+            | Self::Resolve(_)
+            | Self::Collision(_) => false,
+            Self::BaseFiles { .. } | Self::Missing(_) | Self::Archive(_) | Self::Store(_) | Self::File(_) => {
+                true
+            }
         }
     }
 }
@@ -77,7 +100,9 @@ impl Hint for DebianError {
             Self::Archive(error) => error.hint(),
             Self::Resolve(error) => error.hint(),
             Self::File(error) => error.hint(),
-            Self::Unpack(_) | Self::Store(_) => None,
+            Self::Collision(error) => error.hint(),
+            Self::Missing(error) => error.hint(),
+            Self::BaseFiles { .. } | Self::Unpack(_) | Self::Store(_) => None,
         }
     }
 }
@@ -199,29 +224,53 @@ pub(crate) fn stage(
     staged: &mut Staged,
     recipe: &Recipe,
     groups: &Groups,
-    base: Option<&Base>,
+    target: &Target<'_>,
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<Vec<Utf8PathBuf>, DebianError> {
     let missing: Vec<Package> =
         groups.iter().flatten().filter(|package| package.stored(store).is_none()).cloned().collect();
     if !missing.is_empty() {
-        let base = base.ok_or_else(|| DebianError::NoBase { recipe: recipe.name().to_owned() })?;
+        let no_base = || DebianError::NoBase { recipe: recipe.name().to_owned() };
+        let base = target.base.ok_or_else(no_base)?;
         let megabytes = missing.iter().map(|package| package.size).sum::<u64>() / 1_000_000;
         let archive = Archive::open(base, store, progress)?;
         progress(&format!("fetching {} packages, {megabytes} MB", missing.len()));
         archive.fetch(&missing, store)?;
     }
-    let mut dropped = Vec::new();
+    let (mut dropped, mut added) = (Vec::new(), BTreeMap::new());
     for (section, packages) in recipe.debian.iter().zip(groups) {
         let exclude = globs::compile(recipe, &section.exclude)?;
         for package in packages {
             let file = package.stored(store).unwrap_or_default();
             progress(&format!("unpacking {} {}", package.name, package.version));
             dropped.extend(deb::unpack(staged, &file, &package.file_name(), &exclude)?.dropped);
+            added.insert(package.file_name(), (package.name.clone(), file));
         }
     }
+    check_collisions(staged, recipe, &added, target, store)?;
     Ok(dropped)
+}
+
+/// Checks that the packages contain no file of a package in the base, except of one that is added in another
+/// version, or that they replace (Debian policy 7.6). `added` has names and paths by package file.
+fn check_collisions(
+    staged: &Staged,
+    recipe: &Recipe,
+    added: &BTreeMap<String, (String, Utf8PathBuf)>,
+    target: &Target<'_>,
+    store: &Store,
+) -> Result<(), DebianError> {
+    let files = base_files::owned_files(target, store)?;
+    let packages: BTreeSet<String> = added.keys().cloned().collect();
+    let names: BTreeSet<&str> = added.values().map(|(name, _)| name.as_str()).collect();
+    let ignored = recipe.debian.iter().flat_map(|section| &section.collision_ignore).cloned();
+    let ignored = globs::compile(recipe, &ignored.collect::<Vec<_>>())?;
+    let may_replace = |package: &str, owner: &str| {
+        let file = added.get(package).map(|(_, file)| file);
+        names.contains(owner) || file.is_some_and(|file| base_files::replaces(file, owner))
+    };
+    Ok(files.check(staged, &packages, &may_replace, &ignored)?)
 }
 
 /// The packages with their versions and digests, one on a line.

@@ -12,6 +12,7 @@
 //!   a recipe
 //! - `install_mask`, `provided`, `sdk`: the settings of Flatcar's SDK
 //! - `pkginfo`: the package database of the extension
+//! - `environment`: the variables of an ebuild
 //! - `library_packages`: the packages that contain a library
 mod alternative;
 /// Package dependency specifications.
@@ -30,6 +31,7 @@ pub mod database;
 /// Dependency specifications.
 pub mod dependency;
 mod depgraph;
+mod environment;
 mod error;
 /// Package files in the gpkg format.
 pub mod gpkg;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::Store;
 
+use super::base;
 use super::binary::BinaryPackage;
+use super::environment;
 use super::error::GentooError;
 use super::install_mask;
 use super::pkginfo;
@@ -12,6 +15,7 @@ use super::selection::{SelectedPackage, Selection};
 use crate::globs;
 use crate::member::merge_usr;
 use crate::recipe::Recipe;
+use crate::source::AboutPackage;
 use crate::stage::Staged;
 use crate::target::Target;
 use crate::unpack::{Place, UnpackCause, UnpackError, Unpacking};
@@ -23,8 +27,8 @@ pub(crate) struct StagedPackages {
     pub(crate) dropped: Vec<Utf8PathBuf>,
     /// the package database of the extension, as paths (`var/db/pkg/...`) with contents
     pub(crate) database: Vec<(String, Vec<u8>)>,
-    /// `HOMEPAGE` of the packages by category and name
-    pub(crate) homepages: BTreeMap<String, String>,
+    /// what the packages say about themselves, by category and name
+    pub(crate) about: BTreeMap<String, AboutPackage>,
 }
 
 /// Unpacks the packages into a stage, without running their install hooks.
@@ -36,9 +40,11 @@ pub(crate) fn stage(
     recipe: &Recipe,
     selection: &Selection,
     target: &Target<'_>,
+    store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<StagedPackages, GentooError> {
     let mut result = StagedPackages::default();
+    let (mut files, mut added) = (BTreeSet::new(), BTreeSet::new());
     for (section, packages) in recipe.gentoo.iter().zip(&selection.groups) {
         let exclude = globs::compile(recipe, &section.exclude)?;
         let mask = install_mask::of_section(recipe, section, sdk::major(target.os_release))?;
@@ -49,12 +55,18 @@ pub(crate) fn stage(
                 source: Box::new(source),
             })?;
             check_name(package, &binary)?;
-            if let Some(homepage) = binary.value("HOMEPAGE").filter(|text| !text.is_empty()) {
-                // Several URLs are separated by spaces.
-                let first = homepage.split_whitespace().next().unwrap_or_default().to_owned();
-                result.homepages.insert(package.name.clone(), first);
-            }
+            let about = AboutPackage {
+                homepage: binary.value("HOMEPAGE").filter(|text| !text.is_empty()).map(str::to_owned),
+                display_name: binary
+                    .entries
+                    .get("environment.bz2")
+                    .and_then(|bytes| environment::variable(bytes, "SYSEXT_NAME")),
+            };
+            result.about.insert(package.name.clone(), about);
             let archive = package.path.file_name().unwrap_or_default().to_owned();
+            let slot = binary.value("SLOT").and_then(|slot| slot.split('/').next()).unwrap_or("0");
+            added.insert((package.name.clone(), slot.to_owned()));
+            files.insert(archive.clone());
             let prefix = binary.prefix;
             let place = |member: &Utf8Path| {
                 let Ok(path) = member.strip_prefix(prefix) else { return Place::Nowhere };
@@ -71,8 +83,21 @@ pub(crate) fn stage(
             result.database.extend(pkginfo::entries(package, &binary.entries, staged, &archive));
         }
     }
+    if let Some(base) = &target.portage {
+        let patterns = recipe.gentoo.iter().flat_map(|section| &section.collision_ignore).cloned();
+        let ignored = globs::compile(recipe, &patterns.collect::<Vec<_>>())?;
+        let is_default = |path: &str| IGNORED.iter().any(|end| path.ends_with(end)) || path.contains(MODULES);
+        let mut owned = base::owned_files(base, store, &added)?;
+        owned.retain(|path| !is_default(path.as_str()));
+        owned.check(staged, &files, &|_, _| false, &ignored)?;
+    }
     Ok(result)
 }
+
+/// The ends of paths that Portage ignores (`COLLISION_IGNORE` of its `make.globals`).
+const IGNORED: [&str; 4] = [".pyc", ".pyo", "$py.class", "/dropin.cache"];
+/// The directory whose files it ignores.
+const MODULES: &str = "lib/modules/";
 
 /// Checks that a package file contains the package that the index says.
 fn check_name(package: &SelectedPackage, binary: &BinaryPackage) -> Result<(), GentooError> {
@@ -145,7 +170,8 @@ mod tests {
             root: None,
             links: BaseLinks::new(),
         };
-        let result = stage(&mut staged, &recipe, &selection, &target, &|_| {});
+        let result =
+            stage(&mut staged, &recipe, &selection, &target, &Store::at(root.join("cache")), &|_| {});
         let outside = fs::read_dir(root).expect("read").count();
         assert_eq!(outside, 2, "nothing is written outside the stage");
         match result {

@@ -23,6 +23,8 @@ pub struct Recipe {
     /// its purpose, in one line
     #[serde(default)]
     pub summary: String,
+    /// its name for people; by default that of the ebuild's variable `SYSEXT_NAME`, if it has one
+    pub display_name: Option<String>,
     /// its version, for people and for systemd-sysupdate
     pub version: Option<Spanned<String>>,
     /// the website of its project

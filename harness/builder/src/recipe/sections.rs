@@ -16,6 +16,9 @@ pub struct DebianSection {
     /// globs of paths to leave out
     #[serde(default)]
     pub exclude: Vec<Spanned<String>>,
+    /// globs of files that may hide those of packages in the base
+    #[serde(default)]
+    pub collision_ignore: Vec<Spanned<String>>,
 }
 
 /// One `[[gentoo]]`.
@@ -41,6 +44,9 @@ pub struct GentooSection {
     /// globs of further paths to leave out
     #[serde(default)]
     pub exclude: Vec<Spanned<String>>,
+    /// globs of files that may hide those of packages in the base, as Portage's `COLLISION_IGNORE`
+    #[serde(default)]
+    pub collision_ignore: Vec<Spanned<String>>,
     /// whether the packages that install hooks use (`IDEPEND`) are installed too: they belong to the host
     /// that installs, and hooks do not run
     #[serde(default)]

@@ -248,6 +248,34 @@ fn a_package_that_counts_as_installed_is_explained() {
 }
 
 #[test]
+fn a_file_of_a_package_in_the_base_is_protected() {
+    let context = TestContext::new();
+    let base = context.path("base");
+    copy(&BUILT_BY_PORTAGE.root.path("base"), &base);
+    let contents = walkdir::WalkDir::new(&base)
+        .into_iter()
+        .flatten()
+        .find(|entry| entry.file_name() == "CONTENTS")
+        .expect("a package of the base");
+    let mut text = fs::read_to_string(contents.path()).expect("read");
+    text.push_str("sym /bin/engine-link -> other 1\nobj /usr/lib/modules/x 00 1\n");
+    text.push_str("obj /usr/bin/engine 0cc175b9c0f1b6a831c399e269772661 1\n");
+    fs::write(contents.path(), text).expect("written");
+    let section = engine("xpak");
+    let error = context.build_on(&context.recipe("engine", &section), base.clone()).expect_err("owned");
+    assert!(!error.is_host());
+    let text = error.to_string();
+    assert!(text.contains("/usr/bin/engine of engine-1.0-r2-1.xpak is owned by sys-libs/base-1"), "{text}");
+    assert!(text.contains("/usr/bin/engine-link of"), "/bin is /usr/bin: {text}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("collision-ignore")));
+    let section = format!("{section}collision-ignore = [\"/usr/bin/engine*\"]\n");
+    context.build_on(&context.recipe("engine", &section), base.clone()).expect("allowed");
+    // A package replaces the files of its other versions in the same slot.
+    let section = "[[gentoo]]\npackages = [\"sys-libs/base\"]\nbinhost = \"PLACE/xpak\"\n";
+    context.build_on(&context.recipe("base", section), base).expect("a replacement");
+}
+
+#[test]
 fn a_package_that_differs_from_the_index_is_refused() {
     let context = TestContext::new();
     for format in ["xpak", "gpkg"] {
