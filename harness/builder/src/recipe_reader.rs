@@ -142,6 +142,13 @@ fn check_finish(recipe: &Recipe) -> Result<(), RecipeError> {
             return Err(recipe.error(script, cause, "name a script"));
         }
     }
+    for input in &recipe.finish.script_inputs {
+        check_source(recipe, input)?;
+        if recipe.finish.script.is_none() {
+            let hint = "add script = \"..\", or remove the key";
+            return Err(recipe.error(input, "script-inputs without a script have no effect", hint));
+        }
+    }
     for (from, to) in &recipe.finish.moves {
         check_path(recipe, to, from)?;
         check_path(recipe, to, to.get_ref())?;

@@ -10,6 +10,7 @@ use crate::describe::{self, Component, Details, Input, Listing, Subject};
 use crate::elf::Libraries;
 use crate::explain::Explanation;
 use crate::extension::{Extension, Format};
+use crate::mangle::Script;
 use crate::recipe::Recipe;
 use crate::source::Contents;
 use crate::stage::Staged;
@@ -29,14 +30,17 @@ pub(super) fn assemble(
 ) -> Result<Built, BuildError> {
     let recipe = plan.context.recipe;
     let mut staged = Staged::new_in(directory)?;
-    if recipe.finish.etc.is_some() {
+    // The SDK's scripts find the files of packages in /etc, which are dropped afterwards.
+    if recipe.finish.etc.is_some() || recipe.finish.script.is_some() {
         staged.take_etc();
     }
     let mut contents = Contents::default();
     for source in &plan.sources {
         contents.extend(source.stage(&mut staged, plan.context)?);
     }
-    contents.opaque.extend(finish::finish(&mut staged, recipe, &plan.environment())?);
+    let finished = finish::finish(&mut staged, recipe, &plan.environment())?;
+    contents.opaque.extend(finished.opaque);
+    contents.dropped.extend(finished.dropped);
     let about = plan.only_package().and_then(|name| contents.about.get(name));
     let release = plan.release(finish::has_units(&staged), about)?;
     finish::put_release(&mut staged, recipe, &release)?;
@@ -70,8 +74,8 @@ fn inputs(plan: &Plan<'_>) -> Result<Vec<Input>, BuildError> {
     let recipe = plan.context.recipe;
     let name = recipe.path.file_name().unwrap_or_default().to_owned();
     let mut inputs = vec![Input::of_uri(name, digest::sha256(&recipe.text))];
-    if let Some(script) = &recipe.finish.script {
-        inputs.push(Input::of_file(&recipe.beside(script.get_ref()), recipe.directory())?);
+    if let Some(script) = Script::of(recipe) {
+        inputs.extend(script.inputs(recipe.directory())?);
     }
     for source in &plan.sources {
         inputs.extend(source.inputs(plan.context)?);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::{FileError, digest, environment};
+use loadgauge_host::{digest, environment};
 use loadgauge_images::OsRelease;
 
 use super::result::Built;
 use crate::build_error::BuildError;
 use crate::compatible::compatible;
 use crate::extension::Format;
-use crate::mangle::Environment;
+use crate::mangle::{Environment, Script};
 use crate::pack::{self, Identity, PackError, Packing};
 use crate::recipe::{Recipe, check_name};
 use crate::release_file::{About, extension_release};
@@ -161,9 +161,8 @@ fn recipe_key(
     context: &Context<'_>,
 ) -> Result<String, BuildError> {
     let mut parts = vec![recipe.text.clone(), recipe.name().to_owned()];
-    if let Some(script) = &recipe.finish.script {
-        let path = recipe.beside(script.get_ref());
-        parts.push(digest::sha256_of_file(&path).map_err(FileError::at("read", &path))?);
+    if let Some(script) = Script::of(recipe) {
+        parts.push(script.key()?);
     }
     for source in sources {
         parts.push(digest::of_parts(source.key(context)?));
