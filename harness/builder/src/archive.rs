@@ -97,13 +97,13 @@ pub(super) fn stage(
     Ok(dropped)
 }
 
-/// A path without its first components; `None` where it has fewer.
+/// A path without its first components; `None` where nothing is left of it, as tar leaves out such members.
 fn strip(path: &Utf8Path, count: usize) -> Option<&Utf8Path> {
     let mut components = path.components();
     for _ in 0..count {
         components.next()?;
     }
-    Some(components.as_path())
+    Some(components.as_path()).filter(|rest| !rest.as_str().is_empty())
 }
 
 /// Unpacks a file by its magic number: the names of downloads say nothing about their type.
@@ -233,6 +233,16 @@ mod tests {
                 place.unpack(&archive, KEYS).expect("unpacked"),
                 ["usr/bin/tool 755", "usr/share/a 755"]
             );
+        }
+    }
+
+    #[test]
+    fn members_without_a_rest_are_left_out_as_tar_does() {
+        let place = Place::new();
+        let members = [("tool-1.2/tool", "x"), ("tool-1.2/bin/tool", "y"), ("README", "z")];
+        for archive in [tar(&members), zip(&members)] {
+            let found = place.unpack(&archive, "strip-components = 2\ninto = \"/usr/bin\"\n");
+            assert_eq!(found.expect("unpacked"), ["usr/bin/tool 755"]);
         }
     }
 

@@ -10,7 +10,7 @@ pub struct Explanation {
     pub taken: Vec<Explained>,
     /// packages of the base that are needed
     pub present: Vec<Explained>,
-    /// packages that are needed and count as installed although nothing has them
+    /// packages that are needed and not in the base, and count as installed by a setting
     #[serde(default)]
     pub provided: Vec<Explained>,
 }
@@ -53,7 +53,7 @@ impl fmt::Display for Explanation {
             }
         }
         if !self.provided.is_empty() {
-            writeln!(formatter, "treated as installed (package.provided):")?;
+            writeln!(formatter, "counts as installed:")?;
             self.provided.iter().try_for_each(|explained| write!(formatter, "{explained}"))?;
         }
         Ok(())

@@ -98,7 +98,7 @@ pub use debian::{DebianArchiveError, Package};
 pub use explain::{Explained, Explanation, Need};
 pub use extension::{Extension, Format};
 pub use fetch::FetchError;
-pub use image::{ImageError, releases};
+pub use image::{ImageError, OtherFormat, releases};
 pub use mangle::MangleError;
 pub use member::NameError;
 pub use owned_files::CollisionError;

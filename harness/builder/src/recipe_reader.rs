@@ -76,11 +76,13 @@ fn check_sections(recipe: &Recipe) -> Result<(), RecipeError> {
     }
     for tree in &recipe.trees {
         check_source(recipe, &tree.source)?;
+        check_tree(recipe, &tree.source)?;
     }
     for section in &recipe.gentoo {
         gentoo::check_section(section, recipe)?;
     }
-    for package in recipe.debian.iter().flat_map(|section| &section.packages) {
+    let debian = recipe.debian.iter();
+    for package in debian.flat_map(|section| section.packages.iter().chain(&section.exclude_packages)) {
         if !is_package_name(package.get_ref()) {
             let cause = format!("`{}` is not the name of a Debian package", package.get_ref());
             let hint = "write the name alone, in lower case; dependencies are resolved";
@@ -97,6 +99,22 @@ fn check_sections(recipe: &Recipe) -> Result<(), RecipeError> {
     for section in &recipe.images {
         let (source, url) = (section.source.as_ref(), section.url.as_ref());
         check_origin(recipe, "image", recipe.place_of(section), source, url, section.sha256.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Checks that a tree is a directory with entries.
+fn check_tree(recipe: &Recipe, source: &Spanned<Utf8PathBuf>) -> Result<(), RecipeError> {
+    let hint = "name a directory that contains `usr` or `opt`; [[file]] adds a single file";
+    let path = recipe.beside(source.get_ref());
+    if !path.is_dir() {
+        let cause = format!("`{}` is not a directory", source.get_ref());
+        return Err(recipe.error(source, cause, hint));
+    }
+    let is_empty = path.read_dir_utf8().is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty {
+        let cause = format!("the directory `{}` is empty", source.get_ref());
+        return Err(recipe.error(source, cause, hint));
     }
     Ok(())
 }
@@ -300,6 +318,22 @@ mod tests {
         let reports: Vec<String> =
             wrong.iter().map(|text| format!("{}\n---\n{}", text.trim_end(), report(text))).collect();
         insta::assert_snapshot!(reports.join("\n\n"));
+    }
+
+    #[test]
+    fn a_tree_is_a_directory_with_entries() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = Utf8Path::from_path(scratch.path()).expect("UTF-8").join("x.toml");
+        fs::create_dir(scratch.path().join("empty")).expect("made");
+        fs::write(scratch.path().join("file"), "x").expect("written");
+        for (source, expected) in [
+            ("file", "x.toml:3:10: `file` is not a directory"),
+            ("empty", "x.toml:3:10: the directory `empty` is empty"),
+        ] {
+            let text = format!("name = \"x\"\n[[tree]]\nsource = \"{source}\"\n");
+            let error = Recipe::parse(&text, &path).expect_err(source).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

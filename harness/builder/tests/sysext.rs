@@ -323,3 +323,15 @@ fn erofs_with_zstd_is_built_or_refused() {
         }
     }
 }
+
+#[test]
+fn a_file_of_a_tree_outside_usr_has_a_place() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("tree/etc")).expect("made");
+    fs::write(place.path("tree/etc/x"), "x").expect("written");
+    fs::write(place.path("x.toml"), "name = \"x\"\n[[tree]]\nsource = \"tree\"\n").expect("written");
+    let recipe = Recipe::load(&place.path("x.toml")).expect("a recipe");
+    let error = place.build(&recipe, Format::Directory).expect_err("refused");
+    assert!(error.to_string().contains("x.toml:3:10: the tree contains `/etc`"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("tmpfiles")));
+}

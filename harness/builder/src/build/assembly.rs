@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::fmt::Write as _;
+
 use camino::Utf8Path;
 use loadgauge_host::{FileError, digest, fs};
 use loadgauge_images::{Architecture, OsRelease};
@@ -8,12 +10,12 @@ use super::result::Built;
 use crate::build_error::BuildError;
 use crate::describe::{self, Component, Details, Input, Listing, Subject};
 use crate::elf::Libraries;
-use crate::explain::Explanation;
+use crate::explain::{Explanation, Need};
 use crate::extension::{Extension, Format};
 use crate::mangle::Script;
 use crate::recipe::Recipe;
 use crate::source::Contents;
-use crate::stage::Staged;
+use crate::stage::{NodeKind, Staged};
 use crate::{finish, linkage, lint, pack, tree_digest};
 
 /// Builds a base extension as a directory.
@@ -41,6 +43,7 @@ pub(super) fn assemble(
     let finished = finish::finish(&mut staged, recipe, &plan.environment())?;
     contents.opaque.extend(finished.opaque);
     contents.dropped.extend(finished.dropped);
+    refuse_empty(plan, &staged)?;
     let about = plan.only_package().and_then(|name| contents.about.get(name));
     let release = plan.release(finish::has_units(&staged), about)?;
     finish::put_release(&mut staged, recipe, &release)?;
@@ -67,6 +70,27 @@ pub(super) fn assemble(
         Built { extension, packages, explanation, dropped, set_id, described, warnings, cached: false };
     built.write(directory)?;
     Ok(built)
+}
+
+/// Refuses a tree with nothing in it but /usr and /opt themselves, and says what the base has already.
+fn refuse_empty(plan: &Plan<'_>, staged: &Staged) -> Result<(), BuildError> {
+    let is_top = |path: &Utf8Path| path.components().count() == 1;
+    if staged.nodes().any(|(path, node)| node.kind != NodeKind::Directory || !is_top(path)) {
+        return Ok(());
+    }
+    let recipe = plan.context.recipe;
+    let mut cause = "the extension would be empty".to_owned();
+    for explained in plan.sources.iter().flat_map(|source| source.explanation().present) {
+        let requested = explained.needs.iter().find(|need| need.by.is_none());
+        if let Some(Need { how, .. }) = requested {
+            let package = explained.package;
+            let note =
+                if package.starts_with(&format!("{how} ")) { String::new() } else { format!(" for `{how}`") };
+            let _ = write!(cause, "; the base has {package}{note} already");
+        }
+    }
+    let hint = "remove what the base has, and add a package, file or tree";
+    Err(recipe.error(&recipe.name, cause, hint).into())
 }
 
 /// The files that the extension is built from: the recipe with its script, and those of its sources.

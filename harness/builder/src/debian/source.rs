@@ -17,17 +17,18 @@ use super::record::Record;
 use super::resolve::{ResolveError, resolve};
 use super::search::RECIPE;
 use super::solution::{Reason, Solution};
+use super::unmet::UnmetCause;
 use crate::explain::{Explained, Explanation, Need};
 use crate::globs;
 use crate::owned_files::CollisionError;
-use crate::recipe::{Recipe, RecipeError};
+use crate::recipe::{DebianSection, Recipe, RecipeError};
 use crate::stage::Staged;
 use crate::target::Target;
 use crate::unpack::UnpackError;
 
 /// Version of the stored resolutions; to be increased when their format changes, or the result of the
 /// same resolution.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 /// The file of a store entry.
 const PACKAGES: &str = "packages.json";
 
@@ -144,7 +145,7 @@ pub(crate) fn resolve_recipe(
         }
         Entry::Vacant(vacancy) => vacancy,
     };
-    let archive = Archive::open(base, store, progress)?;
+    let archive = Archive::open(base, allows_expired(recipe), store, progress)?;
     progress("resolving the Debian packages");
     let resolved = resolve_chain(chain, base, &Index::of_archive(archive.index()?))?;
     let path = vacancy.directory().join(PACKAGES);
@@ -165,7 +166,9 @@ fn resolve_chain(chain: &[&Recipe], base: &Base, archive: &Index) -> Result<Reso
         for section in &member.debian {
             let names: Vec<&str> = section.packages.iter().map(|name| name.get_ref().as_str()).collect();
             let universe = Universe { installed: &installed, archive };
-            let solution = resolve(universe, &names, section.recommends)?;
+            let excluded = section.exclude_packages.iter().map(|name| name.get_ref().clone()).collect();
+            let solution = resolve(universe, &names, section.recommends, &excluded)
+                .map_err(|error| unresolved(member, section, error))?;
             for added in &solution.added {
                 if let Some(paragraph) = archive.paragraph(&added.record) {
                     installed = installed.with_installed(paragraph);
@@ -176,6 +179,31 @@ fn resolve_chain(chain: &[&Recipe], base: &Base, archive: &Index) -> Result<Reso
         }
     }
     Ok(resolved)
+}
+
+/// The error of a resolution at the package of the recipe that leads to it.
+fn unresolved(recipe: &Recipe, section: &DebianSection, error: ResolveError) -> DebianError {
+    let ResolveError::Unmet(unmet) = &error else { return error.into() };
+    let first = match (&unmet.cause, unmet.chain.first()) {
+        (_, Some(link)) => link.split(' ').next().unwrap_or_default(),
+        (UnmetCause::UnknownPackage { name, .. }, None) => name,
+        (UnmetCause::Conflict { package, other, .. }, None) => {
+            let named = |text: &&String| {
+                let name = text.split(' ').next().unwrap_or_default();
+                section.packages.iter().any(|package| package.get_ref() == name)
+            };
+            [package, other].into_iter().find(named).map_or("", |text| text.split(' ').next().unwrap_or(""))
+        }
+        (UnmetCause::NoSuchVersion { .. }, None) => "",
+    };
+    let at = section.packages.iter().find(|package| package.get_ref() == first);
+    match at.or(section.packages.first()) {
+        Some(at) => {
+            let cause = format!("cannot add the packages to the base: {error}");
+            recipe.error(at, cause, &error.hint().unwrap_or_default()).into()
+        }
+        None => error.into(),
+    }
 }
 
 fn package(record: Record) -> Package {
@@ -200,8 +228,14 @@ fn explain(solution: &Solution) -> Explanation {
         let by = (installed.needed_by != RECIPE).then(|| installed.needed_by.clone());
         explained.needs.push(Need { by, how: installed.name.clone() });
     }
-    let present = present.into_values().collect();
-    Explanation { taken: taken.collect(), present, provided: Vec::new() }
+    let mut provided: BTreeMap<String, Explained> = BTreeMap::new();
+    for (package, by, how) in &solution.excluded {
+        let new = || Explained { package: package.clone(), needs: Vec::new(), note: None };
+        let explained = provided.entry(package.clone()).or_insert_with(new);
+        explained.needs.push(Need { by: Some(by.clone()), how: how.clone() });
+    }
+    let (present, provided) = (present.into_values().collect(), provided.into_values().collect());
+    Explanation { taken: taken.collect(), present, provided }
 }
 
 fn need(reason: &Reason, name: &str) -> Need {
@@ -234,7 +268,7 @@ pub(crate) fn stage(
         let no_base = || DebianError::NoBase { recipe: recipe.name().to_owned() };
         let base = target.base.ok_or_else(no_base)?;
         let megabytes = missing.iter().map(|package| package.size).sum::<u64>() / 1_000_000;
-        let archive = Archive::open(base, store, progress)?;
+        let archive = Archive::open(base, allows_expired(recipe), store, progress)?;
         progress(&format!("fetching {} packages, {megabytes} MB", missing.len()));
         archive.fetch(&missing, store)?;
     }
@@ -285,12 +319,19 @@ pub(crate) fn list(groups: &Groups) -> String {
     text
 }
 
+/// Whether a recipe uses an archive whose index has expired.
+pub(super) fn allows_expired(recipe: &Recipe) -> bool {
+    recipe.debian.iter().any(|section| section.allow_expired)
+}
+
 fn key(chain: &[&Recipe], base: &Base) -> String {
     let mut parts =
         vec![FORMAT.to_owned(), base.digest.clone(), base.archive.mirror.clone(), base.archive.suite.clone()];
     for section in chain.iter().flat_map(|recipe| &recipe.debian) {
         parts.push(format!("recommends {}", section.recommends));
         parts.extend(section.packages.iter().map(|name| name.get_ref().clone()));
+        let excluded = section.exclude_packages.iter().map(|name| format!("without {}", name.get_ref()));
+        parts.extend(excluded);
     }
     digest::of_parts(parts)
 }

@@ -4,11 +4,13 @@
 //! - `source`: the section, resolved, extracted and staged; `staging`: the extracted tree, file by file
 //! - [`releases()`]: the extension-release files of an image
 mod error;
+mod other_format;
 mod release;
 mod source;
 mod staging;
 
 pub use error::ImageError;
+pub use other_format::OtherFormat;
 pub use release::releases;
 
 pub(super) use source::stage;

@@ -7,6 +7,7 @@ use loadgauge_images::OsRelease;
 use loadgauge_images::extension_image::{ExtensionImage, releases_of_directory};
 
 use super::error::ImageError;
+use super::other_format::OtherFormat;
 
 /// Reads the extension-release files of an existing extension, an image or a directory, by the names of
 /// the extensions that they are for. A sound extension has one, with the name of its file. Files that
@@ -26,8 +27,10 @@ fn extract(image: &Utf8Path) -> Result<BTreeMap<String, String>, ImageError> {
     let scratch = Utf8Path::from_path(scratch.path())
         .ok_or_else(|| FileError::at("use", scratch.path())(std::io::ErrorKind::InvalidFilename.into()))?;
     let name = image.file_name().unwrap_or_default();
-    let opened = ExtensionImage::open(image, &scratch.join("partition"))
-        .map_err(|source| ImageError::Open { image: name.to_owned(), source })?;
+    let opened = ExtensionImage::open(image, &scratch.join("partition")).map_err(|source| {
+        let found = OtherFormat::of_file(image);
+        ImageError::Open { image: name.to_owned(), found, source }
+    })?;
     opened
         .releases(&scratch.join("root"))
         .map_err(|source| ImageError::Extract { image: name.to_owned(), source })

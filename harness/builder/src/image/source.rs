@@ -8,6 +8,7 @@ use loadgauge_images::ExtensionImage;
 use loadgauge_images::file_system::{ExtendedAttribute, FileOwner};
 
 use super::error::ImageError;
+use super::other_format::OtherFormat;
 use super::staging::{StagedImage, Staging};
 use crate::globs;
 use crate::origin::Origin;
@@ -91,8 +92,10 @@ fn owners_of_directory(root: &Utf8Path) -> Result<Vec<FileOwner>, ImageError> {
 }
 
 fn extract(image: &Utf8Path, name: &str, scratch: &Utf8Path) -> Result<Extracted, ImageError> {
-    let opened = ExtensionImage::open(image, &scratch.join("partition"))
-        .map_err(|source| ImageError::Open { image: name.to_owned(), source })?;
+    let opened = ExtensionImage::open(image, &scratch.join("partition")).map_err(|source| {
+        let found = OtherFormat::of_file(image);
+        ImageError::Open { image: name.to_owned(), found, source }
+    })?;
     let fail = |source| ImageError::Extract { image: name.to_owned(), source };
     let owners = opened.owners().map_err(fail)?;
     let (tree, attributes) = opened.extract(&scratch.join("root")).map_err(fail)?;

@@ -10,6 +10,12 @@ use toml::Spanned;
 pub struct DebianSection {
     /// names of packages
     pub packages: Vec<Spanned<String>>,
+    /// names of packages that are not added: dependencies on them are dropped
+    #[serde(default)]
+    pub exclude_packages: Vec<Spanned<String>>,
+    /// whether the archive's index is used after its `Valid-Until`, as that of an old release
+    #[serde(default)]
+    pub allow_expired: bool,
     /// whether recommended packages are installed too
     #[serde(default)]
     pub recommends: bool,

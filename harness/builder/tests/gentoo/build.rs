@@ -242,7 +242,7 @@ fn a_package_that_counts_as_installed_is_explained() {
     let built = context.build(&context.recipe("engine", &section)).expect("built");
     assert_eq!(names(&built), ["app-misc/engine-1.0-r2::loadgauge", "dev-libs/store-2.1::loadgauge"]);
     let text = built.explanation.to_string();
-    let expected = "treated as installed (package.provided):\n  dev-libs/left-7\n    \
+    let expected = "counts as installed:\n  dev-libs/left-7\n    \
                     app-misc/engine-1.0-r2::loadgauge needs `dev-libs/left`\n";
     assert!(text.ends_with(expected), "{text}");
 }
