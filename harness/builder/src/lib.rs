@@ -83,6 +83,7 @@ pub mod signing;
 mod source;
 /// The tree before it is packed.
 pub mod stage;
+mod tar_guard;
 mod target;
 mod tree;
 mod tree_digest;

@@ -13,6 +13,7 @@ use super::attributes::{self, Attribute};
 use super::member::{NameError, link_target, member_path};
 use super::owner::Owner;
 use super::stage::{NodeKind, StageError, Staged};
+use super::tar_guard::TarGuard;
 
 /// The size limit of the padding after the end of a tar, in bytes.
 const MAXIMUM_PADDING: u64 = 16 << 20;
@@ -156,7 +157,7 @@ impl<'a> Unpacking<'a> {
     /// # Errors
     /// See [`UnpackCause`].
     pub(super) fn tar(mut self, reader: impl Read) -> Result<Vec<Utf8PathBuf>, UnpackError> {
-        let mut tar = tar::Archive::new(reader);
+        let mut tar = tar::Archive::new(TarGuard::new(reader));
         let archive = self.archive;
         let read = |error| UnpackCause::Read(error).of(archive, None);
         for entry in tar.entries().map_err(read)? {

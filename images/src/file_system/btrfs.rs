@@ -9,7 +9,8 @@ use loadgauge_host::{Confinement, FileError, fs};
 
 use super::btrfs_tree;
 use super::error::FileSystemError;
-use super::list::ExtendedAttribute;
+use super::ext_extract::special;
+use super::list::{BLOCK_DEVICE, CHARACTER_DEVICE, ExtendedAttribute, KIND, escape};
 use super::select::{FilePattern, Selection};
 
 /// Extracts a btrfs with btrfs-restore(8), which needs no mount.
@@ -35,6 +36,12 @@ pub(super) fn extract(
             btrfs_tree::check(&output.stdout)?;
             // btrfs-restore does not restore the attributes of directories.
             not_restored = btrfs_tree::read(&String::from_utf8_lossy(&output.stdout));
+            let is_device = |(_, mode, device): &&(_, u32, u64)| {
+                mode & KIND == BLOCK_DEVICE || mode & KIND == CHARACTER_DEVICE && *device != 0
+            };
+            if let Some((path, ..)) = not_restored.special.iter().find(is_device) {
+                return Err(FileSystemError::Device(escape(path.as_str().as_bytes())));
+            }
         }
     }
     let answers = answers().map_err(FileError::at("write", "answers for btrfs"))?;
@@ -46,6 +53,15 @@ pub(super) fn extract(
         let is_own = path.canonicalize_utf8().is_ok_and(|real| real == path);
         if is_own && path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
             fs::set_permissions(&path, Permissions::from_mode(mode))?;
+        }
+    }
+    for (path, mode, _) in not_restored.special {
+        // btrfs-restore leaves them out. Nothing can be at the path but a file of the image.
+        let path = target.join(path);
+        let is_own =
+            path.parent().is_some_and(|parent| parent.canonicalize_utf8().is_ok_and(|real| real == parent));
+        if is_own && path.symlink_metadata().is_err() {
+            special(mode & KIND, path.as_std_path())?;
         }
     }
     Ok(not_restored.attributes)

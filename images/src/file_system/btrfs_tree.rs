@@ -6,7 +6,7 @@ use std::path::Path;
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
 use super::error::{FileSystemError, NameFault};
-use super::list::{DIRECTORY, ExtendedAttribute, KIND, REGULAR, check_names, escape};
+use super::list::{DIRECTORY, ExtendedAttribute, KIND, LINK, REGULAR, check_names, escape};
 use super::owners::FileOwner;
 
 /// The attributes of files that `btrfs restore` does not restore.
@@ -18,6 +18,8 @@ pub(super) struct NotRestored {
     pub(super) attributes: Vec<ExtendedAttribute>,
     /// files and directories that do not belong to root
     pub(super) owners: Vec<FileOwner>,
+    /// FIFOs, sockets and devices, each with its mode and device number
+    pub(super) special: Vec<(Utf8PathBuf, u32, u64)>,
 }
 
 /// The inode of the root directory (`BTRFS_FIRST_FREE_OBJECTID`).
@@ -74,6 +76,7 @@ fn item_key(line: &str) -> Option<(u64, &str, Option<u64>)> {
 pub(super) fn read(tree: &str) -> NotRestored {
     let mut names = HashMap::<u64, Vec<(u64, &str)>>::new();
     let (mut modes, mut attributes, mut owners) = (Vec::new(), Vec::new(), Vec::new());
+    let mut special = Vec::new();
     let mut key = None;
     for line in tree.lines() {
         key = item_key(line).or(key);
@@ -87,6 +90,9 @@ pub(super) fn read(tree: &str) -> NotRestored {
                     let (_, rest) = line.split_once(name)?;
                     rest.split_whitespace().next()?.parse::<u32>().ok()
                 };
+                if let Some(mode) = mode.filter(|mode| !matches!(mode & KIND, DIRECTORY | REGULAR | LINK)) {
+                    special.push((inode, mode, u64::from(number(" rdev ").unwrap_or(u32::MAX))));
+                }
                 let has_owner = mode.is_some_and(|mode| matches!(mode & KIND, DIRECTORY | REGULAR));
                 if let (true, Some(uid), Some(gid)) = (has_owner, number(" uid "), number(" gid "))
                     && (uid, gid) != (0, 0)
@@ -112,6 +118,9 @@ pub(super) fn read(tree: &str) -> NotRestored {
     for (inode, name) in attributes {
         let attribute = |path| ExtendedAttribute { path, name: name.to_owned() };
         found.attributes.extend(paths(inode, &names).into_iter().map(attribute));
+    }
+    for (inode, mode, device) in special {
+        found.special.extend(paths(inode, &names).into_iter().map(|path| (path, mode, device)));
     }
     for (inode, uid, gid) in owners {
         found.owners.extend(paths(inode, &names).into_iter().map(|path| FileOwner { path, uid, gid }));
@@ -163,6 +172,10 @@ mod tests {
 \t\tindex 2 namelen 2 name: ../x
 \titem 10 key (258 INODE_REF 256) itemoff 1 itemsize 11
 \t\tindex 2 namelen 1 name: c
+\titem 12 key (260 INODE_ITEM 0) itemoff 1 itemsize 160
+\t\tblock group 0 mode 10644 links 1 uid 0 gid 0 rdev 0
+\titem 13 key (260 INODE_REF 257) itemoff 1 itemsize 11
+\t\tindex 3 namelen 4 name: pipe
 \titem 11 key (257 XATTR_ITEM 3451493671) itemoff 15602 itemsize 37
 \t\tlocation key (0 UNKNOWN.0 0) type XATTR
 \t\ttransid 0 data_len 1 name_len 6
@@ -174,6 +187,7 @@ mod tests {
     fn set_id_files_and_attributes_are_found_in_a_tree_and_none_outside() {
         let found = read(TREE);
         assert_eq!(found.set_id, [("usr/a b".into(), 0o4755), ("c".into(), 0o4755)]);
+        assert_eq!(found.special, [("usr/pipe".into(), 0o10_644, 0)]);
         let owner = |path: &str| FileOwner { path: path.into(), uid: 6, gid: 12 };
         assert_eq!(found.owners, [owner("usr/a b"), owner("c")]);
         assert_eq!(found.attributes, [ExtendedAttribute { path: "usr".into(), name: "user.o".to_owned() }]);

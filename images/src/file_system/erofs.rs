@@ -214,9 +214,7 @@ fn names(block: &[u8], found: &mut Vec<(Vec<u8>, u64)>) -> io::Result<()> {
             name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         }
         let inode = block.get(entry * 12..entry * 12 + 8).ok_or_else(damaged)?;
-        if !matches!(name, b"." | b"..") {
-            found.push((name.to_vec(), u64_of(u32_at(inode, 0), u32_at(inode, 4))));
-        }
+        found.push((name.to_vec(), u64_of(u32_at(inode, 0), u32_at(inode, 4))));
     }
     Ok(())
 }

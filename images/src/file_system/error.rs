@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 
 use loadgauge_host::{CommandError, FileError, Hint, MissingTool};
 
@@ -11,7 +13,7 @@ pub enum FileSystemError {
     Missing(#[from] MissingTool),
     /// a program failed
     #[error("cannot extract its files")]
-    Command(#[from] CommandError),
+    Command(#[source] CommandError),
     /// a program reported an error and exited with status 0
     #[error("cannot extract all of its files: {0}")]
     Incomplete(String),
@@ -48,6 +50,23 @@ pub enum FileSystemError {
     /// a file operation failed
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+impl From<CommandError> for FileSystemError {
+    fn from(error: CommandError) -> Self {
+        match &error {
+            CommandError::Failed { status, .. } if is_size_limit(*status) => {
+                Self::TooLarge("2 GiB in one file")
+            }
+            _ => Self::Command(error),
+        }
+    }
+}
+
+/// Whether a program ended because a file exceeded its limit: timeout(1) turns a signal into a status.
+fn is_size_limit(status: ExitStatus) -> bool {
+    const SIGXFSZ: i32 = 25;
+    status.signal() == Some(SIGXFSZ) || status.code() == Some(128 + SIGXFSZ)
 }
 
 /// The rule that a name of a directory entry breaks.
@@ -111,11 +130,34 @@ impl Hint for FileSystemError {
                 "install a newer erofs-utils: the image uses a feature that this one lacks (zstd needs 1.8)"
                     .to_owned(),
             ),
+            Self::TooLarge(_) => Some(
+                "make the image without such files: extraction is limited to 2 GiB in one file and 16 GiB in all"
+                    .to_owned(),
+            ),
             Self::Name { fault: NameFault::LineBreak, .. } => Some("rename the file".to_owned()),
             _ if self.is_hostile() => {
                 Some("do not use the image: no packer creates such entries by itself".to_owned())
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_program_at_the_size_limit_is_recognised() {
+        let failed = |raw: i32| {
+            let (command, tail) = ("unsquashfs x".to_owned(), String::new());
+            FileSystemError::from(CommandError::Failed { command, status: ExitStatus::from_raw(raw), tail })
+        };
+        for raw in [25, 25 | 128, (128 + 25) << 8] {
+            let error = failed(raw);
+            assert_eq!(error.to_string(), "it has more than 2 GiB in one file");
+            assert!(error.hint().is_some_and(|hint| hint.contains("2 GiB")));
+        }
+        assert!(matches!(failed(1 << 8), FileSystemError::Command(_)));
     }
 }

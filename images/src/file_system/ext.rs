@@ -400,7 +400,7 @@ fn directory_names(block: &[u8], names: &mut Vec<(Vec<u8>, u64)>) -> io::Result<
         let length = if matches!(length, 0 | 65_535) { rest.len() } else { length };
         let entry = rest.get(..length).filter(|entry| entry.len() >= 8).ok_or_else(damaged)?;
         let name = entry.get(8..8 + usize::from(entry[6])).ok_or_else(damaged)?;
-        if number != 0 && !matches!(name, b"." | b"..") {
+        if number != 0 {
             names.push((name.to_vec(), u64::from(number)));
         }
         rest = &rest[length..];

@@ -132,7 +132,7 @@ impl Extraction<'_> {
 /// Creates a special file.
 ///
 /// A device can only be a whiteout of overlayfs, which needs no privileges.
-fn special(kind: u32, path: &Path) -> Result<(), FileError> {
+pub(super) fn special(kind: u32, path: &Path) -> Result<(), FileError> {
     let file_type = FileType::from_raw_mode(kind);
     mknodat(CWD, path, file_type, Mode::RUSR | Mode::WUSR, 0)
         .map_err(|error| FileError::at("create", path)(error.into()))

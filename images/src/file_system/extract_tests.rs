@@ -265,8 +265,6 @@ fn a_name_that_leads_out_writes_nothing_and_is_refused() {
                 match (kind, selection) {
                     // btrfs-restore extracts the selected files only.
                     (FileSystem::Btrfs, Selection::Files(_)) => {}
-                    // A file called `..` looks like the parent directory, which no reader opens.
-                    (FileSystem::Ext | FileSystem::Erofs, _) if name == ".." => {}
                     _ => drop(result.map(|_| ()).expect_err(&format!("{line} {name}"))),
                 }
             }
@@ -322,18 +320,26 @@ fn devices_are_refused_and_other_special_files_are_not_opened() {
         scratch.pack(line);
         let tree = scratch.extract(kind, Selection::All).expect(line);
         let pipe = tree.root().join("usr/pipe");
-        // btrfs-restore does not extract FIFOs.
-        assert_eq!(pipe.symlink_metadata().is_ok(), kind != FileSystem::Btrfs, "{line}");
+        assert!(pipe.symlink_metadata().is_ok(), "{line}");
     }
     if !rustix::process::geteuid().is_root() {
         return;
     }
+    host(&format!("mknod {} b 8 0", scratch.path("tree/usr/disk")));
+    for (kind, line) in PACKERS {
+        scratch.pack(line);
+        let error = scratch.extract(kind, Selection::All).expect_err(line);
+        assert!(error.is_hostile() && error.to_string() == "`/usr/disk` is a device", "{line}: {error}");
+    }
+    fs::remove_file(scratch.path("tree/usr/disk")).expect("removed");
     host(&format!("mknod {} c 1 3", scratch.path("tree/usr/null")));
     for (kind, line) in PACKERS {
         scratch.pack(line);
         let result = scratch.extract(kind, Selection::All);
         if kind == FileSystem::Btrfs {
-            assert!(result.expect(line).root().join("usr/null").symlink_metadata().is_err());
+            // mkfs.btrfs drops the number of the device, which makes it a whiteout.
+            let null = result.expect(line).root().join("usr/null").symlink_metadata().expect("there");
+            assert_eq!(null.rdev(), 0);
         } else {
             let error = result.expect_err(line);
             assert!(error.is_hostile() && error.to_string() == "`/usr/null` is a device", "{line}: {error}");

@@ -63,7 +63,7 @@ pub(super) trait Reader {
     /// Returns the number of the root directory.
     fn root(&self) -> u64;
     fn inode(&self, number: u64) -> io::Result<Self::Inode>;
-    /// Returns the names and inode numbers in a directory, without `.` and `..`.
+    /// Returns the names and inode numbers in a directory, with `.` and `..` where the format stores them.
     fn directory(&self, inode: &Self::Inode) -> io::Result<Vec<(Vec<u8>, u64)>>;
     /// Returns the names of an inode's extended attributes.
     fn attributes(&self, inode: &Self::Inode) -> io::Result<Vec<String>>;
@@ -77,25 +77,33 @@ pub(super) fn list<R: Reader>(reader: &R) -> Result<Vec<Entry<R::Inode>>, FileSy
     let read = || FileSystemError::read(R::KIND);
     let root = reader.root();
     let mut seen = HashSet::from([root]);
-    let mut waiting = vec![(root, PathBuf::new(), 0)];
+    let mut waiting = vec![(root, root, PathBuf::new(), 0)];
     let (mut entries, mut count) = (Vec::new(), 0);
-    while let Some((number, path, depth)) = waiting.pop() {
+    while let Some((number, parent, path, depth)) = waiting.pop() {
         let inode = reader.inode(number).map_err(read())?;
         match inode.mode() & KIND {
             DIRECTORY => {
                 if depth > MAXIMUM_DEPTH || number != root && !seen.insert(number) {
                     return Err(FileSystemError::Loop(escape(path.as_os_str().as_bytes())));
                 }
-                let names = reader.directory(&inode).map_err(read())?;
+                let mut names = reader.directory(&inode).map_err(read())?;
+                // Any other entry of these names is refused with the names that lead out.
+                for (own, of) in [(b".".as_slice(), number), (b"..", parent)] {
+                    let is_own = |(name, child): &(Vec<u8>, u64)| name == own && *child == of;
+                    if let Some(at) = names.iter().position(is_own) {
+                        names.remove(at);
+                    }
+                }
                 count += names.len();
                 if count > MAXIMUM_ENTRIES {
                     return Err(FileSystemError::TooLarge("four million entries"));
                 }
                 check_names(&path, names.iter().map(|(name, _)| name.as_slice()))?;
                 let children = names.into_iter();
-                waiting.extend(
-                    children.map(|(name, child)| (child, path.join(OsStr::from_bytes(&name)), depth + 1)),
-                );
+                waiting
+                    .extend(children.map(|(name, child)| {
+                        (child, number, path.join(OsStr::from_bytes(&name)), depth + 1)
+                    }));
             }
             // A character device with the number zero is a whiteout of overlayfs and gives access to
             // nothing.
