@@ -335,3 +335,18 @@ fn a_file_of_a_tree_outside_usr_has_a_place() {
     assert!(error.to_string().contains("x.toml:3:10: the tree contains `/etc`"), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("tmpfiles")));
 }
+
+#[test]
+fn the_disk_usage_of_a_disk_image_names_its_file_system() {
+    let place = Place::new();
+    for (filesystem, expected) in [("erofs", "erofs\n"), ("squashfs", "squashfs\n")] {
+        let text = format!(
+            "name = \"x\"\n[[file]]\npath = \"/usr/x\"\ncontents = \"x\"\n[pack]\nddi-filesystem = \"{filesystem}\"\n"
+        );
+        fs::write(place.path("x.toml"), text).expect("written");
+        let built = place.build(&Recipe::load(&place.path("x.toml")).expect("a recipe"), Format::Ddi);
+        let table = built.expect("built").extension.path.with_file_name("x_disk_usage.txt");
+        let table = fs::read_to_string(table).expect("read");
+        assert!(table.ends_with(expected), "{table}");
+    }
+}

@@ -181,6 +181,10 @@ fn describe(
         architecture: extension.release.get("ARCHITECTURE").unwrap_or("_any"),
         recipe: recipe.path.file_name().unwrap_or_default(),
         format: plan.format,
+        file_system: match plan.format {
+            Format::Ddi => plan.packing.ddi_filesystem().into(),
+            format => format,
+        },
         file_name: &plan.file_name(),
         packer: &plan.packer,
         url: recipe.publish.as_ref().map(|publish| publish.url.get_ref().as_str()),

@@ -12,6 +12,7 @@
 //!   a recipe
 //! - `install_mask`, `provided`, `sdk`: the settings of Flatcar's SDK
 //! - `pkginfo`: the package database of the extension
+//! - `decompression`: decompresses packages side by side
 //! - `environment`: the variables of an ebuild
 //! - `library_packages`: the packages that contain a library
 mod alternative;
@@ -28,6 +29,7 @@ mod choice;
 pub mod compression;
 /// Installed packages.
 pub mod database;
+mod decompression;
 /// Dependency specifications.
 pub mod dependency;
 mod depgraph;

@@ -31,6 +31,7 @@ type Installed = (Package, Arc<str>);
 
 /// Resolves and fetches the packages of the last recipe of a chain, section by section. The packages of the
 /// base, of the other recipes, which are its base extensions, and of earlier sections count as installed.
+/// Nothing is fetched where only the explanation is wanted.
 ///
 /// # Errors
 /// See [`GentooError`].
@@ -38,6 +39,7 @@ pub(crate) fn select(
     chain: &[&Recipe],
     target: &Target<'_>,
     store: &Store,
+    is_fetched: bool,
     progress: &dyn Fn(&str),
 ) -> Result<Selection, GentooError> {
     let Some(recipe) = chain.last() else { return Ok(Selection::default()) };
@@ -63,7 +65,7 @@ pub(crate) fn select(
             let mut group = Vec::new();
             for added in &resolution.added {
                 let package = pool.package(added.id);
-                if is_last {
+                if is_last && is_fetched {
                     group.push(fetch(package, &binhost, store, progress)?);
                 }
                 installed.push((package.clone(), Arc::clone(&layer)));

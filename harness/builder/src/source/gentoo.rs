@@ -15,7 +15,8 @@ pub(super) struct GentooPackages {
 impl Source for GentooPackages {
     fn resolve(&mut self, context: &Context<'_>) -> Result<(), SourceError> {
         let (target, store) = (context.target, context.store);
-        self.selection = gentoo::select(&context.recipes(), target, store, context.progress)?;
+        self.selection =
+            gentoo::select(&context.recipes(), target, store, !context.explains, context.progress)?;
         Ok(())
     }
 

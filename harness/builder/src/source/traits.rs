@@ -83,6 +83,8 @@ pub(crate) struct Context<'a> {
     pub(crate) target: &'a Target<'a>,
     /// the store of downloads and resolutions
     pub(crate) store: &'a Store,
+    /// whether only an explanation is wanted, for which no package file is fetched
+    pub(crate) explains: bool,
     /// receives a short text for every step
     pub(crate) progress: &'a dyn Fn(&str),
 }

@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex};
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_builder::gentoo::binary::BinaryPackage;
 use loadgauge_builder::lint::BaseLinks;
-use loadgauge_builder::{BuildError, Built, Format, Recipe, Target, build};
+use loadgauge_builder::{BuildError, Built, Format, Recipe, Target, build, explain_packages};
 use loadgauge_host::{CommandExt as _, Store};
 use loadgauge_images::{Architecture, OsRelease};
 use serde_json::json;
@@ -357,6 +357,28 @@ fn a_binhost_with_a_url_is_asked_for_changes_only() {
         let progress = context.progress.lock().expect("not poisoned").join("\n");
         assert!(progress.contains("does not answer"), "{format}: {progress}");
     }
+}
+
+#[test]
+fn an_explanation_fetches_no_package() {
+    let context = TestContext::new();
+    let binhost = context.path("xpak");
+    copy(&BUILT_BY_PORTAGE.root.path("xpak"), &binhost);
+    let server = Server::of(&binhost);
+    let section = format!("[[gentoo]]\npackages = [\"app-misc/engine\"]\nbinhost = \"{}\"\n", server.url);
+    let target = Target {
+        os_release: &BUILT_BY_PORTAGE.release,
+        architecture: Architecture::Amd64,
+        base: None,
+        portage: Some(BUILT_BY_PORTAGE.root.path("base")),
+        root: None,
+        links: BaseLinks::new(),
+    };
+    let store = Store::at(context.path("cache"));
+    let recipe = context.recipe("engine", &section);
+    let explanation = explain_packages(&recipe, &target, &store, &|_| {}).expect("explained");
+    assert_eq!(explanation.taken.len(), 3);
+    assert_eq!(server.take_requests(), ["200 Packages.gz"]);
 }
 
 #[test]
