@@ -86,7 +86,7 @@ pub(super) fn stage(
     let before = staged.nodes().count();
     let mut unpacking = Unpacking::new(staged, &name, &place);
     if !section.keep_owners {
-        unpacking = unpacking.as_root();
+        unpacking = unpacking.owned_by_root();
     }
     let dropped = unpack(unpacking, &path, &name)?;
     if staged.nodes().count() == before {

@@ -110,7 +110,7 @@ impl Script {
     /// The script of a recipe.
     pub(super) fn of(recipe: &Recipe) -> Option<Self> {
         let script = recipe.finish.script.as_ref()?.get_ref();
-        let inputs = recipe.finish.script_inputs.iter().map(|input| input.get_ref());
+        let inputs = recipe.finish.script_inputs.iter().map(toml::Spanned::get_ref);
         let files = std::iter::once(script).chain(inputs);
         let files = files.map(|file| (recipe.beside(file), inside(file))).collect();
         Some(Self { path: recipe.beside(script), files })

@@ -148,7 +148,7 @@ impl<'a> Unpacking<'a> {
 
     /// Gives all files to root, as `--no-same-owner` of tar(1) does for root: the owners in an archive of a
     /// project are those of the machine that built it. A set-id file of another owner is an error.
-    pub(super) fn as_root(self) -> Self {
+    pub(super) fn owned_by_root(self) -> Self {
         Self { keeps_owners: false, ..self }
     }
 

@@ -153,7 +153,7 @@ mod tests {
             let (command, tail) = ("unsquashfs x".to_owned(), String::new());
             FileSystemError::from(CommandError::Failed { command, status: ExitStatus::from_raw(raw), tail })
         };
-        for raw in [25, 25 | 128, (128 + 25) << 8] {
+        for raw in [25, 25 + 128, (128 + 25) << 8] {
             let error = failed(raw);
             assert_eq!(error.to_string(), "it has more than 2 GiB in one file");
             assert!(error.hint().is_some_and(|hint| hint.contains("2 GiB")));

@@ -199,7 +199,7 @@ fn ambiguous_build(graph: &Depgraph<'_>) -> Option<ResolveError> {
         let build = |id: &PackageId| {
             let enabled = |flag: &&str| pool.package(*id).flags.contains(*flag);
             let sign = |flag: &&str| format!("{}{flag}", if enabled(flag) { "" } else { "-" });
-            differing.iter().map(|flag| sign(flag)).collect::<Vec<_>>().join(" ")
+            differing.iter().map(sign).collect::<Vec<_>>().join(" ")
         };
         let builds: BTreeSet<String> = std::iter::once(&id).chain(&others).map(build).collect();
         (!others.is_empty()).then(|| ResolveError::AmbiguousBuild {

@@ -27,7 +27,7 @@ pub enum ImageError {
         /// the format that it has instead, if it is a known one
         found: Option<OtherFormat>,
         /// the reason
-        source: ExtensionImageError,
+        source: Box<ExtensionImageError>,
     },
     /// its files cannot be extracted
     #[error("cannot extract `{image}`")]

@@ -29,7 +29,7 @@ fn extract(image: &Utf8Path) -> Result<BTreeMap<String, String>, ImageError> {
     let name = image.file_name().unwrap_or_default();
     let opened = ExtensionImage::open(image, &scratch.join("partition")).map_err(|source| {
         let found = OtherFormat::of_file(image);
-        ImageError::Open { image: name.to_owned(), found, source }
+        ImageError::Open { image: name.to_owned(), found, source: Box::new(source) }
     })?;
     opened
         .releases(&scratch.join("root"))

@@ -94,7 +94,7 @@ fn owners_of_directory(root: &Utf8Path) -> Result<Vec<FileOwner>, ImageError> {
 fn extract(image: &Utf8Path, name: &str, scratch: &Utf8Path) -> Result<Extracted, ImageError> {
     let opened = ExtensionImage::open(image, &scratch.join("partition")).map_err(|source| {
         let found = OtherFormat::of_file(image);
-        ImageError::Open { image: name.to_owned(), found, source }
+        ImageError::Open { image: name.to_owned(), found, source: Box::new(source) }
     })?;
     let fail = |source| ImageError::Extract { image: name.to_owned(), source };
     let owners = opened.owners().map_err(fail)?;
