@@ -74,6 +74,9 @@ fn check_sections(recipe: &Recipe) -> Result<(), RecipeError> {
     for file in &recipe.files {
         check_file(recipe, file)?;
     }
+    for database in &recipe.base_packages {
+        check_source(recipe, database)?;
+    }
     for tree in &recipe.trees {
         check_source(recipe, &tree.source)?;
         check_tree(recipe, &tree.source)?;

@@ -2,12 +2,14 @@
 //! The resolution of the `[[gentoo]]` sections of a recipe.
 use std::sync::Arc;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::error::on_one_line;
 use loadgauge_host::{Hint as _, Store};
 use loadgauge_images::Architecture;
+use toml::Spanned;
 
 use super::atom::Atom;
-use super::base;
+use super::base::{self, BaseError};
 use super::binhost::Binhost;
 use super::binhost_error::BinhostError;
 use super::error::GentooError;
@@ -53,6 +55,13 @@ pub(crate) fn select(
         selection = Selection::default();
         let is_last = index + 1 == chain.len();
         let layer: Arc<str> = Arc::from(format!("the extension `{}`", member.name()));
+        for database in &member.base_packages {
+            let path = member.beside(database.get_ref());
+            let layer: Arc<str> = Arc::from(format!("the packages `{}`", database.get_ref()));
+            let packages =
+                base::packages(&path, store).map_err(|error| unusable_database(member, database, error))?;
+            installed.extend(packages.into_iter().map(|package| (package, Arc::clone(&layer))));
+        }
         for section in &member.gentoo {
             let binhost = binhost_of(member, section, target);
             let (pool, mut warnings) =
@@ -76,6 +85,15 @@ pub(crate) fn select(
         }
     }
     Ok(selection)
+}
+
+/// The error of a package database at its place in the recipe, unless the host is the cause.
+fn unusable_database(recipe: &Recipe, database: &Spanned<Utf8PathBuf>, error: BaseError) -> GentooError {
+    if error.is_host() {
+        return error.into();
+    }
+    let hint = "name a squashfs or directory with `var/db/pkg`, such as `NAME_pkginfo.raw` of an extension";
+    recipe.error(database, on_one_line(&error), hint).into()
 }
 
 /// The binhost of a section.

@@ -39,6 +39,10 @@ pub struct Recipe {
     /// names of recipes in the same directory whose packages count as part of the base
     #[serde(default)]
     pub base_extensions: Vec<Spanned<String>>,
+    /// package databases beside the recipe, such as a published `NAME_pkginfo.raw`, whose Gentoo packages
+    /// count as part of the base
+    #[serde(default)]
+    pub base_packages: Vec<Spanned<Utf8PathBuf>>,
     /// Debian packages, with the dependencies that the base lacks
     #[serde(default)]
     pub debian: Vec<DebianSection>,

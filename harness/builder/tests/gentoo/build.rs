@@ -197,6 +197,24 @@ fn packages_of_base_extensions_count_as_installed() {
 }
 
 #[test]
+fn packages_of_a_published_database_count_as_installed() {
+    let context = TestContext::new();
+    let engine = context.build(&context.recipe("engine", &engine("xpak"))).expect("built");
+    let database = engine.extension.path.with_file_name("engine_pkginfo.raw");
+    fs::copy(database, context.path("engine_pkginfo.raw")).expect("copied");
+    let plugin = |database: &str| {
+        let text = "[[gentoo]]\npackages = [\"app-misc/plugin\"]\nbinhost = \"PLACE/xpak\"\n";
+        context.recipe("plugin", &format!("base-packages = [\"{database}\"]\n{text}"))
+    };
+    let built = context.build(&plugin("engine_pkginfo.raw")).expect("built");
+    assert_eq!(names(&built), ["app-misc/plugin-3::loadgauge"]);
+    assert!(built.explanation.to_string().contains("(in the packages `engine_pkginfo.raw`)"));
+    fs::create_dir(context.path("other")).expect("made");
+    let error = context.build(&plugin("other")).expect_err("no database");
+    assert!(!error.is_host() && error.to_string().contains("plugin.toml:2:18: "), "{error}");
+}
+
+#[test]
 fn errors_name_the_chain_of_dependencies() {
     let context = TestContext::new();
     let errors: Vec<String> = [
