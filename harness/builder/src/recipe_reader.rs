@@ -219,6 +219,11 @@ fn check_packing(recipe: &Recipe) -> Result<(), RecipeError> {
         let cause = format!("{} is not a level of {what}", level.get_ref());
         return Err(recipe.error(level, cause, &format!("it can be {expected}")));
     }
+    if let Some(option) = pack.erofs_options.iter().find(|option| !option.get_ref().starts_with('-')) {
+        // It would be taken for the image or the directory.
+        let cause = format!("`{}` is not an option of mkfs.erofs", option.get_ref());
+        return Err(recipe.error(option, cause, "write an option with its value, such as \"-C65536\""));
+    }
     match (&pack.private_key, &pack.certificate) {
         (Some(key), Some(certificate)) => {
             check_source(recipe, key)?;

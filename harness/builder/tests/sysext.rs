@@ -350,3 +350,22 @@ fn the_disk_usage_of_a_disk_image_names_its_file_system() {
         assert!(table.ends_with(expected), "{table}");
     }
 }
+
+#[test]
+fn further_options_of_mkfs_erofs_are_used() {
+    let place = Place::new();
+    let image = |name: &str, options: &str| {
+        let path = place.path(&format!("{name}.toml"));
+        let file = "[[file]]\npath = \"/usr/x\"\ncontents = \"x\"\n";
+        fs::write(&path, format!("name = \"x\"\n{file}[pack]\nerofs-options = {options}\n"))
+            .expect("written");
+        let built = place.build(&Recipe::load(&path).expect("a recipe"), Format::Erofs);
+        ask("dump.erofs", &["-s"], &built.expect("built").extension.path)
+    };
+    let (plain, other) = (image("plain", "[]"), image("other", "[\"-Enosbcrc\"]"));
+    assert!(plain.contains("sb_csum") && !other.contains("sb_csum"), "{plain}{other}");
+    let text =
+        "name = \"x\"\n[[file]]\npath = \"/usr/x\"\ncontents = \"x\"\n[pack]\nerofs-options = [\"x\"]\n";
+    let error = Recipe::parse(text, Utf8Path::new("x.toml")).expect_err("no option").to_string();
+    assert!(error.contains("x.toml:6:18: `x` is not an option of mkfs.erofs"), "{error}");
+}

@@ -25,7 +25,7 @@ pub fn pack(
     match format {
         Format::Directory => directory::pack(staged, output),
         Format::Squashfs => squashfs::pack(staged, packing.squashfs(), identity, output),
-        Format::Erofs => erofs::pack(staged, packing.erofs(), identity, output),
+        Format::Erofs => erofs::pack(staged, packing, identity, output),
         Format::Ext4 => ext4::pack(staged, identity, output),
         Format::Btrfs => btrfs::pack(staged, identity, output),
         Format::Ddi => {
