@@ -45,6 +45,10 @@ impl Hint for ArchiveError {
             Self::Recipe(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::File(error) => error.hint(),
+            Self::Unpack(error) if matches!(*error.cause, UnpackCause::SetId { .. }) => Some(
+                "exclude the file, or set `keep-owners = true` if the numbers are those of the image"
+                    .to_owned(),
+            ),
             Self::Unpack(_) => None,
         }
     }
@@ -80,7 +84,11 @@ pub(super) fn stage(
         if wanted && !globs::matches(&exclude, &path) { Place::At(path) } else { Place::Nowhere }
     };
     let before = staged.nodes().count();
-    let dropped = unpack(Unpacking::new(staged, &name, &place), &path, &name)?;
+    let mut unpacking = Unpacking::new(staged, &name, &place);
+    if !section.keep_owners {
+        unpacking = unpacking.owned_by_root();
+    }
+    let dropped = unpack(unpacking, &path, &name)?;
     if staged.nodes().count() == before {
         let cause = format!("no file of `{name}` is under /usr or /opt");
         let hint = "check `strip-components`, `into` and `include`";
@@ -89,13 +97,13 @@ pub(super) fn stage(
     Ok(dropped)
 }
 
-/// A path without its first components; `None` where it has fewer.
+/// A path without its first components; `None` where nothing is left of it, as tar leaves out such members.
 fn strip(path: &Utf8Path, count: usize) -> Option<&Utf8Path> {
     let mut components = path.components();
     for _ in 0..count {
         components.next()?;
     }
-    Some(components.as_path())
+    Some(components.as_path()).filter(|rest| !rest.as_str().is_empty())
 }
 
 /// Unpacks a file by its magic number: the names of downloads say nothing about their type.
@@ -225,6 +233,16 @@ mod tests {
                 place.unpack(&archive, KEYS).expect("unpacked"),
                 ["usr/bin/tool 755", "usr/share/a 755"]
             );
+        }
+    }
+
+    #[test]
+    fn members_without_a_rest_are_left_out_as_tar_does() {
+        let place = Place::new();
+        let members = [("tool-1.2/tool", "x"), ("tool-1.2/bin/tool", "y"), ("README", "z")];
+        for archive in [tar(&members), zip(&members)] {
+            let found = place.unpack(&archive, "strip-components = 2\ninto = \"/usr/bin\"\n");
+            assert_eq!(found.expect("unpacked"), ["usr/bin/tool 755"]);
         }
     }
 

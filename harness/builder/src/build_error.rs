@@ -128,6 +128,11 @@ impl Hint for BuildError {
             Self::SecondRelease { .. } => {
                 Some("exclude the file, and set its fields in [compatible]".to_owned())
             }
+            Self::Unlinked(text) if text.contains("libc.so.6") || text.contains("GLIBC_") => Some(
+                "take a build that was linked with a C library as old as the image's, or a static one: the C \
+                 library of the image cannot be replaced"
+                    .to_owned(),
+            ),
             Self::Unlinked(_) => Some(
                 "add a package or file that contains them; list libraries that may be missing in [finish] \
                  allow-missing-libraries"

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::owner::Owner;
 use super::stage::{NodeKind, StageError, Staged};
 
 /// Moves the tree's /etc to `/usr/share/NAME/etc`, and writes `/usr/lib/tmpfiles.d/NAME-etc.conf`, with
@@ -31,8 +32,13 @@ fn lines(staged: &Staged, name: &str) -> String {
         let target = field(&format!("/{path}"));
         let _ = match &node.kind {
             // systemd-tmpfiles creates the directories above a file with the mode 0755.
-            NodeKind::Directory if node.mode == 0o755 && !is_empty(staged, path) => Ok(()),
-            NodeKind::Directory => writeln!(text, "d {target} {:04o} root root - -", node.mode),
+            NodeKind::Directory if node.mode == 0o755 && node.owner.is_root() && !is_empty(staged, path) => {
+                Ok(())
+            }
+            NodeKind::Directory => {
+                let Owner { uid, gid } = node.owner;
+                writeln!(text, "d {target} {:04o} {uid} {gid} - -", node.mode)
+            }
             NodeKind::File { .. } => {
                 writeln!(text, "C {target} - - - - {}", specifiers(&format!("/usr/share/{name}/{path}")))
             }

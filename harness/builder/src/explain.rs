@@ -10,6 +10,9 @@ pub struct Explanation {
     pub taken: Vec<Explained>,
     /// packages of the base that are needed
     pub present: Vec<Explained>,
+    /// packages that are needed and not in the base, and count as installed by a setting
+    #[serde(default)]
+    pub provided: Vec<Explained>,
 }
 
 /// A package with the reasons for it.
@@ -37,6 +40,7 @@ impl Explanation {
     pub fn extend(&mut self, other: Self) {
         self.taken.extend(other.taken);
         self.present.extend(other.present);
+        self.provided.extend(other.provided);
     }
 }
 
@@ -47,6 +51,10 @@ impl fmt::Display for Explanation {
             for explained in list {
                 write!(formatter, "{explained}")?;
             }
+        }
+        if !self.provided.is_empty() {
+            writeln!(formatter, "counts as installed:")?;
+            self.provided.iter().try_for_each(|explained| write!(formatter, "{explained}"))?;
         }
         Ok(())
     }

@@ -8,17 +8,25 @@ use loadgauge_images::OsRelease;
 use super::build_error::BuildError;
 use super::etc_tmpfiles;
 use super::globs;
-use super::mangle::{self, Environment};
+use super::mangle::{self, Environment, Script};
 use super::member::below_root;
 use super::recipe::{Etc, Recipe};
 use super::release_file;
-use super::stage::{NodeKind, StageError, Staged};
+use super::stage::{NodeKind, StageError, Staged, is_kept};
 
 const UNITS: &str = "usr/lib/systemd/system";
 const RELEASES: &str = "usr/lib/extension-release.d";
 
-/// Applies the recipe's `[finish]` to a tree. Returns the directories whose opaque markers, which the
-/// script created, were removed.
+/// The files of a tree that were changed or left out in the end.
+#[derive(Debug, Default)]
+pub(super) struct Finished {
+    /// directories whose opaque markers, which the script created, were removed
+    pub(super) opaque: Vec<Utf8PathBuf>,
+    /// files and links outside /usr and /opt, which were left out
+    pub(super) dropped: Vec<Utf8PathBuf>,
+}
+
+/// Applies the recipe's `[finish]` to a tree.
 ///
 /// # Errors
 /// See [`BuildError`].
@@ -26,16 +34,17 @@ pub(super) fn finish(
     staged: &mut Staged,
     recipe: &Recipe,
     environment: &Environment<'_>,
-) -> Result<Vec<Utf8PathBuf>, BuildError> {
+) -> Result<Finished, BuildError> {
     let origin: Arc<str> = Arc::from("the recipe");
     install_mask(staged, recipe)?;
-    let opaque = match &recipe.finish.script {
-        Some(script) => mangle::run(staged, &recipe.beside(script.get_ref()), environment)?,
+    let opaque = match Script::of(recipe) {
+        Some(script) => mangle::run(staged, &script, environment)?,
         None => Vec::new(),
     };
     if let Some(Etc::Tmpfiles) = recipe.finish.etc {
         etc_tmpfiles::convert(staged, recipe.name())?;
     }
+    let dropped = drop_outside(staged)?;
     for pattern in &recipe.finish.remove {
         let glob = globs::compile(recipe, std::slice::from_ref(pattern))?;
         let matching = matching(staged, &glob);
@@ -54,7 +63,21 @@ pub(super) fn finish(
     for (target, units) in &recipe.finish.upholds {
         uphold(staged, target, units, &origin)?;
     }
-    Ok(opaque)
+    Ok(Finished { opaque, dropped })
+}
+
+/// Removes everything outside /usr and /opt, as `build_sysext` does after its script, and returns the files
+/// and links.
+fn drop_outside(staged: &mut Staged) -> Result<Vec<Utf8PathBuf>, BuildError> {
+    let outside: Vec<(Utf8PathBuf, bool)> = staged
+        .nodes()
+        .filter(|(path, _)| !is_kept(path))
+        .map(|(path, node)| (path.to_owned(), node.kind == NodeKind::Directory))
+        .collect();
+    for (path, _) in outside.iter().filter(|(path, _)| path.components().count() == 1) {
+        staged.remove(path)?;
+    }
+    Ok(outside.into_iter().filter(|(_, is_directory)| !is_directory).map(|(path, _)| path).collect())
 }
 
 /// Removes the files that `install-mask` matches, and the directories that are empty afterwards.

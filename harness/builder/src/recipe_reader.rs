@@ -87,13 +87,18 @@ fn check_sections(recipe: &Recipe) -> Result<(), RecipeError> {
     for file in &recipe.files {
         check_file(recipe, file)?;
     }
+    for database in &recipe.base_packages {
+        check_source(recipe, database)?;
+    }
     for tree in &recipe.trees {
         check_source(recipe, &tree.source)?;
+        check_tree(recipe, &tree.source)?;
     }
     for section in &recipe.gentoo {
         gentoo::check_section(section, recipe)?;
     }
-    for package in recipe.debian.iter().flat_map(|section| &section.packages) {
+    let debian = recipe.debian.iter();
+    for package in debian.flat_map(|section| section.packages.iter().chain(&section.exclude_packages)) {
         if !is_package_name(package.get_ref()) {
             let cause = format!("`{}` is not the name of a Debian package", package.get_ref());
             let hint = "write the name alone, in lower case; dependencies are resolved";
@@ -110,6 +115,22 @@ fn check_sections(recipe: &Recipe) -> Result<(), RecipeError> {
     for section in &recipe.images {
         let (source, url) = (section.source.as_ref(), section.url.as_ref());
         check_origin(recipe, "image", recipe.place_of(section), source, url, section.sha256.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Checks that a tree is a directory with entries.
+fn check_tree(recipe: &Recipe, source: &Spanned<Utf8PathBuf>) -> Result<(), RecipeError> {
+    let hint = "name a directory that contains `usr` or `opt`; [[file]] adds a single file";
+    let path = recipe.beside(source.get_ref());
+    if !path.is_dir() {
+        let cause = format!("`{}` is not a directory", source.get_ref());
+        return Err(recipe.error(source, cause, hint));
+    }
+    let is_empty = path.read_dir_utf8().is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty {
+        let cause = format!("the directory `{}` is empty", source.get_ref());
+        return Err(recipe.error(source, cause, hint));
     }
     Ok(())
 }
@@ -155,6 +176,13 @@ fn check_finish(recipe: &Recipe) -> Result<(), RecipeError> {
             return Err(recipe.error(script, cause, "name a script"));
         }
     }
+    for input in &recipe.finish.script_inputs {
+        check_source(recipe, input)?;
+        if recipe.finish.script.is_none() {
+            let hint = "add script = \"..\", or remove the key";
+            return Err(recipe.error(input, "script-inputs without a script have no effect", hint));
+        }
+    }
     for (from, to) in &recipe.finish.moves {
         check_path(recipe, to, from)?;
         check_path(recipe, to, to.get_ref())?;
@@ -163,10 +191,13 @@ fn check_finish(recipe: &Recipe) -> Result<(), RecipeError> {
 }
 
 fn check_globs(recipe: &Recipe) -> Result<(), RecipeError> {
-    let debian = recipe.debian.iter().flat_map(|section| &section.exclude);
+    let debian =
+        recipe.debian.iter().flat_map(|section| section.exclude.iter().chain(&section.collision_ignore));
     let gentoo = recipe.gentoo.iter();
-    let gentoo =
-        gentoo.flat_map(|section| section.exclude.iter().chain(section.install_mask.iter().flatten()));
+    let gentoo = gentoo.flat_map(|section| {
+        let mask = section.install_mask.iter().flatten();
+        section.exclude.iter().chain(&section.collision_ignore).chain(mask)
+    });
     let archives = recipe.archives.iter().flat_map(|section| section.include.iter().chain(&section.exclude));
     let images = recipe.images.iter().flat_map(|section| &section.exclude);
     let finish = &recipe.finish;
@@ -200,6 +231,11 @@ fn check_packing(recipe: &Recipe) -> Result<(), RecipeError> {
     if let Some((level, what, expected)) = pack.wrong_level() {
         let cause = format!("{} is not a level of {what}", level.get_ref());
         return Err(recipe.error(level, cause, &format!("it can be {expected}")));
+    }
+    if let Some(option) = pack.erofs_options.iter().find(|option| !option.get_ref().starts_with('-')) {
+        // It would be taken for the image or the directory.
+        let cause = format!("`{}` is not an option of mkfs.erofs", option.get_ref());
+        return Err(recipe.error(option, cause, "write an option with its value, such as \"-C65536\""));
     }
     match (&pack.private_key, &pack.certificate) {
         (Some(key), Some(certificate)) => {
@@ -462,6 +498,22 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_tree_is_a_directory_with_entries() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = Utf8Path::from_path(scratch.path()).expect("UTF-8").join("x.toml");
+        fs::create_dir(scratch.path().join("empty")).expect("made");
+        fs::write(scratch.path().join("file"), "x").expect("written");
+        for (source, expected) in [
+            ("file", "x.toml:3:10: `file` is not a directory"),
+            ("empty", "x.toml:3:10: the directory `empty` is empty"),
+        ] {
+            let text = format!("name = \"x\"\n[[tree]]\nsource = \"{source}\"\n");
+            let error = Recipe::parse(&text, &path).expect_err(source).to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 

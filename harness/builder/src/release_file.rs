@@ -41,7 +41,7 @@ impl Hint for ReleaseError {
 pub struct About<'a> {
     /// its name in systemd-sysext
     pub id: &'a str,
-    /// the name of its only package
+    /// its name for people
     pub name: Option<&'a str>,
     /// its version, or that of its only package
     pub version: Option<&'a str>,

@@ -11,6 +11,7 @@ use loadgauge_host::{FileError, Hint, fs};
 
 use super::attributes::{self, Attribute};
 use super::member::{NameError, link_target, member_path};
+use super::owner::Owner;
 use super::stage::{Node, NodeKind, StageError, Staged};
 
 /// A file in a changed tree that no extension can contain.
@@ -38,9 +39,6 @@ pub enum RescanError {
 impl Hint for RescanError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Forbidden { what, .. } if what.contains("owned") => {
-                Some("do not change owners: all files of an extension belong to root".to_owned())
-            }
             Self::File(error) => error.hint(),
             Self::Stage(error) => error.hint(),
             Self::Forbidden { .. } | Self::Name(_) => None,
@@ -56,6 +54,7 @@ impl Hint for RescanError {
 pub(super) fn rescan(staged: &mut Staged, script: &Utf8Path) -> Result<Vec<Utf8PathBuf>, RescanError> {
     let changed_by: Arc<str> = Arc::from(format!("the script `{script}`"));
     let root = staged.root().to_owned();
+    let is_root = rustix::process::geteuid().is_root();
     let (mut nodes, mut size, mut opaque) = (BTreeMap::new(), 0, Vec::new());
     for entry in walkdir::WalkDir::new(&root).min_depth(1).sort_by_file_name() {
         let entry = entry.map_err(|error| FileError::at("list", &root)(error.into()))?;
@@ -75,7 +74,14 @@ pub(super) fn rescan(staged: &mut Staged, script: &Utf8Path) -> Result<Vec<Utf8P
             .get(&path)
             .filter(|node| std::mem::discriminant(&node.kind) == std::mem::discriminant(&kind));
         let origin = Arc::clone(before.map_or(&changed_by, |node| &node.origin));
-        nodes.insert(path, Node { kind, mode, origin });
+        let owner = match &kind {
+            NodeKind::Link { .. } => Owner::ROOT,
+            _ if is_root => Owner { uid: metadata.uid(), gid: metadata.gid() },
+            // In the user namespace of any other builder all files belong to root, and no other number
+            // exists.
+            _ => before.map_or(Owner::ROOT, |node| node.owner),
+        };
+        nodes.insert(path, Node { kind, mode, owner, origin });
     }
     staged.replace(nodes, size)?;
     Ok(opaque)
@@ -83,10 +89,6 @@ pub(super) fn rescan(staged: &mut Staged, script: &Utf8Path) -> Result<Vec<Utf8P
 
 fn kind(path: &Utf8Path, host: &Path, metadata: &Metadata) -> Result<NodeKind, RescanError> {
     let forbid = |what: &str| RescanError::Forbidden { path: path.to_owned(), what: what.to_owned() };
-    // Files of root in the user namespace belong to the builder outside of it.
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(forbid(&format!("owned by the user {}", metadata.uid())));
-    }
     let kind = metadata.file_type();
     if kind.is_dir() {
         return Ok(NodeKind::Directory);

@@ -2,12 +2,14 @@
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_host::{FileError, Hint, fs};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+
+use super::owner::Owner;
 
 /// The size limit of an extension in bytes: far beyond any real one, and small enough to stop a
 /// decompression bomb before the disk is full.
@@ -18,8 +20,9 @@ const MAXIMUM_NODES: usize = 500_000;
 /// The tree of an extension before it is packed: file contents in a temporary directory, metadata in
 /// memory.
 ///
-/// All files belong to root in the extension, so owners are not kept and the packers write 0:0. Paths are
-/// relative to the root of the extension. No file is written through a link of an earlier source.
+/// A file belongs to root unless its source says otherwise ([`Staged::set_owner`]): to drop the owner of a
+/// set-id file would give it the rights of root. Paths are relative to the root of the extension. No file
+/// is written through a link of an earlier source.
 #[derive(Debug)]
 pub struct Staged {
     _scratch: tempfile::TempDir,
@@ -36,6 +39,8 @@ pub struct Node {
     pub kind: NodeKind,
     /// permission bits with set-ID bits; 0777 for a link
     pub mode: u32,
+    /// the owning user and group; root for a link, whose owner has no effect
+    pub owner: Owner,
     /// its source, for messages: a package, a tree, or the recipe
     pub origin: Arc<str>,
 }
@@ -168,7 +173,7 @@ impl Staged {
         self.size
     }
 
-    /// Adds a directory; an existing one keeps its entries and gets the new mode.
+    /// Adds a directory; an existing one keeps its entries, gets the new mode, and belongs to root.
     ///
     /// # Errors
     /// See [`StageError`].
@@ -179,7 +184,7 @@ impl Staged {
         self.make_parents(path, origin)?;
         if let Some(node) = self.nodes.get_mut(path) {
             if node.kind == NodeKind::Directory {
-                node.mode = mode;
+                (node.mode, node.owner) = (mode, Owner::ROOT);
                 return Ok(());
             }
             return Err(conflict(path, "a directory", origin, node));
@@ -225,18 +230,36 @@ impl Staged {
         self.insert(path, NodeKind::Link { target: target.to_owned() }, 0o777, origin)
     }
 
+    /// Gives a file or directory to a user and a group. A file with several names must get the same owner
+    /// for each.
+    pub fn set_owner(&mut self, path: &Utf8Path, owner: Owner) {
+        if let Some(node) = self.nodes.get_mut(path)
+            && !matches!(node.kind, NodeKind::Link { .. })
+        {
+            node.owner = owner;
+        }
+    }
+
+    /// The files and directories that do not belong to root.
+    pub fn not_of_root(&self) -> impl Iterator<Item = (&Utf8Path, &Node)> {
+        self.nodes().filter(|(_, node)| !node.owner.is_root())
+    }
+
     /// Adds a hard link to a file of the tree.
     ///
     /// # Errors
     /// See [`StageError`]; there is no such file.
     pub fn put_hard_link(&mut self, path: &Utf8Path, existing: &Utf8Path, origin: &Arc<str>) -> Result<()> {
-        let Some(Node { kind: kind @ NodeKind::File { .. }, mode, .. }) = self.nodes.get(existing).cloned()
+        let Some(Node { kind: kind @ NodeKind::File { .. }, mode, owner, .. }) =
+            self.nodes.get(existing).cloned()
         else {
             return Err(FileError::at("link to", existing)(io::ErrorKind::NotFound.into()).into());
         };
         let host = self.make_room(path, "a file", origin)?;
         fs::hard_link(self.root.join(existing), &host)?;
-        self.insert(path, kind, mode, origin)
+        self.insert(path, kind, mode, origin)?;
+        self.set_owner(path, owner);
+        Ok(())
     }
 
     /// Removes a path with all entries, and returns whether it existed.
@@ -285,6 +308,7 @@ impl Staged {
             let target = to.join(path.strip_prefix(from).unwrap_or(&path));
             if node.kind == NodeKind::Directory {
                 self.put_directory(&target, node.mode, &node.origin)?;
+                self.set_owner(&target, node.owner);
                 continue;
             }
             if let Some(there) = self.nodes.get(&target) {
@@ -299,10 +323,13 @@ impl Staged {
         self.remove(from).map(drop)
     }
 
-    /// Sets the modes and times of all files on the disk, those of directories last.
+    /// Sets the owners, modes and times of all files on the disk, those of directories last.
+    ///
+    /// Only root can give files to others. For every other user the files stay the user's own, and the
+    /// packers write the owners.
     ///
     /// # Errors
-    /// A mode or time cannot be set.
+    /// An owner, mode or time cannot be set.
     pub fn settle(&self, epoch: u32) -> Result<()> {
         let instant = Timespec { tv_sec: i64::from(epoch), tv_nsec: 0 };
         let times = Timestamps { last_access: instant, last_modification: instant };
@@ -313,10 +340,13 @@ impl Staged {
         for (path, node) in self.nodes.iter().rev() {
             let host = self.root.join(path);
             if !matches!(node.kind, NodeKind::Link { .. }) {
+                // A change of the owner clears set-id bits.
+                set_owner(&host, node.owner)?;
                 set_mode(&host, node.mode)?;
             }
             set_times(&host)?;
         }
+        set_owner(&self.root, Owner::ROOT)?;
         set_mode(&self.root, 0o755)?;
         Ok(set_times(&self.root)?)
     }
@@ -347,7 +377,8 @@ impl Staged {
         if self.nodes.len() >= MAXIMUM_NODES {
             return Err(StageError::TooLarge { path: path.to_owned(), limit: "500000 files" });
         }
-        self.nodes.insert(path.to_owned(), Node { kind, mode, origin: Arc::clone(origin) });
+        let node = Node { kind, mode, owner: Owner::ROOT, origin: Arc::clone(origin) };
+        self.nodes.insert(path.to_owned(), node);
         Ok(())
     }
 
@@ -393,6 +424,19 @@ const ETC: &str = "etc";
 /// Whether systemd-sysext merges a path relative to the root.
 pub(super) fn is_kept(path: &Utf8Path) -> bool {
     matches!(path.components().next(), Some(first) if first.as_str() == "usr" || first.as_str() == "opt")
+}
+
+/// Sets the owner of a file on the disk, if this user is root.
+fn set_owner(host: &Utf8Path, owner: Owner) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let metadata = fs::symlink_metadata(host)?;
+    if (metadata.uid(), metadata.gid()) != (owner.uid, owner.gid) {
+        std::os::unix::fs::lchown(host, Some(owner.uid), Some(owner.gid))
+            .map_err(FileError::at("set the owner of", host))?;
+    }
+    Ok(())
 }
 
 fn set_mode(host: &Utf8Path, mode: u32) -> Result<()> {

@@ -11,7 +11,9 @@ use tar::{Entry, EntryType};
 
 use super::attributes::{self, Attribute};
 use super::member::{NameError, link_target, member_path};
+use super::owner::Owner;
 use super::stage::{NodeKind, StageError, Staged};
+use super::tar_guard::TarGuard;
 
 /// The size limit of the padding after the end of a tar, in bytes.
 const MAXIMUM_PADDING: u64 = 16 << 20;
@@ -63,6 +65,19 @@ pub enum UnpackCause {
     /// the archive has too many members
     #[error("it has more than {MAXIMUM_MEMBERS} members")]
     Members,
+    /// a set-id file does not belong to root, and would get the rights of root
+    #[error(
+        "it is set-id ({mode:04o}) and belongs to {owner}; as a file of root it would have the rights of root"
+    )]
+    SetId {
+        /// permission bits
+        mode: u32,
+        /// its owner in the archive
+        owner: Owner,
+    },
+    /// a user or group has a number that no file system can store
+    #[error("its owner has the number {0}, which is larger than 32 bits")]
+    OwnerNumber(u64),
     /// the member does not fit into the tree
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -110,6 +125,7 @@ pub(super) struct Unpacking<'a> {
     origin: Arc<str>,
     dropped: Vec<Utf8PathBuf>,
     members: usize,
+    keeps_owners: bool,
 }
 
 impl<'a> Unpacking<'a> {
@@ -119,7 +135,21 @@ impl<'a> Unpacking<'a> {
         archive: &'a str,
         place: &'a dyn Fn(&Utf8Path) -> Place,
     ) -> Self {
-        Self { staged, archive, place, origin: Arc::from(archive), dropped: Vec::new(), members: 0 }
+        Self {
+            staged,
+            archive,
+            place,
+            origin: Arc::from(archive),
+            dropped: Vec::new(),
+            members: 0,
+            keeps_owners: true,
+        }
+    }
+
+    /// Gives all files to root, as `--no-same-owner` of tar(1) does for root: the owners in an archive of a
+    /// project are those of the machine that built it. A set-id file of another owner is an error.
+    pub(super) fn owned_by_root(self) -> Self {
+        Self { keeps_owners: false, ..self }
     }
 
     /// Unpacks a tar archive. Returns the files and links outside /usr and /opt, which were left out.
@@ -127,7 +157,7 @@ impl<'a> Unpacking<'a> {
     /// # Errors
     /// See [`UnpackCause`].
     pub(super) fn tar(mut self, reader: impl Read) -> Result<Vec<Utf8PathBuf>, UnpackError> {
-        let mut tar = tar::Archive::new(reader);
+        let mut tar = tar::Archive::new(TarGuard::new(reader));
         let archive = self.archive;
         let read = |error| UnpackCause::Read(error).of(archive, None);
         for entry in tar.entries().map_err(read)? {
@@ -167,10 +197,13 @@ impl<'a> Unpacking<'a> {
             return Ok(());
         };
         refuse_attributes(&mut entry)?;
+        let owner = self.owner(entry.header(), mode, kind)?;
         match kind {
-            EntryType::Directory => self.directory(&path, mode),
+            EntryType::Directory => self.directory(&path, mode, owner),
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                Ok(self.staged.put_file(&path, mode, &mut entry, &self.origin)?)
+                self.staged.put_file(&path, mode, &mut entry, &self.origin)?;
+                self.staged.set_owner(&path, owner);
+                Ok(())
             }
             EntryType::Symlink => self.link(&path, &entry.link_name_bytes().unwrap_or_default()),
             EntryType::Link => self.hard_link(&path, &entry.link_name_bytes().unwrap_or_default()),
@@ -187,7 +220,7 @@ impl<'a> Unpacking<'a> {
         let Some(path) = self.destination(entry.name_raw(), is_directory)? else { return Ok(()) };
         let mode = entry.unix_mode().map(|mode| mode & 0o7777);
         if is_directory {
-            return self.directory(&path, mode.unwrap_or(0o755));
+            return self.directory(&path, mode.unwrap_or(0o755), Owner::ROOT);
         }
         if entry.is_symlink() {
             let mut target = Vec::new();
@@ -225,11 +258,37 @@ impl<'a> Unpacking<'a> {
         }
     }
 
-    fn directory(&mut self, path: &Utf8Path, mode: u32) -> Result<(), UnpackCause> {
+    /// The owner of a member in the extension.
+    fn owner(&self, header: &tar::Header, mode: u32, kind: EntryType) -> Result<Owner, UnpackCause> {
+        let number = |field: &[u8], number: io::Result<u64>| {
+            // Some writers leave the field empty.
+            if field.iter().all(|byte| matches!(byte, 0 | b' ')) {
+                return Ok(0);
+            }
+            let number = number.map_err(UnpackCause::Read)?;
+            u32::try_from(number).map_err(|_| UnpackCause::OwnerNumber(number))
+        };
+        let fields = header.as_old();
+        let owner =
+            Owner { uid: number(&fields.uid, header.uid())?, gid: number(&fields.gid, header.gid())? };
+        if self.keeps_owners || owner.is_root() {
+            return Ok(owner);
+        }
+        if mode & 0o6000 != 0 && kind != EntryType::Directory {
+            return Err(UnpackCause::SetId { mode, owner });
+        }
+        Ok(Owner::ROOT)
+    }
+
+    fn directory(&mut self, path: &Utf8Path, mode: u32, owner: Owner) -> Result<(), UnpackCause> {
         match self.staged.get(path) {
-            // Two archives share the directory; the first one decides its mode.
+            // Two archives share the directory; the first one decides its mode and owner.
             Some(node) if node.kind == NodeKind::Directory => Ok(()),
-            _ => Ok(self.staged.put_directory(path, mode, &self.origin)?),
+            _ => {
+                self.staged.put_directory(path, mode, &self.origin)?;
+                self.staged.set_owner(path, owner);
+                Ok(())
+            }
         }
     }
 

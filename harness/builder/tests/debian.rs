@@ -249,7 +249,9 @@ fn unmet_dependencies_and_wrong_base_extensions_are_reported() {
     };
     let unknown = refuse("unknown", "[[debian]]\npackages = [\"nowhere\"]\n");
     assert!(
-        unknown.contains("the archive has no package `nowhere`") && unknown.contains("packages.debian.org"),
+        unknown.starts_with("PLACE/unknown.toml:3:13: ")
+            && unknown.contains("the archive has no package `nowhere`")
+            && unknown.contains("packages.debian.org"),
         "{unknown}"
     );
     let conflict = refuse("conflict", "[[debian]]\npackages = [\"eager\"]\n");
@@ -264,6 +266,87 @@ fn unmet_dependencies_and_wrong_base_extensions_are_reported() {
     assert!(circle.starts_with("PLACE/left.toml:2:20: `right` is built on `left` in turn"), "{circle}");
     let missing = refuse("lonely", "base-extensions = [\"nobody\"]\n[[debian]]\npackages = [\"engine\"]\n");
     assert!(missing.starts_with("PLACE/lonely.toml:2:20: there is no recipe `nobody`"), "{missing}");
+}
+
+#[test]
+fn a_package_of_a_name_precedes_those_that_provide_it() {
+    let context = TestContext::new();
+    let provider = "Package: system-runtime\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\
+                    Provides: runtime, viewer\nConflicts: eager\n";
+    fs::write(context.path("status"), format!("{STATUS}\n{provider}")).expect("written");
+    let built = context.build(&context.recipe("runtime", "[[debian]]\npackages = [\"runtime\"]\n"));
+    assert_eq!(names(&built.expect("built")), ["runtime"]);
+    // The base provides the name, and no package has it.
+    let error = context.build(&context.recipe("viewer", "[[debian]]\npackages = [\"viewer\"]\n"));
+    let text = report(&context, &error.expect_err("nothing to add"));
+    let expected =
+        "PLACE/viewer.toml:1:8: the extension would be empty; the base has system-runtime 1 already";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+#[test]
+fn an_empty_extension_is_refused_with_what_the_base_has() {
+    let context = TestContext::new();
+    let error = context.build(&context.recipe("base", "[[debian]]\npackages = [\"libbase\"]\n"));
+    let error = error.expect_err("nothing to add");
+    assert!(!error.is_host());
+    let text = report(&context, &error);
+    let expected = "PLACE/base.toml:1:8: the extension would be empty; the base has libbase 1 already";
+    assert!(text.starts_with(expected) && text.contains("hint: "), "{text}");
+}
+
+#[test]
+fn a_package_can_be_excluded() {
+    let context = TestContext::new();
+    let text = "[[debian]]\npackages = [\"engine\"]\nexclude-packages = [\"runtime\"]\n";
+    let built = context.build(&context.recipe("engine", text)).expect("built");
+    assert_eq!(names(&built), ["engine"]);
+    let text = built.explanation.to_string();
+    assert!(
+        text.ends_with("counts as installed:\n  runtime\n    engine needs `runtime (>= 1.5)`\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_file_of_a_package_in_the_base_is_protected() {
+    let context = TestContext::new();
+    let lists = context.path("root/var/lib/dpkg/info");
+    fs::create_dir_all(&lists).expect("made");
+    fs::write(lists.join("libbase:amd64.list"), "/usr/bin/runtime\n/usr/sbin/engine\n").expect("written");
+    let recipe = |keys: &str| context.recipe("engine", &format!("{ENGINE}{keys}"));
+    let build = |keys: &str| {
+        let target = Target { root: Some(context.path("root")), ..Target::of_base(&context.base) };
+        let store = Store::at(context.path("cache"));
+        build(&recipe(keys), &target, Format::Directory, &store, &|_| {})
+    };
+    let error = build("").expect_err("two files");
+    assert!(!error.is_host());
+    let text = report(&context, &error);
+    for expected in [
+        "/usr/bin/runtime of runtime_1.7-3_amd64.deb is owned by libbase",
+        "/usr/sbin/engine of engine_2%3a1.0-1_amd64.deb is owned by libbase",
+        "collision-ignore",
+    ] {
+        assert!(text.contains(expected), "{text}");
+    }
+    build("collision-ignore = [\"/usr/*/engine\", \"/usr/bin/runtime\"]\n").expect("allowed");
+}
+
+#[test]
+fn an_expired_archive_is_refused_unless_the_recipe_allows_it() {
+    let context = TestContext::new();
+    republish(&context, |release| format!("Valid-Until: Sat, 05 Dec 2020 02:13:54 UTC\n{release}"));
+    let error = context.build(&context.recipe("engine", ENGINE)).expect_err("expired");
+    assert!(error.is_host());
+    let text = report(&context, &error);
+    let expected = "its Release file is valid until Sat, 05 Dec 2020 02:13:54 UTC, and the time is 20";
+    assert!(text.contains(expected) && text.contains("allow-expired"), "{text}");
+    let recipe = context.recipe("engine", &format!("{ENGINE}allow-expired = true\n"));
+    assert_eq!(names(&context.build(&recipe).expect("built")), ["engine", "runtime"]);
+    let context = TestContext::new();
+    republish(&context, |release| format!("Valid-Until: Sat, 05 Dec 2099 02:13:54 UTC\n{release}"));
+    context.build(&context.recipe("engine", ENGINE)).expect("still valid");
 }
 
 #[test]

@@ -226,6 +226,15 @@ fn damaged_and_foreign_images_are_refused_with_their_names() {
 }
 
 #[test]
+fn a_compressed_image_is_refused_with_what_to_do() {
+    use loadgauge_host::Hint as _;
+    let place = Place::new();
+    fs::write(place.path("other.raw"), [0x1f, 0x8b, 8, 0, 0]).expect("written");
+    let error = again(&place, "other.raw".into(), Format::Directory).expect_err("refused");
+    assert!(error.hint().is_some_and(|hint| hint.contains("gunzip")), "{:?}", error.hint());
+}
+
+#[test]
 fn a_wrong_digest_and_what_cannot_be_meant_are_told() {
     let place = Place::new();
     let image = first(&place, Format::Squashfs).extension.path;

@@ -323,3 +323,49 @@ fn erofs_with_zstd_is_built_or_refused() {
         }
     }
 }
+
+#[test]
+fn a_file_of_a_tree_outside_usr_has_a_place() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("tree/etc")).expect("made");
+    fs::write(place.path("tree/etc/x"), "x").expect("written");
+    fs::write(place.path("x.toml"), "name = \"x\"\n[[tree]]\nsource = \"tree\"\n").expect("written");
+    let recipe = Recipe::load(&place.path("x.toml")).expect("a recipe");
+    let error = place.build(&recipe, Format::Directory).expect_err("refused");
+    assert!(error.to_string().contains("x.toml:3:10: the tree contains `/etc`"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("tmpfiles")));
+}
+
+#[test]
+fn the_disk_usage_of_a_disk_image_names_its_file_system() {
+    let place = Place::new();
+    for (filesystem, expected) in [("erofs", "erofs\n"), ("squashfs", "squashfs\n")] {
+        let text = format!(
+            "name = \"x\"\n[[file]]\npath = \"/usr/x\"\ncontents = \"x\"\n[pack]\nddi-filesystem = \"{filesystem}\"\n"
+        );
+        fs::write(place.path("x.toml"), text).expect("written");
+        let built = place.build(&Recipe::load(&place.path("x.toml")).expect("a recipe"), Format::Ddi);
+        let table = built.expect("built").extension.path.with_file_name("x_disk_usage.txt");
+        let table = fs::read_to_string(table).expect("read");
+        assert!(table.ends_with(expected), "{table}");
+    }
+}
+
+#[test]
+fn further_options_of_mkfs_erofs_are_used() {
+    let place = Place::new();
+    let image = |name: &str, options: &str| {
+        let path = place.path(&format!("{name}.toml"));
+        let file = "[[file]]\npath = \"/usr/x\"\ncontents = \"x\"\n";
+        fs::write(&path, format!("name = \"x\"\n{file}[pack]\nerofs-options = {options}\n"))
+            .expect("written");
+        let built = place.build(&Recipe::load(&path).expect("a recipe"), Format::Erofs);
+        ask("dump.erofs", &["-s"], &built.expect("built").extension.path)
+    };
+    let (plain, other) = (image("plain", "[]"), image("other", "[\"-Enosbcrc\"]"));
+    assert!(plain.contains("sb_csum") && !other.contains("sb_csum"), "{plain}{other}");
+    let text =
+        "name = \"x\"\n[[file]]\npath = \"/usr/x\"\ncontents = \"x\"\n[pack]\nerofs-options = [\"x\"]\n";
+    let error = Recipe::parse(text, Utf8Path::new("x.toml")).expect_err("no option").to_string();
+    assert!(error.contains("x.toml:6:18: `x` is not an option of mkfs.erofs"), "{error}");
+}

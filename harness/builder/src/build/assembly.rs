@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::fmt::Write as _;
+
 use camino::Utf8Path;
 use loadgauge_host::{FileError, digest, fs};
 use loadgauge_images::{Architecture, OsRelease};
@@ -8,11 +10,12 @@ use super::result::Built;
 use crate::build_error::BuildError;
 use crate::describe::{self, Component, Details, Input, Listing, Subject};
 use crate::elf::Libraries;
-use crate::explain::Explanation;
+use crate::explain::{Explanation, Need};
 use crate::extension::{Extension, Format};
+use crate::mangle::Script;
 use crate::recipe::Recipe;
 use crate::source::Contents;
-use crate::stage::Staged;
+use crate::stage::{NodeKind, Staged};
 use crate::{finish, linkage, lint, pack, tree_digest};
 
 /// Builds a base extension as a directory.
@@ -29,16 +32,20 @@ pub(super) fn assemble(
 ) -> Result<Built, BuildError> {
     let recipe = plan.context.recipe;
     let mut staged = Staged::new_in(directory)?;
-    if recipe.finish.etc.is_some() {
+    // The SDK's scripts find the files of packages in /etc, which are dropped afterwards.
+    if recipe.finish.etc.is_some() || recipe.finish.script.is_some() {
         staged.take_etc();
     }
     let mut contents = Contents::default();
     for source in &plan.sources {
         contents.extend(source.stage(&mut staged, plan.context)?);
     }
-    contents.opaque.extend(finish::finish(&mut staged, recipe, &plan.environment())?);
-    let homepage = plan.only_package().and_then(|name| contents.homepages.get(name));
-    let release = plan.release(finish::has_units(&staged), homepage.map(String::as_str))?;
+    let finished = finish::finish(&mut staged, recipe, &plan.environment())?;
+    contents.opaque.extend(finished.opaque);
+    contents.dropped.extend(finished.dropped);
+    refuse_empty(plan, &staged)?;
+    let about = plan.only_package().and_then(|name| contents.about.get(name));
+    let release = plan.release(finish::has_units(&staged), about)?;
     finish::put_release(&mut staged, recipe, &release)?;
     let mut warnings = check_rules(plan, &staged)?;
     warnings.extend(check_linkage(plan, build_directory, &staged)?);
@@ -65,13 +72,34 @@ pub(super) fn assemble(
     Ok(built)
 }
 
+/// Refuses a tree with nothing in it but /usr and /opt themselves, and says what the base has already.
+fn refuse_empty(plan: &Plan<'_>, staged: &Staged) -> Result<(), BuildError> {
+    let is_top = |path: &Utf8Path| path.components().count() == 1;
+    if staged.nodes().any(|(path, node)| node.kind != NodeKind::Directory || !is_top(path)) {
+        return Ok(());
+    }
+    let recipe = plan.context.recipe;
+    let mut cause = "the extension would be empty".to_owned();
+    for explained in plan.sources.iter().flat_map(|source| source.explanation().present) {
+        let requested = explained.needs.iter().find(|need| need.by.is_none());
+        if let Some(Need { how, .. }) = requested {
+            let package = explained.package;
+            let note =
+                if package.starts_with(&format!("{how} ")) { String::new() } else { format!(" for `{how}`") };
+            let _ = write!(cause, "; the base has {package}{note} already");
+        }
+    }
+    let hint = "remove what the base has, and add a package, file or tree";
+    Err(recipe.error(&recipe.name, cause, hint).into())
+}
+
 /// The files that the extension is built from: the recipe with its script, and those of its sources.
 fn inputs(plan: &Plan<'_>) -> Result<Vec<Input>, BuildError> {
     let recipe = plan.context.recipe;
     let name = recipe.path.file_name().unwrap_or_default().to_owned();
     let mut inputs = vec![Input::of_uri(name, digest::sha256(&recipe.text))];
-    if let Some(script) = &recipe.finish.script {
-        inputs.push(Input::of_file(&recipe.beside(script.get_ref()), recipe.directory())?);
+    if let Some(script) = Script::of(recipe) {
+        inputs.extend(script.inputs(recipe.directory())?);
     }
     for source in &plan.sources {
         inputs.extend(source.inputs(plan.context)?);
@@ -155,6 +183,10 @@ fn describe(
         architecture: extension.release.get("ARCHITECTURE").unwrap_or("_any"),
         recipe: recipe.path.file_name().unwrap_or_default(),
         format: plan.format,
+        file_system: match plan.format {
+            Format::Ddi => plan.packing.ddi_filesystem().into(),
+            format => format,
+        },
         file_name: &plan.file_name(),
         packer: &plan.packer,
         url: recipe.publish.as_ref().map(|publish| publish.url.get_ref().as_str()),

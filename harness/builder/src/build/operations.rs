@@ -29,7 +29,8 @@ pub fn build(
     progress: &dyn Fn(&str),
 ) -> Result<Built, BuildError> {
     let base_extensions = base_extensions::of_recipe(recipe)?;
-    let context = Context { recipe, base_extensions: &base_extensions, target, store, progress };
+    let context =
+        Context { recipe, base_extensions: &base_extensions, target, store, explains: false, progress };
     let plan = Plan::new(&context, format)?;
     let built = match store.entry("sysext", &plan.key)? {
         Entry::Ready(path) => Built::read(&path)?,
@@ -57,7 +58,8 @@ pub fn explain(
     progress: &dyn Fn(&str),
 ) -> Result<Explanation, BuildError> {
     let base_extensions = base_extensions::of_recipe(recipe)?;
-    let context = Context { recipe, base_extensions: &base_extensions, target, store, progress };
+    let context =
+        Context { recipe, base_extensions: &base_extensions, target, store, explains: true, progress };
     let mut explanation = Explanation::default();
     for mut source in source::of_recipe(recipe) {
         source.resolve(&context)?;
@@ -79,7 +81,8 @@ pub fn check_reproducible(
 ) -> Result<Built, BuildError> {
     let built = build(recipe, target, format, store, progress)?;
     let base_extensions = base_extensions::of_recipe(recipe)?;
-    let context = Context { recipe, base_extensions: &base_extensions, target, store, progress };
+    let context =
+        Context { recipe, base_extensions: &base_extensions, target, store, explains: false, progress };
     let plan = Plan::new(&context, format)?;
     let scratch = Scratch::new_in(store.root().as_std_path())?;
     let scratch_path = scratch.path();

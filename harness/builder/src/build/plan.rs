@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use loadgauge_host::{FileError, digest, environment};
+use loadgauge_host::{digest, environment};
 use loadgauge_images::OsRelease;
 use loadgauge_images::file_system::FileSystem;
 
@@ -7,19 +7,19 @@ use super::result::Built;
 use crate::build_error::BuildError;
 use crate::extension::Format;
 use crate::lint::{self, Packed};
-use crate::mangle::Environment;
+use crate::mangle::{Environment, Script};
 use crate::pack::{self, DdiFilesystem, ErofsCompression, Identity, PackError, Packing};
 use crate::recipe::{Recipe, check_name};
 use crate::release_file::{About, extension_release};
 use crate::signing::KeyPair;
-use crate::source::{self, Context, RequestedPackage, Source};
+use crate::source::{self, AboutPackage, Context, RequestedPackage, Source};
 
 /// The time of all files where neither `SOURCE_DATE_EPOCH` nor the recipe sets one: 2024-01-01.
 const EPOCH: u32 = 1_704_067_200;
 
 /// Increased whenever the same inputs give other bytes or another key, so that earlier builds are not
 /// used.
-const REVISION: u32 = 6;
+const REVISION: u32 = 7;
 
 /// Everything that is known before an extension is built.
 pub(super) struct Plan<'a> {
@@ -105,18 +105,18 @@ impl<'a> Plan<'a> {
         self.only_package.as_ref().map(|(name, _)| name.as_str())
     }
 
-    /// The fields of the extension-release file. `homepage` is that of the only package, once it is known.
-    pub(super) fn release(&self, reload: bool, homepage: Option<&str>) -> Result<OsRelease, BuildError> {
+    /// The fields of the extension-release file. `only` is what the only package says about itself, once it
+    /// is known.
+    pub(super) fn release(&self, reload: bool, only: Option<&AboutPackage>) -> Result<OsRelease, BuildError> {
         let (recipe, target) = (self.context.recipe, self.context.target);
         let reload = recipe.compatible.reload_manager.unwrap_or(reload);
         let package = self.only_package.as_ref();
         let version = recipe.version.as_ref().map(|version| version.get_ref().as_str());
         let about = About {
             id: recipe.name(),
-            // A Gentoo name begins with its category.
-            name: package.and_then(|(name, _)| name.rsplit('/').next()),
+            name: recipe.display_name.as_deref().or(only.and_then(|only| only.display_name.as_deref())),
             version: version.or(package.map(|(_, version)| version.as_str())),
-            homepage: recipe.homepage.as_deref().or(homepage),
+            homepage: recipe.homepage.as_deref().or(only.and_then(|only| only.homepage.as_deref())),
             bug_report: recipe.bug_report.as_deref(),
         };
         extension_release(&recipe.compatible, target.os_release, target.architecture, reload, &about)
@@ -172,9 +172,8 @@ fn recipe_key(
     context: &Context<'_>,
 ) -> Result<String, BuildError> {
     let mut parts = vec![recipe.text.clone(), recipe.name().to_owned()];
-    if let Some(script) = &recipe.finish.script {
-        let path = recipe.beside(script.get_ref());
-        parts.push(digest::sha256_of_file(&path).map_err(FileError::at("read", &path))?);
+    if let Some(script) = Script::of(recipe) {
+        parts.push(script.key()?);
     }
     for source in sources {
         parts.push(digest::of_parts(source.key(context)?));

@@ -77,6 +77,16 @@ pub enum DebianArchiveError {
         /// the names in the `Release` file
         found: String,
     },
+    /// the `Release` file has expired
+    #[error("cannot use {archive}: its Release file is valid until {until}, and the time is {now}")]
+    Expired {
+        /// mirror and suite
+        archive: String,
+        /// `Valid-Until`
+        until: String,
+        /// the time of this host
+        now: String,
+    },
     /// the archive has no index of this component and architecture
     #[error("cannot use {archive}: it has no index of the component `{component}` for {architecture}")]
     NoIndex {
@@ -125,6 +135,11 @@ impl Hint for DebianArchiveError {
             ),
             Self::Signature { source, .. } => source.hint(),
             Self::File(error) => error.hint(),
+            Self::Expired { .. } => Some(
+                "set this host's clock, or use another mirror; for the archive of an old release set \
+                 `allow-expired = true` in [[debian]]"
+                    .to_owned(),
+            ),
             Self::Suite { .. } | Self::NoIndex { .. } | Self::Store(_) => None,
         }
     }
@@ -145,8 +160,14 @@ impl<'a> Archive<'a> {
     /// that its current indices no longer contain.
     ///
     /// # Errors
-    /// The archive cannot be reached, or its signature cannot be verified.
-    pub(super) fn open(base: &'a Base, store: &Store, progress: &dyn Fn(&str)) -> Result<Self> {
+    /// The archive cannot be reached, its signature cannot be verified, or it has expired and
+    /// `allow_expired` is not set.
+    pub(super) fn open(
+        base: &'a Base,
+        allow_expired: bool,
+        store: &Store,
+        progress: &dyn Fn(&str),
+    ) -> Result<Self> {
         let archive = &base.archive;
         let keyring = digest::sha256_of_file(&archive.keyring)
             .map_err(FileError::at("read the keyring", &archive.keyring))?;
@@ -160,12 +181,13 @@ impl<'a> Archive<'a> {
             &keyring,
             base.architecture.debian_name(),
             &today.to_string(),
+            if allow_expired { "expired" } else { "valid" },
         ]);
         let directory = match store.entry("apt-lists", &key)? {
             Entry::Ready(directory) => directory,
             Entry::Vacant(vacancy) => {
                 progress(&format!("package index of {}", describe(base)));
-                fetch_indices(base, vacancy.directory())?;
+                fetch_indices(base, allow_expired, vacancy.directory())?;
                 vacancy.commit()?
             }
         };
@@ -241,11 +263,14 @@ impl Package {
 }
 
 /// Writes the indices of all components to `Packages` in a directory.
-fn fetch_indices(base: &Base, directory: &Utf8Path) -> Result<()> {
+fn fetch_indices(base: &Base, allow_expired: bool, directory: &Utf8Path) -> Result<()> {
+    let now = SystemTime::now();
     let suite = format!("{}/dists/{}", base.archive.mirror.trim_end_matches('/'), base.archive.suite);
     let release = Release::parse(&signed_release(base, &suite)?);
-    // `Valid-Until` is not checked: a snapshot of an archive, which later builds for an old base need, has
-    // expired suites.
+    if let Some(until) = release.valid_until.as_ref().filter(|until| !allow_expired && until.is_over(now)) {
+        let now = humantime::format_rfc3339_seconds(now).to_string();
+        return Err(DebianArchiveError::Expired { archive: describe(base), until: until.text.clone(), now });
+    }
     if !release.names.is_empty() && !release.names.contains(&base.archive.suite) {
         return Err(DebianArchiveError::Suite {
             archive: describe(base),

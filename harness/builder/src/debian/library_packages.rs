@@ -4,6 +4,7 @@ use loadgauge_images::Base;
 
 use super::archive::Archive;
 use super::index::Index;
+use super::source::allows_expired;
 use crate::recipe::Recipe;
 
 /// The names of packages in the base's archive that probably contain a library.
@@ -18,8 +19,9 @@ pub(crate) fn packages_of_library(
     progress: &dyn Fn(&str),
 ) -> Vec<String> {
     let Some(base) = base.filter(|_| !recipe.debian.is_empty()) else { return Vec::new() };
-    let index =
-        Archive::open(base, store, progress).and_then(|archive| archive.index()).map(Index::of_archive);
+    let index = Archive::open(base, allows_expired(recipe), store, progress)
+        .and_then(|archive| archive.index())
+        .map(Index::of_archive);
     let Ok(index) = index else { return Vec::new() };
     package_names(library)
         .into_iter()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use super::control::Paragraph;
 
@@ -13,8 +14,34 @@ pub(super) struct Release {
     /// `Acquire-By-Hash`: whether indices can be fetched by their digest, which stays valid while the
     /// archive is updated
     pub(super) by_hash: bool,
+    /// `Valid-Until`: when the file expires; `None` where it does not
+    pub(super) valid_until: Option<ValidUntil>,
     /// the indices by their path relative to the suite
     pub(super) files: BTreeMap<String, Listed>,
+}
+
+/// The time after which a `Release` file must not be used: an attacker could replay an old one, with packages
+/// whose faults are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ValidUntil {
+    /// the date as in the file
+    pub(super) text: String,
+    /// the same time; `None` where the date is invalid
+    pub(super) time: Option<SystemTime>,
+}
+
+impl ValidUntil {
+    /// Parses a date such as `Sat, 05 Dec 2026 02:13:54 UTC` (RFC 9110 has GMT in place of UTC).
+    fn parse(text: &str) -> Self {
+        let date = text.strip_suffix("UTC").or_else(|| text.strip_suffix("+0000"));
+        let date = date.map_or_else(|| text.to_owned(), |date| format!("{date}GMT"));
+        Self { text: text.to_owned(), time: httpdate::parse_http_date(&date).ok() }
+    }
+
+    /// Whether the time is over, or invalid.
+    pub(super) fn is_over(&self, now: SystemTime) -> bool {
+        self.time.is_none_or(|time| time < now)
+    }
 }
 
 /// An index in the `Release` file.
@@ -40,7 +67,8 @@ impl Release {
             let (sha256, size, path) = (fields.next()?, fields.next()?.parse().ok()?, fields.next()?);
             Some((path.to_owned(), Listed { sha256: sha256.to_owned(), size }))
         });
-        Self { names, by_hash, files: files.collect() }
+        let valid_until = paragraph.field("Valid-Until").map(|text| ValidUntil::parse(&text));
+        Self { names, by_hash, valid_until, files: files.collect() }
     }
 }
 
@@ -61,5 +89,20 @@ mod tests {
         assert_eq!(release.files.get("main/y").cloned(), listed("bb", 3));
         assert_eq!(release.files.len(), 2);
         assert_eq!(Release::parse(""), Release::default());
+    }
+
+    #[test]
+    fn a_release_expires_at_its_time() {
+        let until = |text: &str| Release::parse(&format!("Suite: x\nValid-Until: {text}\n")).valid_until;
+        let is_over = |text: &str, now: u64| {
+            until(text).expect("a time").is_over(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(now))
+        };
+        // date --utc --date "Sat, 05 Dec 2026 02:13:54 UTC" +%s
+        let time = 1_796_436_834;
+        for date in ["Sat, 05 Dec 2026 02:13:54 UTC", "Sat, 05 Dec 2026 02:13:54 +0000"] {
+            assert!(!is_over(date, time) && is_over(date, time + 1), "{date}");
+        }
+        assert!(is_over("tomorrow", 0));
+        assert_eq!(Release::parse("Suite: x\n").valid_until, None);
     }
 }

@@ -33,7 +33,8 @@ impl Hint for ResolveError {
 const MAXIMUM_SEARCHES: usize = 300;
 
 /// Finds the packages to be added to the installed ones so that the named packages and all their
-/// dependencies are available; with `recommends`, also recommended packages as far as possible.
+/// dependencies are available; with `recommends`, also recommended packages as far as possible. Dependencies
+/// on `excluded` packages are dropped.
 ///
 /// The rules are those of apt-get(8) with `--no-remove`. An installed package is kept where it
 /// satisfies the relation. Of alternatives, the first that is compatible with the unavoidable packages
@@ -48,6 +49,7 @@ pub(super) fn resolve(
     universe: Universe<'_>,
     names: &[&str],
     recommends: bool,
+    excluded: &BTreeSet<String>,
 ) -> Result<Solution, ResolveError> {
     let lookup = Lookup::new(universe);
     let mut queue = VecDeque::from([BTreeSet::new()]);
@@ -55,7 +57,7 @@ pub(super) fn resolve(
     let mut first_error = None;
     for _ in 0..MAXIMUM_SEARCHES {
         let Some(avoided) = queue.pop_front() else { break };
-        let mut search = Search::new(&lookup, recommends, &avoided);
+        let mut search = Search::new(&lookup, recommends, excluded, &avoided);
         match search.run(names) {
             Ok(()) => return Ok(search.into_solution()),
             Err(SearchError::Index(error)) => return Err(error.into()),

@@ -72,7 +72,7 @@ fn ours(archive: &str, status: &str, names: &[&str], recommends: bool) -> Outcom
 fn search(archive: &str, status: &str, names: &[&str], recommends: bool) -> (bool, Outcome) {
     let (archive, installed) = (Index::of_archive(archive.into()), Index::of_status(status.into()));
     let universe = Universe { installed: &installed, archive: &archive };
-    let solution = match resolve(universe, names, recommends) {
+    let solution = match resolve(universe, names, recommends, &BTreeSet::new()) {
         Ok(solution) => solution,
         Err(error) => return (true, Err(error.to_string())),
     };
@@ -167,7 +167,8 @@ fn installed_packages_are_kept_and_others_are_added_with_a_reason() {
     let (archive, installed) =
         (Index::of_archive(archive(&packages).into()), Index::of_status(status.into()));
     let solution =
-        resolve(Universe { installed: &installed, archive: &archive }, &["a"], false).expect("solved");
+        resolve(Universe { installed: &installed, archive: &archive }, &["a"], false, &BTreeSet::new())
+            .expect("solved");
     let reasons: Vec<String> =
         solution.added.iter().map(|added| format!("{}: {}", added.record.name, added.reason)).collect();
     assert_eq!(reasons, ["a: the recipe asks for it", "b: a needs b (>= 2)"]);

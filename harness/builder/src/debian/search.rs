@@ -39,6 +39,8 @@ struct State {
     /// packages that are unavoidable since nothing else satisfies a dependency, by name
     forced: BTreeMap<String, Rc<Record>>,
     already_installed: Vec<Rc<InstalledDependency>>,
+    /// dependencies on excluded packages: the package, and the one that depends on it with its relation
+    excluded: Vec<(String, String, String)>,
 }
 
 /// A package that is added.
@@ -56,7 +58,8 @@ impl State {
             replaces: choice.replaces.as_ref().map(|record| record.version.clone()),
         });
         let already_installed = self.already_installed.iter().map(|one| (**one).clone()).collect();
-        Solution { added: added.collect(), already_installed, backtracked }
+        let excluded = self.excluded.clone();
+        Solution { added: added.collect(), already_installed, excluded, backtracked }
     }
 }
 
@@ -64,6 +67,8 @@ impl State {
 pub(super) struct Search<'a> {
     lookup: &'a Lookup<'a>,
     recommends: bool,
+    /// names of packages that are not added: dependencies on them are dropped
+    excluded: &'a BTreeSet<String>,
     /// names of packages that are used only where no other satisfies a dependency
     avoided: &'a BTreeSet<String>,
     state: State,
@@ -74,9 +79,14 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(lookup: &'a Lookup<'a>, recommends: bool, avoided: &'a BTreeSet<String>) -> Self {
+    pub(super) fn new(
+        lookup: &'a Lookup<'a>,
+        recommends: bool,
+        excluded: &'a BTreeSet<String>,
+        avoided: &'a BTreeSet<String>,
+    ) -> Self {
         let (state, choices, backtracked) = (State::default(), Vec::new(), false);
-        Self { lookup, recommends, avoided, state, choices, backtracked }
+        Self { lookup, recommends, excluded, avoided, state, choices, backtracked }
     }
 
     pub(super) fn choices(&self) -> &[String] {
@@ -106,11 +116,14 @@ impl<'a> Search<'a> {
     }
 
     /// Adds the package that the recipe names, or the first that provides the name; `None` where it is
-    /// installed.
+    /// installed. An installed package that provides the name counts only if there is no package of the
+    /// name.
     fn request(&mut self, name: &str) -> Result<Option<Rc<Record>>, SearchError> {
         let relation = Relation { name: name.to_owned(), version: None };
-        if let Some(record) = self.satisfying(&relation)? {
-            self.note_installed(&record, RECIPE);
+        let all = self.all_satisfying(&relation)?;
+        let is_real = self.lookup.newest(name)?.is_some();
+        if let Some(record) = all.iter().find(|record| record.name == name || !is_real) {
+            self.note_installed(record, RECIPE);
             return Ok(None);
         }
         let candidates = self.lookup.candidates(&relation)?;
@@ -270,7 +283,13 @@ impl<'a> Search<'a> {
                 return Ok(());
             }
         }
+        if let Some(excluded) = alternatives.iter().find(|one| self.excluded.contains(&one.name)) {
+            let relation = format_alternatives(alternatives);
+            self.state.excluded.push((excluded.name.clone(), record.name.clone(), relation));
+            return Ok(());
+        }
         let mut candidates = self.lookup.candidates_of_any(alternatives)?;
+        candidates.retain(|candidate| !self.excluded.contains(&candidate.name));
         if candidates.len() > 1 {
             // Incompatible candidates come last; they are tried for the sake of their error.
             candidates.sort_by_key(|candidate| {
@@ -328,6 +347,9 @@ impl<'a> Search<'a> {
     }
 
     fn is_satisfied(&self, alternatives: &[Relation]) -> Result<bool, IndexError> {
+        if alternatives.iter().any(|relation| self.excluded.contains(&relation.name)) {
+            return Ok(true);
+        }
         for relation in alternatives {
             if self.satisfying(relation)?.is_some() {
                 return Ok(true);

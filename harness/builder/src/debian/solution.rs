@@ -11,6 +11,9 @@ pub(super) struct Solution {
     pub added: Vec<AddedPackage>,
     /// dependencies that installed packages satisfy
     pub already_installed: Vec<InstalledDependency>,
+    /// dropped dependencies on excluded packages: the package, and the one that depends on it with its
+    /// relation
+    pub excluded: Vec<(String, String, String)>,
     /// whether a choice led to a conflict and was replaced by another one
     #[cfg_attr(
         not(test),

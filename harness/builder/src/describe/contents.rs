@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_host::{FileError, fs};
 
+use crate::owner::Owner;
 use crate::stage::{Node, NodeKind, Staged};
 
 /// The size of a directory in bytes. Formats differ; this is the one of most file systems.
@@ -26,6 +27,7 @@ struct Entry {
     path: Utf8PathBuf,
     kind: NodeKind,
     mode: u32,
+    owner: Owner,
     links: u64,
     inode: usize,
 }
@@ -41,10 +43,11 @@ impl Listing {
             *below.entry(path.parent().unwrap_or(Utf8Path::new(""))).or_default() += 1;
         }
         let mut inodes: BTreeMap<u64, usize> = BTreeMap::new();
-        let root = (Utf8Path::new(""), &NodeKind::Directory, 0o755);
-        let nodes = staged.nodes().map(|(path, Node { kind, mode, .. })| (path, kind, *mode));
+        let root = (Utf8Path::new(""), &NodeKind::Directory, 0o755, Owner::ROOT);
+        let nodes = staged.nodes();
+        let nodes = nodes.map(|(path, Node { kind, mode, owner, .. })| (path, kind, *mode, *owner));
         let mut entries = Vec::new();
-        for (path, kind, mode) in std::iter::once(root).chain(nodes) {
+        for (path, kind, mode, owner) in std::iter::once(root).chain(nodes) {
             let metadata = fs::symlink_metadata(staged.root().join(path))?;
             let next = inodes.len() + 1;
             let inode = *inodes.entry(metadata.ino()).or_insert(next);
@@ -54,7 +57,7 @@ impl Listing {
                 NodeKind::File { .. } => metadata.nlink(),
                 NodeKind::Link { .. } => 1,
             };
-            entries.push(Entry { path: path.to_owned(), kind: kind.clone(), mode, links, inode });
+            entries.push(Entry { path: path.to_owned(), kind: kind.clone(), mode, owner, links, inode });
         }
         Ok(Self { entries, epoch })
     }
@@ -73,7 +76,7 @@ impl Listing {
                 if let NodeKind::Link { target } = &entry.kind {
                     let _ = write!(name, " -> {target}");
                 }
-                let owner = format!("{:<7} {:<7}", "root", "root");
+                let owner = format!("{:<7} {:<7}", name_of(entry.owner.uid), name_of(entry.owner.gid));
                 let line = format!("{} {links:>2} {owner} {:>7} {time} {name}", mode(entry), size(entry));
                 (name, line)
             })
@@ -97,6 +100,11 @@ impl Listing {
         let set = |entry: &&Entry| matches!(entry.kind, NodeKind::File { .. }) && entry.mode & 0o6000 != 0;
         self.entries.iter().filter(set).map(|entry| entry.path.clone()).collect()
     }
+}
+
+/// A user or group as find(1) prints it where only root has a name.
+fn name_of(number: u32) -> String {
+    if number == 0 { "root".to_owned() } else { number.to_string() }
 }
 
 fn size(entry: &Entry) -> u64 {
@@ -148,6 +156,8 @@ mod tests {
         }
         staged.put_directory(Utf8Path::new("opt/sticky"), 0o1777, &origin).expect("a directory");
         staged.put_hard_link(Utf8Path::new("usr/two"), Utf8Path::new("usr/bin/su"), &origin).expect("a name");
+        // A number that has no name on the host.
+        staged.set_owner(Utf8Path::new("usr/bin/at"), Owner { uid: 0, gid: 54_321 });
         staged.put_link(Utf8Path::new("usr/link"), "bin/su", &origin).expect("a link");
         staged.settle(1_704_067_260).expect("settled");
         staged

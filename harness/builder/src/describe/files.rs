@@ -42,7 +42,7 @@ pub(crate) fn write(
     let mut files = Files { directory, digests: BTreeMap::new() };
     files.write(&format!("{name}_contents.txt"), &listing.contents())?;
     files.write(&format!("{name}_contents_wtd.txt"), &listing.technical())?;
-    let usage = disk_usage::table(subject.format, extension.size, *uncompressed);
+    let usage = disk_usage::table(subject.file_system, extension.size, *uncompressed);
     files.write(&format!("{name}_disk_usage.txt"), &usage)?;
     let mut components = components.clone();
     components.sort();

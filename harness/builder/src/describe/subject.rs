@@ -14,6 +14,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) recipe: &'a str,
     /// its format
     pub(crate) format: Format,
+    /// the file system in it: its format, or that of the partition of a disk image
+    pub(crate) file_system: Format,
     /// the name of the image or directory
     pub(crate) file_name: &'a str,
     /// the program that packed it, with its version

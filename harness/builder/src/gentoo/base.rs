@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The installed packages of a base, read from its squashfs.
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -9,6 +10,7 @@ use loadgauge_host::{
 
 use super::database::{self, DatabaseError};
 use super::package::Package;
+use crate::owned_files::OwnedFiles;
 
 /// A base whose packages cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +70,28 @@ pub(super) fn packages(base: &Utf8Path, store: &Store) -> Result<Vec<Package>, B
         return Err(BaseError::NoDatabase(base.to_owned()));
     }
     Ok(database::read(&path)?)
+}
+
+/// The files of the installed packages of a base, without those of packages that added ones replace: `added`
+/// has names with slots.
+///
+/// # Errors
+/// See [`BaseError`].
+pub(super) fn owned_files(
+    base: &Utf8Path,
+    store: &Store,
+    added: &BTreeSet<(String, String)>,
+) -> Result<OwnedFiles, BaseError> {
+    let root = if base.is_dir() { base.to_owned() } else { unpacked(base, store)? };
+    let mut owned = OwnedFiles::default();
+    for package in packages(base, store)? {
+        if !added.contains(&(package.name.clone(), package.slot.clone())) {
+            let name = format!("{}-{}", package.name, package.version);
+            let contents = root.join(database::PATH).join(&name).join("CONTENTS");
+            owned.add_portage_contents(&name, &contents)?;
+        }
+    }
+    Ok(owned)
 }
 
 fn unpacked(squashfs: &Utf8Path, store: &Store) -> Result<Utf8PathBuf, BaseError> {

@@ -5,6 +5,7 @@ use loadgauge_host::Hint;
 use super::base::BaseError;
 use super::binary::BinaryError;
 use super::binhost_error::BinhostError;
+use crate::owned_files::CollisionError;
 use crate::recipe::RecipeError;
 use crate::unpack::UnpackError;
 
@@ -44,6 +45,9 @@ pub enum GentooError {
     /// a package file cannot be unpacked
     #[error(transparent)]
     Unpack(#[from] UnpackError),
+    /// packages contain files of packages in the base
+    #[error(transparent)]
+    Collision(#[from] CollisionError),
 }
 
 impl GentooError {
@@ -67,6 +71,7 @@ impl Hint for GentooError {
             Self::Recipe(error) => error.hint(),
             Self::Base(error) => error.hint(),
             Self::Binhost(error) => error.hint(),
+            Self::Collision(error) => error.hint(),
             _ => None,
         }
     }

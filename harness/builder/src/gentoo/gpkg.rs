@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use super::compression::Compression;
 use super::manifest::{Manifest, ManifestError, MemberDigests, MemberHasher};
 use super::xpak::Entries;
+use crate::tar_guard::TarGuard;
 
 /// Limit of the members of a container; Portage writes four to seven.
 const MAXIMUM_MEMBERS: usize = 64;
@@ -78,7 +79,7 @@ fn read_members(file: &mut impl Read) -> Result<Members, GpkgError> {
     let (mut digests, mut ranges) = (BTreeMap::new(), BTreeMap::new());
     let mut manifest = None;
     let mut directory: Option<String> = None;
-    let mut archive = tar::Archive::new(file);
+    let mut archive = tar::Archive::new(TarGuard::new(file));
     for entry in archive.entries().map_err(GpkgError::Read)? {
         let mut entry = entry.map_err(GpkgError::Read)?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();

@@ -12,6 +12,8 @@
 //!   a recipe
 //! - `install_mask`, `provided`, `sdk`: the settings of Flatcar's SDK
 //! - `pkginfo`: the package database of the extension
+//! - `decompression`: decompresses packages side by side
+//! - `environment`: the variables of an ebuild
 //! - `library_packages`: the packages that contain a library
 mod alternative;
 /// Package dependency specifications.
@@ -27,9 +29,11 @@ mod choice;
 pub mod compression;
 /// Installed packages.
 pub mod database;
+mod decompression;
 /// Dependency specifications.
 pub mod dependency;
 mod depgraph;
+mod environment;
 mod error;
 /// Package files in the gpkg format.
 pub mod gpkg;
@@ -61,7 +65,7 @@ pub mod version;
 pub mod xpak;
 
 pub use error::GentooError;
-pub use resolve::{Resolution, ResolvedPackage, resolve};
+pub use resolve::{ProvidedPackage, Resolution, ResolvedPackage, resolve};
 pub use resolve_error::ResolveError;
 pub use selection::{SelectedPackage, Selection};
 

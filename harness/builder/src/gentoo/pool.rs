@@ -21,6 +21,8 @@ pub struct PackagePool {
     provided: BTreeMap<String, Vec<Version>>,
     /// `package.use`
     use_rules: Vec<UseRule>,
+    /// the names of the packages in `@system`
+    system: BTreeSet<String>,
 }
 
 /// A package of a pool.
@@ -79,6 +81,29 @@ impl PackagePool {
         Ok(())
     }
 
+    /// Adds a name to `@system`: the dependencies of such packages must stay satisfied where they are
+    /// installed.
+    pub fn add_system(&mut self, name: &str) {
+        self.system.insert(name.to_owned());
+    }
+
+    /// The installed packages of `@system`.
+    pub fn installed_system(&self) -> impl Iterator<Item = PackageId> {
+        self.system.iter().flat_map(|name| self.installed(name)).copied()
+    }
+
+    /// Builds of the version of a package with other USE flags.
+    pub fn other_builds(&self, id: PackageId) -> impl Iterator<Item = PackageId> {
+        let package = self.package(id);
+        let others = self.available(&package.name).iter().copied();
+        others.filter(move |other| {
+            let other = self.package(*other);
+            other.version == package.version
+                && other.repository == package.repository
+                && differing_flags(package, other).next().is_some()
+        })
+    }
+
     /// Adds a rule of `package.use`; of several rules for a flag, the last one applies.
     pub fn add_use_rule(&mut self, rule: UseRule) {
         self.use_rules.push(rule);
@@ -126,8 +151,13 @@ impl PackagePool {
 
     /// Whether an entry of `package.provided` satisfies an atom.
     pub fn is_provided(&self, atom: &Atom) -> bool {
+        self.provided(atom).is_some()
+    }
+
+    /// The version of an entry of `package.provided` that satisfies an atom.
+    pub fn provided(&self, atom: &Atom) -> Option<&Version> {
         let versions = self.provided.get(&atom.name).map(Vec::as_slice).unwrap_or_default();
-        versions.iter().any(|version| {
+        versions.iter().find(|version| {
             // An entry has no slot, repository or USE flags, so they are not compared.
             let version_only = Atom { slot: None, sub_slot: None, repository: None, ..atom.without_flags() };
             let (slot, repository) = ("0", "");
@@ -144,7 +174,7 @@ impl PackagePool {
     pub fn use_mismatch(&self, id: PackageId) -> Option<&UseDependency> {
         let package = self.package(id);
         let mut required: BTreeMap<&str, &UseDependency> = BTreeMap::new();
-        for rule in self.use_rules.iter().filter(|rule| rule.atom.matches(&package.candidate())) {
+        for rule in self.use_rules.iter().filter(|rule| rule.packages.matches(&package.candidate())) {
             required.extend(rule.flags.iter().map(|flag| (flag.flag.as_str(), flag)));
         }
         // A rule does not apply to versions without the flag.
@@ -165,6 +195,12 @@ impl PackagePool {
 /// The entry is not a category, a name and a version.
 pub(super) fn parse_provided(text: &str) -> Result<(&str, Version), ProvidedError> {
     split_name(text).filter(|(name, _)| is_name(name)).ok_or_else(|| ProvidedError(text.to_owned()))
+}
+
+/// The USE flags that are enabled in one of two builds only.
+pub(super) fn differing_flags<'a>(left: &'a Package, right: &'a Package) -> impl Iterator<Item = &'a str> {
+    let known = move |flag: &&String| left.known_flags.contains(*flag) || right.known_flags.contains(*flag);
+    left.flags.symmetric_difference(&right.flags).filter(known).map(String::as_str)
 }
 
 fn compare(left: &Package, right: &Package) -> Ordering {

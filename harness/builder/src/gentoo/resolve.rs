@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::atom::{Atom, Blocker};
 use super::backtracking::BacktrackRun;
 use super::dependency::{Dependency, atoms};
 use super::depgraph::{Depgraph, ParentAtom, ResolutionFailure};
-use super::pool::{PackageId, PackagePool};
+use super::pool::{PackageId, PackagePool, differing_flags};
 use super::resolve_error::{ResolveError, dependency_chain, rejected_candidates};
 
 /// Limit of backtracking runs.
@@ -18,8 +18,19 @@ pub struct Resolution {
     pub added: Vec<ResolvedPackage>,
     /// installed packages that satisfy a dependency
     pub already_installed: Vec<ResolvedPackage>,
+    /// packages that are neither added nor installed because of `package.provided`, with their dependants
+    pub provided: Vec<ProvidedPackage>,
     /// warnings for the author of the recipe
     pub warnings: Vec<String>,
+}
+
+/// A package that counts as installed, with its dependants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvidedPackage {
+    /// name and version of the entry of `package.provided`
+    pub package: String,
+    /// the dependants with their atoms
+    pub parents: Vec<(PackageId, Atom)>,
 }
 
 /// A package with its dependants.
@@ -57,7 +68,10 @@ pub fn resolve(pool: &PackagePool, requested: &[Atom]) -> Result<Resolution, Box
         let failure = match result {
             Ok(()) => match blocker_conflict(&run) {
                 Some(error) => return Err(Box::new(first_error.unwrap_or(error))),
-                None => return Ok(resolution(graph)),
+                None => match ambiguous_build(graph) {
+                    Some(error) => return Err(Box::new(error)),
+                    None => return Ok(resolution(graph)),
+                },
             },
             Err(failure) => failure,
         };
@@ -169,19 +183,48 @@ fn check_blocker(graph: &Depgraph<'_>, blocking: PackageId, atom: &Atom) -> Opti
     })
 }
 
+/// An added package of which the binhost has another build of the same version that would do as well, with
+/// other USE flags. Portage takes the one with the flags of the SDK's profile, which are not known here.
+fn ambiguous_build(graph: &Depgraph<'_>) -> Option<ResolveError> {
+    let pool = graph.pool;
+    graph.order.iter().copied().filter(|id| !pool.is_installed(*id)).find_map(|id| {
+        let needs = graph.parents.get(&id).map(Vec::as_slice).unwrap_or_default();
+        let does_as_well = |other: PackageId| {
+            pool.is_allowed(other) && needs.iter().all(|need| graph.satisfies(other, &need.atom, need.parent))
+        };
+        let others: Vec<PackageId> = pool.other_builds(id).filter(|other| does_as_well(*other)).collect();
+        let package = pool.package(id);
+        let differing: BTreeSet<&str> =
+            others.iter().flat_map(|other| differing_flags(package, pool.package(*other))).collect();
+        let build = |id: &PackageId| {
+            let enabled = |flag: &&str| pool.package(*id).flags.contains(*flag);
+            let sign = |flag: &&str| format!("{}{flag}", if enabled(flag) { "" } else { "-" });
+            differing.iter().map(sign).collect::<Vec<_>>().join(" ")
+        };
+        let builds: BTreeSet<String> = std::iter::once(&id).chain(&others).map(build).collect();
+        (!others.is_empty()).then(|| ResolveError::AmbiguousBuild {
+            chain: dependency_chain(graph, Some(id)),
+            name: package.name.clone(),
+            version: package.version.to_string(),
+            builds: builds.into_iter().collect(),
+        })
+    })
+}
+
 /// Whether no added package hides an installed one.
 fn is_visible(graph: &Depgraph<'_>, id: PackageId) -> bool {
     let (name, slot) = graph.pool.package(id).name_and_slot();
     graph.in_slot(name, slot) == Some(id)
 }
 
-/// Checks the dependencies of installed packages in the graph: an added package may hide the one that
-/// satisfied them.
+/// Checks the dependencies of installed packages in the graph and of `@system`: an added package may hide
+/// the one that satisfied them. Portage completes its graph in the same way when a version changes.
 fn check_installed(graph: &Depgraph<'_>) -> Result<(), ResolutionFailure> {
     if hidden(graph).is_empty() {
         return Ok(());
     }
     let mut queue: Vec<PackageId> = graph.order.clone();
+    queue.extend(graph.pool.installed_system().filter(|id| is_visible(graph, *id)));
     let mut seen: BTreeSet<PackageId> = queue.iter().copied().collect();
     while let Some(id) = queue.pop() {
         for atom in unconditional(graph, id) {
@@ -243,8 +286,25 @@ fn resolution(graph: &Depgraph<'_>) -> Resolution {
     Resolution {
         added: added.into_iter().map(resolved).collect(),
         already_installed: installed.into_iter().map(resolved).collect(),
+        provided: provided(graph),
         warnings: provided_warnings(graph).chain(broken_dependencies(graph)).collect(),
     }
+}
+
+/// The packages of `package.provided` that satisfy dependencies of added packages, by name.
+fn provided(graph: &Depgraph<'_>) -> Vec<ProvidedPackage> {
+    let pool = graph.pool;
+    let mut found: BTreeMap<String, Vec<(PackageId, Atom)>> = BTreeMap::new();
+    for id in graph.order.iter().copied().filter(|id| !pool.is_installed(*id)) {
+        let dependencies = &pool.package(id).dependencies;
+        let items = dependencies.iter().flat_map(|item| atoms(std::slice::from_ref(item)));
+        for atom in items.filter(|atom| atom.blocker.is_none()) {
+            if let Some(version) = pool.provided(atom) {
+                found.entry(format!("{}-{version}", atom.name)).or_default().push((id, atom.clone()));
+            }
+        }
+    }
+    found.into_iter().map(|(package, parents)| ProvidedPackage { package, parents }).collect()
 }
 
 /// Warnings for requested packages that are not added since they count as installed.
@@ -272,4 +332,45 @@ fn broken_dependencies(graph: &Depgraph<'_>) -> Vec<String> {
         }
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::index::Metadata;
+    use super::super::package::Package;
+    use super::*;
+
+    fn package(name: &str, values: &[(&str, &str)]) -> Package {
+        let metadata: Metadata =
+            values.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Package::read(name, &metadata).expect("a package")
+    }
+
+    /// A base with gawk, which needs an old readline, and a binhost with a bash that needs a new one.
+    fn readline() -> PackagePool {
+        let mut pool = PackagePool::default();
+        let base = Arc::from("the base");
+        pool.add_installed(package("sys-libs/readline-7.0", &[("SLOT", "0/7")]), &base);
+        pool.add_installed(package("sys-apps/gawk-5.3", &[("RDEPEND", "sys-libs/readline:0/7=")]), &base);
+        pool.add_available(package("sys-libs/readline-8.2", &[("SLOT", "0/8")]), 0);
+        pool.add_available(package("app-shells/bash-5.2", &[("RDEPEND", "sys-libs/readline:0/8=")]), 0);
+        pool
+    }
+
+    #[test]
+    fn the_dependencies_of_system_packages_stay_satisfied() {
+        let mut pool = readline();
+        let requested = [Atom::parse("app-shells/bash").expect("an atom")];
+        let resolution = resolve(&pool, &requested).expect("no system package is broken");
+        assert_eq!(resolution.warnings.len(), 1, "{:?}", resolution.warnings);
+        pool.add_system("sys-apps/gawk");
+        let error = resolve(&pool, &requested).expect_err("gawk is broken");
+        assert!(
+            matches!(&*error, ResolveError::SlotConflict { name, .. } if name == "sys-libs/readline"),
+            "{error}"
+        );
+        assert!(error.to_string().contains("sys-libs/readline:0/7="), "{error}");
+    }
 }

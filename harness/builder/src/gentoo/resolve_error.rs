@@ -58,12 +58,27 @@ pub enum ResolveError {
         /// whether the blocking package is in a lower layer
         blocking_installed: bool,
     },
+    /// the binhost has several builds of a version that satisfy all dependencies
+    AmbiguousBuild {
+        /// the dependencies that lead to the package
+        chain: Vec<String>,
+        /// category and name
+        name: String,
+        /// its version
+        version: String,
+        /// the USE flags of each build that differ
+        builds: Vec<String>,
+    },
     /// no package is requested
     NothingRequested,
 }
 
 impl Hint for ResolveError {
     fn hint(&self) -> Option<String> {
+        if let Self::AmbiguousBuild { name, builds, .. } = self {
+            let flags = builds.first().map(String::as_str).unwrap_or_default();
+            return Some(format!("choose a build, such as package-use = [\"{name} {flags}\"]"));
+        }
         let hint = match self {
             Self::Unsatisfied { candidates, .. } if candidates.is_empty() => {
                 "build the package for the binhost, or add it to `package-provided` if the base has its files"
@@ -76,7 +91,7 @@ impl Hint for ResolveError {
                 "use another package: an extension cannot remove packages of the layers below it"
             }
             Self::BlockerConflict { .. } => "remove one of the packages from the recipe",
-            Self::NothingRequested => "add a package to the recipe",
+            Self::NothingRequested | Self::AmbiguousBuild { .. } => "add a package to the recipe",
         };
         Some(hint.to_owned())
     }
@@ -125,6 +140,15 @@ impl fmt::Display for ResolveError {
                 )?;
                 write_chain(formatter, &chain[..chain.len().saturating_sub(1)])?;
                 write_chain(formatter, blocked_chain)
+            }
+            Self::AmbiguousBuild { chain, name, version, builds } => {
+                write!(
+                    formatter,
+                    "the binhost has {} builds of {name}-{version} with different USE flags",
+                    builds.len()
+                )?;
+                write_chain(formatter, &chain[..chain.len().saturating_sub(1)])?;
+                builds.iter().try_for_each(|flags| write!(formatter, "\n  `{flags}`"))
             }
             Self::NothingRequested => formatter.write_str("no packages are requested"),
         }

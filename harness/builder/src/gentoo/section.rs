@@ -35,7 +35,7 @@ pub(crate) fn check(section: &GentooSection, recipe: &Recipe) -> Result<(), Reci
             return Err(recipe.error(rule, message, hint));
         }
     }
-    for package in section.package_provided.iter().flatten() {
+    for package in &section.package_provided {
         let hint = "use a category, a name and a version, such as \"virtual/mta-1\"";
         parse_provided(package.get_ref()).map_err(|error| recipe.error(package, error.to_string(), hint))?;
     }

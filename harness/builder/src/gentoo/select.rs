@@ -2,18 +2,22 @@
 //! The resolution of the `[[gentoo]]` sections of a recipe.
 use std::sync::Arc;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::error::on_one_line;
 use loadgauge_host::{Hint as _, Store};
 use loadgauge_images::Architecture;
+use toml::Spanned;
 
-use super::base;
+use super::atom::Atom;
+use super::base::{self, BaseError};
 use super::binhost::Binhost;
 use super::binhost_error::BinhostError;
 use super::error::GentooError;
 use super::package::Package;
 use super::pool::{Origin, PackageId, PackagePool};
 use super::provided;
-use super::resolve::{Resolution, ResolvedPackage, resolve};
+use super::resolve::{ProvidedPackage, Resolution, ResolvedPackage, resolve};
+use super::sdk;
 use super::section::atoms;
 use super::selection::{SelectedPackage, Selection};
 use super::use_rule::UseRule;
@@ -29,6 +33,7 @@ type Installed = (Package, Arc<str>);
 
 /// Resolves and fetches the packages of the last recipe of a chain, section by section. The packages of the
 /// base, of the other recipes, which are its base extensions, and of earlier sections count as installed.
+/// Nothing is fetched where only the explanation is wanted.
 ///
 /// # Errors
 /// See [`GentooError`].
@@ -36,6 +41,7 @@ pub(crate) fn select(
     chain: &[&Recipe],
     target: &Target<'_>,
     store: &Store,
+    is_fetched: bool,
     progress: &dyn Fn(&str),
 ) -> Result<Selection, GentooError> {
     let Some(recipe) = chain.last() else { return Ok(Selection::default()) };
@@ -49,10 +55,17 @@ pub(crate) fn select(
         selection = Selection::default();
         let is_last = index + 1 == chain.len();
         let layer: Arc<str> = Arc::from(format!("the extension `{}`", member.name()));
+        for database in &member.base_packages {
+            let path = member.beside(database.get_ref());
+            let layer: Arc<str> = Arc::from(format!("the packages `{}`", database.get_ref()));
+            let packages =
+                base::packages(&path, store).map_err(|error| unusable_database(member, database, error))?;
+            installed.extend(packages.into_iter().map(|package| (package, Arc::clone(&layer))));
+        }
         for section in &member.gentoo {
             let binhost = binhost_of(member, section, target);
             let (pool, mut warnings) =
-                pool_of(member, section, target.architecture, &binhost, &installed, store, progress)?;
+                pool_of(member, section, target, &binhost, &installed, store, progress)?;
             let resolution = resolve(&pool, &atoms(section)).map_err(|error| {
                 let at = section.packages.first().unwrap_or(&member.name);
                 member.error(at, error.to_string(), &error.hint().unwrap_or_default())
@@ -61,7 +74,7 @@ pub(crate) fn select(
             let mut group = Vec::new();
             for added in &resolution.added {
                 let package = pool.package(added.id);
-                if is_last {
+                if is_last && is_fetched {
                     group.push(fetch(package, &binhost, store, progress)?);
                 }
                 installed.push((package.clone(), Arc::clone(&layer)));
@@ -72,6 +85,15 @@ pub(crate) fn select(
         }
     }
     Ok(selection)
+}
+
+/// The error of a package database at its place in the recipe, unless the host is the cause.
+fn unusable_database(recipe: &Recipe, database: &Spanned<Utf8PathBuf>, error: BaseError) -> GentooError {
+    if error.is_host() {
+        return error.into();
+    }
+    let hint = "name a squashfs or directory with `var/db/pkg`, such as `NAME_pkginfo.raw` of an extension";
+    recipe.error(database, on_one_line(&error), hint).into()
 }
 
 /// The binhost of a section.
@@ -93,7 +115,7 @@ pub(super) fn binhost_of(recipe: &Recipe, section: &GentooSection, target: &Targ
 fn pool_of(
     recipe: &Recipe,
     section: &GentooSection,
-    architecture: Architecture,
+    target: &Target<'_>,
     binhost: &Binhost,
     installed: &[Installed],
     store: &Store,
@@ -101,7 +123,15 @@ fn pool_of(
 ) -> Result<(PackagePool, Vec<String>), GentooError> {
     let (mut pool, mut warnings) = (PackagePool::default(), Vec::new());
     for (package, layer) in installed {
-        pool.add_installed(package.clone(), layer);
+        let mut package = package.clone();
+        if !section.install_dependencies {
+            package.dependencies.install.clear();
+        }
+        pool.add_installed(package, layer);
+    }
+    let major = sdk::major(target.os_release);
+    for name in sdk::entries(sdk::SYSTEM, major) {
+        pool.add_system(name);
     }
     for metadata in &binhost.index(store, progress)?.packages {
         match Package::of_index(metadata) {
@@ -120,7 +150,7 @@ fn pool_of(
     for rule in section.package_use.iter().filter_map(|text| UseRule::parse(text.get_ref())) {
         pool.add_use_rule(rule);
     }
-    provided::provide(&mut pool, recipe, section, architecture)?;
+    provided::provide(&mut pool, recipe, section, major)?;
     Ok((pool, warnings))
 }
 
@@ -160,7 +190,14 @@ fn explain(pool: &PackagePool, resolution: &Resolution) -> Explanation {
         };
         Explained { package: name(package.id), needs: needs.collect(), note }
     };
+    let provided = |provided: &ProvidedPackage| {
+        let need =
+            |(parent, atom): &(PackageId, Atom)| Need { by: Some(name(*parent)), how: atom.to_string() };
+        let needs = provided.parents.iter().map(need).collect();
+        Explained { package: provided.package.clone(), needs, note: None }
+    };
     Explanation {
+        provided: resolution.provided.iter().map(provided).collect(),
         taken: resolution.added.iter().map(explained).collect(),
         present: resolution.already_installed.iter().map(explained).collect(),
     }

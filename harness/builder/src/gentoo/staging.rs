@@ -1,18 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufReader;
+use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use loadgauge_host::{FileError, Store, fs};
 
+use super::base;
 use super::binary::BinaryPackage;
+use super::decompression::{Decompressed, Decompression};
+use super::environment;
 use super::error::GentooError;
 use super::install_mask;
 use super::pkginfo;
+use super::sdk;
 use super::selection::{SelectedPackage, Selection};
 use crate::globs;
 use crate::member::merge_usr;
 use crate::recipe::Recipe;
-use crate::stage::Staged;
-use crate::unpack::{Place, UnpackCause, UnpackError, Unpacking};
+use crate::source::AboutPackage;
+use crate::stage::{StageError, Staged};
+use crate::target::Target;
+use crate::unpack::{Place, UnpackCause, Unpacking};
 
 /// The result of unpacking packages.
 #[derive(Debug, Default)]
@@ -21,8 +30,8 @@ pub(crate) struct StagedPackages {
     pub(crate) dropped: Vec<Utf8PathBuf>,
     /// the package database of the extension, as paths (`var/db/pkg/...`) with contents
     pub(crate) database: Vec<(String, Vec<u8>)>,
-    /// `HOMEPAGE` of the packages by category and name
-    pub(crate) homepages: BTreeMap<String, String>,
+    /// what the packages say about themselves, by category and name
+    pub(crate) about: BTreeMap<String, AboutPackage>,
 }
 
 /// Unpacks the packages into a stage, without running their install hooks.
@@ -33,43 +42,102 @@ pub(crate) fn stage(
     staged: &mut Staged,
     recipe: &Recipe,
     selection: &Selection,
+    target: &Target<'_>,
+    store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<StagedPackages, GentooError> {
-    let mut result = StagedPackages::default();
+    let directory =
+        staged.scratch("packages").map_err(|error| UnpackCause::from(error).of("the packages", None))?;
+    let all: Vec<&SelectedPackage> = selection.packages().collect();
+    let decompression = Decompression::default();
+    let result = thread::scope(|scope| {
+        let mut decompressed = decompression.start(scope, &all, &directory).into_iter();
+        let mut next = || decompressed.next().and_then(|receiver| receiver.recv().ok());
+        let result = stage_all(staged, recipe, selection, target, &mut next, progress);
+        decompression.cancel();
+        result
+    });
+    let (result, added) = result?;
+    fs::remove_dir_all(&directory)
+        .map_err(StageError::from)
+        .map_err(UnpackCause::from)
+        .map_err(|cause| cause.of("the packages", None))?;
+    check_collisions(staged, recipe, selection, &added, target, store)?;
+    Ok(result)
+}
+
+/// Names with slots of packages.
+type Slots = BTreeSet<(String, String)>;
+
+/// Unpacks the packages in their order. `next` waits for the next one to be decompressed.
+fn stage_all(
+    staged: &mut Staged,
+    recipe: &Recipe,
+    selection: &Selection,
+    target: &Target<'_>,
+    next: &mut dyn FnMut() -> Option<Result<Decompressed, GentooError>>,
+    progress: &dyn Fn(&str),
+) -> Result<(StagedPackages, Slots), GentooError> {
+    let (mut result, mut added) = (StagedPackages::default(), BTreeSet::new());
     for (section, packages) in recipe.gentoo.iter().zip(&selection.groups) {
         let exclude = globs::compile(recipe, &section.exclude)?;
-        let mask = install_mask::of_section(recipe, section)?;
+        let mask = install_mask::of_section(recipe, section, sdk::major(target.os_release))?;
         for package in packages {
             progress(&format!("unpacking {} {}", package.name, package.version));
-            let mut binary = BinaryPackage::open(&package.path).map_err(|source| GentooError::Binary {
-                path: package.path.clone(),
-                source: Box::new(source),
-            })?;
+            let Some(message) = next() else { break };
+            let Decompressed { binary, tar } = message?;
             check_name(package, &binary)?;
-            if let Some(homepage) = binary.value("HOMEPAGE").filter(|text| !text.is_empty()) {
-                // Several URLs are separated by spaces.
-                let first = homepage.split_whitespace().next().unwrap_or_default().to_owned();
-                result.homepages.insert(package.name.clone(), first);
-            }
+            let about = AboutPackage {
+                homepage: binary.value("HOMEPAGE").filter(|text| !text.is_empty()).map(str::to_owned),
+                display_name: binary
+                    .entries
+                    .get("environment.bz2")
+                    .and_then(|bytes| environment::variable(bytes, "SYSEXT_NAME")),
+            };
+            result.about.insert(package.name.clone(), about);
+            let slot = binary.value("SLOT").and_then(|slot| slot.split('/').next()).unwrap_or("0");
+            added.insert((package.name.clone(), slot.to_owned()));
             let archive = package.path.file_name().unwrap_or_default().to_owned();
-            let prefix = binary.prefix;
             let place = |member: &Utf8Path| {
-                let Ok(path) = member.strip_prefix(prefix) else { return Place::Nowhere };
+                let Ok(path) = member.strip_prefix(binary.prefix) else { return Place::Nowhere };
                 let path = merge_usr(path);
                 let is_masked = globs::matches(&exclude, &path) || globs::matches(&mask, &path);
                 if is_masked { Place::Nowhere } else { Place::At(path) }
             };
-            let files = binary.files().map_err(|error| UnpackError {
-                archive: archive.clone(),
-                member: None,
-                cause: Box::new(UnpackCause::Read(error)),
-            })?;
+            let read = |error: FileError| UnpackCause::Read(error.source).of(&archive, None);
+            let files = BufReader::with_capacity(1 << 18, fs::open(&tar).map_err(read)?);
             result.dropped.extend(Unpacking::new(staged, &archive, &place).tar(files)?);
+            fs::remove_file(&tar).map_err(read)?;
             result.database.extend(pkginfo::entries(package, &binary.entries, staged, &archive));
         }
     }
-    Ok(result)
+    Ok((result, added))
 }
+
+/// Checks that the packages contain no file of another package in the base, except of one that an added
+/// package replaces.
+fn check_collisions(
+    staged: &Staged,
+    recipe: &Recipe,
+    selection: &Selection,
+    added: &Slots,
+    target: &Target<'_>,
+    store: &Store,
+) -> Result<(), GentooError> {
+    let Some(base) = &target.portage else { return Ok(()) };
+    let patterns = recipe.gentoo.iter().flat_map(|section| &section.collision_ignore).cloned();
+    let ignored = globs::compile(recipe, &patterns.collect::<Vec<_>>())?;
+    let is_default = |path: &str| IGNORED.iter().any(|end| path.ends_with(end)) || path.contains(MODULES);
+    let mut owned = base::owned_files(base, store, added)?;
+    owned.retain(|path| !is_default(path.as_str()));
+    let files = selection.packages().filter_map(|package| package.path.file_name().map(str::to_owned));
+    Ok(owned.check(staged, &files.collect(), &|_, _| false, &ignored)?)
+}
+
+/// The ends of paths that Portage ignores (`COLLISION_IGNORE` of its `make.globals`).
+const IGNORED: [&str; 4] = [".pyc", ".pyo", "$py.class", "/dropin.cache"];
+/// The directory whose files it ignores.
+const MODULES: &str = "lib/modules/";
 
 /// Checks that a package file contains the package that the index says.
 fn check_name(package: &SelectedPackage, binary: &BinaryPackage) -> Result<(), GentooError> {
@@ -88,11 +156,13 @@ mod tests {
     use std::error::Error as _;
     use std::fs;
 
+    use loadgauge_images::{Architecture, OsRelease};
     use tar::EntryType;
 
     use super::super::gpkg::tests::container;
     use super::super::xpak::tests::package;
     use super::*;
+    use crate::lint::BaseLinks;
 
     /// Name, kind, target of a link.
     type Member<'a> = (&'a str, EntryType, &'a str);
@@ -131,7 +201,17 @@ mod tests {
         };
         let selection = Selection { groups: vec![vec![selected]], ..Selection::default() };
         let mut staged = Staged::new_in(root).expect("a stage");
-        let result = stage(&mut staged, &recipe, &selection, &|_| {});
+        let os_release = OsRelease::parse("ID=flatcar\nVERSION_ID=4593.2.5\n").expect("valid");
+        let target = Target {
+            os_release: &os_release,
+            architecture: Architecture::Amd64,
+            base: None,
+            portage: None,
+            root: None,
+            links: BaseLinks::new(),
+        };
+        let result =
+            stage(&mut staged, &recipe, &selection, &target, &Store::at(root.join("cache")), &|_| {});
         let outside = fs::read_dir(root).expect("read").count();
         assert_eq!(outside, 2, "nothing is written outside the stage");
         match result {

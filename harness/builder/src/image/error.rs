@@ -4,6 +4,7 @@ use loadgauge_host::{FileError, Hint};
 use loadgauge_images::extension_image::ExtensionImageError;
 use loadgauge_images::file_system::FileSystemError;
 
+use super::other_format::OtherFormat;
 use crate::fetch::FetchError;
 use crate::member::NameError;
 use crate::recipe::RecipeError;
@@ -23,8 +24,10 @@ pub enum ImageError {
     Open {
         /// its file name
         image: String,
+        /// the format that it has instead, if it is a known one
+        found: Option<OtherFormat>,
         /// the reason
-        source: ExtensionImageError,
+        source: Box<ExtensionImageError>,
     },
     /// its files cannot be extracted
     #[error("cannot extract `{image}`")]
@@ -103,7 +106,10 @@ impl Hint for ImageError {
         match self {
             Self::Recipe(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
-            Self::Open { source, .. } => source.hint(),
+            Self::Open { source, found, .. } => match found {
+                Some(other) => Some(other.hint()),
+                None => source.hint(),
+            },
             Self::Extract { source, .. } => source.hint(),
             Self::File(error) => error.hint(),
             Self::Attribute { .. } => Some(

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use globset::GlobSet;
 use loadgauge_host::{FileError, fs};
-use loadgauge_images::file_system::ExtendedAttribute;
+use loadgauge_images::file_system::{ExtendedAttribute, FileOwner};
 
 use super::error::ImageError;
 use crate::attributes::{self, Attribute};
 use crate::globs;
 use crate::member::{link_target, member_path, merge_usr};
+use crate::owner::Owner;
 use crate::stage::Staged;
 
 /// The extension-release files, which the builder writes itself.
@@ -42,6 +43,8 @@ pub(super) struct Staging<'a> {
     links: HashMap<(u64, u64), Utf8PathBuf>,
     /// the attributes of files in the image that extraction did not preserve
     attributes: HashMap<Utf8PathBuf, Vec<Attribute>>,
+    /// the owners of files in the image that do not belong to root
+    owners: HashMap<Utf8PathBuf, Owner>,
     found: StagedImage,
 }
 
@@ -53,8 +56,15 @@ impl<'a> Staging<'a> {
         below: &'static str,
     ) -> Self {
         let origin = Arc::from(format!("the image `{image}`"));
-        let (links, attributes, found) = (HashMap::new(), HashMap::new(), StagedImage::default());
-        Self { staged, image, root, below, origin, links, attributes, found }
+        let (links, attributes, owners) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let found = StagedImage::default();
+        Self { staged, image, root, below, origin, links, attributes, owners, found }
+    }
+
+    /// Sets the owners of files that do not belong to root.
+    pub(super) fn set_owners(&mut self, owners: Vec<FileOwner>) {
+        let owner = |file: FileOwner| (file.path, Owner { uid: file.uid, gid: file.gid });
+        self.owners = owners.into_iter().map(owner).collect();
     }
 
     /// Adds attributes that the extracted files do not have.
@@ -87,7 +97,8 @@ impl<'a> Staging<'a> {
                 continue;
             }
             let attributes = self.attributes.remove(&inside).unwrap_or_default();
-            self.add(host, path, &metadata, attributes)?;
+            let owner = self.owners.get(&inside).copied().unwrap_or_default();
+            self.add(host, path, &metadata, attributes, owner)?;
         }
         Ok(self.found)
     }
@@ -98,6 +109,7 @@ impl<'a> Staging<'a> {
         path: Utf8PathBuf,
         metadata: &Metadata,
         attributes: Vec<Attribute>,
+        owner: Owner,
     ) -> Result<(), ImageError> {
         let image = self.image.to_owned();
         let mut is_opaque = false;
@@ -112,13 +124,15 @@ impl<'a> Staging<'a> {
         let (kind, mode) = (metadata.file_type(), metadata.permissions().mode() & 0o7777);
         if kind.is_dir() {
             self.staged.put_directory(&path, mode, &self.origin)?;
+            self.staged.set_owner(&path, owner);
         } else if kind.is_symlink() {
             let target = fs::read_link(host)?;
             let target = link_target(&path, target.as_os_str().as_bytes())
                 .map_err(|source| ImageError::Name { image: self.image.to_owned(), source })?;
             self.staged.put_link(&path, &target, &self.origin)?;
         } else if kind.is_file() {
-            self.file(host, path, mode, metadata)?;
+            self.file(host, path.clone(), mode, metadata)?;
+            self.staged.set_owner(&path, owner);
         } else if kind.is_char_device() && metadata.rdev() == 0 {
             return Err(ImageError::Whiteout { image, path });
         } else {

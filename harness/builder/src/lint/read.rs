@@ -44,7 +44,7 @@ impl Content {
                 NodeKind::File { .. } => Kind::File,
                 NodeKind::Link { target } => Kind::Link(target.clone()),
             };
-            content.entries.insert(path.to_owned(), Entry { kind, mode: node.mode, owner: Some((0, 0)) });
+            content.entries.insert(path.to_owned(), Entry { kind, mode: node.mode, owner: Some((node.owner.uid, node.owner.gid)) });
             hosts.insert(path.to_owned(), staged.root().join(path));
         }
         content.read_files(&hosts)?;

@@ -15,16 +15,18 @@ use crate::stage::Staged;
 /// With `-P` tar creates links with `..` in this order too; otherwise it creates them at its end, in an
 /// order that depends on its version. In a user namespace the builder's files belong to root.
 const SCRIPT: &str = r#"
-mount -t tmpfs -o mode=0755 tmpfs "$2"
-mkdir "$2/try"
-: >"$2/try/1"
-: >"$2/try/2"
-case $(ls -U "$2/try") in 2*) reverse=-r ;; *) reverse= ;; esac
-rm -r "$2/try"
-cd "$1"
+tree=$1 mount=$2 mkfs=$3 uuid=$4 image=$5
+shift 5
+mount -t tmpfs -o mode=0755 tmpfs "$mount"
+mkdir "$mount/try"
+: >"$mount/try/1"
+: >"$mount/try/2"
+case $(ls -U "$mount/try") in 2*) reverse=-r ;; *) reverse= ;; esac
+rm -r "$mount/try"
+cd "$tree"
 find . -print0 | tr / '\001' | LC_ALL=C sort -z $reverse | tr '\001' / |
-    tar --null --no-recursion -T - --owner=0 --group=0 --numeric-owner -cf - | tar -C "$2" -Pxpf -
-exec "$3" -q -f -d single -m single --csum crc32c -n 16384 -s 4096 -U "$4" --rootdir "$2" --shrink "$5"
+    tar --null --no-recursion -T - --numeric-owner "$@" -cf - | tar -C "$mount" --numeric-owner -Pxpf -
+exec "$mkfs" -q -f -d single -m single --csum crc32c -n 16384 -s 4096 -U "$uuid" --rootdir "$mount" --shrink "$image"
 "#;
 
 /// Runs mkfs.btrfs and normalises its output: up to version 6.2 at least, it creates three random
@@ -44,6 +46,10 @@ pub(super) fn pack(staged: &Staged, identity: &Identity, output: &Utf8Path) -> R
     command.env_remove("TAR_OPTIONS");
     command.args(["sh", "-euc", SCRIPT, "sh"]);
     command.arg(staged.root()).arg(&mount).arg(mkfs.path()).arg(uuid).arg(output);
+    // Files of others belong to them on the host as well: this user is root.
+    if staged.not_of_root().next().is_none() {
+        command.args(["--owner=0", "--group=0"]);
+    }
     command.run().map_err(classify)?;
     fs::remove_dir(&mount)?;
     btrfs_normalise::normalise(output, identity)

@@ -2,7 +2,7 @@
 use camino::Utf8Path;
 use loadgauge_host::{CommandExt as _, Tool};
 
-use super::options::ErofsCompression;
+use super::options::{ErofsCompression, Packing};
 use super::program_text::program_text;
 use super::{Identity, PackError};
 use crate::stage::Staged;
@@ -11,14 +11,19 @@ use crate::stage::Staged;
 /// needs Linux 6.1; Flatcar's kernels have erofs from release 4284 on.
 pub(super) fn pack(
     staged: &Staged,
-    (compression, level): (ErofsCompression, Option<u32>),
+    packing: &Packing,
     identity: &Identity,
     output: &Utf8Path,
 ) -> Result<(), PackError> {
     let mut command = Tool::find("mkfs.erofs")?.command();
     command.env_remove("SOURCE_DATE_EPOCH");
-    command.args(arguments(compression, level));
-    command.args(["--all-root", "-x-1", "--quiet"]);
+    let (compression, level) = packing.erofs();
+    command.args(arguments(compression, level)).args(packing.erofs_arguments());
+    command.args(["-x-1", "--quiet"]);
+    // Files of others belong to them on the host as well: this user is root.
+    if staged.not_of_root().next().is_none() {
+        command.arg("--all-root");
+    }
     command.arg(format!("-T{}", identity.epoch)).arg(format!("-U{}", identity.uuid("erofs")));
     command.arg(output).arg(staged.root()).run()?;
     Ok(())

@@ -2,7 +2,9 @@
 use camino::Utf8PathBuf;
 use loadgauge_host::{CommandError, FileError, Hint, MissingTool};
 
+use crate::extension::Format;
 use crate::namespace;
+use crate::owner::Owner;
 use crate::signing::SigningError;
 
 /// A tree that cannot be packed.
@@ -48,6 +50,20 @@ pub enum PackError {
         /// the unknown part
         reason: String,
     },
+    /// the format can only be written with owners from the host's files, which only root can set
+    #[error(
+        "cannot write `/{path}` with mode {mode:04o} and owner {owner} as {format}: this user is not root"
+    )]
+    Owner {
+        /// the file
+        path: Utf8PathBuf,
+        /// its permission bits
+        mode: u32,
+        /// its owner
+        owner: Owner,
+        /// the format
+        format: Format,
+    },
     /// a file operation failed
     #[error(transparent)]
     File(#[from] FileError),
@@ -62,6 +78,11 @@ impl Hint for PackError {
             Self::Compression { .. } => {
                 Some("install a newer erofs-utils (zstd needs 1.8), or choose another compression".to_owned())
             }
+            Self::Owner { .. } => Some(
+                "build as root, exclude the file, or choose squashfs or ext4 (in a DDI, [pack] \
+                 ddi-filesystem = \"squashfs\"), which need no root"
+                    .to_owned(),
+            ),
             Self::SignatureSize(_) => Some("sign with a smaller certificate".to_owned()),
             Self::NoNamespace(_) => Some(format!("{}, or choose another format", namespace::HINT)),
             Self::Layout { .. } => Some("use an older btrfs-progs, or choose another format".to_owned()),

@@ -6,6 +6,7 @@ use camino::Utf8Path;
 use loadgauge_host::{CommandExt as _, FileError, Tool, fs};
 
 use super::{Identity, PackError};
+use crate::owner::Owner;
 use crate::stage::{NodeKind, Staged};
 
 const BLOCK: u64 = 4096;
@@ -67,6 +68,11 @@ fn commands(staged: &Staged) -> String {
             }
             NodeKind::Link { target } => writeln!(script, "symlink {inside} {}", quote(target)),
         };
+        if !node.owner.is_root() {
+            let Owner { uid, gid } = node.owner;
+            let _ =
+                writeln!(script, "set_inode_field {inside} uid {uid}\nset_inode_field {inside} gid {gid}");
+        }
     }
     script
 }
@@ -102,12 +108,15 @@ mod tests {
         let mut staged = Staged::new_in(Utf8Path::new("/tmp")).expect("a stage");
         let origin: Arc<str> = Arc::from("a test");
         staged.put_file(Utf8Path::new("usr/a \"b\" c"), 0o4755, &mut &b"x"[..], &origin).expect("a file");
+        staged.set_owner(Utf8Path::new("usr/a \"b\" c"), Owner { uid: 6, gid: 100_000 });
         staged.put_link(Utf8Path::new("usr/link"), "a \"b\" c", &origin).expect("a link");
         insta::assert_snapshot!(commands(&staged), @r#"
         mkdir "/usr"
         set_inode_field "/usr" mode 040755
         write "usr/a ""b"" c" "/usr/a ""b"" c"
         set_inode_field "/usr/a ""b"" c" mode 0104755
+        set_inode_field "/usr/a ""b"" c" uid 6
+        set_inode_field "/usr/a ""b"" c" gid 100000
         symlink "/usr/link" "a ""b"" c"
         "#);
     }

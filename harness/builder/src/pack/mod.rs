@@ -2,7 +2,8 @@
 //! Packs a staged tree as an image.
 //!
 //! The same tree gives the same bytes for every user, at any time, and in any directory: times and
-//! identifiers are fixed, and all files belong to root. The file of each format describes how. Another version of a packer can give other bytes, so the version is part of a build's key.
+//! identifiers are fixed, and owners are those of the stage. The file of each format describes how. Another
+//! version of a packer can give other bytes, so the version is part of a build's key.
 mod btrfs;
 mod btrfs_normalise;
 mod ddi;

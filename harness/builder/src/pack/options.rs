@@ -24,6 +24,10 @@ pub struct Packing {
     pub erofs_compression: Option<ErofsCompression>,
     /// the level of erofs: 0 to 12 with lz4hc, 1 to 22 with zstd (default 3)
     pub erofs_level: Option<Spanned<u32>>,
+    /// further arguments of mkfs.erofs, such as `-Eall-fragments` or `-C1048576`, after those for the
+    /// compression
+    #[serde(default)]
+    pub erofs_options: Vec<Spanned<String>>,
     /// the file system in a DDI; erofs by default
     pub ddi_filesystem: Option<DdiFilesystem>,
     /// the private key that signs a DDI: a PEM file beside the recipe
@@ -135,6 +139,11 @@ impl Packing {
         (self.erofs_compression.unwrap_or(ErofsCompression::Lz4hc), level)
     }
 
+    /// The further arguments of mkfs.erofs.
+    pub fn erofs_arguments(&self) -> impl Iterator<Item = &str> {
+        self.erofs_options.iter().map(|option| option.get_ref().as_str())
+    }
+
     /// The file system in a DDI.
     pub fn ddi_filesystem(&self) -> DdiFilesystem {
         self.ddi_filesystem.unwrap_or(DdiFilesystem::Erofs)
@@ -181,7 +190,7 @@ impl Packing {
         match format {
             Format::Directory | Format::Ext4 | Format::Btrfs => String::new(),
             Format::Squashfs => format!("{:?}", self.squashfs()),
-            Format::Erofs => format!("{:?}", self.erofs()),
+            Format::Erofs => format!("{:?} {:?}", self.erofs(), self.erofs_arguments().collect::<Vec<_>>()),
             Format::Ddi => {
                 let filesystem = self.key(self.ddi_filesystem().into());
                 let signer = self.signer.as_ref();

@@ -6,7 +6,7 @@ use super::options::{Packing, SquashfsCompression};
 use super::program_text::program_text;
 use super::{Identity, PackError, btrfs, ddi, directory, erofs, ext4, squashfs};
 use crate::extension::Format;
-use crate::stage::Staged;
+use crate::stage::{Node, Staged};
 
 /// Packs a settled tree into a new file or directory. The tree must not be used afterwards: the directory
 /// format moves its files. `architecture` selects the partition types of a DDI.
@@ -21,10 +21,11 @@ pub fn pack(
     identity: &Identity,
     output: &Utf8Path,
 ) -> Result<(), PackError> {
+    check_owners(staged, format)?;
     match format {
         Format::Directory => directory::pack(staged, output),
         Format::Squashfs => squashfs::pack(staged, packing.squashfs(), identity, output),
-        Format::Erofs => erofs::pack(staged, packing.erofs(), identity, output),
+        Format::Erofs => erofs::pack(staged, packing, identity, output),
         Format::Ext4 => ext4::pack(staged, identity, output),
         Format::Btrfs => btrfs::pack(staged, identity, output),
         Format::Ddi => {
@@ -34,6 +35,21 @@ pub fn pack(
             if packing.damaged { ddi::damage(output) } else { Ok(()) }
         }
     }
+}
+
+/// Checks that the owners of all files can be written: mkfs.erofs, mkfs.btrfs and directories take them from
+/// the host's files, which only root can give to others.
+fn check_owners(staged: &Staged, format: Format) -> Result<(), PackError> {
+    let needs_root = matches!(format, Format::Directory | Format::Erofs | Format::Btrfs);
+    if !needs_root || rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    // A set-id file is the one that matters most.
+    let is_set_id = |node: &Node| node.mode & 0o6000 != 0;
+    let Some((path, node)) = staged.not_of_root().max_by_key(|(_, node)| is_set_id(node)) else {
+        return Ok(());
+    };
+    Err(PackError::Owner { path: path.to_owned(), mode: node.mode, owner: node.owner, format })
 }
 
 /// Packs a package database as Flatcar's SDK does: squashfs, zstd at the highest level.

@@ -23,6 +23,8 @@ pub struct Recipe {
     /// its purpose, in one line
     #[serde(default)]
     pub summary: String,
+    /// its name for people; by default that of the ebuild's variable `SYSEXT_NAME`, if it has one
+    pub display_name: Option<String>,
     /// its version, for people and for systemd-sysupdate
     pub version: Option<Spanned<String>>,
     /// the website of its project
@@ -37,6 +39,10 @@ pub struct Recipe {
     /// names of recipes in the same directory whose packages count as part of the base
     #[serde(default)]
     pub base_extensions: Vec<Spanned<String>>,
+    /// package databases beside the recipe, such as a published `NAME_pkginfo.raw`, whose Gentoo packages
+    /// count as part of the base
+    #[serde(default)]
+    pub base_packages: Vec<Spanned<Utf8PathBuf>>,
     /// Debian packages, with the dependencies that the base lacks
     #[serde(default)]
     pub debian: Vec<DebianSection>,

@@ -15,6 +15,9 @@ pub struct Finish {
     pub install_mask: Vec<Spanned<String>>,
     /// a script beside the recipe, run in the tree
     pub script: Option<Spanned<Utf8PathBuf>>,
+    /// files and directories beside the recipe that the script reads: it sees no others
+    #[serde(default)]
+    pub script_inputs: Vec<Spanned<Utf8PathBuf>>,
     /// the treatment of /etc; by default its files are left out
     pub etc: Option<Etc>,
     /// globs of paths to remove, each of which must match something

@@ -10,12 +10,21 @@ use toml::Spanned;
 pub struct DebianSection {
     /// names of packages
     pub packages: Vec<Spanned<String>>,
+    /// names of packages that are not added: dependencies on them are dropped
+    #[serde(default)]
+    pub exclude_packages: Vec<Spanned<String>>,
+    /// whether the archive's index is used after its `Valid-Until`, as that of an old release
+    #[serde(default)]
+    pub allow_expired: bool,
     /// whether recommended packages are installed too
     #[serde(default)]
     pub recommends: bool,
     /// globs of paths to leave out
     #[serde(default)]
     pub exclude: Vec<Spanned<String>>,
+    /// globs of files that may hide those of packages in the base
+    #[serde(default)]
+    pub collision_ignore: Vec<Spanned<String>>,
 }
 
 /// One `[[gentoo]]`.
@@ -30,15 +39,23 @@ pub struct GentooSection {
     /// USE flags that a build must have, as in Portage's `package.use`: `app-misc/foo ssl -x`
     #[serde(default)]
     pub package_use: Vec<Spanned<String>>,
-    /// packages that count as installed, in place of the `package.provided` of Flatcar's SDK
-    pub package_provided: Option<Vec<Spanned<String>>>,
+    /// packages that count as installed, beside the `package.provided` of Flatcar's SDK
+    #[serde(default)]
+    pub package_provided: Vec<Spanned<String>>,
+    /// whether the `package.provided` of Flatcar's SDK at the image's release is used
+    #[serde(default = "yes")]
+    pub sdk_package_provided: bool,
     /// globs of paths to leave out, in place of the `INSTALL_MASK` of Flatcar's SDK
     pub install_mask: Option<Vec<Spanned<String>>>,
     /// globs of further paths to leave out
     #[serde(default)]
     pub exclude: Vec<Spanned<String>>,
-    /// whether the packages that install hooks use (`IDEPEND`) are installed too
-    #[serde(default = "yes")]
+    /// globs of files that may hide those of packages in the base, as Portage's `COLLISION_IGNORE`
+    #[serde(default)]
+    pub collision_ignore: Vec<Spanned<String>>,
+    /// whether the packages that install hooks use (`IDEPEND`) are installed too: they belong to the host
+    /// that installs, and hooks do not run
+    #[serde(default)]
     pub install_dependencies: bool,
 }
 
@@ -59,6 +76,9 @@ pub struct ArchiveSection {
     /// the number of leading components to remove from each name, as tar's `--strip-components`
     #[serde(default)]
     pub strip_components: usize,
+    /// whether the owners in a tar archive are kept, as numbers; by default all files belong to root
+    #[serde(default)]
+    pub keep_owners: bool,
     /// the directory to unpack into; by default the root
     pub into: Option<Spanned<String>>,
     /// globs of paths to unpack; by default all

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-use super::dpkg_status::dpkg_status;
 use super::error::SourceError;
 use super::traits::{Contents, Context, RequestedPackage, Source};
 use crate::debian::{self, Package, Resolved};
@@ -32,11 +31,13 @@ impl Source for DebianPackages {
 
     fn stage(&self, staged: &mut Staged, context: &Context<'_>) -> Result<Contents, SourceError> {
         let Context { recipe, target, store, progress, .. } = context;
-        let dropped = debian::stage(staged, recipe, &self.resolved.groups, target.base, store, progress)?;
+        let dropped = debian::stage(staged, recipe, &self.resolved.groups, target, store, progress)?;
         let files: Vec<_> = self.packages().filter_map(|package| package.stored(store)).collect();
         let mut contents = Contents { dropped, ..Contents::default() };
         if !files.is_empty() {
-            contents.database.push(("var/lib/dpkg/status".to_owned(), dpkg_status(&files)?.into_bytes()));
+            contents
+                .database
+                .push(("var/lib/dpkg/status".to_owned(), debian::dpkg_status(&files)?.into_bytes()));
         }
         Ok(contents)
     }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use loadgauge_host::{FileError, Hint};
 
-use super::dpkg_status::DpkgStatusError;
 use crate::archive::ArchiveError;
-use crate::debian::DebianError;
+use crate::debian::{DebianError, DpkgStatusError};
 use crate::gentoo::GentooError;
 use crate::image::ImageError;
 use crate::recipe::RecipeError;

@@ -15,7 +15,8 @@ pub(super) struct GentooPackages {
 impl Source for GentooPackages {
     fn resolve(&mut self, context: &Context<'_>) -> Result<(), SourceError> {
         let (target, store) = (context.target, context.store);
-        self.selection = gentoo::select(&context.recipes(), target, store, context.progress)?;
+        self.selection =
+            gentoo::select(&context.recipes(), target, store, !context.explains, context.progress)?;
         Ok(())
     }
 
@@ -24,9 +25,10 @@ impl Source for GentooPackages {
     }
 
     fn stage(&self, staged: &mut Staged, context: &Context<'_>) -> Result<Contents, SourceError> {
-        let result = gentoo::stage(staged, context.recipe, &self.selection, context.progress)?;
-        let gentoo::StagedPackages { dropped, database, homepages } = result;
-        Ok(Contents { dropped, database, homepages, opaque: Vec::new() })
+        let Context { recipe, target, store, progress, .. } = *context;
+        let result = gentoo::stage(staged, recipe, &self.selection, target, store, progress)?;
+        let gentoo::StagedPackages { dropped, database, about } = result;
+        Ok(Contents { dropped, database, about, opaque: Vec::new() })
     }
 
     fn components(&self, context: &Context<'_>) -> Vec<Component> {

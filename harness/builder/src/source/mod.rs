@@ -8,7 +8,6 @@
 mod archive;
 mod choice;
 mod debian;
-mod dpkg_status;
 mod error;
 mod file;
 mod gentoo;
@@ -19,4 +18,4 @@ mod tree;
 pub use error::SourceError;
 
 pub(super) use choice::of_recipe;
-pub(super) use traits::{Contents, Context, RequestedPackage, Source};
+pub(super) use traits::{AboutPackage, Contents, Context, RequestedPackage, Source};

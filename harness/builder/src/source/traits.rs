@@ -83,6 +83,8 @@ pub(crate) struct Context<'a> {
     pub(crate) target: &'a Target<'a>,
     /// the store of downloads and resolutions
     pub(crate) store: &'a Store,
+    /// whether only an explanation is wanted, for which no package file is fetched
+    pub(crate) explains: bool,
     /// receives a short text for every step
     pub(crate) progress: &'a dyn Fn(&str),
 }
@@ -112,8 +114,17 @@ pub(crate) struct Contents {
     pub(crate) opaque: Vec<Utf8PathBuf>,
     /// the package database of the added packages: files by paths relative to the root
     pub(crate) database: Vec<(String, Vec<u8>)>,
-    /// websites of projects by the names of their packages
-    pub(crate) homepages: BTreeMap<String, String>,
+    /// what packages say about themselves, by their names
+    pub(crate) about: BTreeMap<String, AboutPackage>,
+}
+
+/// What a package says about itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct AboutPackage {
+    /// the websites of its project, separated by blanks
+    pub(crate) homepage: Option<String>,
+    /// the name of an extension of this package alone
+    pub(crate) display_name: Option<String>,
 }
 
 impl Contents {
@@ -122,6 +133,6 @@ impl Contents {
         self.dropped.extend(other.dropped);
         self.opaque.extend(other.opaque);
         self.database.extend(other.database);
-        self.homepages.extend(other.homepages);
+        self.about.extend(other.about);
     }
 }

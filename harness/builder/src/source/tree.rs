@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 use camino::Utf8Path;
-use loadgauge_host::FileError;
+use loadgauge_host::error::on_one_line;
+use loadgauge_host::{FileError, Hint as _};
 use walkdir::WalkDir;
 
 use super::error::SourceError;
 use super::traits::{Contents, Context, Source};
 use crate::describe::Input;
 use crate::stage::Staged;
-use crate::tree::copy_tree;
+use crate::tree::{TreeError, copy_tree};
 use crate::tree_digest;
 
 /// The `[[tree]]` sections of a recipe.
@@ -25,8 +26,15 @@ impl Source for Trees {
     fn stage(&self, staged: &mut Staged, context: &Context<'_>) -> Result<Contents, SourceError> {
         let mut contents = Contents::default();
         for section in &context.recipe.trees {
-            let opaque = copy_tree(staged, &context.recipe.beside(section.source.get_ref()))?;
-            contents.opaque.extend(opaque);
+            let recipe = context.recipe;
+            let opaque = copy_tree(staged, &recipe.beside(section.source.get_ref()));
+            contents.opaque.extend(opaque.map_err(|error| match error {
+                TreeError::Forbidden { .. } | TreeError::Name { .. } => {
+                    let cause = on_one_line(&error);
+                    recipe.error(&section.source, cause, &error.hint().unwrap_or_default()).into()
+                }
+                other => SourceError::from(other),
+            })?);
         }
         Ok(contents)
     }

@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex};
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_builder::gentoo::binary::BinaryPackage;
 use loadgauge_builder::lint::BaseLinks;
-use loadgauge_builder::{BuildError, Built, Format, Recipe, Target, build};
+use loadgauge_builder::{BuildError, Built, Format, Recipe, Target, build, explain_packages};
 use loadgauge_host::{CommandExt as _, Store};
 use loadgauge_images::{Architecture, OsRelease};
 use serde_json::json;
@@ -166,7 +166,7 @@ fn an_extension_contains_what_the_base_lacks_in_both_formats() {
         assert_eq!(store, "store 2.1 fast\n", "the build with the USE flag that engine needs");
         // The SDK sets these fields for an extension of one package.
         let field = |field| built.extension.release.get(field).map(str::to_owned);
-        assert_eq!(field("SYSEXT_NAME").as_deref(), Some("engine"), "{format}");
+        assert_eq!(field("SYSEXT_NAME"), None, "{format}: the ebuild has no such variable");
         assert_eq!(field("SYSEXT_VERSION_ID").as_deref(), Some("1.0-r2"), "{format}");
         assert_eq!(field("SYSEXT_HOME_URL").as_deref(), Some("https://example.org/"), "{format}");
         assert_eq!(built.dropped, ["etc/engine.conf"], "{format}");
@@ -198,6 +198,24 @@ fn packages_of_base_extensions_count_as_installed() {
 }
 
 #[test]
+fn packages_of_a_published_database_count_as_installed() {
+    let context = TestContext::new();
+    let engine = context.build(&context.recipe("engine", &engine("xpak"))).expect("built");
+    let database = engine.extension.path.with_file_name("engine_pkginfo.raw");
+    fs::copy(database, context.path("engine_pkginfo.raw")).expect("copied");
+    let plugin = |database: &str| {
+        let text = "[[gentoo]]\npackages = [\"app-misc/plugin\"]\nbinhost = \"PLACE/xpak\"\n";
+        context.recipe("plugin", &format!("base-packages = [\"{database}\"]\n{text}"))
+    };
+    let built = context.build(&plugin("engine_pkginfo.raw")).expect("built");
+    assert_eq!(names(&built), ["app-misc/plugin-3::loadgauge"]);
+    assert!(built.explanation.to_string().contains("(in the packages `engine_pkginfo.raw`)"));
+    fs::create_dir(context.path("other")).expect("made");
+    let error = context.build(&plugin("other")).expect_err("no database");
+    assert!(!error.is_host() && error.to_string().contains("plugin.toml:2:18: "), "{error}");
+}
+
+#[test]
 fn errors_name_the_chain_of_dependencies() {
     let context = TestContext::new();
     let errors: Vec<String> = [
@@ -207,6 +225,7 @@ fn errors_name_the_chain_of_dependencies() {
         ("slow", "packages = [\"app-misc/engine\"]\npackage-use = [\"dev-libs/store -fast\"]"),
         ("both", "packages = [\"app-misc/engine\", \"app-misc/plugin\", \"<dev-libs/store-2.1:2\"]"),
         ("base", "packages = [\"sys-libs/other\"]"),
+        ("builds", "packages = [\"dev-libs/store:2\"]"),
     ]
     .into_iter()
     .map(|(name, section)| {
@@ -218,6 +237,61 @@ fn errors_name_the_chain_of_dependencies() {
     })
     .collect();
     insta::assert_snapshot!(errors.join("\n\n"));
+}
+
+#[test]
+fn a_rule_for_use_flags_selects_among_builds() {
+    let context = TestContext::new();
+    for (rule, expected) in
+        [("dev-libs/store fast", "fast\n"), ("*/* -fast", "2.1\n"), ("dev-libs/* -fast", "2.1\n")]
+    {
+        let section = format!(
+            "[[gentoo]]\npackages = [\"dev-libs/store:2\"]\nbinhost = \"PLACE/xpak\"\npackage-use = [\"{rule}\"]\n"
+        );
+        let built = context.build(&context.recipe("store", &section)).expect(rule);
+        let store = fs::read_to_string(built.extension.path.join("usr/lib64/libstore.so")).expect("read");
+        assert!(store.ends_with(expected), "{rule}: {store}");
+    }
+}
+
+#[test]
+fn a_package_that_counts_as_installed_is_explained() {
+    let context = TestContext::new();
+    let section = format!("{}package-provided = [\"dev-libs/left-7\"]\n", engine("xpak"));
+    let built = context.build(&context.recipe("engine", &section)).expect("built");
+    assert_eq!(names(&built), ["app-misc/engine-1.0-r2::loadgauge", "dev-libs/store-2.1::loadgauge"]);
+    let text = built.explanation.to_string();
+    let expected = "counts as installed:\n  dev-libs/left-7\n    \
+                    app-misc/engine-1.0-r2::loadgauge needs `dev-libs/left`\n";
+    assert!(text.ends_with(expected), "{text}");
+}
+
+#[test]
+fn a_file_of_a_package_in_the_base_is_protected() {
+    let context = TestContext::new();
+    let base = context.path("base");
+    copy(&BUILT_BY_PORTAGE.root.path("base"), &base);
+    let contents = walkdir::WalkDir::new(&base)
+        .into_iter()
+        .flatten()
+        .find(|entry| entry.file_name() == "CONTENTS")
+        .expect("a package of the base");
+    let mut text = fs::read_to_string(contents.path()).expect("read");
+    text.push_str("sym /bin/engine-link -> other 1\nobj /usr/lib/modules/x 00 1\n");
+    text.push_str("obj /usr/bin/engine 0cc175b9c0f1b6a831c399e269772661 1\n");
+    fs::write(contents.path(), text).expect("written");
+    let section = engine("xpak");
+    let error = context.build_on(&context.recipe("engine", &section), base.clone()).expect_err("owned");
+    assert!(!error.is_host());
+    let text = error.to_string();
+    assert!(text.contains("/usr/bin/engine of engine-1.0-r2-1.xpak is owned by sys-libs/base-1"), "{text}");
+    assert!(text.contains("/usr/bin/engine-link of"), "/bin is /usr/bin: {text}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("collision-ignore")));
+    let section = format!("{section}collision-ignore = [\"/usr/bin/engine*\"]\n");
+    context.build_on(&context.recipe("engine", &section), base.clone()).expect("allowed");
+    // A package replaces the files of its other versions in the same slot.
+    let section = "[[gentoo]]\npackages = [\"sys-libs/base\"]\nbinhost = \"PLACE/xpak\"\n";
+    context.build_on(&context.recipe("base", section), base).expect("a replacement");
 }
 
 #[test]
@@ -302,6 +376,28 @@ fn a_binhost_with_a_url_is_asked_for_changes_only() {
         let progress = context.progress.lock().expect("not poisoned").join("\n");
         assert!(progress.contains("does not answer"), "{format}: {progress}");
     }
+}
+
+#[test]
+fn an_explanation_fetches_no_package() {
+    let context = TestContext::new();
+    let binhost = context.path("xpak");
+    copy(&BUILT_BY_PORTAGE.root.path("xpak"), &binhost);
+    let server = Server::of(&binhost);
+    let section = format!("[[gentoo]]\npackages = [\"app-misc/engine\"]\nbinhost = \"{}\"\n", server.url);
+    let target = Target {
+        os_release: &BUILT_BY_PORTAGE.release,
+        architecture: Architecture::Amd64,
+        base: None,
+        portage: Some(BUILT_BY_PORTAGE.root.path("base")),
+        root: None,
+        links: BaseLinks::new(),
+    };
+    let store = Store::at(context.path("cache"));
+    let recipe = context.recipe("engine", &section);
+    let explanation = explain_packages(&recipe, &target, &store, &|_| {}).expect("explained");
+    assert_eq!(explanation.taken.len(), 3);
+    assert_eq!(server.take_requests(), ["200 Packages.gz"]);
 }
 
 #[test]

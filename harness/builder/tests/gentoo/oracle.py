@@ -5,8 +5,10 @@
 {"ask": "atoms", "texts": [..]}                       -> [fields | null, ..]
 {"ask": "matches", "pairs": [[atom, cpv:slot], ..]}   -> [true | false, ..]
 {"ask": "dependencies", "texts": [[text, flags], ..]} -> [text | null, ..]
-{"ask": "resolve", "binhost": DIR, "database": DIR, "provided": [..], "atoms": [..]}
+{"ask": "resolve", "binhost": DIR, "database": DIR, "provided": [..], "atoms": [..], "host": DIR | absent}
                                                       -> {"status", "merge", "uninstall", "output"}
+    With "host", the packages are merged into another root, as `build_sysext` does, and "host" is the
+    database of the system that merges; "merge" has the packages of the root only.
 """
 import io
 import json
@@ -87,7 +89,14 @@ def resolve(question):
     os.makedirs("/var/db", exist_ok=True)
     if os.path.isdir("/var/db/pkg") and not os.path.islink("/var/db/pkg"):
         os.rmdir("/var/db/pkg")
-    link(question["database"], "/var/db/pkg")
+    host = question.get("host")
+    link(host or question["database"], "/var/db/pkg")
+    roots = []
+    if host:
+        root = tempfile.mkdtemp()
+        os.makedirs(f"{root}/var/db")
+        link(question["database"], f"{root}/var/db/pkg")
+        roots = [f"--root={root}", f"--sysroot={root}", "--config-root=/"]
     os.makedirs("/etc/portage/profile", exist_ok=True)
     with open("/etc/portage/profile/package.provided", "w", encoding="utf-8") as file:
         file.write("".join(f"{cpv}\n" for cpv in question["provided"]))
@@ -102,7 +111,7 @@ def resolve(question):
                 from _emerge.main import emerge_main
 
                 options = ["--usepkgonly", "--pretend", "--verbose", "--oneshot", "--color=n", "--nospinner"]
-                status = emerge_main(args=[*options, *question.get("options", []), *question["atoms"]])
+                status = emerge_main(args=[*options, *roots, *question["atoms"]])
             except SystemExit as end:
                 status = end.code
             except BaseException:
@@ -116,7 +125,9 @@ def resolve(question):
         _, ended = os.waitpid(child, 0)
         output.seek(0)
         text = output.read().decode("utf-8", "replace")
-    plan = re.findall(r"^\[(binary|ebuild|uninstall|blocks)\s*([^]]*)\]\s+(\S+)", text, re.MULTILINE)
+    plan = re.findall(r"^\[(binary|ebuild|uninstall|blocks)\s*([^]]*)\]\s+(\S+)(.*)", text, re.MULTILINE)
+    # `app-misc/foo-2::loadgauge [1::loadgauge] to /tmp/x/ USE=...`
+    plan = [line[:3] for line in plan if not host or line[0] == "uninstall" or " to " in line[3]]
     return {
         "status": os.waitstatus_to_exitcode(ended),
         # NAME-VERSION-BUILD:SLOT::REPOSITORY

@@ -63,6 +63,8 @@ struct Shape {
     blockers: usize,
     flags: usize,
     groups: usize,
+    /// whether the packages are merged into another root, and `IDEPEND` is that of the host
+    other_root: bool,
 }
 
 fn atom(random: &mut Random, shape: &Shape) -> String {
@@ -132,7 +134,8 @@ fn package(random: &mut Random, shape: &Shape, name: &'static str, version: &'st
         values.push(("PDEPEND", dependencies(random, shape)));
     }
     if random.chance(10) {
-        values.push(("IDEPEND", dependencies(random, shape)));
+        let any = dependencies(random, shape);
+        values.push(("IDEPEND", if shape.other_root { random.pick(&NAMES[..6]).to_owned() } else { any }));
     }
     if !values[1].1.contains('x') {
         values[2].1.retain(|flag| flag != 'x');
@@ -149,6 +152,11 @@ fn virtual_package(random: &mut Random, name: &'static str, version: &'static st
     Generated { name, version, values: vec![("SLOT", "0".to_owned()), ("RDEPEND", stands_for)] }
 }
 
+/// Whether a case is resolved for another root, as `build_sysext` does, and not for the system itself.
+fn is_other_root(seed: u64) -> bool {
+    seed % 2 == 1
+}
+
 fn case(seed: u64) -> Case {
     let mut random = Random(seed);
     let random = &mut random;
@@ -157,6 +165,7 @@ fn case(seed: u64) -> Case {
         strict: random.chance(50),
         flags: random.pick(&[0, 5, 15]),
         groups: random.pick(&[0, 25, 50]),
+        other_root: is_other_root(seed),
     };
     let (mut available, mut installed) = (Vec::new(), Vec::new());
     for name in NAMES {
@@ -225,9 +234,15 @@ fn write_binhost(case: &Case, directory: &Utf8Path) {
     }
 }
 
-fn write_database(case: &Case, directory: &Utf8Path) {
+/// The packages of a host, which satisfy every `IDEPEND`.
+fn host_packages() -> Vec<Generated> {
+    let package = |name| Generated { name, version: "10", values: vec![("SLOT", "0".to_owned())] };
+    NAMES.map(package).to_vec()
+}
+
+fn write_database(installed: &[Generated], directory: &Utf8Path) {
     fs::create_dir_all(directory).expect("made");
-    for (number, made) in case.installed.iter().enumerate() {
+    for (number, made) in installed.iter().enumerate() {
         let (category, _) = made.name.split_once('/').expect("a category");
         let place = directory.join(category).join(made.file());
         fs::create_dir_all(&place).expect("made");
@@ -253,6 +268,7 @@ fn ours(
     case: &Case,
     binhost: &Utf8Path,
     base: &Utf8Path,
+    other_root: bool,
 ) -> (PackagePool, Result<Resolution, Box<ResolveError>>) {
     let mut pool = PackagePool::default();
     // Portage wrote the index.
@@ -260,10 +276,17 @@ fn ours(
         Index::read(&fs::read(binhost.join("Packages")).expect("Portage wrote it")).expect("an index");
     assert_eq!(index.packages.len(), case.available.len());
     for metadata in &index.packages {
-        pool.add_available(Package::of_index(metadata).expect("a package"), 0);
+        let mut package = Package::of_index(metadata).expect("a package");
+        if other_root {
+            package.dependencies.install.clear();
+        }
+        pool.add_available(package, 0);
     }
     let layer = Arc::from("the base");
-    for package in database::read(base).expect("a database") {
+    for mut package in database::read(base).expect("a database") {
+        if other_root {
+            package.dependencies.install.clear();
+        }
         pool.add_installed(package, &layer);
     }
     for name in &case.provided {
@@ -336,11 +359,17 @@ fn compare(oracle: &mut Oracle, seed: u64) -> Outcome {
     let (binhost, base) = (place.join("binhost"), place.join("database"));
     fs::create_dir_all(&binhost).expect("made");
     write_binhost(&case, &binhost);
-    write_database(&case, &base);
-    let theirs = oracle.ask(&json!({
+    write_database(&case.installed, &base);
+    let mut question = json!({
         "ask": "resolve", "binhost": binhost, "database": base, "provided": case.provided, "atoms": case.asked,
-    }));
-    let (pool, ours) = ours(&case, &binhost, &base);
+    });
+    if is_other_root(seed) {
+        let host = place.join("host");
+        write_database(&host_packages(), &host);
+        question["host"] = json!(host);
+    }
+    let theirs = oracle.ask(&question);
+    let (pool, ours) = ours(&case, &binhost, &base, is_other_root(seed));
     let list = |value: &Value| -> BTreeSet<String> {
         value.as_array().expect("a list").iter().map(|name| name.as_str().expect("text").to_owned()).collect()
     };

@@ -37,7 +37,7 @@ impl Hint for DpkgStatusError {
 ///
 /// # Errors
 /// A file is not a Debian package, or cannot be read.
-pub(super) fn dpkg_status(packages: &[Utf8PathBuf]) -> Result<String, DpkgStatusError> {
+pub(crate) fn dpkg_status(packages: &[Utf8PathBuf]) -> Result<String, DpkgStatusError> {
     let mut paragraphs = packages
         .iter()
         .map(|path| control(path).map(|text| paragraph(&text)))
@@ -55,7 +55,10 @@ fn paragraph(control: &str) -> String {
 }
 
 /// The file `control` of a package, see deb(5).
-fn control(path: &Utf8Path) -> Result<String, DpkgStatusError> {
+///
+/// # Errors
+/// The file is not a Debian package, or cannot be read.
+pub(super) fn control(path: &Utf8Path) -> Result<String, DpkgStatusError> {
     let fail = |reason: String| DpkgStatusError::Control { path: path.to_owned(), reason };
     let mut archive = ar::Archive::new(fs::open(path)?);
     while let Some(entry) = archive.next_entry() {
