@@ -177,7 +177,9 @@ fn script() -> String {
 /// The command of one sweep with its answer, or the whole script if there is no answer of its own.
 fn commands_of(sweep: Sweep, sections: &BTreeMap<&str, &str>, commands: Vec<Transcript>) -> Vec<Transcript> {
     match (commands.last(), sections.get(sweep.name())) {
-        (Some(script), Some(section)) => vec![script.part(sweep.command(), &section.replace(REPORT_MARK, ""))],
+        (Some(script), Some(section)) => {
+            vec![script.part(sweep.command(), &section.replace(REPORT_MARK, ""))]
+        }
         _ => commands,
     }
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The recipe of an extension that is a directory on the host.
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use loadgauge_builder::releases;
 use loadgauge_host::digest::sha256;
 use loadgauge_host::{Entry, FileError, Store, fs};
 use loadgauge_images::OsRelease;
+use loadgauge_images::extension_image::releases_of_directory;
 
 use super::CatalogueError;
 
@@ -30,7 +31,9 @@ pub(super) fn recipe_of_directory(
 ) -> Result<Utf8PathBuf, CatalogueError> {
     let path = directory.canonicalize_utf8().map_err(FileError::at("resolve", directory))?;
     let name = path.file_name().unwrap_or_default();
-    let mut own = releases(&path).unwrap_or_default();
+    let texts = releases_of_directory(&path)?.into_iter();
+    let mut own: BTreeMap<String, OsRelease> =
+        texts.filter_map(|(name, text)| Some((name, OsRelease::parse(&text).ok()?))).collect();
     // A file of another name is kept too: systemd-sysext judges it.
     let release = own.remove_entry(name).or_else(|| own.pop_first());
     let text = recipe(&path, name, release.as_ref())?;

@@ -129,7 +129,7 @@ impl ResolvedExtension {
         let name = name.unwrap_or(image_name(path)).to_owned();
         let kind = PayloadKind::Image { path: path.to_owned(), size, sha512: sha512.clone() };
         let (content, findings) = judged(path, &name, target)?;
-        log(own, &findings);
+        log(path.file_name().unwrap_or_default(), &findings);
         let release = content.as_ref().and_then(Content::release);
         let tree = content.as_ref().map(Content::tree);
         let payload = Payload { name, kind };

@@ -123,7 +123,8 @@ impl Planner<'_> {
             .map(|(extension, request)| (extension.payload.clone(), request.delivery))
             .collect();
         let limits = Limits { origin: self.origin, inline: self.inline_limit, keep: self.keep };
-        let guest = GuestFacts { files: &images.target().links, hermetic: request.spec.network == Network::Hermetic };
+        let guest =
+            GuestFacts { files: &images.target().links, hermetic: request.spec.network == Network::Hermetic };
         let compose_error =
             |source| PlanError::Compose { origin: scenario.origin(None), source: Box::new(source) };
         let composed = compose(&request.ignition, &payloads, limits, guest).map_err(compose_error)?;

@@ -209,6 +209,7 @@ mod tests {
             portage: None,
             root: None,
             links: BaseLinks::new(),
+            systemd: None,
         };
         let result =
             stage(&mut staged, &recipe, &selection, &target, &Store::at(root.join("cache")), &|_| {});

@@ -17,7 +17,7 @@ pub enum OtherFormat {
 
 impl OtherFormat {
     /// The format of a file by its first bytes; `None` where it is another one or cannot be read.
-    pub(super) fn of_file(path: &Utf8Path) -> Option<Self> {
+    pub(crate) fn of_file(path: &Utf8Path) -> Option<Self> {
         let mut start = Vec::new();
         fs::open_regular(path).ok()?.take(512).read_to_end(&mut start).ok()?;
         Self::of_bytes(&start)

@@ -13,7 +13,7 @@ use loadgauge_images::extension_image::list_directory;
 use loadgauge_images::file_system::{FileKind, FileMetadata, FileSystem};
 
 use super::content::{Content, Entry, Kind, Packed, RELEASES};
-use crate::image::ImageError;
+use crate::image::{ImageError, OtherFormat};
 use crate::stage::{NodeKind, Staged};
 
 /// The largest text that rules look at, in bytes.
@@ -44,7 +44,10 @@ impl Content {
                 NodeKind::File { .. } => Kind::File,
                 NodeKind::Link { target } => Kind::Link(target.clone()),
             };
-            content.entries.insert(path.to_owned(), Entry { kind, mode: node.mode, owner: Some((node.owner.uid, node.owner.gid)) });
+            content.entries.insert(
+                path.to_owned(),
+                Entry { kind, mode: node.mode, owner: Some((node.owner.uid, node.owner.gid)) },
+            );
             hosts.insert(path.to_owned(), staged.root().join(path));
         }
         content.read_files(&hosts)?;
@@ -71,8 +74,11 @@ impl Content {
         let scratch = scratch.path();
         let image = path.file_name().unwrap_or_default();
         let partition = scratch.join("partition");
-        let opened = ExtensionImage::open(path, &partition)
-            .map_err(|source| ImageError::Open { image: image.to_owned(), source })?;
+        let opened = ExtensionImage::open(path, &partition).map_err(|source| ImageError::Open {
+            image: image.to_owned(),
+            found: OtherFormat::of_file(path),
+            source: Box::new(source),
+        })?;
         let extract_error = |source| ImageError::Extract { image: image.to_owned(), source };
         let source = if partition.is_file() { &partition } else { path };
         let compression = compression(opened.file_system, &fs::open(source)?);

@@ -392,6 +392,7 @@ fn an_explanation_fetches_no_package() {
         portage: Some(BUILT_BY_PORTAGE.root.path("base")),
         root: None,
         links: BaseLinks::new(),
+        systemd: None,
     };
     let store = Store::at(context.path("cache"));
     let recipe = context.recipe("engine", &section);
