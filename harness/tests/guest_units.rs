@@ -75,17 +75,12 @@ impl Case {
 
 const HEAD: &str = "[waive]\nfailed-units = \"some fail on purpose\"\nrestart-loops = \"one does\"\n";
 
-/// A scenario that swaps each extension in.
-fn swapped() -> String {
-    let mut text = format!("summary = \"units of swapped extensions\"\n{HEAD}");
-    for Case { name, .. } in CASES {
-        write!(
-            text,
-            "[[step]]\nsummary = \"{name}\"\nswap = {{ recipe = \"{name}.toml\", settle = \"5s\" }}\n"
-        )
-        .expect("a string");
-    }
-    text
+/// A scenario that swaps an extension in.
+fn swapped(Case { name, .. }: &Case) -> String {
+    format!(
+        "summary = \"the unit of a swapped extension\"\n{HEAD}\
+         [[step]]\nsummary = \"{name}\"\nswap = {{ recipe = \"{name}.toml\", settle = \"5s\" }}\n"
+    )
 }
 
 /// A scenario that boots with all extensions.
@@ -111,9 +106,14 @@ fn units_have_the_same_outcome_both_ways_and_the_finding_says_why() {
     for case in CASES {
         fs::write(path(&format!("{}.toml", case.name)), case.recipe()).expect("written");
     }
-    fs::write(path("swapped-units.toml"), swapped()).expect("written");
-    fs::write(path("booted-units.toml"), booted()).expect("written");
-    let run = GuestRun::of(&[&path("swapped-units.toml"), &path("booted-units.toml")]).finish();
+    for case in CASES {
+        fs::write(path(&format!("swapped-{}.toml", case.name)), swapped(case)).expect("written");
+    }
+    fs::write(path("booted.toml"), booted()).expect("written");
+    let swapped = CASES.iter().map(|case| path(&format!("swapped-{}.toml", case.name)));
+    let scenarios: Vec<String> = swapped.chain([path("booted.toml")]).collect();
+    let scenarios: Vec<&str> = scenarios.iter().map(String::as_str).collect();
+    let run = GuestRun::of(&scenarios).finish();
     run.assert(1, &["verdict: failed"]);
     let mut found: BTreeMap<(String, String), (Outcome, String)> = BTreeMap::new();
     for event in run.events() {
@@ -125,8 +125,8 @@ fn units_have_the_same_outcome_both_ways_and_the_finding_says_why() {
         }
     }
     for case in CASES {
-        for scenario in ["swapped-units", "booted-units"] {
-            let (outcome, text) = &found[&(scenario.to_owned(), case.name.to_owned())];
+        for scenario in [format!("swapped-{}", case.name), "booted".to_owned()] {
+            let (outcome, text) = &found[&(scenario.clone(), case.name.to_owned())];
             let expected = if case.said.is_empty() { Outcome::Passed } else { Outcome::Failed };
             assert_eq!(*outcome, expected, "{scenario}, {}: {text}", case.name);
             for word in case.said {

@@ -65,7 +65,14 @@ const FORMAT: Key = Key::new("format", &Kind::Text, "format = \"erofs\"");
 const SYSEXT: &[Key] =
     &[RECIPE, IMAGE, NAME, FORMAT, Key::new("delivery", &Kind::Text, "delivery = \"http\"")];
 
-const SWAP: &[Key] = &[RECIPE, IMAGE, NAME, FORMAT, Key::new("expect", &Kind::Text, "expect = \"refused\"")];
+const SWAP: &[Key] = &[
+    RECIPE,
+    IMAGE,
+    NAME,
+    FORMAT,
+    Key::new("expect", &Kind::Text, "expect = \"refused\""),
+    Key::new("settle", &Kind::Text, "settle = \"30s\""),
+];
 
 const IGNITION: &[Key] = &[
     Key::new("butane", &Kind::Text, "butane = \"mine.bu\""),
@@ -152,6 +159,7 @@ const UNIT: &[Key] = &[
     Key::new("load", &Kind::Text, "load = \"loaded\""),
     Key::new("result", &Kind::Text, "result = \"success\""),
     Key::new("file-state", &Kind::Text, "file-state = \"enabled\""),
+    Key::new("settle", &Kind::Text, "settle = \"10s\""),
 ];
 
 const FILE: &[Key] = &[

@@ -149,7 +149,7 @@ fn describe(graph: &Depgraph<'_>, failure: ResolutionFailure) -> ResolveError {
 /// The first blocker whose blocked package is present after the merge.
 fn blocker_conflict(run: &BacktrackRun<'_>) -> Option<ResolveError> {
     let graph = &run.graph;
-    let of_installed = graph.pool.all_installed().filter(|id| is_visible(graph, *id)).flat_map(|id| {
+    let of_installed = graph.pool.all_installed().flat_map(|id| {
         // A blocker in a group applies only where its alternative was selected.
         let plain = graph
             .pool
@@ -157,7 +157,9 @@ fn blocker_conflict(run: &BacktrackRun<'_>) -> Option<ResolveError> {
             .dependencies
             .iter()
             .filter(|item| matches!(item, Dependency::Atom(atom) if atom.blocker.is_some()));
-        plain.flat_map(|item| atoms(std::slice::from_ref(item))).map(move |atom| (id, atom))
+        // Emerge merges a package before it removes the one that is replaced, whose strong blockers count.
+        let applies = move |atom: &&Atom| atom.blocker == Some(Blocker::Strong) || is_visible(graph, id);
+        plain.flat_map(|item| atoms(std::slice::from_ref(item))).filter(applies).map(move |atom| (id, atom))
     });
     let of_graph = run.blockers.iter().map(|(id, atom)| (*id, atom));
     of_graph.chain(of_installed).find_map(|(id, atom)| check_blocker(graph, id, atom))

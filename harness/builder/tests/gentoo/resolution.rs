@@ -135,7 +135,9 @@ fn package(random: &mut Random, shape: &Shape, name: &'static str, version: &'st
     }
     if random.chance(10) {
         let any = dependencies(random, shape);
-        values.push(("IDEPEND", if shape.other_root { random.pick(&NAMES[..6]).to_owned() } else { any }));
+        // A plain name, which the host has.
+        let plain = NAMES[version.len() % 6].to_owned();
+        values.push(("IDEPEND", if shape.other_root { plain } else { any }));
     }
     if !values[1].1.contains('x') {
         values[2].1.retain(|flag| flag != 'x');

@@ -90,7 +90,7 @@ impl UnitReport {
     /// The last lines that may say why, of the last start that has any.
     fn last_words(&self) -> Vec<&str> {
         let telling = || self.messages.iter().filter(|message| message.is_telling());
-        let Some(last) = telling().last() else { return Vec::new() };
+        let Some(last) = telling().next_back() else { return Vec::new() };
         let mut lines: Vec<&str> = telling()
             .filter(|message| message.invocation == last.invocation)
             .flat_map(|message| message.text.lines())
