@@ -4,8 +4,8 @@ use loadgauge_host::{FileError, Hint};
 use loadgauge_images::extension_image::ExtensionImageError;
 use loadgauge_images::file_system::FileSystemError;
 
-use super::other_format::OtherFormat;
 use crate::fetch::FetchError;
+use crate::foreign_file::ForeignFile;
 use crate::member::NameError;
 use crate::recipe::RecipeError;
 use crate::stage::StageError;
@@ -25,7 +25,7 @@ pub enum ImageError {
         /// its file name
         image: String,
         /// the format that it has instead, if it is a known one
-        found: Option<OtherFormat>,
+        found: Option<ForeignFile>,
         /// the reason
         source: Box<ExtensionImageError>,
     },
@@ -107,7 +107,7 @@ impl Hint for ImageError {
             Self::Recipe(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Open { source, found, .. } => match found {
-                Some(other) => Some(other.hint()),
+                Some(other) => Some(other.hint.to_owned()),
                 None => source.hint(),
             },
             Self::Extract { source, .. } => source.hint(),

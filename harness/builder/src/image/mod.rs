@@ -3,11 +3,9 @@
 //!
 //! - `source`: the section, resolved, extracted and staged; `staging`: the extracted tree, file by file
 mod error;
-mod other_format;
 mod source;
 mod staging;
 
 pub use error::ImageError;
-pub use other_format::OtherFormat;
 
 pub(super) use source::stage;

@@ -8,8 +8,8 @@ use loadgauge_images::ExtensionImage;
 use loadgauge_images::file_system::{ExtendedAttribute, FileOwner};
 
 use super::error::ImageError;
-use super::other_format::OtherFormat;
 use super::staging::{StagedImage, Staging};
+use crate::foreign_file::ForeignFile;
 use crate::globs;
 use crate::origin::Origin;
 use crate::recipe::{ImageSection, Recipe};
@@ -93,7 +93,7 @@ fn owners_of_directory(root: &Utf8Path) -> Result<Vec<FileOwner>, ImageError> {
 
 fn extract(image: &Utf8Path, name: &str, scratch: &Utf8Path) -> Result<Extracted, ImageError> {
     let opened = ExtensionImage::open(image, &scratch.join("partition")).map_err(|source| {
-        let found = OtherFormat::of_file(image);
+        let found = ForeignFile::of_file(image).ok().flatten();
         ImageError::Open { image: name.to_owned(), found, source: Box::new(source) }
     })?;
     let fail = |source| ImageError::Extract { image: name.to_owned(), source };

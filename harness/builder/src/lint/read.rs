@@ -13,7 +13,8 @@ use loadgauge_images::extension_image::list_directory;
 use loadgauge_images::file_system::{FileKind, FileMetadata, FileSystem};
 
 use super::content::{Content, Entry, Kind, Packed, RELEASES};
-use crate::image::{ImageError, OtherFormat};
+use crate::foreign_file::ForeignFile;
+use crate::image::ImageError;
 use crate::stage::{NodeKind, Staged};
 
 /// The largest text that rules look at, in bytes.
@@ -76,7 +77,7 @@ impl Content {
         let partition = scratch.join("partition");
         let opened = ExtensionImage::open(path, &partition).map_err(|source| ImageError::Open {
             image: image.to_owned(),
-            found: OtherFormat::of_file(path),
+            found: ForeignFile::of_file(path).ok().flatten(),
             source: Box::new(source),
         })?;
         let extract_error = |source| ImageError::Extract { image: image.to_owned(), source };

@@ -8,11 +8,13 @@ const NUMBER: Kind = Kind::Number(0, 4_294_967_295);
 /// The keys of the file.
 pub(crate) const RECIPE: &[Key] = &[
     Key::new("name", &Kind::Text, "name = \"tool\""),
+    Key::new("display-name", &Kind::Text, "display-name = \"The Tool\""),
     Key::new("summary", &Kind::Text, "summary = \"A tool\""),
     Key::new("version", &Kind::Text, "version = \"1.2.3\""),
     Key::new("homepage", &Kind::Text, "homepage = \"https://example.org\""),
     Key::new("bug-report", &Kind::Text, "bug-report = \"https://example.org/issues\""),
     Key::new("base-extensions", &TEXTS, "base-extensions = [\"docker\"]"),
+    Key::new("base-packages", &TEXTS, "base-packages = [\"docker_pkginfo.raw\"]"),
     Key::new("source-date-epoch", &NUMBER, "source-date-epoch = 1704067200"),
     Key::new("compatible", &Kind::Table(COMPATIBLE), "[compatible]"),
     Key::new("debian", &Kind::List(&Kind::Table(DEBIAN)), "[[debian]]"),
@@ -39,9 +41,14 @@ const PACKAGES: &str = "packages = [\"strace\"]";
 const EXCLUDE: Key = Key::new("exclude", &TEXTS, "exclude = [\"/usr/share/doc/**\"]");
 const INSTALL_MASK: Key = Key::new("install-mask", &TEXTS, "install-mask = [\"/usr/share/doc/**\"]");
 
+const COLLISION_IGNORE: Key = Key::new("collision-ignore", &TEXTS, "collision-ignore = [\"/usr/bin/tool\"]");
+
 const DEBIAN: &[Key] = &[
     Key::new("packages", &TEXTS, PACKAGES),
+    Key::new("exclude-packages", &TEXTS, "exclude-packages = [\"adduser\"]"),
     Key::new("recommends", &Kind::Boolean, "recommends = true"),
+    Key::new("allow-expired", &Kind::Boolean, "allow-expired = true"),
+    COLLISION_IGNORE,
     EXCLUDE,
 ];
 
@@ -50,6 +57,8 @@ const GENTOO: &[Key] = &[
     Key::new("binhost", &Kind::Text, "binhost = \"https://example.org/{board}/{version-id}\""),
     Key::new("package-use", &TEXTS, "package-use = [\"app-misc/foo ssl -x\"]"),
     Key::new("package-provided", &TEXTS, "package-provided = [\"virtual/mta-1\"]"),
+    Key::new("sdk-package-provided", &Kind::Boolean, "sdk-package-provided = false"),
+    COLLISION_IGNORE,
     INSTALL_MASK,
     EXCLUDE,
     Key::new("install-dependencies", &Kind::Boolean, "install-dependencies = false"),
@@ -64,6 +73,7 @@ const ARCHIVE: &[Key] = &[
     URL,
     SHA256,
     Key::new("strip-components", &NUMBER, "strip-components = 1"),
+    Key::new("keep-owners", &Kind::Boolean, "keep-owners = true"),
     Key::new("into", &Kind::Text, "into = \"/usr/bin\""),
     Key::new("include", &TEXTS, "include = [\"/usr/bin/*\"]"),
     EXCLUDE,
@@ -84,6 +94,7 @@ const FILE: &[Key] = &[
 const FINISH: &[Key] = &[
     INSTALL_MASK,
     Key::new("script", &Kind::Text, "script = \"finish.sh\""),
+    Key::new("script-inputs", &TEXTS, "script-inputs = [\"helper.sh\"]"),
     Key::new("etc", &Kind::Text, "etc = \"tmpfiles\""),
     Key::new("remove", &TEXTS, "remove = [\"/usr/share/doc/**\"]"),
     Key::new("move", &Kind::ByName(&Kind::Text), "move = { \"/usr/sbin\" = \"/usr/bin\" }"),
@@ -97,6 +108,7 @@ const PACK: &[Key] = &[
     Key::new("squashfs-level", &NUMBER, "squashfs-level = 9"),
     Key::new("erofs-compression", &Kind::Text, "erofs-compression = \"lz4\""),
     Key::new("erofs-level", &NUMBER, "erofs-level = 9"),
+    Key::new("erofs-options", &TEXTS, "erofs-options = [\"-Ededupe\"]"),
     Key::new("ddi-filesystem", &Kind::Text, "ddi-filesystem = \"erofs\""),
     Key::new("private-key", &Kind::Text, "private-key = \"key.pem\""),
     Key::new("certificate", &Kind::Text, "certificate = \"certificate.pem\""),
