@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 
 use camino::Utf8Path;
-use loadgauge_host::{CommandExt as _, FileError, Tool, fs};
+use loadgauge_host::{CommandExt as _, FileError, Scratch, Tool, fs};
 
 use super::{Identity, PackError};
 use crate::owner::Owner;
@@ -40,12 +40,12 @@ pub(super) fn pack(staged: &Staged, identity: &Identity, output: &Utf8Path) -> R
 }
 
 fn fill(staged: &Staged, epoch: &str, output: &Utf8Path) -> Result<(), PackError> {
-    let script =
-        tempfile::NamedTempFile::new().map_err(FileError::at("create a file in", std::env::temp_dir()))?;
-    fs::write(script.path(), commands(staged))?;
+    let scratch = Scratch::new()?;
+    let script = scratch.path().join("commands");
+    fs::write(&script, commands(staged))?;
     let mut command = Tool::find("debugfs")?.command();
     command.env("E2FSPROGS_FAKE_TIME", epoch).env_remove("SOURCE_DATE_EPOCH").current_dir(staged.root());
-    command.arg("-w").arg("-f").arg(script.path()).arg(output);
+    command.arg("-w").arg("-f").arg(&script).arg(output);
     let run = command.run()?;
     // Its exit status is always 0; it prints its version and then its errors.
     let stderr = String::from_utf8_lossy(&run.stderr);

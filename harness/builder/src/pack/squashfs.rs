@@ -2,7 +2,7 @@
 use std::fmt::Write as _;
 
 use camino::Utf8Path;
-use loadgauge_host::{CommandExt as _, FileError, Tool, fs};
+use loadgauge_host::{CommandExt as _, Scratch, Tool, fs};
 
 use super::options::SquashfsCompression;
 use super::{Identity, PackError};
@@ -26,13 +26,13 @@ pub(super) fn pack(
     command.args(arguments(compression, level));
     command.args(["-no-xattrs", "-noappend", "-no-progress", "-quiet"]);
     command.args(["-mkfs-time", &epoch, "-all-time", &epoch]);
-    let definitions =
-        tempfile::NamedTempFile::new().map_err(FileError::at("create a file in", std::env::temp_dir()))?;
+    let scratch = Scratch::new()?;
+    let definitions = scratch.path().join("definitions");
     if staged.not_of_root().next().is_none() {
         command.arg("-all-root");
     } else {
-        fs::write(definitions.path(), pseudo_definitions(staged))?;
-        command.args(["-root-uid", "0", "-root-gid", "0", "-pf"]).arg(definitions.path());
+        fs::write(&definitions, pseudo_definitions(staged))?;
+        command.args(["-root-uid", "0", "-root-gid", "0", "-pf"]).arg(&definitions);
     }
     command.run()?;
     Ok(())

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_host::quantity::format_size;
-use loadgauge_host::{FileError, fs};
+use loadgauge_host::{Scratch, fs};
 use loadgauge_images::extension_image::{ExtensionImage, ExtensionImageError};
 use loadgauge_images::file_system::{FileKind, FileSystem, FileSystemError};
 use serde::Serialize;
@@ -41,9 +41,8 @@ pub(super) fn is_file_system(path: &Utf8Path) -> bool {
 /// # Errors
 /// It is damaged, cut off or hostile.
 pub(super) fn describe(path: &Utf8Path) -> Result<Option<ExtensionDescription>, Failure> {
-    let scratch =
-        tempfile::tempdir().map_err(FileError::at("create a directory in", std::env::temp_dir()))?;
-    let Some(scratch) = Utf8Path::from_path(scratch.path()) else { return Ok(None) };
+    let scratch = Scratch::new()?;
+    let scratch = scratch.path();
     let image = match ExtensionImage::open(path, &scratch.join("partition")) {
         Ok(image) => image,
         Err(ExtensionImageError::Unknown | ExtensionImageError::NoRoot) => return Ok(None),
