@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Directories for files that nobody needs after this process.
 //!
-//! They are removed when they are dropped, and by [`children`](crate::children) when the process ends in
+//! They are removed when they are dropped, and by `children` when the process ends in
 //! another way. After a crash of the host [`sweep`] removes what is left: a lock file in each directory, which
 //! the kernel unlocks when a process dies, shows whether it is in use. A directory without a lock file is not
 //! touched.

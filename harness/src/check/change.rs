@@ -43,7 +43,7 @@ pub struct Swap {
     pub file: Utf8PathBuf,
     /// whether systemd-sysext must merge it or refuse it
     pub expect: Expectation,
-    /// for how long the units that it starts must be active without a pause; [`SETTLE`] unless an author
+    /// for how long the units that it starts must be active without a pause; [`SETTLE`](super::SETTLE) unless an author
     /// sets another time
     pub settle: Duration,
 }

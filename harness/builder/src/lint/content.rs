@@ -30,9 +30,9 @@ pub struct Content {
     pub packed: Option<Packed>,
     /// all files by path relative to the root; a directory comes before its entries
     pub entries: BTreeMap<Utf8PathBuf, Entry>,
-    /// the content of the files that [`Content::wants_text`]; absent for those that are not UTF-8
+    /// the content of the files that rules read as text; absent for those that are not UTF-8
     pub texts: BTreeMap<Utf8PathBuf, String>,
-    /// the first bytes of the files that [`Content::wants_head`]
+    /// the first bytes of the files whose kind rules look at
     pub heads: BTreeMap<Utf8PathBuf, Vec<u8>>,
     /// extension-release files that count for an extension of any name (`user.extension-release.strict`)
     pub loose_releases: Vec<Utf8PathBuf>,
