@@ -33,6 +33,9 @@ pub struct Archive {
     pub components: Vec<String>,
     /// the keyring with the keys that sign its Release file
     pub keyring: Utf8PathBuf,
+    /// whether its lists are used after their `Valid-Until`
+    #[serde(default)]
+    pub allow_expired: bool,
 }
 
 /// A base cannot be read or written.
@@ -98,6 +101,7 @@ mod tests {
                 suite: "trixie".to_owned(),
                 components: vec!["main".to_owned()],
                 keyring: Utf8PathBuf::from("/usr/share/keyrings/debian-archive-keyring.gpg"),
+                allow_expired: false,
             },
         };
         base.write(directory).expect("written");

@@ -57,6 +57,7 @@ impl TestContext {
                 suite: "test".to_owned(),
                 components: vec!["main".to_owned()],
                 keyring: root.join("key.gpg"),
+                allow_expired: false,
             },
         };
         Self { directory, base }

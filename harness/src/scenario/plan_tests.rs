@@ -428,6 +428,7 @@ fn the_whole_catalogue_can_be_planned() {
             suite: "trixie".to_owned(),
             components: vec!["main".to_owned()],
             keyring: "/base/keyring.gpg".into(),
+            allow_expired: false,
         },
     });
     let plan = fixture.plan_all(&catalogue, &image, &start_cold).unwrap_or_else(|error| panic!("{error:?}"));

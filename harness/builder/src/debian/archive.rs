@@ -169,6 +169,7 @@ impl<'a> Archive<'a> {
         progress: &dyn Fn(&str),
     ) -> Result<Self> {
         let archive = &base.archive;
+        let allow_expired = allow_expired || archive.allow_expired;
         let keyring = digest::sha256_of_file(&archive.keyring)
             .map_err(FileError::at("read the keyring", &archive.keyring))?;
         let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
