@@ -157,13 +157,15 @@ impl Swap {
     }
 
     /// A script that installs the image from its standard input. The old file is replaced and not
-    /// overwritten, since it may be in use. systemd-sysext searches /etc/extensions first.
+    /// overwritten, since it may be in use. systemd-sysext searches /etc/extensions first; a merged
+    /// configuration extension makes /etc read-only, and then /run/extensions takes the link.
     fn script(&self) -> String {
-        let (file, link) = (format!("{IMAGES}/{}.raw", self.name), format!("/etc/extensions/{}", self.name));
-        let (file, link) = (quote(&file), quote(&link));
+        let (file, name) = (quote(&format!("{IMAGES}/{}.raw", self.name)), quote(&self.name));
         format!(
-            "set -e; mkdir -p {IMAGES} /etc/extensions; cat >{file}.new; chmod 0644 {file}.new; \
-             mv -f {file}.new {file}; if [ -L {link} ]; then rm -f {link}; fi; ln -sfn {file} {link}.raw"
+            "set -e; mkdir -p {IMAGES}; cat >{file}.new; chmod 0644 {file}.new; mv -f {file}.new {file}; \
+             links=/etc/extensions; mkdir -p $links 2>/dev/null || :; \
+             if [ ! -w $links ]; then links=/run/extensions; mkdir -p $links; fi; \
+             if [ -L $links/{name} ]; then rm -f $links/{name}; fi; ln -sfn {file} $links/{name}.raw"
         )
     }
 
@@ -263,12 +265,10 @@ mod tests {
     fn the_script_replaces_a_file_and_not_its_contents() {
         let root = tempfile::tempdir().expect("a directory");
         let base = root.path().to_str().expect("UTF-8");
-        let script = swap(Expectation::Merged)
-            .script()
-            .replace("/var/lib", &format!("{base}/var"))
-            .replace("/etc", base);
-        let run = |input: &str| {
+        let run = |etc: &str, input: &str| {
             use std::io::Write as _;
+            let script = swap(Expectation::Merged).script().replace("/var/lib", &format!("{base}/var"));
+            let script = script.replace("/etc", etc).replace("/run", &format!("{base}/run"));
             let mut shell = std::process::Command::new("sh")
                 .args(["-c", &script])
                 .stdin(std::process::Stdio::piped())
@@ -279,12 +279,16 @@ mod tests {
         };
         std::fs::create_dir_all(root.path().join("extensions")).expect("made");
         std::os::unix::fs::symlink("/somewhere", root.path().join("extensions/hello")).expect("linked");
-        run("first");
+        run(base, "first");
         let link = root.path().join("extensions/hello.raw");
         let old = std::fs::File::open(&link).expect("there");
-        run("second");
+        run(base, "second");
         assert_eq!(std::fs::read_to_string(&link).expect("read"), "second");
         assert_eq!(std::io::read_to_string(old).expect("read"), "first");
         assert!(!root.path().join("extensions/hello").is_symlink(), "a directory of this name is gone");
+        std::fs::write(root.path().join("file"), "").expect("written");
+        run(&format!("{base}/file"), "third");
+        let link = root.path().join("run/extensions/hello.raw");
+        assert_eq!(std::fs::read_to_string(link).expect("read"), "third", "/etc cannot be written");
     }
 }
