@@ -4,12 +4,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loadgauge_host::{FileError, Hint, Store, fs, quote};
 use ssh_key::LineEnding;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -151,7 +153,9 @@ impl RetainedMachines {
 async fn serve(retained: Weak<RetainedMachines>, listener: UnixListener) {
     while let Ok((stream, _)) = listener.accept().await {
         let Some(retained) = retained.upgrade() else { return };
-        tokio::spawn(async move {
+        // The process waits for these too: the end of its last machine is what an answer reports.
+        let tasks = retained.tasks.clone();
+        tasks.spawn(async move {
             if let Err(error) = answer(&retained, stream).await {
                 tracing::debug!(%error, "a connection to the control socket ended early");
             }
@@ -159,11 +163,14 @@ async fn serve(retained: Weak<RetainedMachines>, listener: UnixListener) {
     }
 }
 
+/// How long a client may take to ask.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Reads a line and writes the answer.
 async fn answer(retained: &RetainedMachines, stream: UnixStream) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
-    stream.read_line(&mut line).await?;
+    timeout(PATIENCE, stream.read_line(&mut line)).await??;
     let answer = match line.trim().strip_prefix("stop ") {
         Some(name) if retained.stop(name).await => "stopped\n",
         _ => "unknown\n",
