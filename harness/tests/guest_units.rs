@@ -62,16 +62,18 @@ const CASES: &[Case] = &[
     },
 ];
 
-impl Case {
-    fn recipe(&self) -> String {
-        let Self { name, service, more, .. } = self;
-        format!(
-            "name = \"{name}\"\n[[file]]\npath = \"/usr/lib/systemd/system/{name}.service\"\n\
-             contents = \"\"\"\n[Service]\n{service}\n\"\"\"\n{more}\
-             [finish]\nupholds = {{ \"multi-user.target\" = [\"{name}.service\"] }}\n"
-        )
-    }
+/// A recipe of an extension with one unit, which `multi-user.target` upholds.
+fn recipe(name: &str, service: &str, more: &str) -> String {
+    format!(
+        "name = \"{name}\"\n[[file]]\npath = \"/usr/lib/systemd/system/{name}.service\"\n\
+         contents = \"\"\"\n[Service]\n{service}\n\"\"\"\n{more}\
+         [finish]\nupholds = {{ \"multi-user.target\" = [\"{name}.service\"] }}\n"
+    )
 }
+
+/// The services of two images of one extension.
+const STEADY: &str = "ExecStart=/bin/sleep infinity";
+const LOOPING: &str = "ExecStart=/bin/false";
 
 const HEAD: &str = "[waive]\nfailed-units = \"some fail on purpose\"\nrestart-loops = \"one does\"\n";
 
@@ -104,7 +106,8 @@ fn units_have_the_same_outcome_both_ways_and_the_finding_says_why() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
     for case in CASES {
-        fs::write(path(&format!("{}.toml", case.name)), case.recipe()).expect("written");
+        fs::write(path(&format!("{}.toml", case.name)), recipe(case.name, case.service, case.more))
+            .expect("written");
     }
     for case in CASES {
         fs::write(path(&format!("swapped-{}.toml", case.name)), swapped(case)).expect("written");
@@ -134,4 +137,40 @@ fn units_have_the_same_outcome_both_ways_and_the_finding_says_why() {
             }
         }
     }
+}
+
+/// What runs after a swap is what the new image contains: neither the old process nor the old failures count.
+#[test]
+fn a_second_image_is_judged_by_itself() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let write = |name: &str, text: String| fs::write(path(name), text).expect("written");
+    write("steady.toml", recipe("tool", STEADY, ""));
+    write("looping.toml", recipe("tool", LOOPING, ""));
+    let swap = |recipe: &str| {
+        format!(
+            "[[step]]\nsummary = \"{recipe}\"\nswap = {{ recipe = \"{recipe}.toml\", settle = \"5s\" }}\n"
+        )
+    };
+    let broken = format!("summary = \"a good unit breaks\"\n{HEAD}{}{}", swap("steady"), swap("looping"));
+    write("breaks.toml", broken);
+    let mended = format!(
+        "summary = \"a broken unit is mended\"\n{HEAD}[[sysext]]\nrecipe = \"looping.toml\"\n\
+         [[step]]\nsummary = \"it fails\"\nwithin = \"30s\"\nunit.\"tool.service\" = {{ active = \"failed\" }}\n{}",
+        swap("steady")
+    );
+    write("mends.toml", mended);
+    let run = GuestRun::of(&[&path("breaks.toml"), &path("mends.toml")]).finish();
+    run.assert(1, &["verdict: failed"]);
+    let mut outcomes = BTreeMap::new();
+    for event in run.events() {
+        if let EventKind::StepFinished { scenario, summary, outcome, .. } = event.kind {
+            outcomes.insert((scenario.name.clone(), summary), outcome);
+        }
+    }
+    let outcome = |scenario: &str, step: &str| outcomes[&(scenario.to_owned(), step.to_owned())];
+    assert_eq!(outcome("breaks", "steady"), Outcome::Passed);
+    assert_eq!(outcome("breaks", "looping"), Outcome::Failed, "the old process still ran");
+    assert_eq!(outcome("mends", "it fails"), Outcome::Passed);
+    assert_eq!(outcome("mends", "steady"), Outcome::Passed, "the old failures counted: {}", run.words());
 }

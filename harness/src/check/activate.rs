@@ -21,6 +21,9 @@ pub(super) fn script(activation: &Activation) -> String {
     }
     lines.push("systemctl daemon-reload".to_owned());
     if !activation.units.is_empty() {
+        // A boot has no earlier failures, which would use up the limit of starts. systemctl fails for units that
+        // have none.
+        lines.push(format!("systemctl reset-failed -- {} 2>/dev/null || :", quoted(&activation.units)));
         lines.push(format!("systemctl try-restart --no-block -- {}", quoted(&activation.units)));
     }
     for (by, units) in &activation.wanted {
@@ -68,6 +71,7 @@ mod tests {
         systemd-sysusers -- a.conf
         systemd-tmpfiles --create --remove --boot -- a.conf || { status=$?; [ $status = 65 ] || [ $status = 73 ]; }
         systemctl daemon-reload
+        systemctl reset-failed -- a.service 2>/dev/null || :
         systemctl try-restart --no-block -- a.service
         if systemctl is-active --quiet -- multi-user.target; then systemctl start --no-block -- 'b c.service'; fi
         ");

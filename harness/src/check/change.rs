@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use loadgauge_builder::Activation;
+use loadgauge_builder::lint::Content;
 use loadgauge_host::error::on_one_line;
-use loadgauge_host::{Scratch, fs, quote};
+use loadgauge_host::{fs, quote};
 use serde::Deserialize;
 
 use crate::guest::{Command, Guest};
@@ -20,6 +21,10 @@ use super::{Assertions, Finding, activate};
 const IMAGES: &str = "/var/lib/loadgauge/extensions";
 /// Runs after every merge, as in Flatcar's `ensure-sysext.service` at boot.
 const RELOAD: &str = "systemctl daemon-reload";
+/// Leaves the reload to [`activate::script`]: systemd would start units before their users and files exist.
+/// Flatcar's systemd 252 has the option, too.
+const REFRESH_WITHOUT_RELOAD: &str = "systemd-sysext refresh \
+                                      $(systemd-sysext --help | grep -q -e --no-reload && echo --no-reload)";
 /// Bytes per second of a slow connection to a guest under KVM; time-outs are scaled for TCG.
 const SLOW: u64 = 4 << 20;
 
@@ -89,7 +94,7 @@ impl Change {
 
 async fn refresh(recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> {
     let before = merged(recorder).await?;
-    systemd_sysext(recorder, "refresh").await?;
+    systemd_sysext(recorder, "refresh", &format!("systemd-sysext refresh && {RELOAD}")).await?;
     let after = merged(recorder).await?;
     let mut assertions = Assertions::default();
     assertions.pass("`systemd-sysext refresh` succeeds");
@@ -101,9 +106,9 @@ async fn refresh(recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> 
 
 async fn unmerge(recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> {
     let before = merged(recorder).await?;
-    systemd_sysext(recorder, "unmerge").await?;
+    systemd_sysext(recorder, "unmerge", "systemd-sysext unmerge").await?;
     let between = merged(recorder).await?;
-    systemd_sysext(recorder, "merge").await?;
+    systemd_sysext(recorder, "merge", &format!("systemd-sysext merge && {RELOAD}")).await?;
     let after = merged(recorder).await?;
     Ok(evaluate_unmerge(&before, &between, &after))
 }
@@ -125,27 +130,30 @@ fn evaluate_unmerge(
 
 impl Swap {
     async fn apply(&self, recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> {
-        let image = fs::read(&self.file).map_err(|error| CheckError::Unreadable(on_one_line(&error)))?;
+        let image = fs::read(&self.file).map_err(|error| CheckError::Host(on_one_line(&error)))?;
         let timeout = Duration::from_mins(1) + Duration::from_secs(image.len() as u64 / SLOW);
         let command = Command::as_root(&self.script()).with_timeout(timeout);
         recorder.require(command.with_input(image)).await?;
-        merge_without_reload(recorder).await?;
+        systemd_sysext(recorder, "refresh", REFRESH_WITHOUT_RELOAD).await?;
         let mut assertions = self.evaluate(&merged(recorder).await?);
         if self.expect == Expectation::Merged && assertions.all_hold() {
             assertions.extend(self.activate(recorder).await?);
+        } else {
+            recorder.require(Command::as_root(RELOAD)).await?;
         }
         Ok(assertions)
     }
 
     /// Does what a boot does after the merge, and waits for the units that the extension starts.
     async fn activate(&self, recorder: &mut Recorder<'_>) -> Result<Assertions, CheckError> {
-        let file = self.file.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let scratch = Scratch::new().map_err(|error| on_one_line(&error))?;
-            Activation::of_image(&file, scratch.path()).map_err(|error| on_one_line(&error))
-        });
-        let read = read.await.map_err(|error| CheckError::Unreadable(error.to_string()))?;
-        let activation = read.map_err(|cause| CheckError::Unreadable(format!("`{}`: {cause}", self.file)))?;
+        let (file, name) = (self.file.clone(), self.name.clone());
+        let read = tokio::task::spawn_blocking(move || Content::of_extension(&file, &name));
+        let content = match read.await {
+            Ok(Ok(content)) => content,
+            Ok(Err(error)) => return Err(CheckError::Host(on_one_line(&error))),
+            Err(panic) => return Err(CheckError::Host(format!("cannot read `{}`: {panic}", self.file))),
+        };
+        let activation = Activation::of(&content);
         recorder.require(Command::as_root(&activate::script(&activation))).await?;
         let (units, may_end) = activate::started(&activation);
         if units.is_empty() {
@@ -191,24 +199,13 @@ impl Swap {
     }
 }
 
-/// Refreshes the extensions and leaves the reload to [`activate::script`]: systemd would start units before
-/// their users and files are there. Flatcar's systemd 252 has the option, too.
-async fn merge_without_reload(recorder: &mut Recorder<'_>) -> Result<(), CheckError> {
-    let script = "systemd-sysext refresh \
-                  $(systemd-sysext --help | grep -q -e --no-reload && echo --no-reload)";
+/// Runs a script for an operation of systemd-sysext, which must succeed.
+async fn systemd_sysext(
+    recorder: &mut Recorder<'_>,
+    operation: &str,
+    script: &str,
+) -> Result<(), CheckError> {
     let output = recorder.run(Command::as_root(script)).await?;
-    if output.exit.success() {
-        return Ok(());
-    }
-    let claim = "`systemd-sysext refresh` succeeds";
-    Err(CheckError::Failed(Assertions::failed(claim, describe_failure(&output))))
-}
-
-/// Runs an operation of systemd-sysext and, after a merge, `systemctl daemon-reload`.
-async fn systemd_sysext(recorder: &mut Recorder<'_>, operation: &str) -> Result<(), CheckError> {
-    let reload = if operation == "unmerge" { String::new() } else { format!(" && {RELOAD}") };
-    let script = format!("systemd-sysext {operation}{reload}");
-    let output = recorder.run(Command::as_root(&script)).await?;
     if output.exit.success() {
         return Ok(());
     }

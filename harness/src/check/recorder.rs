@@ -22,6 +22,8 @@ pub(super) enum CheckError {
     Failed(Assertions),
     /// the output has an unknown format
     Unreadable(String),
+    /// a file of the host cannot be used
+    Host(String),
 }
 
 impl From<GuestError> for CheckError {
@@ -83,6 +85,9 @@ pub(super) fn finding(
                 hint: error.hint(),
                 commands,
             }
+        }
+        Err(CheckError::Host(found)) => {
+            Finding { outcome: Outcome::Broken, expected: claim.to_owned(), found, hint: None, commands }
         }
         Err(CheckError::Unreadable(cause)) => Finding {
             outcome: Outcome::Broken,

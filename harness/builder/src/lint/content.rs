@@ -7,6 +7,7 @@ use loadgauge_images::file_system::FileSystem;
 
 use super::base_tree::{BaseNode, BaseTree, normal};
 use super::release_text;
+use crate::unit_file::is_unit;
 
 /// The directories of extension-release files.
 pub(super) const RELEASES: &str = "usr/lib/extension-release.d";
@@ -115,11 +116,28 @@ impl Content {
     }
 
     /// The units and drop-ins with their texts, and the path below the directory of units.
-    pub(super) fn units(&self) -> impl Iterator<Item = (&Utf8Path, &Utf8Path, &str)> {
+    pub(crate) fn units(&self) -> impl Iterator<Item = (&Utf8Path, &Utf8Path, &str)> {
         self.texts.iter().filter_map(|(path, text)| {
             let below = UNITS.iter().find_map(|directory| path.strip_prefix(directory).ok())?;
             Some((path.as_path(), below, text.as_str()))
         })
+    }
+
+    /// The unit files and their names, without drop-ins.
+    pub(crate) fn unit_files(&self) -> impl Iterator<Item = (&Utf8Path, &str)> {
+        self.entries.iter().filter_map(|(path, entry)| {
+            let name = path.file_name()?;
+            let is_below = UNITS.iter().any(|directory| path.parent() == Some(Utf8Path::new(directory)));
+            (is_below && is_unit(name) && entry.kind != Kind::Directory).then_some((path.as_path(), name))
+        })
+    }
+
+    /// The unit and the kind of a directory with links, such as `multi-user.target` and `wants`, for the path
+    /// of a link.
+    pub(crate) fn link_directory(path: &Utf8Path) -> Option<(&str, &str)> {
+        let below = UNITS.iter().find_map(|directory| path.strip_prefix(directory).ok())?;
+        let (unit, kind) = below.parent()?.as_str().rsplit_once('.')?;
+        matches!(kind, "wants" | "requires" | "upholds").then_some((unit, kind))
     }
 
     /// The fields of the extension-release file that systemd reads, if there is one.

@@ -11,7 +11,7 @@ pub(in super::super) const MARK: char = '\u{1d}';
 
 /// The properties of a unit that are asked for.
 pub(super) const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,UnitFileState,Type,InvocationID,\
-                                     NRestarts,ExecMainCode,ExecMainStatus,ConditionResult,AssertResult,\
+                                     NRestarts,Job,ExecMainCode,ExecMainStatus,ConditionResult,AssertResult,\
                                      ActiveEnterTimestampMonotonic";
 
 /// What systemd and the journal say of a unit.

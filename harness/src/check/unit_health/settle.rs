@@ -20,7 +20,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(300), Duration::from
 /// After this time without any change a unit that is inactive or failed stays so: systemd starts units that
 /// others uphold at once.
 const UNCHANGED: Duration = Duration::from_secs(6);
-/// The number of failed starts after which a unit is given up.
+/// The number of failed starts, from the first look on, after which a unit is given up.
 const LOOP: usize = 5;
 
 /// What a look at a unit says.
@@ -37,8 +37,21 @@ enum State {
 /// What is remembered of a unit between looks.
 #[derive(Debug, Clone)]
 struct Memory {
+    /// state, start and number of failures at the last look
     fingerprint: (String, String, usize),
+    /// the first look with this fingerprint
     since: Instant,
+    /// the number of failures at the first look: those of an earlier image of the extension
+    earlier_failures: usize,
+}
+
+/// What is known of a unit from several looks.
+#[derive(Debug, Clone, Copy)]
+struct History {
+    /// how long state, start and number of failures have been the same
+    unchanged: Duration,
+    /// the number of failed starts since the first look
+    failures: usize,
 }
 
 /// Waits until the units are active for `settle` without a pause, in one start, or until one of them cannot
@@ -68,8 +81,8 @@ pub(in super::super) async fn settled(
         let looked = reports.iter().zip(&mut memories);
         let states: Vec<State> = looked
             .map(|(report, memory)| {
-                let unchanged = unchanged_for(report, memory, now);
-                state(report, unchanged, settle, may_end.contains(&report.name))
+                let history = remember(report, memory, now);
+                state(report, history, settle, may_end.contains(&report.name))
             })
             .collect();
         let is_over = now >= deadline || states.contains(&State::Lost);
@@ -81,34 +94,42 @@ pub(in super::super) async fn settled(
     }
 }
 
-/// For how long state, start and number of failures of the unit have been the same.
-fn unchanged_for(report: &UnitReport, memory: &mut Option<Memory>, now: Instant) -> Duration {
-    let fingerprint = (
-        report.property("ActiveState").to_owned(),
-        report.property("InvocationID").to_owned(),
-        report.failures(),
-    );
-    match memory {
-        Some(memory) if memory.fingerprint == fingerprint => now.duration_since(memory.since),
-        memory => {
-            *memory = Some(Memory { fingerprint, since: now });
-            Duration::ZERO
-        }
+/// Compares a unit with the last look at it.
+fn remember(report: &UnitReport, memory: &mut Option<Memory>, now: Instant) -> History {
+    let failures = report.failures();
+    let fingerprint =
+        (report.property("ActiveState").to_owned(), report.property("InvocationID").to_owned(), failures);
+    let memory = memory.get_or_insert_with(|| Memory {
+        fingerprint: fingerprint.clone(),
+        since: now,
+        earlier_failures: failures,
+    });
+    if memory.fingerprint != fingerprint {
+        (memory.fingerprint, memory.since) = (fingerprint, now);
+    }
+    History {
+        unchanged: now.duration_since(memory.since),
+        failures: failures.saturating_sub(memory.earlier_failures),
     }
 }
 
-fn state(report: &UnitReport, unchanged: Duration, settle: Duration, may_end: bool) -> State {
+fn state(report: &UnitReport, history: History, settle: Duration, may_end: bool) -> State {
+    // A job that waits for another unit, or a restart that has not begun: the state is not that of the new
+    // image.
+    if !matches!(report.property("Job"), "" | "0") {
+        return State::Open;
+    }
     if let Some(active) = report.active_for() {
         return if active >= settle { State::Settled } else { State::Open };
     }
     let (active, result) = (report.property("ActiveState"), report.property("Result"));
     let has_ended_well = active == "inactive" && result == "success" && report.starts() > 0;
-    if has_ended_well && may_end && report.failures() == 0 {
+    if has_ended_well && may_end && history.failures == 0 {
         return State::Settled;
     }
     let cannot_start = !matches!(report.property("LoadState"), "loaded" | "") || result == "start-limit-hit";
-    let is_at_rest = matches!(active, "inactive" | "failed") && unchanged >= UNCHANGED;
-    if cannot_start || is_at_rest || report.failures() >= LOOP { State::Lost } else { State::Open }
+    let is_at_rest = matches!(active, "inactive" | "failed") && history.unchanged >= UNCHANGED;
+    if cannot_start || is_at_rest || history.failures >= LOOP { State::Lost } else { State::Open }
 }
 
 fn assertions(reports: &[UnitReport], states: &[State], settle: Duration) -> Assertions {
@@ -133,19 +154,8 @@ mod tests {
     use super::super::report::tests::report;
     use super::*;
 
-    const SOON: Duration = Duration::from_secs(1);
-    const LATER: Duration = Duration::from_secs(7);
-
-    fn failures(count: usize) -> String {
-        let entry = |time: usize| {
-            let entry = serde_json::json!({
-                "MESSAGE": "m", "UNIT": "x.service", "__REALTIME_TIMESTAMP": time.to_string(),
-                "MESSAGE_ID": "d9b373ed55a64feb8242e02dbe79a49c",
-            });
-            entry.to_string()
-        };
-        (0..count).map(entry).collect::<Vec<_>>().join("\n")
-    }
+    const SOON: History = History { unchanged: Duration::from_secs(1), failures: 0 };
+    const LATER: History = History { unchanged: Duration::from_secs(7), failures: 0 };
 
     #[test]
     fn a_unit_settles_once_it_stays_active() {
@@ -166,7 +176,12 @@ mod tests {
             ("LoadState=loaded\nActiveState=failed\nResult=exit-code", "", LATER, State::Lost),
             ("LoadState=loaded\nActiveState=failed\nResult=start-limit-hit", "", SOON, State::Lost),
             ("LoadState=loaded\nActiveState=activating\nResult=success", "", LATER, State::Open),
-            ("LoadState=loaded\nActiveState=activating\nResult=exit-code", &*failures(5), SOON, State::Lost),
+            (
+                "LoadState=loaded\nActiveState=activating\nResult=exit-code",
+                "",
+                History { failures: 5, ..SOON },
+                State::Lost,
+            ),
             ("LoadState=loaded\nActiveState=inactive\nResult=success", "", LATER, State::Lost),
         ] {
             assert_eq!(
@@ -186,14 +201,27 @@ mod tests {
     }
 
     #[test]
-    fn the_same_state_is_timed_from_its_first_sight() {
-        let start = Instant::now();
+    fn a_unit_with_a_job_is_waited_for() {
+        let restarting =
+            report("LoadState=loaded\nActiveState=active\nActiveEnterTimestampMonotonic=9000000\nJob=77", "");
+        assert_eq!(state(&restarting, LATER, SETTLE, false), State::Open, "the old process still runs");
+        let waiting = report("LoadState=loaded\nActiveState=inactive\nResult=success\nJob=78", "");
+        assert_eq!(state(&waiting, LATER, SETTLE, false), State::Open, "it waits for another unit");
+    }
+
+    #[test]
+    fn the_same_state_is_timed_from_its_first_sight_and_old_failures_do_not_count() {
+        let failure = r#"{"MESSAGE":"m","MESSAGE_ID":"d9b373ed55a64feb8242e02dbe79a49c","UNIT":"x.service"}"#;
+        let (start, later) = (Instant::now(), Duration::from_secs(7));
         let one = report("ActiveState=failed\nInvocationID=1", "");
-        let two = report("ActiveState=failed\nInvocationID=2", "");
+        let two = report("ActiveState=failed\nInvocationID=2", failure);
         let mut memory = None;
-        assert_eq!(unchanged_for(&one, &mut memory, start), Duration::ZERO);
-        assert_eq!(unchanged_for(&one, &mut memory, start + LATER), LATER);
-        assert_eq!(unchanged_for(&two, &mut memory, start + LATER), Duration::ZERO, "another start");
+        assert_eq!(remember(&one, &mut memory, start).unchanged, Duration::ZERO);
+        assert_eq!(remember(&one, &mut memory, start + later).unchanged, later);
+        let history = remember(&two, &mut memory, start + later);
+        assert_eq!((history.unchanged, history.failures), (Duration::ZERO, 1), "another start");
+        let mut memory = None;
+        assert_eq!(remember(&two, &mut memory, start).failures, 0, "of an earlier image");
     }
 
     #[test]

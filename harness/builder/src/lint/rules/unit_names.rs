@@ -2,7 +2,6 @@
 //! Units that others name, and places in which systemd does not look for them.
 use camino::Utf8Path;
 
-use super::unit_starts::{link_directory, units};
 use crate::lint::base::Base;
 use crate::lint::content::{Content, Kind, UNITS};
 use crate::lint::finding::Fault;
@@ -31,7 +30,7 @@ pub(super) fn missing(content: &Content, base: &Base<'_>) -> Vec<Fault> {
             }));
         }
     }
-    for path in content.entries.keys().filter(|path| link_directory(path).is_some()) {
+    for path in content.entries.keys().filter(|path| Content::link_directory(path).is_some()) {
         let missing = is_missing(content, base, path.file_name().unwrap_or_default());
         found.extend(missing.map(|missing| missing.fault(path, "is a link for")));
     }
@@ -65,11 +64,11 @@ fn is_missing<'a>(content: &'a Content, base: &Base<'_>, name: &'a str) -> Optio
         return None;
     }
     let template = template(name);
-    let exists = |name: &str| units(content).any(|(_, unit)| unit == name) || base.tree.has_unit(name);
+    let exists = |name: &str| content.unit_files().any(|(_, unit)| unit == name) || base.tree.has_unit(name);
     if exists(name) || template.is_some_and(|template| exists(&template)) {
         return None;
     }
-    let similar = similar(name, units(content).map(|(_, unit)| unit));
+    let similar = similar(name, content.unit_files().map(|(_, unit)| unit));
     let is_certain = base.tree.is_complete();
     (is_certain || similar.is_some()).then_some(Missing { name, similar, is_certain })
 }

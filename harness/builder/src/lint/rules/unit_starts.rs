@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::lint::base::Base;
 use crate::lint::content::{Content, Kind, UNITS};
 use crate::lint::finding::Fault;
-use crate::unit_file::{assignments, is_unit};
+use crate::unit_file::assignments;
 
 /// The targets that Flatcar starts again after a merge, up to release 4627 (`ensure-sysext.service`).
 const RESTARTED: [&str; 3] = ["multi-user.target", "sockets.target", "timers.target"];
@@ -26,7 +26,7 @@ struct Starts {
 impl Starts {
     fn of(content: &Content) -> Self {
         let mut starts = Self::default();
-        let own: BTreeSet<&str> = units(content).map(|(_, name)| name).collect();
+        let own: BTreeSet<&str> = content.unit_files().map(|(_, name)| name).collect();
         for (path, below, text) in content.units() {
             let target = below.components().next().map_or("", |first| first.as_str());
             let target = target.strip_suffix(".d").unwrap_or(target);
@@ -44,7 +44,7 @@ impl Starts {
             }
         }
         for path in content.entries.keys() {
-            let Some((target, kind)) = link_directory(path) else { continue };
+            let Some((target, kind)) = Content::link_directory(path) else { continue };
             let starts_again = kind == "upholds" || own.contains(target);
             starts.add(path.file_name().unwrap_or_default(), starts_again, target, path);
         }
@@ -66,25 +66,9 @@ impl Starts {
     }
 }
 
-/// The unit and the kind of a directory with links, such as `multi-user.target` and `wants`.
-pub(super) fn link_directory(path: &Utf8Path) -> Option<(&str, &str)> {
-    let below = UNITS.iter().find_map(|directory| path.strip_prefix(directory).ok())?;
-    let (unit, kind) = below.parent()?.as_str().rsplit_once('.')?;
-    matches!(kind, "wants" | "requires" | "upholds").then_some((unit, kind))
-}
-
-/// The unit files of an extension and their names, without drop-ins.
-pub(super) fn units(content: &Content) -> impl Iterator<Item = (&Utf8Path, &str)> {
-    content.entries.iter().filter_map(|(path, entry)| {
-        let name = path.file_name()?;
-        let is_below = UNITS.iter().any(|directory| path.parent() == Some(Utf8Path::new(directory)));
-        (is_below && is_unit(name) && entry.kind != Kind::Directory).then_some((path.as_path(), name))
-    })
-}
-
 /// All names of a unit: its own, and those of links to it.
 fn names<'a>(content: &'a Content, path: &'a Utf8Path, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let aliases = units(content).filter_map(move |(other, alias)| match &content.get(other)?.kind {
+    let aliases = content.unit_files().filter_map(move |(other, alias)| match &content.get(other)?.kind {
         Kind::Link(_) if content.resolve(other).as_deref() == Some(path) => Some(alias),
         _ => None,
     });
@@ -105,7 +89,7 @@ fn is_activated(content: &Content, base: &Base<'_>, path: &Utf8Path) -> bool {
 pub(super) fn not_started(content: &Content, base: &Base<'_>) -> Vec<Fault> {
     let starts = Starts::of(content);
     let mut found = Vec::new();
-    for (path, name) in units(content) {
+    for (path, name) in content.unit_files() {
         let Some(text) = content.texts.get(path).filter(|_| content.is_file(path)) else { continue };
         let install = assignments(text).find(|assignment| {
             assignment.section == "Install"
@@ -141,7 +125,7 @@ pub(super) fn boot_only(content: &Content, base: &Base<'_>) -> Vec<Fault> {
     let starts = Starts::of(content);
     let early = base.release().is_some_and(|release| release.major < FIRST_INITRD_MERGE);
     let mut found = Vec::new();
-    for (path, name) in units(content) {
+    for (path, name) in content.unit_files() {
         if starts.always.contains(name) || is_activated(content, base, path) || base.tree.starts(name) {
             continue;
         }
